@@ -1,0 +1,58 @@
+"""biasunlearn: measure a language model's social bias, unlearn it, and prove both.
+
+    from biasunlearn import DebiasConfig, debias, measure, load_stereoset
+
+Importing the package does not import torch; the first call does.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from .config import DebiasConfig, load_config
+    from .counterfactual import counterfactual_pairs, load_term_list
+    from .data import read_clusters
+    from .data import read_clusters as load_stereoset
+    from .debiasing import debias
+    from .errors import DataError, RequestError
+    from .measuring import measure, rescore
+
+_WHERE = {
+    "DataError": "errors",
+    "DebiasConfig": "config",
+    "RequestError": "errors",
+    "counterfactual_pairs": "counterfactual",
+    "debias": "debiasing",
+    "load_config": "config",
+    "load_stereoset": "data",
+    "load_term_list": "counterfactual",
+    "measure": "measuring",
+    "read_clusters": "data",
+    "rescore": "measuring",
+}
+
+__all__ = [
+    "DataError",
+    "DebiasConfig",
+    "RequestError",
+    "__version__",
+    "counterfactual_pairs",
+    "debias",
+    "load_config",
+    "load_stereoset",
+    "load_term_list",
+    "measure",
+    "read_clusters",
+    "rescore",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first used."""
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    module = import_module(f".{_WHERE[name]}", __name__)
+    return getattr(module, "read_clusters" if name == "load_stereoset" else name)

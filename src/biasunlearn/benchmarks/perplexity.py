@@ -1,0 +1,60 @@
+"""Perplexity of a text: what debiasing must not raise.
+
+Formulation    strided windows: each token is predicted once, from at least `window - stride` tokens before it (less
+               at the start of the text). Per token: exp(mean negative log-probability). Per byte: the same sum over
+               the UTF-8 bytes of the text, comparable between tokenizers.
+Deviations     transformers' documented recipe drops one token per window from its mean; here every token counts once
+Ideal          lower; what matters is the ratio after / before
+Version        1
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..data import read_text
+from ..errors import RequestError
+from ..metrics import Item
+from ..models import Loaded
+from ..scoring import score_windows
+
+VERSION = 1
+STRIDE = 2
+"""A window advances by window / STRIDE tokens."""
+
+
+def run(
+    loaded: Loaded,
+    path: str,
+    *,
+    skip_invalid: bool = False,
+    batch_tokens: int = 4096,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Item], dict[str, Any]]:
+    """Perplexity of a text file. It has no item rows."""
+    text = read_text(path)
+    if not text.strip():
+        raise RequestError(f"{path}: empty; perplexity needs text")
+    return [], {**perplexity(loaded, text, batch_tokens=batch_tokens, progress=progress), "data": Path(path).name}
+
+
+def perplexity(
+    loaded: Loaded,
+    text: str,
+    *,
+    batch_tokens: int = 4096,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """{"version", "per_token", "per_byte", "tokens", "bytes"}"""
+    if loaded.masked:
+        raise RequestError("perplexity needs a causal model; a masked one has no likelihood of a text")
+    log_prob, tokens = score_windows(loaded, text, stride=STRIDE, batch_tokens=batch_tokens, progress=progress)
+    size = len(text.encode())
+    return {
+        "version": VERSION,
+        "per_token": math.exp(-log_prob / tokens),
+        "per_byte": math.exp(-log_prob / size),
+        "tokens": tokens,
+        "bytes": size,
+    }

@@ -1,0 +1,208 @@
+"""The command line: parses, calls one function, prints. Nothing heavy is imported before it is needed."""
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ._version import __version__
+from .errors import DataError, RequestError
+
+DONE, REFUSED, WRONG_REQUEST, BROKE, INTERRUPTED = 0, 1, 2, 3, 130
+SHOWN_PROBLEMS = 20
+"""Skipped rows listed on the terminal; all of them are in results.json."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command. 0 done, 1 ran and the answer is no, 2 wrong request, 3 it broke, 130 interrupted."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return int(parsed.run(parsed) or DONE)
+    except DataError as error:
+        print(f"biasunlearn: {error}", file=sys.stderr)
+        return WRONG_REQUEST
+    except RequestError as error:
+        print(f"biasunlearn: {' '.join(str(error).split())}", file=sys.stderr)
+        return WRONG_REQUEST
+    except KeyboardInterrupt:
+        print("biasunlearn: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return DONE
+    except Exception as error:
+        if parsed.traceback:
+            raise
+        print(f"biasunlearn: it broke: {type(error).__name__}: {error} (--traceback shows where)", file=sys.stderr)
+        return BROKE
+
+
+# --- commands ------------------------------------------------------------------------------------------------------
+
+
+def _measure(args: argparse.Namespace) -> int:
+    from .measuring import measure
+
+    with _progress(args) as (progress, _):
+        results = measure(
+            args.model,
+            _named_paths(args.benchmark),
+            adapter=args.adapter,
+            out=args.out,
+            dtype=args.dtype,
+            skip_invalid=args.skip_invalid,
+            trust_remote_code=args.trust_remote_code,
+            progress=progress,
+        )
+    return _show(args, results)
+
+
+def _rescore(args: argparse.Namespace) -> int:
+    from .measuring import rescore
+
+    return _show(args, rescore(_named_paths(args.benchmark), args.scores, out=args.out, skip_invalid=args.skip_invalid))
+
+
+def _debias(args: argparse.Namespace) -> int:
+    from .config import load_config
+    from .debiasing import Interrupted, debias
+
+    try:
+        with _progress(args) as (progress, on_step):
+            results = debias(
+                args.model,
+                train=args.train,
+                unrelated=args.unrelated,
+                report=args.report,
+                out=args.out,
+                config=load_config(args.config, args.set),
+                benchmarks=_named_paths(args.benchmark),
+                skip_invalid=args.skip_invalid,
+                trust_remote_code=args.trust_remote_code,
+                resume=args.resume,
+                progress=progress,
+                say=_say,
+                on_step=on_step,
+            )
+    except Interrupted as stop:
+        print(f"biasunlearn: {stop}", file=sys.stderr)
+        return INTERRUPTED
+    return _show(args, results)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from .demo import demo, demo_table
+
+    with _progress(args) as (progress, on_step):
+        results = demo(args.out, progress=progress, say=_say, on_step=on_step)
+    return _show(args, results, demo_table)
+
+
+# --- what the user sees ----------------------------------------------------------------------------------------------
+
+
+def _show(
+    args: argparse.Namespace, results: dict[str, Any], table: Callable[[dict[str, Any]], Any] | None = None
+) -> int:
+    """The results as JSON, or as tables with where they are stored."""
+    if args.json:
+        json.dump(results, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return DONE
+    from rich.console import Console
+
+    from .tables import results_table
+
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print((table or results_table)(results))
+    stopped = results.get("stopped")
+    if stopped:
+        kept = f", kept the adapter of step {stopped['best_step']}" if stopped["best_step"] != stopped["step"] else ""
+        console.print(f"stopped at step {stopped['step']}: {stopped['reason']}{kept}", highlight=False, markup=False)
+    skipped = [row for entry in results["benchmarks"].values() for row in entry.get("skipped_rows", ())]
+    for row in skipped[:SHOWN_PROBLEMS]:
+        console.print(f"skipped {row}", highlight=False, markup=False)
+    if len(skipped) > SHOWN_PROBLEMS:
+        console.print(f"... and {len(skipped) - SHOWN_PROBLEMS} more, all in results.json")
+    if args.out:
+        console.print(f"stored in {args.out} (report.html, results.json, items.parquet)", highlight=False, markup=False)
+    return DONE
+
+
+def _say(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _progress(args: argparse.Namespace) -> Iterator[tuple[Callable[..., None], Callable[..., None]]]:
+    """Progress on stderr: bars on a terminal, a plain line now and then elsewhere."""
+    from .progress import bars, lines
+
+    with bars() if sys.stderr.isatty() else lines() as callbacks:
+        yield callbacks
+
+
+def _named_paths(pairs: Sequence[str] | None) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for pair in pairs or ():
+        name, equals, path = pair.partition("=")
+        if not equals or not path:
+            raise RequestError(f"--benchmark {pair}: write NAME=PATH, as in stereoset=dev.json")
+        if name in named:
+            raise RequestError(f"--benchmark {name}: given twice")
+        named[name] = path
+    return named
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line on stderr for a wrong request, like every other error."""
+
+    def error(self, message: str) -> Any:
+        self.exit(WRONG_REQUEST, f"biasunlearn: {message} (see {self.prog} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="biasunlearn", description="Measure a language model's social bias, unlearn it, prove both.")
+    parser.add_argument("--version", action="version", version=f"biasunlearn {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    common = _Parser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print the result object to stdout, and nothing else there")
+    common.add_argument("--traceback", action="store_true", help="show where it broke, if it breaks")
+    reading = _Parser(add_help=False)
+    reading.add_argument("--skip-invalid", action="store_true", help="drop wrong rows, counted and listed")
+    loading = _Parser(add_help=False)
+    loading.add_argument("model", metavar="MODEL", help="a model folder, or a hub name as owner/name")
+    loading.add_argument("--trust-remote-code", action="store_true", help="run code that the model repository ships")
+
+    demo = commands.add_parser("demo", parents=[common], help="the whole job on a small world with a known bias")
+    demo.add_argument("--out", metavar="DIR", default="demo-run", help="where the run goes (default: demo-run)")
+    demo.set_defaults(run=_demo)
+
+    measure = commands.add_parser("measure", parents=[common, reading, loading], help="measure a model's bias")
+    measure.add_argument("--adapter", metavar="DIR", help="a PEFT adapter to measure the model with")
+    measure.add_argument("--benchmark", metavar="NAME=PATH", action="append", required=True,
+                         help="stereoset=FILE or perplexity=FILE; may be given several times")  # fmt: skip
+    measure.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
+    measure.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    measure.set_defaults(run=_measure)
+
+    debias = commands.add_parser("debias", parents=[common, reading, loading], help="unlearn a model's bias")
+    debias.add_argument("--train", metavar="PATH", required=True, help="pairs of stereotypes and anti-stereotypes")
+    debias.add_argument("--unrelated", metavar="PATH", help="unrelated sentences: clusters that have them, or a .txt")
+    debias.add_argument("--report", metavar="PATH", required=True, help="clusters to report on, never trained on")
+    debias.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
+    debias.add_argument("--config", metavar="FILE", help="a YAML file or the name of a recipe (default: biasunlearn)")
+    debias.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change one key of the recipe")
+    debias.add_argument("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
+    debias.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
+    debias.set_defaults(run=_debias)
+
+    rescore = commands.add_parser("rescore", parents=[common, reading], help="tables from stored scores, no model")
+    rescore.add_argument("--benchmark", metavar="NAME=PATH", action="append",
+                         help="stereoset=FILE; not needed for items.parquet")  # fmt: skip
+    rescore.add_argument("--scores", metavar="FILE", required=True, help="official predictions, or items.parquet")
+    rescore.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
+    rescore.set_defaults(run=_rescore)
+    return parser

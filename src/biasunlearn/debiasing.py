@@ -1,0 +1,148 @@
+"""`debias`: the main job. Measure, unlearn, measure again, and store what proves it."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .checks import check_labels, contamination
+from .config import DebiasConfig, to_dict
+from .errors import RequestError
+from .measuring import MANIFEST, Progress, finish, known_benchmarks, run_benchmarks
+from .preparing import Prepared, prepare
+from .rundir import SCHEMA, RunFolder, environment, new_run, whole_folder
+
+Say = Callable[[str], None]
+
+
+class Interrupted(Exception):
+    """Ctrl-C during training: the state is saved, and the message says how to go on."""
+
+
+def debias(
+    model: str,
+    *,
+    train: str,
+    report: str,
+    out: str | Path,
+    unrelated: str | None = None,
+    config: DebiasConfig | None = None,
+    benchmarks: Mapping[str, str] | None = None,
+    skip_invalid: bool = False,
+    trust_remote_code: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+    say: Say | None = None,
+    on_step: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Unlearns a causal model's social bias with an adapter, and reports before and after on the report file.
+
+    Args:
+        train: pairs to learn from; a part of them, by target term, is held out for swap and stop.
+        report: StereoSet clusters or pairs that neither training nor stopping looks at.
+        unrelated: clusters with unrelated sentences, or a .txt of sentences, for the KL term.
+        benchmarks: more benchmarks to measure before and after, as {name: path}.
+        say: called with every finding, one line each.
+    Returns:
+        The content of results.json.
+    Raises:
+        RequestError: anything in the request that the caller can mend.
+        Interrupted: Ctrl-C; call again with resume=True.
+    """
+    config = config or DebiasConfig()
+    say = say or (lambda line: None)
+    measured = {"stereoset": report, **(benchmarks or {})}
+    known_benchmarks(measured)
+    prepared = prepare(train, report, unrelated, config, skip_invalid=skip_invalid)
+    run = new_run(out, resume=resume)
+    request = {
+        "model": model, "train": train, "unrelated": unrelated, "report": report,
+        "benchmarks": dict(benchmarks or {}), "skip_invalid": skip_invalid, "trust_remote_code": trust_remote_code,
+    }  # fmt: skip
+    run.write_yaml("config.yaml", {"debias": request, "recipe": to_dict(config)})
+    from .models import load, with_lora
+
+    loaded = load(model, dtype=config.dtype, trust_remote_code=trust_remote_code)
+    if loaded.masked:
+        raise RequestError(f"{model}: a masked model; debias needs a causal one (measure takes both)")
+    arguments: dict[str, Any] = {
+        "batch_tokens": config.batch_tokens, "skip_invalid": skip_invalid, "progress": progress,
+    }  # fmt: skip
+    items_before, before = run_benchmarks(loaded, measured, label="before: ", **arguments)
+    loaded = loaded.with_model(with_lora(loaded.model, config))
+    findings = prepared.facts["findings"]
+    findings += _label_findings(loaded, prepared, config)
+    for finding in findings:
+        say(finding)
+    outcome = _train(loaded, prepared, config, run, request, resume=resume, on_step=on_step)
+    save_adapter(loaded.model, run, prepared.manifest)
+    items_after, after = run_benchmarks(loaded, measured, label="after: ", **arguments)
+    if seen := contamination(prepared.report.clusters, prepared.manifest):
+        after["stereoset"]["contaminated"] = seen
+    results = {
+        "schema": SCHEMA,
+        "model": model,
+        "adapter": str(run.adapter),
+        "protocol": {"text": "raw", "dtype": config.dtype, "masked": False},
+        "before": before,
+        "benchmarks": after,
+        "stopped": {"step": outcome.step, "reason": outcome.reason, "best_step": outcome.best_step},
+        "collapsed": outcome.collapsed,
+        "data": prepared.facts,
+        "config": to_dict(config),
+        "environment": environment(),
+    }
+    finish(run, results, {"debias": request, "recipe": to_dict(config)}, {"before": items_before, "after": items_after})
+    run.checkpoint.unlink(missing_ok=True)  # the adapter is saved; what is needed to go on is not needed any more
+    return results
+
+
+def save_adapter(model: Any, run: RunFolder, manifest: Mapping[str, Any]) -> None:
+    """A plain PEFT adapter, with the hashes of what it was trained on beside it."""
+    with whole_folder(run.adapter) as folder:
+        model.save_pretrained(folder, safe_serialization=True)
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def _label_findings(loaded: Any, prepared: Prepared, config: DebiasConfig) -> list[str]:
+    from .benchmarks.stereoset import intrasentence, score_clusters
+
+    rows = intrasentence(score_clusters(loaded, prepared.stop, batch_tokens=config.batch_tokens))
+    return check_labels(rows)
+
+
+def _train(
+    loaded: Any,
+    prepared: Prepared,
+    config: DebiasConfig,
+    run: RunFolder,
+    request: Mapping[str, Any],
+    *,
+    resume: bool,
+    on_step: Callable[[dict[str, Any]], None] | None,
+) -> Any:
+    from .benchmarks.stereoset import intrasentence, score_clusters
+    from .keeping import Keeper
+    from .metrics import stereoset_scores
+    from .trainer import train
+
+    def look() -> dict[str, Any]:
+        items = score_clusters(loaded, prepared.stop, batch_tokens=config.batch_tokens)
+        return stereoset_scores(intrasentence(items), seed=config.seed)
+
+    keep = Keeper(run.checkpoint, _identity(prepared, config), resume=resume)
+    outcome = train(loaded.model, loaded.tokenizer, prepared.sets, look, config, keep, on_step=on_step)
+    run.write_metrics(keep.rows)
+    if outcome.interrupted:
+        raise Interrupted(
+            f"stopped at step {outcome.step}, everything is saved; go on with the same command and --resume"
+        )
+    return outcome
+
+
+def _identity(prepared: Prepared, config: DebiasConfig) -> str:
+    """What a checkpoint belongs to: the same recipe on the same pairs."""
+    splits = prepared.facts["splits"]
+    what = json.dumps([to_dict(config), splits["train"]["sha256"], splits["stop"]["sha256"]], sort_keys=True)
+    return hashlib.sha256(what.encode()).hexdigest()

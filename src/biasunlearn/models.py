@@ -1,0 +1,233 @@
+"""One model in memory: load it, put LoRA on it, and switch it between its states, always with the way back.
+
+The reference of the method is the same model with its adapter off. There is never a second copy.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .batches import Batch
+from .config import DebiasConfig
+from .errors import RequestError
+
+
+@contextlib.contextmanager
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
+    """No dropout and no gradients inside; every module's mode as it was afterwards.
+
+    Module by module, since in training only the adapter's dropout is on (the released code switches to
+    eval at its first check and never back).
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextlib.contextmanager
+def reference(model: Any) -> Iterator[None]:
+    """The reference model: adapter off, no dropout, no gradients. Restored on leaving."""
+    if not hasattr(model, "disable_adapter"):
+        raise RequestError("the reference is the model with its adapter off, but this model has no adapter")
+    with evaluating(model), model.disable_adapter():
+        yield
+
+
+@contextlib.contextmanager
+def _only_positions(head: torch.nn.Module, positions: Tensor) -> Iterator[None]:
+    """Lets only some positions reach the output layer: [rows, width, hidden] -> [1, positions, hidden].
+
+    Whatever a family does to logits after the layer (soft-capping, scaling) is element-wise and still
+    happens. The vocabulary is by far the widest matrix of a small model: this is where padding would cost.
+    """
+
+    def pick(_module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden = args[0]
+        return (hidden.reshape(-1, hidden.shape[-1])[positions].unsqueeze(0), *args[1:])
+
+    handle = head.register_forward_pre_hook(pick)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def logits_at(model: Any, batch: Batch) -> Tensor:
+    """Logits at the batch's scored positions: [scored, vocabulary], in the model's own precision."""
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    picking = contextlib.nullcontext() if head is None else _only_positions(head, batch.positions)
+    with picking:
+        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
+    if head is not None and logits.shape[:2] == (1, len(batch.positions)):
+        return logits[0]
+    return logits.reshape(-1, logits.shape[-1])[batch.positions]  # a family whose output layer is elsewhere
+
+
+def max_tokens(model: Any) -> int | None:
+    """The longest row the model takes, where its configuration says so."""
+    length = getattr(model.config, "max_position_embeddings", None)
+    return int(length) if length else None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model and the tokenizer that fits it. `masked`: it fills blanks and is scored by pseudo-log-likelihood."""
+
+    model: Any
+    tokenizer: Any
+    masked: bool
+
+    def with_model(self, model: Any) -> "Loaded":
+        """The same tokenizer with another state of the model."""
+        return Loaded(model, self.tokenizer, self.masked)
+
+
+def load(
+    name: str, *, adapter: str | Path | None = None, dtype: str = "float32", trust_remote_code: bool = False
+) -> Loaded:
+    """Loads a model from a folder or the hub, safetensors only, with its adapter if one is given.
+
+    Raises:
+        RequestError: no such folder, no weights, no tokenizer or one that does not fit, an adapter for another model.
+    """
+    auto, trust = transformers(), {"trust_remote_code": trust_remote_code}
+    config = _ask(name, "model", lambda: auto.AutoConfig.from_pretrained(name, **trust))
+    if getattr(config, "is_encoder_decoder", False):
+        raise RequestError(f"{name}: an encoder-decoder model; decoders and masked models are supported")
+    masked = any(str(a).endswith("ForMaskedLM") for a in getattr(config, "architectures", None) or [])
+    kind = auto.AutoModelForMaskedLM if masked else auto.AutoModelForCausalLM
+    _need_weights(name)
+    model = _ask(
+        name,
+        "model",
+        lambda: kind.from_pretrained(name, dtype=getattr(torch, dtype), use_safetensors=True, **trust),
+    )
+    tokenizer = _ask(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **trust))
+    _need_fit(name, model, tokenizer)
+    if torch.cuda.is_available():
+        model = model.to("cuda")
+    if adapter is not None:
+        model = with_adapter(model, adapter)
+    model.eval()
+    return Loaded(model, tokenizer, masked)
+
+
+def with_adapter(model: Any, folder: str | Path) -> Any:
+    """Puts a saved PEFT adapter on the model."""
+    if not (Path(folder) / "adapter_config.json").exists():
+        raise RequestError(f"{folder}: no adapter here (adapter_config.json is missing)")
+    try:
+        return peft().PeftModel.from_pretrained(model, str(folder))
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise RequestError(f"{folder}: the adapter does not fit the model: {_first_line(error)}") from None
+
+
+def with_lora(model: Any, config: DebiasConfig) -> Any:
+    """The model with a fresh LoRA adapter, only the adapter trainable; module states as for inference.
+
+    `all-linear` finds every linear layer but the output layer, in any architecture (Conv1D of GPT-2 among them).
+    """
+    targets: str | list[str] = "all-linear" if config.lora_targets == ("all-linear",) else list(config.lora_targets)
+    torch.manual_seed(config.seed)
+    lora = peft().LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+        fan_in_fan_out=_stores_transposed(model),
+    )
+    try:
+        adapted = peft().get_peft_model(model, lora)
+    except ValueError as error:
+        raise RequestError(f"lora_targets: {' '.join(config.lora_targets)}: {_first_line(error)}") from None
+    adapted.eval()
+    return adapted
+
+
+@contextlib.contextmanager
+def adapter_dropout(model: torch.nn.Module) -> Iterator[None]:
+    """Dropout of the adapter on, of the base off: with the base's on, KL and NPO's ratio measure noise."""
+    layers = [module for name, module in model.named_modules() if "lora_dropout" in name]
+    for layer in layers:
+        layer.train()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.eval()
+
+
+def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The parameters that learn, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _stores_transposed(model: Any) -> bool:
+    return any(type(module).__name__ == "Conv1D" for module in model.modules())
+
+
+def _need_weights(name: str) -> None:
+    folder = Path(name)
+    if not folder.is_dir():
+        return
+    if not any(folder.glob("*.safetensors")):
+        old = sorted(path.name for path in (*folder.glob("*.bin"), *folder.glob("*.pt")))
+        found = f" (only {old[0]}; save it as safetensors)" if old else ""
+        raise RequestError(f"{name}: no weights in this folder: *.safetensors is missing{found}")
+
+
+def _need_fit(name: str, model: Any, tokenizer: Any) -> None:
+    """Every token id must have an embedding, or scoring would read past the matrix."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if largest >= rows:
+        raise RequestError(
+            f"{name}: the tokenizer does not fit the model: its token ids go up to {largest}, "
+            f"the model has {rows} embeddings; use the tokenizer that belongs to it"
+        )
+
+
+def _ask(name: str, what: str, load_it: Any) -> Any:
+    """Runs a loading call of transformers; what the user can mend becomes one line."""
+    if not Path(name).exists() and (name.startswith((".", "/")) or name.count("/") > 1):
+        raise RequestError(f"{name}: no such folder; give a model folder or a hub name as owner/name")
+    try:
+        return load_it()
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise RequestError(f"{name}: the {what} cannot be loaded: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def transformers() -> Any:
+    """The library, imported when first needed: it takes seconds, and `--help` must not wait for it."""
+    import transformers
+
+    return transformers
+
+
+def peft() -> Any:
+    """Likewise."""
+    import peft
+
+    return peft
+
+
+def accelerate() -> Any:
+    """Likewise."""
+    import accelerate
+
+    return accelerate

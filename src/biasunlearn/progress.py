@@ -1,0 +1,63 @@
+"""Progress on stderr: live bars on a terminal, a plain line now and then where there is none."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Callbacks = tuple[Callable[[str, int, int], None], Callable[[dict[str, Any]], None]]
+EVERY = 10.0
+"""Seconds between two plain lines about the same thing."""
+
+
+@contextlib.contextmanager
+def bars() -> Iterator[Callbacks]:
+    """A bar per benchmark and one for training, with losses and the SS of the last check beside it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        tasks: dict[str, Any] = {}
+
+        def count(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=of)
+            shown.update(tasks[what], completed=done, total=of)
+
+        def step(row: dict[str, Any]) -> None:
+            count("training", row["step"], row["of"])
+            if "ss" in row:
+                shown.console.print(check_line(row), highlight=False, markup=False)
+
+        yield count, step
+
+
+@contextlib.contextmanager
+def lines() -> Iterator[Callbacks]:
+    """Plain lines, at most one every few seconds for each thing, and one for every check."""
+    last: dict[str, float] = {}
+
+    def count(what: str, done: int, of: int) -> None:
+        now = time.monotonic()
+        if done == of or now - last.get(what, now - EVERY) >= EVERY:
+            last[what] = now
+            print(f"{what}: {done}/{of}", file=sys.stderr, flush=True)
+
+    def step(row: dict[str, Any]) -> None:
+        if "ss" in row:
+            print(check_line(row), file=sys.stderr, flush=True)
+        else:
+            count("training: step", row["step"], row["of"])
+
+    yield count, step
+
+
+def check_line(row: dict[str, Any]) -> str:
+    """One look at the stop split: SS per bias type, LMS, and the raw losses of the step."""
+    ss = "  ".join(f"{bias_type} {value:.1f}" for bias_type, value in row["ss"].items())
+    lms = "" if row["lms"] is None else f"  LMS {row['lms']:.1f}"
+    shown = [name for name in ("forget", "retain", "kl") if f"loss_{name}" in row]
+    losses = "".join(f"  {name} {row[f'loss_{name}']:.3f}" for name in shown)
+    return f"step {row['step']}: SS on the stop split  {ss}{lms}{losses}"

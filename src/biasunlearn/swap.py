@@ -1,0 +1,123 @@
+"""Swap and stop: scores in, decision out. No model, no torch, no randomness.
+
+The paper: a bias type whose SS falls below 50 has its forget and retain sets exchanged; training stops when
+every bias type is within 2 points of 50. Here the push of a bias type is a number: its sign says which set is
+forgotten (negative: exchanged), its size weighs the two role losses.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .config import DebiasConfig
+
+IDEAL = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class StopScore:
+    """One bias type on the stop split: SS with its interval, in percent."""
+
+    ss: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one look at the stop split found. LMS is None where no stop cluster has an unrelated sentence."""
+
+    step: int
+    scores: Mapping[str, StopScore]
+    lms: float | None
+    lms_before: float | None
+    log_ratio: float = 0.0
+    """Mean log p_theta - log p_ref of the forget sentences since the last check, in nats."""
+    finite: bool = True
+    """Were all losses since the last check finite?"""
+
+    @property
+    def lms_fall(self) -> float:
+        """Points of LMS lost since the start; 0 where it is not measured."""
+        return 0.0 if self.lms is None or self.lms_before is None else self.lms_before - self.lms
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do next. `push` maps each bias type to [-1, 1]."""
+
+    push: Mapping[str, float]
+    passed: int = 0
+    """Checks in a row that met the stop rule, this one included."""
+    stop: bool = False
+    collapsed: bool = False
+    reason: str = ""
+    swapped: tuple[str, ...] = field(default=())
+    """Bias types whose sets this decision exchanges (their push changed its sign)."""
+
+
+def start(bias_types: "list[str] | tuple[str, ...]") -> Decision:
+    """Before the first check: every bias type at full push, nothing exchanged."""
+    return Decision({bias_type: 1.0 for bias_type in bias_types})
+
+
+def decide(before: Decision, check: Check, config: DebiasConfig) -> Decision:
+    """The decision after a check. Pure: the same inputs give the same decision."""
+    if cause := _collapse(check, config):
+        return Decision(before.push, stop=True, collapsed=True, reason=cause)
+    push = {b: _push(score.ss, config) for b, score in check.scores.items()}
+    if config.focus == "farthest":
+        farthest = max(check.scores, key=lambda b: abs(check.scores[b].ss - IDEAL))
+        push = {b: value if b == farthest else 0.0 for b, value in push.items()}
+    push = {b: value if value else math.copysign(0.0, before.push.get(b, 1.0)) for b, value in push.items()}
+    swapped = tuple(b for b in push if (push[b] < 0) != (before.push.get(b, 1.0) < 0) and push[b] != 0)
+    passed = before.passed + 1 if _within(check, config) else 0
+    done = passed >= config.confirm
+    return Decision(push, passed, done, reason=_reason(config) if done else "", swapped=swapped)
+
+
+def distance(check: Check, config: DebiasConfig) -> float:
+    """How far a check is from the goal, for keeping the best checkpoint: lower is better.
+
+    Mean |SS - 50| over bias types; every point of LMS lost beyond the floor counts as much as ten points of SS,
+    so that no gain in SS buys a broken model.
+    """
+    gap = sum(abs(score.ss - IDEAL) for score in check.scores.values()) / len(check.scores)
+    return gap + 10 * max(0.0, check.lms_fall - config.lms_floor)
+
+
+def _push(ss: float, config: DebiasConfig) -> float:
+    gap = ss - IDEAL
+    if config.swap == "none":
+        return 1.0
+    if config.swap == "hard":  # the paper: below 50 the sets are exchanged; at 50 they stay as they are
+        return -1.0 if gap < 0 else 1.0
+    return max(-1.0, min(1.0, gap / config.swap_band))
+
+
+def _within(check: Check, config: DebiasConfig) -> bool:
+    if check.lms_fall > config.lms_floor:
+        return False
+    scores = check.scores.values()
+    if config.stop_rule == "interval":
+        return all(IDEAL - config.interval_margin <= s.low and s.high <= IDEAL + config.interval_margin for s in scores)
+    return all(abs(score.ss - IDEAL) <= config.margin for score in scores)
+
+
+def _collapse(check: Check, config: DebiasConfig) -> str:
+    if not check.finite:
+        return "collapse: a loss is not finite; lower the learning rate"
+    if check.lms_fall > config.collapse_lms:
+        return f"collapse: LMS fell by {check.lms_fall:.1f} points; lower the learning rate or raise retain_weight"
+    if abs(check.log_ratio) > config.collapse_ratio:
+        return (
+            f"collapse: the forget loss ran away (mean log ratio {check.log_ratio:.0f} nats); "
+            "raise retain_weight or kl_weight"
+        )
+    return ""
+
+
+def _reason(config: DebiasConfig) -> str:
+    if config.stop_rule == "interval":
+        return f"all bias types' intervals within {config.interval_margin:g} of 50"
+    return f"all bias types within {config.margin:g} of 50"

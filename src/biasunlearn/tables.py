@@ -1,0 +1,81 @@
+"""Results as tables for the terminal. Everything shown is read from the results; nothing is computed here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+Results = Mapping[str, Any]
+
+
+def results_table(results: Results) -> RenderableType:
+    """Every benchmark of a run; before and after side by side where the run has both."""
+    before, after = results.get("before"), results["benchmarks"]
+    parts: list[RenderableType] = []
+    if "stereoset" in after:
+        parts.append(_stereoset(after["stereoset"], before and before.get("stereoset")))
+        inter = after["stereoset"].get("intersentence")
+        if inter:
+            first = before and before["stereoset"].get("intersentence")
+            parts.append(_stereoset(inter, first, title="StereoSet, intersentence (ours)"))
+        parts += _notes(after["stereoset"])
+    if "perplexity" in after:
+        parts.append(_perplexity(after["perplexity"], before and before.get("perplexity")))
+    return Group(*parts)
+
+
+def _stereoset(after: Results, before: Results | None, title: str = "StereoSet, intrasentence") -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("bias type")
+    table.add_column("items", justify="right")
+    for name in ("SS (50 is ideal)", "LMS", "ICAT"):
+        for when in ("before", "after") if before else ("",):
+            table.add_column(f"{name} {when}".strip(), justify="right")
+    rows = [*((b, entry) for b, entry in after["bias_types"].items()), ("overall", after["overall"])]
+    for name, entry in rows:
+        first = None if before is None else before["overall"] if name == "overall" else before["bias_types"].get(name)
+        cells = []
+        for score in ("ss", "lms", "icat"):
+            if before:
+                cells.append(_cell(first and first[score], score))
+            cells.append(_cell(entry[score], score))
+        bold = "bold" if name == "overall" else ""
+        table.add_row(Text(name), str(entry["n"]), *cells, style=bold, end_section=name == rows[-2][0])
+    return table
+
+
+def _cell(estimate: Mapping[str, float] | None, score: str) -> Text:
+    """`61.2 (58.9-63.4)`; an SS is green where its interval contains 50 and yellow where it does not."""
+    if not estimate:
+        return Text("-", style="dim")
+    text = f"{estimate['value']:.1f} ({estimate['low']:.1f}-{estimate['high']:.1f})"
+    if score != "ss":
+        return Text(text)
+    return Text(text, style="green" if estimate["low"] <= 50 <= estimate["high"] else "yellow")
+
+
+def _notes(entry: Results) -> list[RenderableType]:
+    notes = []
+    if entry.get("contaminated"):
+        seen = entry["contaminated"]
+        notes.append(f"contaminated: the adapter has seen {seen['clusters']} of {seen['of']} clusters")
+    if entry["overall"]["ties"]:
+        notes.append(f"{entry['overall']['ties']} ties, counted as anti-stereotype as in the official scorer")
+    few = [name for name, row in entry["bias_types"].items() if row["few_terms"]]
+    if few:
+        notes.append(f"fewer than 10 target terms in {', '.join(few)}: the wider interval of terms and items is shown")
+    if entry.get("skipped"):
+        notes.append(f"{entry['skipped']} invalid rows were skipped")
+    if entry.get("unscored_clusters"):
+        notes.append(f"{entry['unscored_clusters']} clusters of the benchmark have no stored score")
+    return [Text(note, style="yellow") for note in notes]
+
+
+def _perplexity(after: Results, before: Results | None) -> Text:
+    size = f"{after['tokens']:,} tokens"
+    if before is None:
+        return Text(f"Perplexity per token {after['per_token']:.2f}, per byte {after['per_byte']:.3f} ({size})")
+    change = 100 * (after["per_token"] / before["per_token"] - 1)
+    return Text(f"Perplexity per token {before['per_token']:.2f} -> {after['per_token']:.2f} ({change:+.2f} %, {size})")

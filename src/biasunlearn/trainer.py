@@ -1,0 +1,283 @@
+"""BiasUnlearn: the loop. Batch, three losses, step; every N steps look at the stop split and ask swap.py."""
+
+import contextlib
+import dataclasses
+import math
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .batches import collate, encode
+from .config import DebiasConfig
+from .feed import Feed, StepBatch
+from .keeping import Average, Keeper, State
+from .losses import (
+    cross_entropy_to_reference,
+    kl_loss,
+    npo_loss,
+    npo_loss_batch_mean,
+    retention_loss,
+    sum_by_row,
+    token_log_probs,
+)
+from .models import accelerate, adapter_dropout, logits_at, max_tokens, reference, trainable
+from .records import Passage
+from .sets import TrainingSets
+from .swap import Check, StopScore, decide, distance, start
+
+WIDTHS = 4
+"""Forwards that one reading of a step's sentences is cut into, by length."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossTerms:
+    """The three losses of a step, raw and unweighted, and the mean log ratio r of the forget sentences (nats)."""
+
+    forget: Tensor
+    retain: Tensor
+    kl: Tensor
+    log_ratio: Tensor
+
+    def total(self, config: DebiasConfig) -> Tensor:
+        """L = w_f L_forget + w_r L_retention + w_kl L_KL."""
+        return config.forget_weight * self.forget + config.retain_weight * self.retain + config.kl_weight * self.kl
+
+    def log(self) -> dict[str, float]:
+        return {
+            "loss_forget": float(self.forget.detach()),
+            "loss_retain": float(self.retain.detach()),
+            "loss_kl": float(self.kl.detach()),
+            "log_ratio": float(self.log_ratio),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Passages as the model sees them: logits at every supervised position, and which row owns it."""
+
+    logits: Tensor  # [tokens, vocabulary]
+    targets: Tensor  # [tokens]
+    owners: Tensor  # [tokens], ascending
+    rows: int
+
+    @property
+    def log_probs(self) -> Tensor:
+        """log p(y | x) of each passage: [rows]."""
+        return sum_by_row(token_log_probs(self.logits, self.targets), self.owners, self.rows)
+
+    @property
+    def tokens(self) -> Tensor:
+        """Supervised tokens of each passage: [rows]."""
+        return sum_by_row(torch.ones_like(self.targets, dtype=torch.float32), self.owners, self.rows)
+
+    def part(self, first: int, last: int) -> "Read":
+        """The passages first..last-1, without copying a logit: the rows stand in order."""
+        begin, end = torch.searchsorted(self.owners, torch.tensor([first, last], device=self.owners.device)).tolist()
+        return Read(self.logits[begin:end], self.targets[begin:end], self.owners[begin:end] - first, last - first)
+
+
+def read(model: Any, tokenizer: Any, passages: Sequence[Passage]) -> Read:
+    """One reading of all passages, sorted by length into a few forwards so that little of it is padding."""
+    rows = encode(tokenizer, passages, max_tokens=max_tokens(model))
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
+    size = max(1, -(-len(rows) // WIDTHS))
+    logits, targets, owners = [], [], []
+    for chosen in (order[first : first + size] for first in range(0, len(order), size)):
+        batch = collate([rows[i] for i in chosen], device=model.device)
+        logits.append(logits_at(model, batch))
+        targets.append(batch.targets)
+        owners.append(torch.tensor(chosen, device=model.device)[batch.owners])
+    owner, index = torch.cat(owners).sort(stable=True)
+    return Read(torch.cat(logits)[index], torch.cat(targets)[index], owner, len(rows))
+
+
+def loss_terms(model: Any, tokenizer: Any, batch: StepBatch, config: DebiasConfig) -> LossTerms:
+    """L_forget, L_retention and L_KL of a batch. The weights are the push of each sentence's bias type."""
+    referred = (*batch.forget, *batch.unrelated)
+    with reference(model):
+        ref = read(model, tokenizer, referred)
+    now = read(model, tokenizer, (*referred, *batch.retain))
+    n_forget, n_referred = len(batch.forget), len(referred)
+
+    forget, forget_ref = now.part(0, n_forget), ref.part(0, n_forget).log_probs
+    log_probs, weights = forget.log_probs, torch.tensor(batch.forget_weights, device=now.logits.device)
+    if config.npo_ratio == "batch_mean":
+        npo = npo_loss_batch_mean(log_probs, forget_ref, forget.tokens, config.beta) * weights.mean()
+    else:
+        npo = npo_loss(log_probs, forget_ref, config.beta) * weights
+
+    retain = now.part(n_referred, now.rows)
+    kept = retention_loss(retain.log_probs) * torch.tensor(batch.retain_weights, device=now.logits.device)
+    if config.retain_mean == "token":
+        kept = kept / retain.tokens
+
+    unrelated, unrelated_ref = now.part(n_forget, n_referred), ref.part(n_forget, n_referred)
+    if not batch.unrelated:
+        kl = torch.zeros(1, device=now.logits.device)
+    elif config.kl == "real_tokens":
+        kl = kl_loss(unrelated.logits, unrelated_ref.logits)
+    else:  # the released code: cross-entropy, averaged over positions that are mostly padding
+        summed = cross_entropy_to_reference(unrelated.logits, unrelated_ref.logits).sum()
+        kl = (summed / (unrelated.rows * config.padded_to)).reshape(1)
+    return LossTerms(npo.mean(), kept.mean(), kl.mean(), (log_probs - forget_ref).detach().mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How training ended. The model holds the best checkpoint's weights."""
+
+    step: int
+    reason: str
+    best_step: int
+    collapsed: bool
+    interrupted: bool = False
+
+
+def train(
+    model: Any,
+    tokenizer: Any,
+    sets: TrainingSets,
+    look: Callable[[], dict[str, Any]],
+    config: DebiasConfig,
+    keep: Keeper,
+    *,
+    on_step: Callable[[dict[str, Any]], None] | None = None,
+) -> Outcome:
+    """Trains the adapter until the stop rule, a collapse, Ctrl-C or `max_steps`.
+
+    Args:
+        look: scores the stop split with the model as it is; returns `stereoset_scores`.
+        keep: where checkpoints live; holds the state to resume from, if there is one.
+    """
+    accelerator = accelerate().Accelerator()
+    parameters = list(trainable(model).values())
+    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    average, feed = Average(model, config.average), Feed(sets, config)
+    state = keep.restore(model, optimizer, average, feed) or _begin(sets, look(), config)
+    if state.step == 0:
+        keep.best(model)
+    model, optimizer = accelerator.prepare(model, optimizer)
+
+    with _interruptible() as interrupted:
+        while state.step < config.max_steps and not state.decision.stop and not interrupted():
+            state.step += 1
+            _set_rate(optimizer, rate_at(state.step, config))
+            with adapter_dropout(model) if _drops_out(state, config) else contextlib.nullcontext():
+                terms = loss_terms(model, tokenizer, feed.next(state.decision.push), config)
+            accelerator.backward(terms.total(config))
+            accelerator.clip_grad_norm_(parameters, config.max_grad_norm)
+            optimizer.step()
+            optimizer.zero_grad()
+            average.update(model)
+            _note_step(state, terms, optimizer)
+            if _check_due(state, config):
+                with average.applied(model):
+                    _check(state, look(), config)
+                    if state.best_step == state.step:
+                        keep.best(model)
+                if state.decision.swapped and config.optimizer_at_swap == "rebuilt":
+                    optimizer.state.clear()
+                keep.save(state, model, optimizer, average, feed)
+            if on_step:
+                on_step(state.rows[-1])
+        stopped_by_hand = interrupted() and not state.decision.stop and state.step < config.max_steps
+        if stopped_by_hand:
+            keep.save(state, model, optimizer, average, feed)
+    if not stopped_by_hand:
+        keep.restore_best(model)
+    reason = state.decision.reason or ("interrupted" if stopped_by_hand else f"reached {config.max_steps} steps")
+    return Outcome(state.step, reason, state.best_step, state.decision.collapsed, stopped_by_hand)
+
+
+def _begin(sets: TrainingSets, scores: dict[str, Any], config: DebiasConfig) -> State:
+    """The state before the first step. The untrained adapter is the best so far: training must beat it."""
+    first = _as_check(0, scores, _lms(scores))
+    state = State(0, start(sets.bias_types), [], _lms(scores), best_distance=distance(first, config))
+    state.rows.append({"step": 0, **_stop_row(scores)})
+    return state
+
+
+def _drops_out(state: State, config: DebiasConfig) -> bool:
+    """Released code: evaluation switches dropout off, and nothing switches it on again."""
+    checked = any("ss" in row for row in state.rows[1:])
+    return config.lora_dropout > 0 and not (checked and config.dropout_after_check == "off")
+
+
+def _note_step(state: State, terms: LossTerms, optimizer: Any) -> None:
+    losses = terms.log()
+    state.finite = state.finite and all(math.isfinite(value) for value in losses.values())
+    state.log_ratios.append(losses["log_ratio"])
+    state.rows.append({"step": state.step, **losses, "lr": optimizer.param_groups[0]["lr"]})
+
+
+def _check_due(state: State, config: DebiasConfig) -> bool:
+    at = state.step
+    return at >= config.first_check and (at - config.first_check) % config.check_every == 0 or at == config.max_steps
+
+
+def _check(state: State, scores: dict[str, Any], config: DebiasConfig) -> None:
+    """Asks swap.py, notes the answer in the last row, and marks the step as the best so far if it is."""
+    ratio = sum(state.log_ratios) / max(1, len(state.log_ratios))
+    check = replace(_as_check(state.step, scores, state.lms_before), log_ratio=ratio, finite=state.finite)
+    state.decision = decide(state.decision, check, config)
+    state.log_ratios, state.finite = [], True
+    if not state.decision.collapsed and distance(check, config) < state.best_distance:
+        state.best_step, state.best_distance = state.step, distance(check, config)
+    state.rows[-1] |= {**_stop_row(scores), "decision": dataclasses.asdict(state.decision)}
+
+
+def _as_check(step: int, scores: dict[str, Any], lms_before: float | None) -> Check:
+    found = {
+        name: StopScore(entry["ss"]["value"], entry["ss"]["low"], entry["ss"]["high"])
+        for name, entry in scores["bias_types"].items()
+    }
+    return Check(step=step, scores=found, lms=_lms(scores), lms_before=lms_before)
+
+
+def _lms(scores: dict[str, Any]) -> float | None:
+    lms = scores["overall"]["lms"]
+    return None if lms is None else float(lms["value"])
+
+
+def _stop_row(scores: dict[str, Any]) -> dict[str, Any]:
+    return {"ss": {b: entry["ss"]["value"] for b, entry in scores["bias_types"].items()}, "lms": _lms(scores)}
+
+
+def rate_at(step: int, config: DebiasConfig) -> float:
+    """Learning rate of a step (counted from 1): linear warm-up, then constant or a cosine down to 2 % of the peak."""
+    warm = min(1.0, step / max(1, config.warmup))
+    if config.schedule == "constant":
+        return config.learning_rate * warm
+    share = min(1.0, max(0, step - config.warmup) / max(1, config.max_steps - config.warmup))
+    return config.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+def _set_rate(optimizer: Any, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C ends the loop between two steps, so that what is saved is whole. A second one ends it at once."""
+    asked = False
+
+    def note(_signal: int, _frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    try:
+        before = signal.signal(signal.SIGINT, note)
+    except ValueError:  # not the main thread (a notebook server, a test): Ctrl-C stays as it is
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
