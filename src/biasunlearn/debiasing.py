@@ -10,6 +10,7 @@ from .checks import check_labels, contamination
 from .config import DebiasConfig, to_dict
 from .errors import RequestError
 from .measuring import MANIFEST, Progress, finish, known_benchmarks, run_benchmarks
+from .metrics import stereoset_scores, triplets
 from .preparing import Prepared, prepare
 from .rundir import SCHEMA, RunFolder, environment, new_run, whole_folder
 
@@ -106,10 +107,9 @@ def save_adapter(model: Any, run: RunFolder, manifest: Mapping[str, Any]) -> Non
 
 
 def _label_findings(loaded: Any, prepared: Prepared, config: DebiasConfig) -> list[str]:
-    from .benchmarks.stereoset import intrasentence, score_clusters
+    from .benchmarks.stereoset import score_clusters
 
-    rows = intrasentence(score_clusters(loaded, prepared.stop, batch_tokens=config.batch_tokens))
-    return check_labels(rows)
+    return check_labels(triplets(score_clusters(loaded, prepared.stop, batch_tokens=config.batch_tokens)))
 
 
 def _train(
@@ -122,14 +122,13 @@ def _train(
     resume: bool,
     on_step: Callable[[dict[str, Any]], None] | None,
 ) -> Any:
-    from .benchmarks.stereoset import intrasentence, score_clusters
+    from .benchmarks.stereoset import score_clusters
     from .keeping import Keeper
-    from .metrics import stereoset_scores
     from .trainer import train
 
     def look() -> dict[str, Any]:
         items = score_clusters(loaded, prepared.stop, batch_tokens=config.batch_tokens)
-        return stereoset_scores(intrasentence(items), seed=config.seed)
+        return stereoset_scores(triplets(items), seed=config.seed)
 
     keep = Keeper(run.checkpoint, _identity(prepared, config), resume=resume)
     outcome = train(loaded.model, loaded.tokenizer, prepared.sets, look, config, keep, on_step=on_step)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .benchmarks.stereoset import summarise
 from .checks import contamination
 from .data import read_clusters
 from .errors import RequestError
-from .metrics import Item
+from .metrics import Item, stereoset_entry
 from .records import Cluster, Kind
 from .rundir import SCHEMA, RunFolder, environment, new_run, read_items
 
@@ -85,7 +84,7 @@ def rescore(
             raise RequestError(f"{scores}: a prediction file holds ids and scores only: add --benchmark stereoset=PATH")
         data = read_clusters(benchmark["stereoset"], skip_invalid=skip_invalid)
         items, unscored = _official_items(data.clusters, _predictions(scores), scores)
-    entry = summarise(items) | {"data": benchmark.get("stereoset"), "unscored_clusters": unscored}
+    entry = stereoset_entry(items) | {"data": benchmark.get("stereoset"), "unscored_clusters": unscored}
     results = {
         "schema": SCHEMA,
         "model": None,
@@ -162,7 +161,7 @@ def finish(run: RunFolder, results: dict[str, Any], config: dict[str, Any], stag
 
     run.write_yaml("config.yaml", config)
     run.write_stages(stages)
-    run.write_text("report.html", report_page(results))
+    run.write_text("report.html", report_page(results, run.read_metrics()))
     run.write_json("results.json", results)
 
 

@@ -110,6 +110,26 @@ def stereoset_scores(rows: Sequence[Triplet], *, seed: int = 0) -> dict[str, Any
     }
 
 
+FORMULATIONS = {
+    "intrasentence": "mean log-probability of the whole sentence (official)",
+    "intersentence": "mean log-probability of the second sentence given the first (ours)",
+}
+
+
+def stereoset_entry(items: Sequence[Item], *, skipped: int = 0) -> dict[str, Any]:
+    """StereoSet's entry of results.json: intrasentence (official) at the top, intersentence (ours) beside it.
+
+    Data with intersentence clusters only has those at the top, and says so in `formulation`.
+    """
+    by_kind = {kind: [item for item in items if item.kind == kind] for kind in FORMULATIONS}
+    main = "intrasentence" if by_kind["intrasentence"] else "intersentence"
+    entry = {"skipped": skipped, "formulation": FORMULATIONS[main], **stereoset_scores(triplets(by_kind[main]))}
+    if main == "intrasentence" and by_kind["intersentence"]:
+        beside = stereoset_scores(triplets(by_kind["intersentence"]))
+        entry["intersentence"] = {"formulation": FORMULATIONS["intersentence"], **beside}
+    return entry
+
+
 @dataclass(frozen=True, slots=True)
 class _Draws:
     """One bias type: mean SS and LMS of each term, and their sums over bootstrap draws of whole terms."""

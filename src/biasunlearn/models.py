@@ -4,6 +4,7 @@ The reference of the method is the same model with its adapter off. There is nev
 """
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,9 +214,14 @@ def _first_line(error: Exception) -> str:
 
 
 def transformers() -> Any:
-    """The library, imported when first needed: it takes seconds, and `--help` must not wait for it."""
+    """The library, imported when first needed: it takes seconds, and `--help` must not wait for it.
+
+    Its own bars and its notes to library authors would stand between ours.
+    """
     import transformers
 
+    transformers.utils.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
     return transformers
 
 

@@ -63,6 +63,11 @@ class RunFolder:
         lines = "".join(json.dumps(row, allow_nan=True) + "\n" for row in rows)
         self.write_text("metrics.jsonl", lines)
 
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl; none where the run did not train."""
+        path = self.path / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
     def read_results(self) -> dict[str, Any]:
         """results.json. RequestError where the folder holds no finished run."""
         try:

@@ -183,7 +183,7 @@ def train(
                     optimizer.state.clear()
                 keep.save(state, model, optimizer, average, feed)
             if on_step:
-                on_step(state.rows[-1])
+                on_step({**state.rows[-1], "of": config.max_steps})
         stopped_by_hand = interrupted() and not state.decision.stop and state.step < config.max_steps
         if stopped_by_hand:
             keep.save(state, model, optimizer, average, feed)
@@ -204,7 +204,7 @@ def _begin(sets: TrainingSets, scores: dict[str, Any], config: DebiasConfig) -> 
 def _drops_out(state: State, config: DebiasConfig) -> bool:
     """Released code: evaluation switches dropout off, and nothing switches it on again."""
     checked = any("ss" in row for row in state.rows[1:])
-    return config.lora_dropout > 0 and not (checked and config.dropout_after_check == "off")
+    return config.lora_dropout > 0 and not (checked and config.dropout_after_check == "lost")
 
 
 def _note_step(state: State, terms: LossTerms, optimizer: Any) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..data import read_clusters
-from ..metrics import Item, Triplet, stereoset_scores, triplets
+from ..metrics import Item, stereoset_entry
 from ..models import Loaded
 from ..records import Cluster
 from ..scoring import score
@@ -35,7 +35,7 @@ def run(
     """Scores a file of clusters. Returns its items and its entry of results.json."""
     data = read_clusters(path, skip_invalid=skip_invalid)
     items = score_clusters(loaded, data.clusters, batch_tokens=batch_tokens, progress=progress)
-    result = summarise(items, skipped=len(data.skipped))
+    result = {"version": VERSION, **stereoset_entry(items, skipped=len(data.skipped))}
     return items, {**result, "data": data.path, "sha256": data.sha256, "skipped_rows": list(data.skipped)}
 
 
@@ -64,30 +64,3 @@ def score_clusters(
         )
         for (cluster, role, sentence), found in zip(asked, scores, strict=True)
     ]
-
-
-def summarise(items: Sequence[Item], *, skipped: int = 0) -> dict[str, Any]:
-    """The entry of results.json: intrasentence (official) at the top, intersentence (ours) beside it.
-
-    Data with intersentence clusters only has those at the top, and says so in `formulation`.
-    """
-    by_kind = {kind: [item for item in items if item.kind == kind] for kind in ("intrasentence", "intersentence")}
-    main = "intrasentence" if by_kind["intrasentence"] else "intersentence"
-    result = {"version": VERSION, "skipped": skipped, "formulation": FORMULATIONS[main]}
-    result |= stereoset_scores(triplets(by_kind[main]))
-    if main == "intrasentence" and by_kind["intersentence"]:
-        entry = stereoset_scores(triplets(by_kind["intersentence"]))
-        result["intersentence"] = {"formulation": FORMULATIONS["intersentence"], **entry}
-    return result
-
-
-def intrasentence(items: Sequence[Item]) -> list[Triplet]:
-    """The comparisons that the stop rule looks at: intrasentence ones, or all where there are none."""
-    chosen = [item for item in items if item.kind == "intrasentence"]
-    return triplets(chosen or items)
-
-
-FORMULATIONS = {
-    "intrasentence": "mean log-probability of the whole sentence (official)",
-    "intersentence": "mean log-probability of the second sentence given the first (ours)",
-}

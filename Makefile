@@ -1,0 +1,20 @@
+# `make demo` and `make test` do all set-up themselves; everything they make is in .venv and demo-run.
+PYTHON ?= python3
+BIN := .venv/bin
+.PHONY: demo test lint install
+
+demo: install
+	$(BIN)/biasunlearn demo --out demo-run
+
+test: install
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch .venv/installed

@@ -1,0 +1,126 @@
+"""`demo`: the whole main job on a small world whose bias is known, so that the measurement can be checked by eye.
+
+The world, its corpus and the tiny model trained on it are made here, without a network; then the very same
+`debias` runs as on any other model. The report split has other target terms, templates and attribute words than
+the training pairs.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import world as world_module
+from .config import load_config
+from .debiasing import Say, debias
+from .measuring import Progress
+from .records import Cluster
+from .rundir import whole_file, whole_folder
+from .world import World, build_world, train_world_model
+
+SEED = 0
+
+
+def demo(
+    out: str | Path,
+    *,
+    progress: Progress | None = None,
+    say: Say | None = None,
+    on_step: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Builds the world under `out`, trains its model (once), debiases it; returns the results with `known_skew`."""
+    folder = Path(out)
+    world = build_world(SEED)
+    home = folder / "world"
+    _write_world(world, home)
+    _train_once(world, home / "model", progress)
+    results = debias(
+        str(home / "model"),
+        train=str(home / "train.jsonl"),
+        report=str(home / "report.json"),
+        unrelated=str(home / "unrelated.txt"),
+        out=_free_run(folder),
+        config=load_config("demo"),
+        benchmarks={"perplexity": str(home / "facts.txt")},
+        progress=progress,
+        say=say,
+        on_step=on_step,
+    )
+    return results | {"known_skew": dict(world.known_skew)}
+
+
+def demo_table(results: dict[str, Any]) -> Any:
+    """The known skew beside the measured SS, then the before/after table of any run."""
+    from rich.console import Group
+    from rich.table import Table
+
+    from .tables import results_table
+
+    table = Table(title="The world's known skew and what was measured", title_justify="left", title_style="bold")
+    for name, justify in (("bias type", "left"), ("true SS", "right"), ("measured SS", "right"), ("after", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    before, after = (results[when]["stereoset"]["bias_types"] for when in ("before", "benchmarks"))
+    for name, skew in results["known_skew"].items():
+        first, last = before[name]["ss"], after[name]["ss"]
+        cells = [f"{s['value']:.1f} ({s['low']:.1f}-{s['high']:.1f})" for s in (first, last)]
+        table.add_row(name, f"{skew:.1f}", *cells)
+    return Group(table, results_table(results))
+
+
+def _write_world(world: World, home: Path) -> None:
+    """The world as the files that a user would have: pairs, report clusters, sentences, text."""
+    home.mkdir(parents=True, exist_ok=True)
+    rows = [
+        {
+            "id": c.id, "bias_type": c.bias_type, "kind": c.kind, "context": c.context, "target": c.target,
+            "stereotype": c.stereotype.text, "anti_stereotype": c.anti_stereotype.text,
+            "unrelated": c.unrelated.text if c.unrelated else None,
+        }
+        for c in world.train
+    ]  # fmt: skip
+    unrelated = [c.unrelated.text for c in world.train if c.unrelated]
+    contents = {
+        "train.jsonl": "".join(json.dumps(row) + "\n" for row in rows),
+        "report.json": json.dumps({"version": "1.0", "data": {"intrasentence": _official(world.report)}}),
+        "unrelated.txt": "".join(text + "\n" for text in dict.fromkeys(unrelated)),
+        "facts.txt": "".join(text + "\n" for text in world.facts),
+    }
+    for name, content in contents.items():
+        with whole_file(home / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+
+
+def _official(clusters: Sequence[Cluster]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": c.id, "target": c.target, "bias_type": c.bias_type, "context": c.context,
+            "sentences": [
+                {"id": s.id, "sentence": s.text, "labels": [], "gold_label": role} for role, s in c.sentences()
+            ],
+        }
+        for c in clusters
+    ]  # fmt: skip
+
+
+def _train_once(world: World, folder: Path, progress: Progress | None) -> None:
+    """Trains the world's model unless the folder already holds the one of this very world and code."""
+    source = Path(str(world_module.__file__)).read_bytes()
+    stamp = hashlib.sha256(source + "\n".join(world.corpus).encode()).hexdigest()
+    mark = folder / "made_from.json"
+    if mark.exists() and json.loads(mark.read_text()) == stamp:
+        return
+
+    def tell(done: int, of: int, loss: float) -> None:
+        if progress:
+            progress("training the world's model", done, of)
+
+    with whole_folder(folder) as temporary:
+        train_world_model(world, temporary, seed=SEED, progress=tell)
+        (temporary / "made_from.json").write_text(json.dumps(stamp))
+
+
+def _free_run(folder: Path) -> Path:
+    """`run`, or `run-2`, `run-3` ... where earlier demos left theirs: a run folder is never written over."""
+    candidates = (folder / ("run" if number == 1 else f"run-{number}") for number in range(1, 10_000))
+    return next(path for path in candidates if not (path / "config.yaml").exists())
