@@ -38,7 +38,9 @@ def test_lms_counts_both_comparisons():
     assert overall["icat"]["value"] == 0
 
 
-@pytest.mark.parametrize(("ss", "lms", "by_hand"), [(60, 90, 72), (50, 90, 90), (40, 90, 72), (100, 100, 0), (0, 80, 0)])
+@pytest.mark.parametrize(
+    ("ss", "lms", "by_hand"), [(60, 90, 72), (50, 90, 90), (40, 90, 72), (100, 100, 0), (0, 80, 0)]
+)
 def test_icat_by_hand(ss, lms, by_hand):
     assert icat(ss, lms) == pytest.approx(by_hand)
 

@@ -33,7 +33,7 @@ class DebiasConfig:
     """Which pairs train. The paper: both. Stopping always looks at intrasentence pairs where there are any."""
     adversarial_share: float = 0.25
     """Share of the anti-stereotypes that also go into the forget set. Released code: 0.25."""
-    stop_share: float = 0.5
+    stop_share: float = 0.4
     """Share of each bias type's pairs held out, by target term, for swap and stop. A run reads a few thousand
     sentences at most, so pairs are not what it lacks; knowing where 50 is, is."""
     stop_on: Literal["held_out", "report"] = "held_out"
@@ -95,12 +95,12 @@ class DebiasConfig:
     max_grad_norm: float = 1.0
     average: float = 0.9
     """Decay of the running average of the adapter's weights; checks and result use the average. 0: none (paper)."""
-    max_steps: int = 150
+    max_steps: int = 120
 
     # --- swap and stop --------------------------------------------------------------------------------------
-    check_every: int = 10
+    check_every: int = 15
     """Steps between two looks at the stop split. Released code: 80, 50 or 30."""
-    first_check: int = 20
+    first_check: int = 15
     """Released code: 100."""
     swap: Literal["proportional", "hard", "none"] = "proportional"
     """hard (paper): below 50 the sets of a bias type are exchanged. proportional: and the role losses of a bias

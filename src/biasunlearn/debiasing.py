@@ -10,7 +10,7 @@ from .checks import check_labels, contamination
 from .config import DebiasConfig, to_dict
 from .errors import RequestError
 from .measuring import MANIFEST, Progress, finish, known_benchmarks, run_benchmarks
-from .metrics import stereoset_scores, triplets
+from .metrics import Triplet, stereoset_scores, triplets
 from .preparing import Prepared, prepare
 from .rundir import SCHEMA, RunFolder, environment, new_run, whole_folder
 
@@ -61,22 +61,18 @@ def debias(
         "model": model, "train": train, "unrelated": unrelated, "report": report,
         "benchmarks": dict(benchmarks or {}), "skip_invalid": skip_invalid, "trust_remote_code": trust_remote_code,
     }  # fmt: skip
-    run.write_yaml("config.yaml", {"debias": request, "recipe": to_dict(config)})
     from .models import load, with_lora
 
     loaded = load(model, dtype=config.dtype, trust_remote_code=trust_remote_code)
     if loaded.masked:
         raise RequestError(f"{model}: a masked model; debias needs a causal one (measure takes both)")
+    run.write_yaml("config.yaml", {"debias": request, "recipe": to_dict(config)})  # from here on there is a run
     arguments: dict[str, Any] = {
         "batch_tokens": config.batch_tokens, "skip_invalid": skip_invalid, "progress": progress,
     }  # fmt: skip
     items_before, before = run_benchmarks(loaded, measured, label="before: ", **arguments)
     loaded = loaded.with_model(with_lora(loaded.model, config))
-    findings = prepared.facts["findings"]
-    findings += _label_findings(loaded, prepared, config)
-    for finding in findings:
-        say(finding)
-    outcome = _train(loaded, prepared, config, run, request, resume=resume, on_step=on_step)
+    outcome = _train(loaded, prepared, config, run, resume=resume, say=say, on_step=on_step)
     save_adapter(loaded.model, run, prepared.manifest)
     items_after, after = run_benchmarks(loaded, measured, label="after: ", **arguments)
     if seen := contamination(prepared.report.clusters, prepared.manifest):
@@ -106,32 +102,33 @@ def save_adapter(model: Any, run: RunFolder, manifest: Mapping[str, Any]) -> Non
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def _label_findings(loaded: Any, prepared: Prepared, config: DebiasConfig) -> list[str]:
-    from .benchmarks.stereoset import score_clusters
-
-    return check_labels(triplets(score_clusters(loaded, prepared.stop, batch_tokens=config.batch_tokens)))
-
-
 def _train(
     loaded: Any,
     prepared: Prepared,
     config: DebiasConfig,
     run: RunFolder,
-    request: Mapping[str, Any],
     *,
     resume: bool,
+    say: Say,
     on_step: Callable[[dict[str, Any]], None] | None,
 ) -> Any:
     from .benchmarks.stereoset import score_clusters
     from .keeping import Keeper
     from .trainer import train
 
-    def look() -> dict[str, Any]:
-        items = score_clusters(loaded, prepared.stop, batch_tokens=config.batch_tokens)
-        return stereoset_scores(triplets(items), seed=config.seed)
+    def compare() -> list[Triplet]:
+        return triplets(score_clusters(loaded, prepared.stop, batch_tokens=config.batch_tokens))
 
+    def look() -> dict[str, Any]:
+        return stereoset_scores(compare(), seed=config.seed)
+
+    untrained = compare()
+    prepared.facts["findings"] += check_labels(untrained)
+    for finding in prepared.facts["findings"]:
+        say(finding)
+    first = stereoset_scores(untrained, seed=config.seed)
     keep = Keeper(run.checkpoint, _identity(prepared, config), resume=resume)
-    outcome = train(loaded.model, loaded.tokenizer, prepared.sets, look, config, keep, on_step=on_step)
+    outcome = train(loaded.model, loaded.tokenizer, prepared.sets, look, config, keep, first=first, on_step=on_step)
     run.write_metrics(keep.rows)
     if outcome.interrupted:
         raise Interrupted(

@@ -145,6 +145,7 @@ def train(
     config: DebiasConfig,
     keep: Keeper,
     *,
+    first: dict[str, Any] | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
 ) -> Outcome:
     """Trains the adapter until the stop rule, a collapse, Ctrl-C or `max_steps`.
@@ -152,12 +153,13 @@ def train(
     Args:
         look: scores the stop split with the model as it is; returns `stereoset_scores`.
         keep: where checkpoints live; holds the state to resume from, if there is one.
+        first: what `look` gives before the first step, where the caller knows it already.
     """
     accelerator = accelerate().Accelerator()
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     average, feed = Average(model, config.average), Feed(sets, config)
-    state = keep.restore(model, optimizer, average, feed) or _begin(sets, look(), config)
+    state = keep.restore(model, optimizer, average, feed) or _begin(sets, first or look(), config)
     if state.step == 0:
         keep.best(model)
     model, optimizer = accelerator.prepare(model, optimizer)
