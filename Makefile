@@ -1,10 +1,10 @@
-# `make demo` and `make test` do all set-up themselves; everything they make is in .venv and demo-run.
+# `make demo` and `make test` do all set-up themselves; everything they make is in .venv, demo-run and the user's cache.
 PYTHON ?= python3
 BIN := .venv/bin
 .PHONY: demo test lint install
 
 demo: install
-	$(BIN)/biasunlearn demo --out demo-run
+	$(BIN)/biasunlearn demo
 
 test: install
 	$(BIN)/ruff check src tests

@@ -114,6 +114,30 @@ def test_debias_leaves_a_complete_run_that_can_be_measured_and_started_again(pla
     assert second["benchmarks"] == stored["benchmarks"]
 
 
+def test_full_fine_tuning_saves_a_whole_model(place, tmp_path):
+    assert main(request(place, tmp_path / "run", "--set", "lora_rank=0", "--set", "learning_rate=1e-3")) == 0
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert rows[1]["loss_kl"] == pytest.approx(0, abs=1e-4) and rows[1]["log_ratio"] == pytest.approx(0, abs=1e-3)
+    assert rows[4]["loss_kl"] > 1e-4  # and it moved
+    assert results["adapter"] is None and Path(results["trained_model"], "model.safetensors").exists()
+    assert main(["measure", results["trained_model"], "--benchmark", f"stereoset={place / 'train.jsonl'}", "--out",
+                 str(tmp_path / "m")]) == 0  # fmt: skip
+    assert json.loads((tmp_path / "m/results.json").read_text())["benchmarks"]["stereoset"]["contaminated"]
+
+
+def test_the_released_code_s_recipe_runs_and_its_result_is_stamped(place, tmp_path):
+    few = ["--set", "max_steps=6", "--set", "lora_targets=[attn.c_attn]", "--config", "paper-code"]
+    assert main(request(place, tmp_path / "no", *few)) == 2  # it stops on the report file, which has other bias types
+    report = ["--report", str(place / "train.jsonl")]
+    assert main(request(place, tmp_path / "run", *few, *report)) == 0
+    results = json.loads((tmp_path / "run/results.json").read_text())
+    assert results["data"]["stopped_on_report"] and results["config"]["npo_ratio"] == "batch_mean"
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    pushes = [row["decision"]["push"] for row in rows if "decision" in row]
+    assert all(sum(value != 0 for value in push.values()) == 1 for push in pushes)  # the farthest alone
+
+
 def test_without_forget_and_retain_weight_nothing_moves(place, tmp_path):
     """Negative control: KL alone, at theta = ref, has no gradient."""
     off = ["--set", "forget_weight=0", "--set", "retain_weight=0"]

@@ -96,6 +96,7 @@ def _demo(args: argparse.Namespace) -> int:
 
     with _progress(args) as (progress, on_step):
         results = demo(args.out, progress=progress, say=_say, on_step=on_step)
+    args.out = results["out"]
     return _show(args, results, demo_table)
 
 
@@ -177,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     loading.add_argument("--trust-remote-code", action="store_true", help="run code that the model repository ships")
 
     demo = commands.add_parser("demo", parents=[common], help="the whole job on a small world with a known bias")
-    demo.add_argument("--out", metavar="DIR", default="demo-run", help="where the run goes (default: demo-run)")
+    demo.add_argument("--out", metavar="DIR", help="the run folder to write (default: demo-run)")
     demo.set_defaults(run=_demo)
 
     measure = commands.add_parser("measure", parents=[common, reading, loading], help="measure a model's bias")

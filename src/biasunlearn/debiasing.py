@@ -71,16 +71,17 @@ def debias(
         "batch_tokens": config.batch_tokens, "skip_invalid": skip_invalid, "progress": progress,
     }  # fmt: skip
     items_before, before = run_benchmarks(loaded, measured, label="before: ", **arguments)
-    loaded = loaded.with_model(with_lora(loaded.model, config))
+    loaded = loaded.with_model(with_lora(loaded.model, config) if config.lora_rank else loaded.model)
     outcome = _train(loaded, prepared, config, run, resume=resume, say=say, on_step=on_step)
-    save_adapter(loaded.model, run, prepared.manifest)
+    trained = save_trained(loaded, run, prepared.manifest, adapter=config.lora_rank > 0)
     items_after, after = run_benchmarks(loaded, measured, label="after: ", **arguments)
     if seen := contamination(prepared.report.clusters, prepared.manifest):
         after["stereoset"]["contaminated"] = seen
     results = {
         "schema": SCHEMA,
         "model": model,
-        "adapter": str(run.adapter),
+        "adapter": str(trained) if config.lora_rank else None,
+        "trained_model": None if config.lora_rank else str(trained),
         "protocol": {"text": "raw", "dtype": config.dtype, "masked": False},
         "before": before,
         "benchmarks": after,
@@ -95,11 +96,14 @@ def debias(
     return results
 
 
-def save_adapter(model: Any, run: RunFolder, manifest: Mapping[str, Any]) -> None:
-    """A plain PEFT adapter, with the hashes of what it was trained on beside it."""
-    with whole_folder(run.adapter) as folder:
-        model.save_pretrained(folder, safe_serialization=True)
+def save_trained(loaded: Any, run: RunFolder, manifest: Mapping[str, Any], *, adapter: bool) -> Path:
+    """A plain PEFT adapter, or with full fine-tuning a whole model; beside it the hashes of what it was trained on."""
+    with whole_folder(run.adapter if adapter else run.model) as folder:
+        loaded.model.save_pretrained(folder, safe_serialization=True)
+        if not adapter:
+            loaded.tokenizer.save_pretrained(folder)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    return run.adapter if adapter else run.model
 
 
 def _train(

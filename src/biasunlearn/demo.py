@@ -7,6 +7,7 @@ the training pairs.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,22 @@ SEED = 0
 
 
 def demo(
-    out: str | Path,
+    out: str | Path | None = None,
     *,
     progress: Progress | None = None,
     say: Say | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
-    """Builds the world under `out`, trains its model (once), debiases it; returns the results with `known_skew`."""
-    folder = Path(out)
+    """Builds the world, trains its model (once; both are cached), debiases it.
+
+    Args:
+        out: the run folder; without it the first free one of demo-run, demo-run-2, ...
+    Returns:
+        The results, with `known_skew` and the run folder as `out`.
+    """
+    out = _free_folder() if out is None else Path(out)
     world = build_world(SEED)
-    home = folder / "world"
+    home = _cache_folder() / f"world-{_stamp(world)[:16]}"
     _write_world(world, home)
     _train_once(world, home / "model", progress)
     results = debias(
@@ -40,14 +47,14 @@ def demo(
         train=str(home / "train.jsonl"),
         report=str(home / "report.json"),
         unrelated=str(home / "unrelated.txt"),
-        out=_free_run(folder),
+        out=out,
         config=load_config("demo"),
         benchmarks={"perplexity": str(home / "facts.txt")},
         progress=progress,
         say=say,
         on_step=on_step,
     )
-    return results | {"known_skew": dict(world.known_skew)}
+    return results | {"known_skew": dict(world.known_skew), "out": str(out)}
 
 
 def demo_table(results: dict[str, Any]) -> Any:
@@ -104,11 +111,8 @@ def _official(clusters: Sequence[Cluster]) -> list[dict[str, Any]]:
 
 
 def _train_once(world: World, folder: Path, progress: Progress | None) -> None:
-    """Trains the world's model unless the folder already holds the one of this very world and code."""
-    source = Path(str(world_module.__file__)).read_bytes()
-    stamp = hashlib.sha256(source + "\n".join(world.corpus).encode()).hexdigest()
-    mark = folder / "made_from.json"
-    if mark.exists() and json.loads(mark.read_text()) == stamp:
+    """Trains the world's model unless the cache holds it: the folder is named after the world and its code."""
+    if folder.exists():
         return
 
     def tell(done: int, of: int, loss: float) -> None:
@@ -117,10 +121,19 @@ def _train_once(world: World, folder: Path, progress: Progress | None) -> None:
 
     with whole_folder(folder) as temporary:
         train_world_model(world, temporary, seed=SEED, progress=tell)
-        (temporary / "made_from.json").write_text(json.dumps(stamp))
 
 
-def _free_run(folder: Path) -> Path:
-    """`run`, or `run-2`, `run-3` ... where earlier demos left theirs: a run folder is never written over."""
-    candidates = (folder / ("run" if number == 1 else f"run-{number}") for number in range(1, 10_000))
+def _stamp(world: World) -> str:
+    """Changes with the world and with the code that trains its model."""
+    source = Path(str(world_module.__file__)).read_bytes()
+    return hashlib.sha256(source + "\n".join(world.corpus).encode()).hexdigest()
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "biasunlearn"
+
+
+def _free_folder() -> Path:
+    """demo-run, or demo-run-2, demo-run-3, ... where earlier demos left theirs: a run is never written over."""
+    candidates = (Path("demo-run" if number == 1 else f"demo-run-{number}") for number in range(1, 10_000))
     return next(path for path in candidates if not (path / "config.yaml").exists())

@@ -10,7 +10,9 @@ import numpy as np
 
 from .config import DebiasConfig
 from .records import Passage
-from .sets import TrainingSets
+from .sets import TrainingSets, swapped
+
+OTHER = {"forget": "retain", "retain": "forget"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +40,16 @@ class Feed:
         config = self._config
         sizes = {"forget": config.forget_batch, "retain": config.retain_batch}
         active = [b for b in self._sets.bias_types if push.get(b, 0.0) != 0.0] or list(self._sets.bias_types)
+        turned = frozenset(b for b in active if push[b] < 0)
+        sets = swapped(self._sets, turned)
         drawn: dict[str, list[tuple[Passage, float]]] = {"forget": [], "retain": []}
-        for role in drawn:
+        for role, passages in (("forget", sets.forget), ("retain", sets.retain)):
+            other = OTHER[role]
             # Released code: the batch size belongs to the sentences, so a swap exchanges 4 and 28 as well.
-            turned = config.batch_follows == "sentences" and len(active) == 1 and push[active[0]] < 0
-            size = sizes[{"forget": "retain", "retain": "forget"}[role] if turned else role]
+            size = sizes[other if config.batch_follows == "sentences" and turned == set(active) else role]
             for bias_type in self._turns(role, active, size):
-                side = role if push[bias_type] >= 0 else {"forget": "retain", "retain": "forget"}[role]
-                passages = self._sets.forget[bias_type] if side == "forget" else self._sets.retain[bias_type]
-                drawn[role].append((self._draw(f"{side}/{bias_type}", passages), abs(push[bias_type])))
+                stream = f"{other if bias_type in turned else role}/{bias_type}"  # a stream belongs to its sentences
+                drawn[role].append((self._draw(stream, passages[bias_type]), abs(push[bias_type])))
         size = config.unrelated_batch if self._sets.unrelated else 0
         unrelated = tuple(self._draw("unrelated", self._sets.unrelated) for _ in range(size))
         forget, retain = drawn["forget"], drawn["retain"]

@@ -129,5 +129,6 @@ class Keeper:
         feed.position = content["feed"]
         torch.set_rng_state(content["random"])
         self._best = content["best"]
+        self.rows = list(content["state"]["rows"])
         decision = content["state"].pop("decision")
         return State(**content["state"], decision=Decision(**{**decision, "swapped": tuple(decision["swapped"])}))

@@ -49,7 +49,7 @@ def measure(
     items, entries = run_benchmarks(
         loaded, benchmarks, batch_tokens=batch_tokens, skip_invalid=skip_invalid, progress=progress
     )
-    stamp(entries, benchmarks, read_manifest(adapter), skip_invalid=skip_invalid)
+    stamp(entries, benchmarks, read_manifest(adapter or model), skip_invalid=skip_invalid)
     results = {
         "schema": SCHEMA,
         "model": model,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from .batches import Batch
@@ -40,8 +41,13 @@ def reference(model: Any) -> Iterator[None]:
     """The reference model: adapter off, no dropout, no gradients. Restored on leaving."""
     if not hasattr(model, "disable_adapter"):
         raise RequestError("the reference is the model with its adapter off, but this model has no adapter")
-    with evaluating(model), model.disable_adapter():
-        yield
+    learning = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        with evaluating(model), model.disable_adapter():
+            yield
+    finally:  # PEFT makes every adapter trainable when it switches it on again
+        for parameter, learns in learning:
+            parameter.requires_grad_(learns)
 
 
 @contextlib.contextmanager
@@ -76,8 +82,21 @@ def logits_at(model: Any, batch: Batch) -> Tensor:
 
 def max_tokens(model: Any) -> int | None:
     """The longest row the model takes, where its configuration says so."""
-    length = getattr(model.config, "max_position_embeddings", None)
-    return int(length) if length else None
+    length = getattr(text_config(model), "max_position_embeddings", None)
+    if not length:
+        return None
+    # RoBERTa and its kin count positions from behind the id of their pad: those rows are not for tokens.
+    unused = (
+        module.padding_idx + 1
+        for name, module in model.named_modules()
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+    )
+    return int(length) - next(unused, 0)
+
+
+def text_config(model: Any) -> Any:
+    """The configuration of the text part: families that also read pictures nest theirs."""
+    return model.config.get_text_config() if hasattr(model.config, "get_text_config") else model.config
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +125,14 @@ def load(
     if getattr(config, "is_encoder_decoder", False):
         raise RequestError(f"{name}: an encoder-decoder model; decoders and masked models are supported")
     masked = any(str(a).endswith("ForMaskedLM") for a in getattr(config, "architectures", None) or [])
+    # A body that sees both ways also loads as a "causal" model, and would then read what it should predict.
+    masked |= type(config) in auto.MODEL_FOR_MASKED_LM_MAPPING and getattr(config, "is_decoder", None) is False
     kind = auto.AutoModelForMaskedLM if masked else auto.AutoModelForCausalLM
     _need_weights(name)
-    model = _ask(
-        name,
-        "model",
-        lambda: kind.from_pretrained(name, dtype=getattr(torch, dtype), use_safetensors=True, **trust),
-    )
+    options = {"dtype": getattr(torch, dtype), "use_safetensors": True, "output_loading_info": True, **trust}
+    model, info = _ask(name, "model", lambda: kind.from_pretrained(name, **options))
+    if info["missing_keys"]:
+        raise RequestError(f"{name}: the weights lack {sorted(info['missing_keys'])[0]}; use the full model's folder")
     tokenizer = _ask(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **trust))
     _need_fit(name, model, tokenizer)
     if torch.cuda.is_available():
@@ -128,9 +148,15 @@ def with_adapter(model: Any, folder: str | Path) -> Any:
     if not (Path(folder) / "adapter_config.json").exists():
         raise RequestError(f"{folder}: no adapter here (adapter_config.json is missing)")
     try:
-        return peft().PeftModel.from_pretrained(model, str(folder))
-    except (RuntimeError, ValueError, KeyError) as error:
+        adapted = peft().PeftModel.from_pretrained(model, str(folder))
+        saved = peft().load_peft_weights(str(folder), device="cpu")
+    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise RequestError(f"{folder}: the adapter does not fit the model: {_first_line(error)}") from None
+    # PEFT only warns of weights that the file lacks, and drops those that the model has no place for.
+    needed = peft().get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    if odd := sorted(key for key in saved.keys() ^ needed.keys() if "lora_" in key):
+        raise RequestError(f"{folder}: the adapter does not fit the model: {odd[0]} is only in one of them")
+    return adapted
 
 
 def with_lora(model: Any, config: DebiasConfig) -> Any:
@@ -190,6 +216,8 @@ def _need_weights(name: str) -> None:
 
 def _need_fit(name: str, model: Any, tokenizer: Any) -> None:
     """Every token id must have an embedding, or scoring would read past the matrix."""
+    if set(tokenizer.get_vocab().values()) <= set(tokenizer.all_special_ids):
+        raise RequestError(f"{name}: the tokenizer cannot be loaded: its files are missing, it knows no words")
     rows = model.get_input_embeddings().weight.shape[0]
     largest = max(tokenizer.get_vocab().values(), default=0)
     if largest >= rows:
@@ -205,7 +233,7 @@ def _ask(name: str, what: str, load_it: Any) -> Any:
         raise RequestError(f"{name}: no such folder; give a model folder or a hub name as owner/name")
     try:
         return load_it()
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise RequestError(f"{name}: the {what} cannot be loaded: {_first_line(error)}") from None
 
 

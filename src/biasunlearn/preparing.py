@@ -84,7 +84,8 @@ def _named(unrelated: str | None, skip_invalid: bool) -> Sequence[Cluster]:
 
 def _stop_clusters(parts: Split, report: Sequence[Cluster], config: DebiasConfig) -> tuple[Cluster, ...]:
     """Intrasentence ones where there are any: intersentence pairs show no preference to begin with."""
-    clusters = tuple(report) if config.stop_on == "report" else parts.stop
+    trained = {c.bias_type for c in parts.train}
+    clusters = tuple(c for c in report if c.bias_type in trained) if config.stop_on == "report" else parts.stop
     stop = tuple(c for c in clusters if c.kind == "intrasentence") or clusters
     if config.stop_items is not None:
         seen: Counter[str] = Counter()
@@ -94,7 +95,9 @@ def _stop_clusters(parts: Split, report: Sequence[Cluster], config: DebiasConfig
             if seen[cluster.bias_type] <= config.stop_items:
                 first.append(cluster)
         stop = tuple(first)
-    missing = {c.bias_type for c in parts.train} - {c.bias_type for c in stop}
+    missing = trained - {c.bias_type for c in stop}
+    if missing and config.stop_on == "report":
+        raise RequestError(f"stop_on: report: the report file has no clusters of bias type {sorted(missing)[0]!r}")
     if missing:
         raise RequestError(
             f"no pair of bias type {sorted(missing)[0]!r} could be held out for stopping (all its pairs share one "

@@ -34,6 +34,11 @@ class RunFolder:
         return self.path / "adapter"
 
     @property
+    def model(self) -> Path:
+        """Full fine-tuning only: the whole trained model."""
+        return self.path / "model"
+
+    @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoint.pt"
 

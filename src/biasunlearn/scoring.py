@@ -9,7 +9,7 @@ import torch
 from .batches import Row, collate, encode, start_token
 from .errors import RequestError
 from .losses import sum_by_row, token_log_probs
-from .models import Loaded, evaluating, logits_at, max_tokens
+from .models import Loaded, evaluating, logits_at, max_tokens, text_config
 from .records import Passage
 
 LOGITS_AT_ONCE = 64 * 2**20
@@ -54,7 +54,10 @@ def score(
         One Score per passage, in the order given.
     """
     unique = list(dict.fromkeys(passages))
-    rows = encode(loaded.tokenizer, unique, max_tokens=max_tokens(loaded.model))
+    longest = max_tokens(loaded.model)
+    if loaded.masked and longest is not None:  # the end of the frame takes a place as well
+        longest -= len(_frame(loaded.tokenizer)[1])
+    rows = encode(loaded.tokenizer, unique, max_tokens=longest)
     sum_up = _pseudo if loaded.masked else _causal
     sums = sum_up(loaded, rows, batch_tokens, progress)
     scores = {passage: Score(total, row.scored) for passage, row, total in zip(unique, rows, sums, strict=True)}
@@ -105,11 +108,14 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
 
     The tokenizer's own frame ([CLS] ... [SEP]) takes the place of the start token.
     """
+    head, tail = _frame(loaded.tokenizer)
+    opening = 0 if start_token(loaded.tokenizer) is None else 1
+    offset = len(head) - opening
     copies: list[Row] = []
     owners: list[int] = []
     answers: list[int] = []
     for number, row in enumerate(rows):
-        framed, offset = _framed(loaded.tokenizer, row)
+        framed = (*head, *row.ids[opening:], *tail)
         for place in range(row.first_scored, len(row.ids)):
             spot = place + offset
             masked = (*framed[:spot], loaded.tokenizer.mask_token_id, *framed[spot + 1 :])
@@ -118,23 +124,25 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
             answers.append(framed[spot])
     sums = [0.0] * len(rows)
     with evaluating(loaded.model):
-        for done, chosen in enumerate(by_length(copies, _budget(loaded.model, batch_tokens)), 1):
+        done = 0
+        for chosen in by_length(copies, _budget(loaded.model, batch_tokens)):
             batch = collate([copies[i] for i in chosen], at_token=True, device=_device(loaded))
             targets = torch.tensor([answers[i] for i in chosen], device=_device(loaded))
             per_token = token_log_probs(logits_at(loaded.model, batch), targets).double()
             for index, value in zip(chosen, per_token.tolist(), strict=True):
                 sums[owners[index]] += value
+            done += len(chosen)
             if progress:
-                progress(done, len(rows))
+                progress(done, len(copies))
     return sums
 
 
-def _framed(tokenizer: Any, row: Row) -> tuple[tuple[int, ...], int]:
-    """A row's tokens in the tokenizer's frame, and how far its places moved."""
-    opening = 0 if start_token(tokenizer) is None else 1
-    framed = tuple(tokenizer.build_inputs_with_special_tokens(list(row.ids[opening:])))
-    first = row.ids[opening:][0]
-    return framed, framed.index(first) - opening
+def _frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What the tokenizer puts before and after a text of its own accord: ([CLS], [SEP])."""
+    bare = tokenizer.encode("a", add_special_tokens=False)
+    framed = tokenizer.encode("a")
+    at = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
+    return tuple(framed[:at]), tuple(framed[at + len(bare) :])
 
 
 def _device(loaded: Loaded) -> Any:
@@ -142,7 +150,7 @@ def _device(loaded: Loaded) -> Any:
 
 
 def _budget(model: Any, batch_tokens: int) -> int:
-    vocabulary = int(getattr(model.config, "vocab_size", 0) or 1)
+    vocabulary = int(getattr(text_config(model), "vocab_size", 0) or 1)
     return max(1, min(batch_tokens, LOGITS_AT_ONCE // vocabulary))
 
 

@@ -70,7 +70,8 @@ def decide(before: Decision, check: Check, config: DebiasConfig) -> Decision:
         farthest = max(check.scores, key=lambda b: abs(check.scores[b].ss - IDEAL))
         push = {b: value if b == farthest else 0.0 for b, value in push.items()}
     push = {b: value if value else math.copysign(0.0, before.push.get(b, 1.0)) for b, value in push.items()}
-    swapped = tuple(b for b in push if (push[b] < 0) != (before.push.get(b, 1.0) < 0) and push[b] != 0)
+    # A push of 0 keeps the sign of the one before it: it says which way round the sets still stand.
+    swapped = tuple(b for b in push if math.copysign(1, push[b]) != math.copysign(1, before.push.get(b, 1.0)))
     passed = before.passed + 1 if _within(check, config) else 0
     done = passed >= config.confirm
     return Decision(push, passed, done, reason=_reason(config) if done else "", swapped=swapped)
@@ -90,7 +91,7 @@ def _push(ss: float, config: DebiasConfig) -> float:
     gap = ss - IDEAL
     if config.swap == "none":
         return 1.0
-    if config.swap == "hard":  # the paper: below 50 the sets are exchanged; at 50 they stay as they are
+    if config.swap == "hard":  # the paper: below 50 the sets are exchanged, from 50 up they are not
         return -1.0 if gap < 0 else 1.0
     return max(-1.0, min(1.0, gap / config.swap_band))
 

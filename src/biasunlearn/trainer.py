@@ -4,14 +4,13 @@ import contextlib
 import dataclasses
 import math
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .batches import collate, encode
 from .config import DebiasConfig
 from .feed import Feed, StepBatch
 from .keeping import Average, Keeper, State
@@ -21,16 +20,12 @@ from .losses import (
     npo_loss,
     npo_loss_batch_mean,
     retention_loss,
-    sum_by_row,
-    token_log_probs,
 )
-from .models import accelerate, adapter_dropout, logits_at, max_tokens, reference, trainable
-from .records import Passage
+from .models import accelerate, adapter_dropout, trainable
+from .reading import read
+from .references import Reference, adapter_off, cached
 from .sets import TrainingSets
 from .swap import Check, StopScore, decide, distance, start
-
-WIDTHS = 4
-"""Forwards that one reading of a step's sentences is cut into, by length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,55 +50,15 @@ class LossTerms:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Passages as the model sees them: logits at every supervised position, and which row owns it."""
-
-    logits: Tensor  # [tokens, vocabulary]
-    targets: Tensor  # [tokens]
-    owners: Tensor  # [tokens], ascending
-    rows: int
-
-    @property
-    def log_probs(self) -> Tensor:
-        """log p(y | x) of each passage: [rows]."""
-        return sum_by_row(token_log_probs(self.logits, self.targets), self.owners, self.rows)
-
-    @property
-    def tokens(self) -> Tensor:
-        """Supervised tokens of each passage: [rows]."""
-        return sum_by_row(torch.ones_like(self.targets, dtype=torch.float32), self.owners, self.rows)
-
-    def part(self, first: int, last: int) -> "Read":
-        """The passages first..last-1, without copying a logit: the rows stand in order."""
-        begin, end = torch.searchsorted(self.owners, torch.tensor([first, last], device=self.owners.device)).tolist()
-        return Read(self.logits[begin:end], self.targets[begin:end], self.owners[begin:end] - first, last - first)
-
-
-def read(model: Any, tokenizer: Any, passages: Sequence[Passage]) -> Read:
-    """One reading of all passages, sorted by length into a few forwards so that little of it is padding."""
-    rows = encode(tokenizer, passages, max_tokens=max_tokens(model))
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
-    size = max(1, -(-len(rows) // WIDTHS))
-    logits, targets, owners = [], [], []
-    for chosen in (order[first : first + size] for first in range(0, len(order), size)):
-        batch = collate([rows[i] for i in chosen], device=model.device)
-        logits.append(logits_at(model, batch))
-        targets.append(batch.targets)
-        owners.append(torch.tensor(chosen, device=model.device)[batch.owners])
-    owner, index = torch.cat(owners).sort(stable=True)
-    return Read(torch.cat(logits)[index], torch.cat(targets)[index], owner, len(rows))
-
-
-def loss_terms(model: Any, tokenizer: Any, batch: StepBatch, config: DebiasConfig) -> LossTerms:
+def loss_terms(
+    model: Any, tokenizer: Any, batch: StepBatch, config: DebiasConfig, refer: Reference | None = None
+) -> LossTerms:
     """L_forget, L_retention and L_KL of a batch. The weights are the push of each sentence's bias type."""
-    referred = (*batch.forget, *batch.unrelated)
-    with reference(model):
-        ref = read(model, tokenizer, referred)
-    now = read(model, tokenizer, (*referred, *batch.retain))
-    n_forget, n_referred = len(batch.forget), len(referred)
+    ref = (refer or adapter_off(model, tokenizer))(batch)
+    now = read(model, tokenizer, (*batch.forget, *batch.unrelated, *batch.retain))
+    n_forget, n_referred = len(batch.forget), len(batch.forget) + len(batch.unrelated)
 
-    forget, forget_ref = now.part(0, n_forget), ref.part(0, n_forget).log_probs
+    forget, forget_ref = now.part(0, n_forget), ref.forget
     log_probs, weights = forget.log_probs, torch.tensor(batch.forget_weights, device=now.logits.device)
     if config.npo_ratio == "batch_mean":
         npo = npo_loss_batch_mean(log_probs, forget_ref, forget.tokens, config.beta) * weights.mean()
@@ -115,13 +70,13 @@ def loss_terms(model: Any, tokenizer: Any, batch: StepBatch, config: DebiasConfi
     if config.retain_mean == "token":
         kept = kept / retain.tokens
 
-    unrelated, unrelated_ref = now.part(n_forget, n_referred), ref.part(n_forget, n_referred)
+    unrelated = now.part(n_forget, n_referred)
     if not batch.unrelated:
         kl = torch.zeros(1, device=now.logits.device)
     elif config.kl == "real_tokens":
-        kl = kl_loss(unrelated.logits, unrelated_ref.logits)
+        kl = kl_loss(unrelated.logits, ref.unrelated)
     else:  # the released code: cross-entropy, averaged over positions that are mostly padding
-        summed = cross_entropy_to_reference(unrelated.logits, unrelated_ref.logits).sum()
+        summed = cross_entropy_to_reference(unrelated.logits, ref.unrelated).sum()
         kl = (summed / (unrelated.rows * config.padded_to)).reshape(1)
     return LossTerms(npo.mean(), kept.mean(), kl.mean(), (log_probs - forget_ref).detach().mean())
 
@@ -159,6 +114,7 @@ def train(
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     average, feed = Average(model, config.average), Feed(sets, config)
+    refer = adapter_off(model, tokenizer) if config.lora_rank else cached(model, tokenizer, sets)
     state = keep.restore(model, optimizer, average, feed) or _begin(sets, first or look(), config)
     if state.step == 0:
         keep.best(model)
@@ -169,7 +125,7 @@ def train(
             state.step += 1
             _set_rate(optimizer, rate_at(state.step, config))
             with adapter_dropout(model) if _drops_out(state, config) else contextlib.nullcontext():
-                terms = loss_terms(model, tokenizer, feed.next(state.decision.push), config)
+                terms = loss_terms(model, tokenizer, feed.next(state.decision.push), config, refer)
             accelerator.backward(terms.total(config))
             accelerator.clip_grad_norm_(parameters, config.max_grad_norm)
             optimizer.step()
