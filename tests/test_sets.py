@@ -33,7 +33,8 @@ def sets_of(sizes: Mapping[str, int], *, unrelated: int = 3, share: float = 0.25
 
 
 def config(**changes: Any) -> DebiasConfig:
-    pinned = {"seed": 0, "forget_batch": 4, "retain_batch": 4, "unrelated_batch": 2, "batch_follows": "role"}
+    pinned = {"seed": 0, "forget_batch": 4, "retain_batch": 4, "unrelated_batch": 2, "batch_follows": "role",
+              "batch_pairs": "independent"}  # fmt: skip
     return DebiasConfig(**{**pinned, **changes})
 
 
@@ -225,3 +226,27 @@ def test_weights_are_never_negative_and_sizes_are_as_asked(pushes: list[dict[str
         assert len(batch.forget) == len(batch.forget_weights) == 4
         assert len(batch.retain) == len(batch.retain_weights) == 4
         assert min((*batch.forget_weights, *batch.retain_weights)) >= 0
+
+
+# --- matched pairs -------------------------------------------------------------------------------------------------
+
+
+def test_every_forget_sentence_has_its_partner() -> None:
+    """A stereotype goes with the anti-stereotype of its own pair; an adversarial sentence with itself."""
+    sets = sets_of({"race": 8}, share=0.5)
+    assert [forget for forget, _ in sets.pairs["race"]] == list(sets.forget["race"])
+    for forget, retain in sets.pairs["race"]:
+        assert forget.prefix == retain.prefix and "fair" in retain.text
+    assert sum(forget == retain for forget, retain in sets.pairs["race"]) == 4
+
+
+@pytest.mark.parametrize("push", [1.0, -1.0])
+def test_matched_batches_hold_partners_and_a_swap_turns_them_round(push: float) -> None:
+    sets = sets_of({"race": 6, "age": 6}, share=0.0)
+    feed = Feed(sets, config(batch_pairs="matched", forget_batch=12, retain_batch=99))
+    batch = feed.next({"race": push, "age": push})
+    assert len(batch.retain) == len(batch.forget) == 12
+    for forget, retain in zip(batch.forget, batch.retain, strict=True):
+        assert forget.prefix == retain.prefix and forget != retain
+    assert kinds(batch.forget) == Counter({"stereotype" if push > 0 else "anti": 12})
+    assert len(set(batch.forget)) == 12  # every pair once before any twice

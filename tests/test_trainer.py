@@ -52,7 +52,7 @@ def config(**changes: Any) -> DebiasConfig:
         "retain_weight": 0.4, "kl_weight": 0.2, "npo_ratio": "sentence", "retain_mean": "sentence", "kl": "real_tokens",
         "lora_rank": 4, "lora_alpha": 8, "lora_dropout": 0.0, "dropout_after_check": "kept", "focus": "all",
         "lora_targets": ("all-linear",), "learning_rate": 1e-3, "weight_decay": 0.0, "schedule": "constant",
-        "warmup": 0, "optimizer_at_swap": "kept", "max_grad_norm": 1.0, "average": 0.9, "max_steps": 6,
+        "batch_pairs": "independent", "warmup": 0, "optimizer_at_swap": "kept", "max_grad_norm": 1.0, "average": 0.9, "max_steps": 6,
         "check_every": 2, "first_check": 2, "swap": "proportional", "swap_band": 6.0, "stop_rule": "point",
         "margin": 1e-6, "confirm": 99, "lms_floor": 1.5, "collapse_lms": 1000.0, "collapse_ratio": 1000.0,
     }  # fmt: skip
@@ -167,7 +167,8 @@ def test_forgetting_forgets_and_no_weights_do_nothing() -> None:
 @pytest.mark.parametrize(("weights", "sign"), [({"retain_weight": 0.0}, -1), ({"forget_weight": 0.0}, 1)])
 def test_each_role_loss_moves_its_sentences_its_way(weights: dict[str, float], sign: int) -> None:
     passages = [passage for b in SETS.bias_types for passage in SETS.retain[b]]
-    sets = TrainingSets(SETS.retain, SETS.retain, SETS.unrelated)  # the same sentences in both roles
+    itself = {b: tuple((p, p) for p in SETS.retain[b]) for b in SETS.bias_types}
+    sets = TrainingSets(SETS.retain, SETS.retain, itself, SETS.unrelated)  # the same sentences in both roles
     before = sum(found.log_prob for found in score(fresh(config()), passages))
     loaded, *_ = run(config(**weights), map(scores, (60.0, 59.0, 58.0, 57.0)), sets=sets)
     assert sign * (sum(found.log_prob for found in score(loaded, passages)) - before) > 1.0

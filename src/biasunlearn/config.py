@@ -48,6 +48,9 @@ class DebiasConfig:
     """Sentences of the retain set in a step. Released code: 28."""
     unrelated_batch: int = 16
     """Sentences of the unrelated set in a step. Released code: 28."""
+    batch_pairs: Literal["matched", "independent"] = "matched"
+    """matched: the retain sentences of a step are the partners of its forget sentences, so that what they share
+    cancels, and `retain_batch` is not used. Paper and released code: independent."""
     batch_follows: Literal["role", "sentences"] = "role"
     """Released code: sentences (a swap also exchanges the two batch sizes)."""
     focus: Literal["all", "farthest"] = "all"

@@ -5,12 +5,15 @@ A stream's whole state is how far it has been read, so a resumed run continues w
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from .config import DebiasConfig
 from .records import Passage
 from .sets import TrainingSets, swapped
+
+T = TypeVar("T")
 
 OTHER = {"forget": "retain", "retain": "forget"}
 
@@ -37,29 +40,40 @@ class Feed:
 
     def next(self, push: Mapping[str, float]) -> StepBatch:
         """The next sentences. A bias type with a negative push forgets what it retained, and retains what it forgot."""
-        config = self._config
-        sizes = {"forget": config.forget_batch, "retain": config.retain_batch}
         active = [b for b in self._sets.bias_types if push.get(b, 0.0) != 0.0] or list(self._sets.bias_types)
         turned = frozenset(b for b in active if push[b] < 0)
         sets = swapped(self._sets, turned)
-        drawn: dict[str, list[tuple[Passage, float]]] = {"forget": [], "retain": []}
-        for role, passages in (("forget", sets.forget), ("retain", sets.retain)):
-            other = OTHER[role]
-            # Released code: the batch size belongs to the sentences, so a swap exchanges 4 and 28 as well.
-            size = sizes[other if config.batch_follows == "sentences" and turned == set(active) else role]
-            for bias_type in self._turns(role, active, size):
-                stream = f"{other if bias_type in turned else role}/{bias_type}"  # a stream belongs to its sentences
-                drawn[role].append((self._draw(stream, passages[bias_type]), abs(push[bias_type])))
-        size = config.unrelated_batch if self._sets.unrelated else 0
-        unrelated = tuple(self._draw("unrelated", self._sets.unrelated) for _ in range(size))
-        forget, retain = drawn["forget"], drawn["retain"]
+        drawn = (self._matched if self._config.batch_pairs == "matched" else self._independent)(sets, active)
+        size = self._config.unrelated_batch if sets.unrelated else 0
         return StepBatch(
-            tuple(p for p, _ in forget),
-            tuple(p for p, _ in retain),
-            unrelated,
-            tuple(w for _, w in forget),
-            tuple(w for _, w in retain),
+            tuple(passage for _, passage in drawn["forget"]),
+            tuple(passage for _, passage in drawn["retain"]),
+            tuple(self._draw("unrelated", sets.unrelated) for _ in range(size)),
+            tuple(abs(push[bias_type]) for bias_type, _ in drawn["forget"]),
+            tuple(abs(push[bias_type]) for bias_type, _ in drawn["retain"]),
         )
+
+    def _matched(self, sets: TrainingSets, active: Sequence[str]) -> dict[str, list[tuple[str, Passage]]]:
+        """Ours: what a step retains are the partners of what it forgets."""
+        drawn: dict[str, list[tuple[str, Passage]]] = {"forget": [], "retain": []}
+        for bias_type in self._turns("pairs", active, self._config.forget_batch):
+            forget, retain = self._draw(f"pairs/{bias_type}", sets.pairs[bias_type])
+            drawn["forget"].append((bias_type, forget))
+            drawn["retain"].append((bias_type, retain))
+        return drawn
+
+    def _independent(self, sets: TrainingSets, active: Sequence[str]) -> dict[str, list[tuple[str, Passage]]]:
+        """The paper: the two roles are drawn on their own. A stream belongs to its sentences, whichever their role."""
+        config, drawn = self._config, {}
+        sizes = {"forget": config.forget_batch, "retain": config.retain_batch}
+        for role, passages in (("forget", sets.forget), ("retain", sets.retain)):
+            # Released code: the batch size belongs to the sentences, so a swap exchanges 4 and 28 as well.
+            with_sentences = config.batch_follows == "sentences" and set(active) <= sets.exchanged
+            drawn[role] = [
+                (b, self._draw(f"{OTHER[role] if b in sets.exchanged else role}/{b}", passages[b]))
+                for b in self._turns(role, active, sizes[OTHER[role] if with_sentences else role])
+            ]
+        return drawn
 
     def _turns(self, role: str, active: Sequence[str], size: int) -> list[str]:
         """Bias types take turns, so that each gets its share even where the batch is smaller than their number."""
@@ -67,7 +81,7 @@ class Feed:
         self.position[f"turn/{role}"] = start + size
         return [active[(start + place) % len(active)] for place in range(size)]
 
-    def _draw(self, name: str, passages: Sequence[Passage]) -> Passage:
+    def _draw(self, name: str, passages: Sequence[T]) -> T:
         position = self.position.get(name, 0)
         self.position[name] = position + 1
         epoch, place = divmod(position, len(passages))

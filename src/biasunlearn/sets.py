@@ -20,6 +20,9 @@ class TrainingSets:
 
     forget: PerType
     retain: PerType
+    pairs: Mapping[str, tuple[tuple[Passage, Passage], ...]]
+    """Every sentence of the forget set with the one of the retain set that belongs to it: its own anti-stereotype,
+    or for an adversarial sentence itself. The parts that two such sentences share cancel in the gradient."""
     unrelated: tuple[Passage, ...]
     exchanged: frozenset[str] = frozenset()
     """Bias types whose forget and retain sets are exchanged at present."""
@@ -45,13 +48,16 @@ def training_sets(
         by_type[cluster.bias_type].append(cluster)
     forget: dict[str, tuple[Passage, ...]] = {}
     retain: dict[str, tuple[Passage, ...]] = {}
+    pairs: dict[str, tuple[tuple[Passage, Passage], ...]] = {}
     for bias_type, group in sorted(by_type.items()):
         anti = tuple(c.supervised(c.anti_stereotype) for c in group)
         rng = np.random.default_rng([seed, *bias_type.encode()])
-        chosen = rng.choice(len(anti), round(adversarial_share * len(anti)), replace=False)
-        forget[bias_type] = tuple(c.supervised(c.stereotype) for c in group) + tuple(anti[i] for i in sorted(chosen))
+        chosen = sorted(rng.choice(len(anti), round(adversarial_share * len(anti)), replace=False))
+        forget[bias_type] = tuple(c.supervised(c.stereotype) for c in group) + tuple(anti[i] for i in chosen)
         retain[bias_type] = anti
-    return TrainingSets(forget, retain, tuple(Passage("", text) for text in unrelated))
+        partners = anti + tuple(anti[i] for i in chosen)
+        pairs[bias_type] = tuple(zip(forget[bias_type], partners, strict=True))
+    return TrainingSets(forget, retain, pairs, tuple(Passage("", text) for text in unrelated))
 
 
 def swapped(sets: TrainingSets, bias_types: Iterable[str]) -> TrainingSets:
@@ -61,5 +67,6 @@ def swapped(sets: TrainingSets, bias_types: Iterable[str]) -> TrainingSets:
         sets,
         forget={b: sets.retain[b] if b in chosen else sets.forget[b] for b in sets.bias_types},
         retain={b: sets.forget[b] if b in chosen else sets.retain[b] for b in sets.bias_types},
+        pairs={b: tuple((r, f) for f, r in sets.pairs[b]) if b in chosen else sets.pairs[b] for b in sets.bias_types},
         exchanged=sets.exchanged ^ chosen,
     )
