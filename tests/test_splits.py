@@ -1,5 +1,6 @@
 """Splits are disjoint by target term and seeded; targets are found where the data does not name them."""
 
+import json
 from collections import Counter, defaultdict
 
 import pytest
@@ -101,6 +102,25 @@ def test_prepared_sets_of_the_main_job():
         assert len(prepared.facts["splits"][name]["sha256"]) == 64
     findings = "\n".join(prepared.facts["findings"])
     assert "1 pairs have equal texts" in findings and "BLANK twice" in findings
+
+
+def test_pairs_about_a_term_of_the_report_file_are_left_out(tmp_path):
+    def file(name, rows):
+        lines = (
+            json.dumps({"bias_type": b, "target": t, "context": f"The {t} {n} BLANK.", "stereotype": f"The {t} {n} a.",
+                        "anti_stereotype": f"The {t} {n} b.", "unrelated": f"The {t} {n} u."})
+            for n, (b, t) in enumerate(rows)
+        )  # fmt: skip
+        (tmp_path / name).write_text("\n".join(lines))
+        return str(tmp_path / name)
+
+    train = file("t.jsonl", [("x", f"t{n % 8}") for n in range(32)])
+    prepared = prepare(train, file("r.jsonl", [("x", "T3"), ("y", "t4")]), None, DebiasConfig())
+    assert prepared.facts["splits"]["shared_with_report"] == 4  # t3, in any letter case; t4 is of another bias type
+    kept = prepare(train, str(tmp_path / "r.jsonl"), None, DebiasConfig(shared_terms="kept"))
+    assert kept.facts["splits"]["shared_with_report"] == 0
+    with pytest.raises(RequestError, match="every training pair of bias type 'x'"):
+        prepare(train, train, None, DebiasConfig())
 
 
 def test_checks_say_what_is_odd():

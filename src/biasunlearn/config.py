@@ -36,6 +36,9 @@ class DebiasConfig:
     stop_share: float = 0.4
     """Share of each bias type's pairs held out, by target term, for swap and stop. A run reads a few thousand
     sentences at most, so pairs are not what it lacks; knowing where 50 is, is."""
+    shared_terms: Literal["dropped", "kept"] = "dropped"
+    """Training pairs about a target term of the report file (without target terms: with its context). Released code:
+    kept."""
     stop_on: Literal["held_out", "report"] = "held_out"
     """Released code: report (it stops on what it reports; such a result is stamped)."""
     stop_items: int | None = None

@@ -61,6 +61,7 @@ def demo_table(results: dict[str, Any]) -> Any:
     """The known skew beside the measured SS, then the before/after table of any run."""
     from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     from .tables import results_table
 
@@ -72,7 +73,8 @@ def demo_table(results: dict[str, Any]) -> Any:
         first, last = before[name]["ss"], after[name]["ss"]
         cells = [f"{s['value']:.1f} ({s['low']:.1f}-{s['high']:.1f})" for s in (first, last)]
         table.add_row(name, f"{skew:.1f}", *cells)
-    return Group(table, results_table(results))
+    note = "In this world every target term has the same share of stereotyped pairs, hence the narrow intervals before."
+    return Group(table, Text(note, style="dim"), results_table(results))
 
 
 def _write_world(world: World, home: Path) -> None:
@@ -114,6 +116,9 @@ def _train_once(world: World, folder: Path, progress: Progress | None) -> None:
     """Trains the world's model unless the cache holds it: the folder is named after the world and its code."""
     if folder.exists():
         return
+    from .models import transformers
+
+    transformers()  # quiet: its own bars would stand between ours
 
     def tell(done: int, of: int, loss: float) -> None:
         if progress:

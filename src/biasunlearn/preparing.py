@@ -12,7 +12,7 @@ from .errors import RequestError
 from .joining import with_targets, with_unrelated
 from .records import Cluster, Passage
 from .sets import TrainingSets, training_sets
-from .splits import Split, split
+from .splits import Split, group_of, split
 
 EARLY = 13
 """Characters before the BLANK where the released code begins to supervise: the length of "<|endoftext|>"."""
@@ -45,7 +45,8 @@ def prepare(
     if shared := overlap(pairs.clusters, reported.clusters):
         findings.append(f"{shared} pairs of {train} also stand in {report}: the result is stamped contaminated")
     named = _named(unrelated, skip_invalid)
-    clusters = with_unrelated(with_targets(pairs.clusters, named), named)
+    joined = with_unrelated(with_targets(pairs.clusters, named), named)
+    clusters = joined if config.shared_terms == "kept" else _unseen(joined, reported.clusters)
     parts = split(clusters, stop_share=config.stop_share, seed=config.seed)
     stop = _stop_clusters(parts, reported.clusters, config)
     chosen = _supervised_kinds(parts.train, config)
@@ -63,6 +64,7 @@ def prepare(
         "splits": {
             "train": {"pairs": len(chosen), "sha256": fingerprint(chosen), "bias_types": _sizes(chosen)},
             "stop": {"pairs": len(stop), "sha256": fingerprint(stop), "bias_types": _sizes(stop)},
+            "shared_with_report": len(joined) - len(clusters),
             "unused": len(clusters) - len(chosen) - (0 if config.stop_on == "report" else len(stop)),
             "without_target_term": sum(c.target is None for c in clusters),
         },
@@ -80,6 +82,18 @@ def _named(unrelated: str | None, skip_invalid: bool) -> Sequence[Cluster]:
     if unrelated is None or unrelated.removesuffix(".gz").endswith(".txt"):
         return ()
     return read_clusters(unrelated, skip_invalid=skip_invalid).clusters
+
+
+def _unseen(clusters: Sequence[Cluster], report: Sequence[Cluster]) -> list[Cluster]:
+    """The pairs that are about none of the report file's target terms."""
+    reported = {group_of(c) for c in report}
+    unseen = [c for c in clusters if group_of(c) not in reported]
+    if gone := {c.bias_type for c in clusters} - {c.bias_type for c in unseen}:
+        raise RequestError(
+            f"every training pair of bias type {sorted(gone)[0]!r} is about a target term of the report file; "
+            "give pairs about others, or --set shared_terms=kept"
+        )
+    return unseen
 
 
 def _stop_clusters(parts: Split, report: Sequence[Cluster], config: DebiasConfig) -> tuple[Cluster, ...]:

@@ -27,22 +27,20 @@ def results_table(results: Results) -> RenderableType:
 
 
 def _stereoset(after: Results, before: Results | None, title: str = "StereoSet, intrasentence") -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+    """SS and LMS with intervals; ICAT, which follows from them, without (its interval is in results.json)."""
+    table = Table(title=f"{title} (ideal: SS 50, LMS 100, ICAT 100)", title_justify="left", title_style="bold")
     table.add_column("bias type")
-    table.add_column("items", justify="right")
-    for name in ("SS (50 is ideal)", "LMS", "ICAT"):
-        for when in ("before", "after") if before else ("",):
-            table.add_column(f"{name} {when}".strip(), justify="right")
+    whens = ("before", "after") if before else ("",)
+    for name in ("items", *(f"{score} {when}".strip() for score in ("SS", "LMS") for when in whens), "ICAT"):
+        table.add_column(name, justify="right")
     rows = [*((b, entry) for b, entry in after["bias_types"].items()), ("overall", after["overall"])]
     for name, entry in rows:
         first = None if before is None else before["overall"] if name == "overall" else before["bias_types"].get(name)
-        cells = []
-        for score in ("ss", "lms", "icat"):
-            if before:
-                cells.append(_cell(first and first[score], score))
-            cells.append(_cell(entry[score], score))
+        shown = (first, entry) if before else (entry,)
+        cells = [_cell(one and one[score], score) for score in ("ss", "lms") for one in shown]
+        icat = " -> ".join(f"{one['icat']['value']:.1f}" if one and one["icat"] else "-" for one in shown)
         bold = "bold" if name == "overall" else ""
-        table.add_row(Text(name), str(entry["n"]), *cells, style=bold, end_section=name == rows[-2][0])
+        table.add_row(Text(name), str(entry["n"]), *cells, icat, style=bold, end_section=name == rows[-2][0])
     return table
 
 
