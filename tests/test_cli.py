@@ -263,6 +263,19 @@ def test_skip_invalid_drops_counts_and_lists(place, tmp_path, capsys):
     assert entry["skipped"] == 1 and entry["n"] == 64
 
 
+def test_counterfactual_writes_pairs_that_can_be_read_and_lists_the_rest(tmp_path, capsys):
+    from biasunlearn import read_clusters
+
+    (tmp_path / "s.txt").write_text("He is a strong man.\n\nIt rained.\n")
+    arguments = ["counterfactual", "--sentences", str(tmp_path / "s.txt"), "--terms", "gender", "--out"]
+    assert main([*arguments, str(tmp_path / "pairs.jsonl")]) == 0
+    printed = capsys.readouterr()
+    assert "1 pairs written" in printed.out and "s.txt:3" in printed.err and "It rained." in printed.err
+    (pair,) = read_clusters(tmp_path / "pairs.jsonl").clusters
+    assert (pair.stereotype.text, pair.anti_stereotype.text) == ("He is a strong man.", "She is a strong woman.")
+    assert main([*arguments, str(tmp_path / "pairs.jsonl")]) == 2  # never written over
+
+
 def test_help_is_quick():
     """Not a timed test of ours: only that nothing heavy is on the way (test_imports says what)."""
     began = time.monotonic()

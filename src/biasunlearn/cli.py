@@ -100,6 +100,23 @@ def _demo(args: argparse.Namespace) -> int:
     return _show(args, results, demo_table)
 
 
+def _counterfactual(args: argparse.Namespace) -> int:
+    from .counterfactual import counterfactual_pairs, load_term_list
+    from .data import read_sentences, write_pairs
+
+    pairs, unswapped = counterfactual_pairs(read_sentences(args.sentences), load_term_list(args.terms), seed=args.seed)
+    write_pairs(pairs, args.out)
+    for sentence in unswapped:
+        print(f"not swapped: {sentence.source}: {sentence.reason}: {sentence.sentence}", file=sys.stderr)
+    if args.json:
+        listed = [{"source": u.source, "reason": u.reason, "sentence": u.sentence} for u in unswapped]
+        json.dump({"pairs": len(pairs), "unswapped": listed}, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+    else:
+        print(f"{len(pairs)} pairs written to {args.out}, {len(unswapped)} sentences not swapped")
+    return DONE
+
+
 # --- what the user sees ----------------------------------------------------------------------------------------------
 
 
@@ -199,6 +216,14 @@ def _parser() -> argparse.ArgumentParser:
     debias.add_argument("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
     debias.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
     debias.set_defaults(run=_debias)
+
+    counterfactual = commands.add_parser("counterfactual", parents=[common], help="build pairs from sentences alone")
+    counterfactual.add_argument("--sentences", metavar="FILE", required=True, help="a .txt, one stereotype a line")
+    counterfactual.add_argument("--terms", metavar="LIST", required=True,
+                                help="gender, race, religion, profession, or your own list (.yaml, .csv)")  # fmt: skip
+    counterfactual.add_argument("--seed", type=int, default=0, help="where a term has several counterparts")
+    counterfactual.add_argument("--out", metavar="FILE", required=True, help="the .jsonl of pairs to write")
+    counterfactual.set_defaults(run=_counterfactual)
 
     rescore = commands.add_parser("rescore", parents=[common, reading], help="tables from stored scores, no model")
     rescore.add_argument("--benchmark", metavar="NAME=PATH", action="append",

@@ -49,8 +49,8 @@ from typing import Literal
 
 import yaml
 
-from biasunlearn.errors import RequestError
-from biasunlearn.records import Cluster, Sentence
+from .errors import RequestError
+from .records import Cluster, Sentence
 
 LISTS = Path(__file__).parent / "lists"
 KEYS = ("bias_type", "pairs", "one_way", "groups", "neutral", "clashes")

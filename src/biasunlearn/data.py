@@ -85,6 +85,34 @@ def read_unrelated(path: str | Path, *, skip_invalid: bool = False) -> tuple[tup
     return sentences, hashlib.sha256("\n".join(sentences).encode()).hexdigest()
 
 
+def read_sentences(path: str | Path) -> list[tuple[str, str]]:
+    """The lines of a text file with their places: (file:line, sentence). RequestError where there are none."""
+    lines = read_text(str(path)).splitlines()
+    sentences = [(f"{path}:{number}", line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    if not sentences:
+        raise RequestError(f"{path}: no sentences in it; one a line")
+    return sentences
+
+
+def write_pairs(clusters: Iterable[Cluster], path: str | Path) -> None:
+    """Writes clusters as the pairs that `read_clusters` reads. RequestError if the file is there or not writable."""
+    path = Path(path)
+    if path.exists():
+        raise RequestError(f"{path}: is there already; choose another --out or remove it")
+    rows = (
+        {
+            "id": c.id, "bias_type": c.bias_type, "kind": c.kind, "context": c.context, "target": c.target,
+            "stereotype": c.stereotype.text, "anti_stereotype": c.anti_stereotype.text,
+            "unrelated": c.unrelated.text if c.unrelated else None,
+        }
+        for c in clusters
+    )  # fmt: skip
+    try:
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be written: {error.strerror}") from None
+
+
 def fingerprint(clusters: Iterable[Cluster]) -> str:
     """SHA-256 over the sentences of the clusters, whatever their order: tells whether two sets are the same."""
     return hashlib.sha256("\n".join(sorted(cluster_hash(c) for c in clusters)).encode()).hexdigest()

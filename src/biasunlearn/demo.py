@@ -14,6 +14,7 @@ from typing import Any
 
 from . import world as world_module
 from .config import load_config
+from .data import write_pairs
 from .debiasing import Say, debias
 from .measuring import Progress
 from .records import Cluster
@@ -80,17 +81,10 @@ def demo_table(results: dict[str, Any]) -> Any:
 def _write_world(world: World, home: Path) -> None:
     """The world as the files that a user would have: pairs, report clusters, sentences, text."""
     home.mkdir(parents=True, exist_ok=True)
-    rows = [
-        {
-            "id": c.id, "bias_type": c.bias_type, "kind": c.kind, "context": c.context, "target": c.target,
-            "stereotype": c.stereotype.text, "anti_stereotype": c.anti_stereotype.text,
-            "unrelated": c.unrelated.text if c.unrelated else None,
-        }
-        for c in world.train
-    ]  # fmt: skip
+    (home / "train.jsonl").unlink(missing_ok=True)
+    write_pairs(world.train, home / "train.jsonl")
     unrelated = [c.unrelated.text for c in world.train if c.unrelated]
     contents = {
-        "train.jsonl": "".join(json.dumps(row) + "\n" for row in rows),
         "report.json": json.dumps({"version": "1.0", "data": {"intrasentence": _official(world.report)}}),
         "unrelated.txt": "".join(text + "\n" for text in dict.fromkeys(unrelated)),
         "facts.txt": "".join(text + "\n" for text in world.facts),
