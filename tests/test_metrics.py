@@ -25,6 +25,13 @@ def test_mean_over_terms_not_over_items():
     assert overall["ss_micro"] == pytest.approx(40)
 
 
+def test_pooled_ss_draws_whole_terms_too():
+    """Two terms, one all stereotyped, one not at all, equally large: a draw pools to 0, 50 or 100."""
+    rows = [row("x", t, t == "a") for t in "ab" for _ in range(30)]
+    overall = stereoset_scores(rows)["overall"]
+    assert (overall["ss_micro_low"], overall["ss_micro"], overall["ss_micro_high"]) == (0, 50, 100)
+
+
 def test_lms_counts_both_comparisons():
     # One cluster: the stereotype beats the unrelated sentence, the anti-stereotype does not: LMS 50.
     items = [

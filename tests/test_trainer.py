@@ -68,7 +68,7 @@ def fresh(settings: DebiasConfig) -> Loaded:
 
 def scores(ss: float, lms: float | None = 90.0) -> dict[str, Any]:
     """What a look finds, with the same SS for both bias types."""
-    entry = {"ss": {"value": ss, "low": ss - 1, "high": ss + 1}}
+    entry = {"ss_micro": ss, "ss_micro_low": ss - 1, "ss_micro_high": ss + 1}
     return {
         "bias_types": {"gender": entry, "race": entry},
         "overall": {"lms": None if lms is None else {"value": lms}},

@@ -33,7 +33,7 @@ class DebiasConfig:
     """Which pairs train. The paper: both. Stopping always looks at intrasentence pairs where there are any."""
     adversarial_share: float = 0.25
     """Share of the anti-stereotypes that also go into the forget set. Released code: 0.25."""
-    stop_share: float = 0.4
+    stop_share: float = 0.6
     """Share of each bias type's pairs held out, by target term, for swap and stop. A run reads a few thousand
     sentences at most, so pairs are not what it lacks; knowing where 50 is, is."""
     shared_terms: Literal["dropped", "kept"] = "dropped"
@@ -68,7 +68,7 @@ class DebiasConfig:
     """Weight of L_forget. Paper 0.4, released code 0.5."""
     retain_weight: float = 0.4
     """Weight of L_retention. Paper 0.4, released code 0.3."""
-    kl_weight: float = 1.0
+    kl_weight: float = 1.5
     """Weight of L_KL. Paper 0.2 (here that let perplexity rise by several percent)."""
     npo_ratio: Literal["sentence", "batch_mean"] = "sentence"
     """Released code: batch_mean (one ratio a batch, of token means)."""
@@ -89,7 +89,7 @@ class DebiasConfig:
     """Released code: lost (evaluation switches dropout off and nothing switches it on again)."""
     lora_targets: tuple[str, ...] = ("all-linear",)
     """Module names, or all-linear. Released code: attn.c_attn attn.c_proj (gpt2), q, k, v, o (Llama, Mistral)."""
-    learning_rate: float = 4e-4
+    learning_rate: float = 5e-4
     """Peak rate of AdamW. Released code: 4e-5 (gpt2-large), 2e-5 (7B)."""
     weight_decay: float = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -104,9 +104,9 @@ class DebiasConfig:
     max_steps: int = 120
 
     # --- swap and stop --------------------------------------------------------------------------------------
-    check_every: int = 15
+    check_every: int = 20
     """Steps between two looks at the stop split. Released code: 80, 50 or 30."""
-    first_check: int = 15
+    first_check: int = 20
     """Released code: 100."""
     swap: Literal["proportional", "hard", "none"] = "proportional"
     """hard (paper): below 50 the sets of a bias type are exchanged. proportional: and the role losses of a bias

@@ -141,6 +141,8 @@ class _Draws:
     lms_sums: Floats  # [BOOTSTRAP]
     ss_items: Floats  # [BOOTSTRAP] sums over terms with the items, not the terms, drawn again
     lms_items: Floats
+    hits: Floats  # [BOOTSTRAP] stereotyped clusters of the drawn terms
+    sizes: Floats  # [BOOTSTRAP] all clusters of the drawn terms
 
 
 def _draw_terms(rows: Sequence[Triplet], rng: np.random.Generator) -> _Draws:
@@ -161,6 +163,8 @@ def _draw_terms(rows: Sequence[Triplet], rng: np.random.Generator) -> _Draws:
         lms_sums=lms_means[pick_lms].sum(1),
         ss_items=_item_sums(ss, rng) if few else ss_means[pick].sum(1),
         lms_items=_item_sums(lms, rng) if few else lms_means[pick_lms].sum(1),
+        hits=np.array([term.sum() / 100 for term in ss])[pick].sum(1),
+        sizes=np.array([float(len(term)) for term in ss])[pick].sum(1),
     )
 
 
@@ -190,13 +194,17 @@ def _summary(rows: Sequence[Triplet], draws: Sequence[_Draws]) -> dict[str, Any]
     items = np.sum([draw.ss_items for draw in draws], axis=0) / terms
     few = terms < FEW_TERMS
     margins = np.array([row.margin for row in rows])
+    drawn = np.sum([draw.hits for draw in draws], axis=0) / np.sum([draw.sizes for draw in draws], axis=0)
+    pooled = _interval(100 * float(np.mean([row.stereotyped for row in rows])), 100 * drawn)
     summary: dict[str, Any] = {
         "n": len(rows),
         "terms": terms,
         "few_terms": few,
         "ties": int((margins == 0).sum()),
         "ss": _interval(ss, boot, items if few else boot).to_dict(),
-        "ss_micro": 100 * float(np.mean([row.stereotyped for row in rows])),
+        "ss_micro": pooled.value,
+        "ss_micro_low": pooled.low,
+        "ss_micro_high": pooled.high,
         "mean_margin": float(margins.mean()),
         "mean_abs_margin": float(np.abs(margins).mean()),
         "lms": None,

@@ -189,8 +189,10 @@ def _check(state: State, scores: dict[str, Any], config: DebiasConfig) -> None:
 
 
 def _as_check(step: int, scores: dict[str, Any], lms_before: float | None) -> Check:
+    """The pooled SS decides: target terms of training pairs are partly inferred and very uneven, and in a mean over
+    terms a term of one pair would weigh as much as a term of thirty."""
     found = {
-        name: StopScore(entry["ss"]["value"], entry["ss"]["low"], entry["ss"]["high"])
+        name: StopScore(entry["ss_micro"], entry["ss_micro_low"], entry["ss_micro_high"])
         for name, entry in scores["bias_types"].items()
     }
     return Check(step=step, scores=found, lms=_lms(scores), lms_before=lms_before)
@@ -202,7 +204,7 @@ def _lms(scores: dict[str, Any]) -> float | None:
 
 
 def _stop_row(scores: dict[str, Any]) -> dict[str, Any]:
-    return {"ss": {b: entry["ss"]["value"] for b, entry in scores["bias_types"].items()}, "lms": _lms(scores)}
+    return {"ss": {b: entry["ss_micro"] for b, entry in scores["bias_types"].items()}, "lms": _lms(scores)}
 
 
 def rate_at(step: int, config: DebiasConfig) -> float:
