@@ -34,7 +34,7 @@ def sets_of(sizes: Mapping[str, int], *, unrelated: int = 3, share: float = 0.25
 
 def config(**changes: Any) -> DebiasConfig:
     pinned = {"seed": 0, "forget_batch": 4, "retain_batch": 4, "unrelated_batch": 2, "batch_follows": "role",
-              "batch_pairs": "independent"}  # fmt: skip
+              "batch_pairs": "independent", "places": "even"}  # fmt: skip
     return DebiasConfig(**{**pinned, **changes})
 
 
@@ -250,3 +250,29 @@ def test_matched_batches_hold_partners_and_a_swap_turns_them_round(push: float) 
         assert forget.prefix == retain.prefix and forget != retain
     assert kinds(batch.forget) == Counter({"stereotype" if push > 0 else "anti": 12})
     assert len(set(batch.forget)) == 12  # every pair once before any twice
+
+
+def test_places_by_gap_give_the_lagging_bias_type_most_of_the_batch() -> None:
+    """Pushes 0.9, -0.3 and 0: of 12 places 9, 3 and none; every sentence carries the largest push."""
+    sets = sets_of({"race": 30, "age": 30, "work": 30}, share=0.0)
+    feed = Feed(sets, config(batch_pairs="matched", places="gap", forget_batch=12))
+    for _ in range(3):
+        batch = feed.next({"race": 0.9, "age": -0.3, "work": 0.0})
+        counts = Counter(name for p in batch.forget for name in ("race", "age", "work") if name in p.prefix)
+        assert counts == Counter(race=9, age=3)
+        assert set(batch.forget_weights) == {0.9}
+
+
+def test_shares_that_do_not_divide_the_batch_even_out_over_steps() -> None:
+    sets = sets_of({"race": 50, "age": 50}, share=0.0)
+    feed = Feed(sets, config(batch_pairs="matched", places="gap", forget_batch=2))
+    seen: Counter[str] = Counter()
+    for _ in range(20):
+        batch = feed.next({"race": 0.8, "age": 0.2})
+        seen.update("race" if "race" in p.prefix else "age" for p in batch.forget)
+    assert seen == Counter(race=32, age=8)
+
+
+def test_with_every_push_at_zero_the_batch_is_there_and_weighs_nothing() -> None:
+    batch = Feed(sets_of({"race": 9, "age": 9}), config(places="gap")).next({"race": 0.0, "age": -0.0})
+    assert len(batch.forget) == 4 and set(batch.forget_weights) == {0.0}

@@ -52,7 +52,7 @@ def config(**changes: Any) -> DebiasConfig:
         "retain_weight": 0.4, "kl_weight": 0.2, "npo_ratio": "sentence", "retain_mean": "sentence", "kl": "real_tokens",
         "lora_rank": 4, "lora_alpha": 8, "lora_dropout": 0.0, "dropout_after_check": "kept", "focus": "all",
         "lora_targets": ("all-linear",), "learning_rate": 1e-3, "weight_decay": 0.0, "schedule": "constant",
-        "batch_pairs": "independent", "warmup": 0, "optimizer_at_swap": "kept", "max_grad_norm": 1.0,
+        "batch_pairs": "independent", "places": "even", "warmup": 0, "optimizer_at_swap": "kept", "max_grad_norm": 1.0,
         "average": 0.9, "max_steps": 6,
         "check_every": 2, "first_check": 2, "swap": "proportional", "swap_band": 6.0, "stop_rule": "point",
         "margin": 1e-6, "confirm": 99, "lms_floor": 1.5, "collapse_lms": 1000.0, "collapse_ratio": 1000.0,

@@ -33,7 +33,7 @@ class DebiasConfig:
     """Which pairs train. The paper: both. Stopping always looks at intrasentence pairs where there are any."""
     adversarial_share: float = 0.25
     """Share of the anti-stereotypes that also go into the forget set. Released code: 0.25."""
-    stop_share: float = 0.6
+    stop_share: float = 0.5
     """Share of each bias type's pairs held out, by target term, for swap and stop. A run reads a few thousand
     sentences at most, so pairs are not what it lacks; knowing where 50 is, is."""
     shared_terms: Literal["dropped", "kept"] = "dropped"
@@ -54,6 +54,9 @@ class DebiasConfig:
     batch_pairs: Literal["matched", "independent"] = "matched"
     """matched: the retain sentences of a step are the partners of its forget sentences, so that what they share
     cancels, and `retain_batch` is not used. Paper and released code: independent."""
+    places: Literal["gap", "even"] = "gap"
+    """How bias types share the batch: in proportion to their push, so that the one that lags gets most of it, or
+    evenly. Paper: even."""
     batch_follows: Literal["role", "sentences"] = "role"
     """Released code: sentences (a swap also exchanges the two batch sizes)."""
     focus: Literal["all", "farthest"] = "all"

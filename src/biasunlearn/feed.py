@@ -36,24 +36,25 @@ class Feed:
         self._sets = sets
         self._config = config
         self._orders: dict[tuple[str, int], np.ndarray] = {}
-        self.position: dict[str, int] = {}
+        self.position: dict[str, float] = {}
 
     def next(self, push: Mapping[str, float]) -> StepBatch:
         """The next sentences. A bias type with a negative push forgets what it retained, and retains what it forgot."""
-        active = [b for b in self._sets.bias_types if push.get(b, 0.0) != 0.0] or list(self._sets.bias_types)
-        turned = frozenset(b for b in active if push[b] < 0)
-        sets = swapped(self._sets, turned)
+        active = {b: abs(push[b]) for b in self._sets.bias_types if push.get(b, 0.0) != 0.0}
+        active = active or dict.fromkeys(self._sets.bias_types, 0.0)
+        sets = swapped(self._sets, (b for b in active if push[b] < 0))
         drawn = (self._matched if self._config.batch_pairs == "matched" else self._independent)(sets, active)
+        weights = dict.fromkeys(active, max(active.values())) if self._config.places == "gap" else active
         size = self._config.unrelated_batch if sets.unrelated else 0
         return StepBatch(
             tuple(passage for _, passage in drawn["forget"]),
             tuple(passage for _, passage in drawn["retain"]),
             tuple(self._draw("unrelated", sets.unrelated) for _ in range(size)),
-            tuple(abs(push[bias_type]) for bias_type, _ in drawn["forget"]),
-            tuple(abs(push[bias_type]) for bias_type, _ in drawn["retain"]),
+            tuple(weights[bias_type] for bias_type, _ in drawn["forget"]),
+            tuple(weights[bias_type] for bias_type, _ in drawn["retain"]),
         )
 
-    def _matched(self, sets: TrainingSets, active: Sequence[str]) -> dict[str, list[tuple[str, Passage]]]:
+    def _matched(self, sets: TrainingSets, active: Mapping[str, float]) -> dict[str, list[tuple[str, Passage]]]:
         """Ours: what a step retains are the partners of what it forgets."""
         drawn: dict[str, list[tuple[str, Passage]]] = {"forget": [], "retain": []}
         for bias_type in self._turns("pairs", active, self._config.forget_batch):
@@ -62,7 +63,7 @@ class Feed:
             drawn["retain"].append((bias_type, retain))
         return drawn
 
-    def _independent(self, sets: TrainingSets, active: Sequence[str]) -> dict[str, list[tuple[str, Passage]]]:
+    def _independent(self, sets: TrainingSets, active: Mapping[str, float]) -> dict[str, list[tuple[str, Passage]]]:
         """The paper: the two roles are drawn on their own. A stream belongs to its sentences, whichever their role."""
         config, drawn = self._config, {}
         sizes = {"forget": config.forget_batch, "retain": config.retain_batch}
@@ -75,14 +76,27 @@ class Feed:
             ]
         return drawn
 
-    def _turns(self, role: str, active: Sequence[str], size: int) -> list[str]:
-        """Bias types take turns, so that each gets its share even where the batch is smaller than their number."""
-        start = self.position.get(f"turn/{role}", 0)
-        self.position[f"turn/{role}"] = start + size
-        return [active[(start + place) % len(active)] for place in range(size)]
+    def _turns(self, role: str, active: Mapping[str, float], size: int) -> list[str]:
+        """Which bias type fills each place. The one that is owed most goes first, so that shares hold over steps.
+
+        `places: gap` owes each its push, so that the bias type that lags gets most of the batch, and all sentences
+        carry the largest push as their weight; `even` owes all the same, and each carries its own.
+        """
+        even = self._config.places == "even" or not any(active.values())
+        share = {b: 1 / len(active) if even else push / sum(active.values()) for b, push in active.items()}
+        turns = []
+        for _ in range(size):
+            for bias_type in active:
+                self.position[f"owed/{role}/{bias_type}"] = self._owed(role, bias_type) + share[bias_type]
+            turns.append(max(active, key=lambda b: self._owed(role, b)))
+            self.position[f"owed/{role}/{turns[-1]}"] -= 1
+        return turns
+
+    def _owed(self, role: str, bias_type: str) -> float:
+        return self.position.get(f"owed/{role}/{bias_type}", 0.0)
 
     def _draw(self, name: str, passages: Sequence[T]) -> T:
-        position = self.position.get(name, 0)
+        position = int(self.position.get(name, 0))
         self.position[name] = position + 1
         epoch, place = divmod(position, len(passages))
         if (name, epoch) not in self._orders:
