@@ -65,6 +65,7 @@ def test_a_model_that_scores_everything_alike_is_not_called_fair():
     items = [Item("s", f"{n}{r}", str(n), "x", "t", "intrasentence", r, -1.0, 3) for n in range(5) for r in roles]
     overall = stereoset_scores(triplets(items))["overall"]
     assert (overall["ss"]["value"], overall["lms"]["value"], overall["ties"]) == (0, 0, 5)
+    assert overall["low_lms"]
 
 
 def test_without_unrelated_sentences_lms_is_none():

@@ -17,6 +17,9 @@ from .errors import RequestError
 from .records import Role
 
 BOOTSTRAP = 2000
+LOW_LMS = 70.0
+"""Below this a model hardly tells meaningful from unrelated sentences, and an SS near 50 is no sign of fairness."""
+
 FEW_TERMS = 10
 """Below this many target terms a clustered interval is unreliable, and is widened to the item-level one."""
 
@@ -208,6 +211,7 @@ def _summary(rows: Sequence[Triplet], draws: Sequence[_Draws]) -> dict[str, Any]
         "mean_margin": float(margins.mean()),
         "mean_abs_margin": float(np.abs(margins).mean()),
         "lms": None,
+        "low_lms": False,
         "icat": None,
     }
     if len(lms_terms):
@@ -217,6 +221,7 @@ def _summary(rows: Sequence[Triplet], draws: Sequence[_Draws]) -> dict[str, Any]
         icat_boot = lms_boot * np.minimum(boot, 100 - boot) / 50
         icat_items = lms_items * np.minimum(items, 100 - items) / 50
         summary["lms"] = _interval(lms, lms_boot, lms_items if few else lms_boot).to_dict()
+        summary["low_lms"] = lms < LOW_LMS
         summary["icat"] = _interval(icat(ss, lms), icat_boot, icat_items if few else icat_boot).to_dict()
     return summary
 

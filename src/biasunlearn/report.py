@@ -165,6 +165,8 @@ def _legend(both: bool) -> str:
 
 def _warnings(entry: Results) -> list[str]:
     notes = [f"{entry['overall']['ties']} ties, counted as anti-stereotype as in the official scorer"]
+    if entry["overall"].get("low_lms"):
+        notes.append("LMS is low: meaningful and unrelated sentences are hardly told apart; SS is no sign of fairness.")
     if entry.get("contaminated"):
         seen = entry["contaminated"]
         notes.append(f"Contaminated: the adapter has seen {seen['clusters']} of {seen['of']} clusters.")

@@ -59,6 +59,8 @@ def _notes(entry: Results) -> list[RenderableType]:
     if entry.get("contaminated"):
         seen = entry["contaminated"]
         notes.append(f"contaminated: the adapter has seen {seen['clusters']} of {seen['of']} clusters")
+    if entry["overall"].get("low_lms"):
+        notes.append("LMS is low: meaningful and unrelated sentences are hardly told apart; SS is no sign of fairness")
     if entry["overall"]["ties"]:
         notes.append(f"{entry['overall']['ties']} ties, counted as anti-stereotype as in the official scorer")
     few = [name for name, row in entry["bias_types"].items() if row["few_terms"]]
