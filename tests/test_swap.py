@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biasunlearn.config import DebiasConfig
-from biasunlearn.swap import Check, Decision, StopScore, decide, distance, start
+from biasunlearn.swap import Check, Decision, StopScore, begin, decide, distance, start
 
 
 def config(**changes: Any) -> DebiasConfig:
@@ -284,3 +284,22 @@ def test_a_higher_score_is_never_pushed_less(ss: float) -> None:
     for swap in ("hard", "proportional"):
         low, high = (decide(start("a"), check({"a": value}), config(swap=swap)).push["a"] for value in (ss, ss + 1))
         assert low <= high
+
+
+# --- what the noise of the stop split may not do -------------------------------------------------------------------
+
+
+def test_a_gap_within_its_own_error_is_not_pushed_at_full_strength() -> None:
+    """Half-width 19.6 is a standard error of 10 points: a gap of 5 gets half the push; a gap of 5 +- 1 all of it."""
+    config = DebiasConfig(swap="proportional", swap_band=2.0)
+    noisy = Check(step=1, scores={"age": StopScore(55.0, 35.4, 74.6)}, lms=None, lms_before=None)
+    sure = Check(step=1, scores={"age": StopScore(55.0, 53.0, 57.0)}, lms=None, lms_before=None)
+    before = start(["age"])
+    assert decide(before, noisy, config).push["age"] == pytest.approx(0.5)
+    assert decide(before, sure, config).push["age"] == 1.0
+
+
+@pytest.mark.parametrize(("swap", "push"), [("proportional", 0.0), ("hard", 1.0), ("none", 1.0)])
+def test_an_unbiased_model_is_left_alone_from_the_first_step(swap: str, push: float) -> None:
+    fair = Check(step=0, scores={"age": StopScore(50.0, 40.0, 60.0)}, lms=None, lms_before=None)
+    assert begin(fair, DebiasConfig(swap=swap)).push == {"age": push}

@@ -119,7 +119,7 @@ def run(
 
 @pytest.mark.parametrize("beta", [0.1, 1.0])
 def test_the_first_step_has_the_losses_of_an_untrained_adapter(beta: float) -> None:
-    settings = config(beta=beta, max_steps=1, first_check=1)
+    settings = config(beta=beta, max_steps=1, first_check=1, swap="hard")  # full push from the start
     loaded, _, keep, _ = run(settings)
     first = keep.rows[1]
     assert first["step"] == 1

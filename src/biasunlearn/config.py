@@ -115,7 +115,8 @@ class DebiasConfig:
     """hard (paper): below 50 the sets of a bias type are exchanged. proportional: and the role losses of a bias
     type fade as its SS nears 50. none: never exchanged."""
     swap_band: float = 2.0
-    """Points from 50 at which the role losses have their full weight; only used with swap: proportional."""
+    """Points from 50 at which the role losses have their full weight, or the standard error of the SS if that is
+    larger; only used with swap: proportional."""
     stop_rule: Literal["point", "interval"] = "point"
     """point (paper): every SS within `margin` of 50. interval: every SS's interval within `interval_margin`."""
     margin: float = 2.0

@@ -22,6 +22,11 @@ class StopScore:
     low: float
     high: float
 
+    @property
+    def error(self) -> float:
+        """Standard error in points: the interval spans 2 * 1.96 of them."""
+        return (self.high - self.low) / 3.92
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -57,15 +62,22 @@ class Decision:
 
 
 def start(bias_types: "list[str] | tuple[str, ...]") -> Decision:
-    """Before the first check: every bias type at full push, nothing exchanged."""
+    """The paper's start: every bias type at full push, nothing exchanged."""
     return Decision({bias_type: 1.0 for bias_type in bias_types})
+
+
+def begin(check: Check, config: DebiasConfig) -> Decision:
+    """The decision before the first step. Proportional control begins with what the untrained model scores."""
+    if config.swap == "proportional":
+        return Decision({b: _push(score, config) for b, score in check.scores.items()})
+    return start(tuple(check.scores))
 
 
 def decide(before: Decision, check: Check, config: DebiasConfig) -> Decision:
     """The decision after a check. Pure: the same inputs give the same decision."""
     if cause := _collapse(check, config):
         return Decision(before.push, stop=True, collapsed=True, reason=cause)
-    push = {b: _push(score.ss, config) for b, score in check.scores.items()}
+    push = {b: _push(score, config) for b, score in check.scores.items()}
     if config.focus == "farthest":
         farthest = max(check.scores, key=lambda b: abs(check.scores[b].ss - IDEAL))
         push = {b: value if b == farthest else 0.0 for b, value in push.items()}
@@ -87,13 +99,14 @@ def distance(check: Check, config: DebiasConfig) -> float:
     return gap + 10 * max(0.0, check.lms_fall - config.lms_floor)
 
 
-def _push(ss: float, config: DebiasConfig) -> float:
-    gap = ss - IDEAL
+def _push(score: StopScore, config: DebiasConfig) -> float:
+    gap = score.ss - IDEAL
     if config.swap == "none":
         return 1.0
     if config.swap == "hard":  # the paper: below 50 the sets are exchanged, from 50 up they are not
         return -1.0 if gap < 0 else 1.0
-    return max(-1.0, min(1.0, gap / config.swap_band))
+    # A gap within its own standard error may be noise, and chasing noise would bias a fair model.
+    return max(-1.0, min(1.0, gap / max(config.swap_band, score.error)))
 
 
 def _within(check: Check, config: DebiasConfig) -> bool:

@@ -25,26 +25,30 @@ from .models import accelerate, adapter_dropout, trainable
 from .reading import read
 from .references import Reference, adapter_off, cached
 from .sets import TrainingSets
-from .swap import Check, StopScore, decide, distance, start
+from .swap import Check, StopScore, begin, decide, distance
 
 
 @dataclass(frozen=True, slots=True)
 class LossTerms:
-    """The three losses of a step, raw and unweighted, and the mean log ratio r of the forget sentences (nats)."""
+    """The three losses of a step, the role losses weighed by the push of each sentence's bias type."""
 
     forget: Tensor
     retain: Tensor
     kl: Tensor
+    raw_forget: Tensor
+    raw_retain: Tensor
     log_ratio: Tensor
+    """Mean r of the forget sentences, in nats."""
 
     def total(self, config: DebiasConfig) -> Tensor:
         """L = w_f L_forget + w_r L_retention + w_kl L_KL."""
         return config.forget_weight * self.forget + config.retain_weight * self.retain + config.kl_weight * self.kl
 
     def log(self) -> dict[str, float]:
+        """What metrics.jsonl stores: the losses without any weight, as the equations have them."""
         return {
-            "loss_forget": float(self.forget.detach()),
-            "loss_retain": float(self.retain.detach()),
+            "loss_forget": float(self.raw_forget.detach()),
+            "loss_retain": float(self.raw_retain.detach()),
             "loss_kl": float(self.kl.detach()),
             "log_ratio": float(self.log_ratio),
         }
@@ -61,12 +65,14 @@ def loss_terms(
     forget, forget_ref = now.part(0, n_forget), ref.forget
     log_probs, weights = forget.log_probs, torch.tensor(batch.forget_weights, device=now.logits.device)
     if config.npo_ratio == "batch_mean":
-        npo = npo_loss_batch_mean(log_probs, forget_ref, forget.tokens, config.beta) * weights.mean()
+        npo = npo_loss_batch_mean(log_probs, forget_ref, forget.tokens, config.beta)
+        weights = weights.mean()
     else:
-        npo = npo_loss(log_probs, forget_ref, config.beta) * weights
+        npo = npo_loss(log_probs, forget_ref, config.beta)
 
     retain = now.part(n_referred, now.rows)
-    kept = retention_loss(retain.log_probs) * torch.tensor(batch.retain_weights, device=now.logits.device)
+    kept = retention_loss(retain.log_probs)
+    kept_weights = torch.tensor(batch.retain_weights, device=now.logits.device)
     if config.retain_mean == "token":
         kept = kept / retain.tokens
 
@@ -78,7 +84,8 @@ def loss_terms(
     else:  # the released code: cross-entropy, averaged over positions that are mostly padding
         summed = cross_entropy_to_reference(unrelated.logits, ref.unrelated).sum()
         kl = (summed / (unrelated.rows * config.padded_to)).reshape(1)
-    return LossTerms(npo.mean(), kept.mean(), kl.mean(), (log_probs - forget_ref).detach().mean())
+    weighted = (npo * weights).mean(), (kept * kept_weights).mean()
+    return LossTerms(*weighted, kl.mean(), npo.mean(), kept.mean(), (log_probs - forget_ref).detach().mean())
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +122,7 @@ def train(
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     average, feed = Average(model, config.average), Feed(sets, config)
     refer = adapter_off(model, tokenizer) if config.lora_rank else cached(model, tokenizer, sets)
-    state = keep.restore(model, optimizer, average, feed) or _begin(sets, first or look(), config)
+    state = keep.restore(model, optimizer, average, feed) or _begin(first or look(), config)
     if state.step == 0:
         keep.best(model)
     model, optimizer = accelerator.prepare(model, optimizer)
@@ -151,10 +158,10 @@ def train(
     return Outcome(state.step, reason, state.best_step, state.decision.collapsed, stopped_by_hand)
 
 
-def _begin(sets: TrainingSets, scores: dict[str, Any], config: DebiasConfig) -> State:
+def _begin(scores: dict[str, Any], config: DebiasConfig) -> State:
     """The state before the first step. The untrained adapter is the best so far: training must beat it."""
     first = _as_check(0, scores, _lms(scores))
-    state = State(0, start(sets.bias_types), [], _lms(scores), best_distance=distance(first, config))
+    state = State(0, begin(first, config), [], _lms(scores), best_distance=distance(first, config))
     state.rows.append({"step": 0, **_stop_row(scores)})
     return state
 
