@@ -6,7 +6,7 @@ the literature; `ss` is this one, `ss_micro` pools the clusters.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -239,11 +239,3 @@ def smallest_difference(n: int) -> float:
     McNemar with 30 % discordant pairs: delta = (1.96 + 0.84) * sqrt(0.30 / n). By hand: n = 940 -> 5.0 points.
     """
     return 100 * (1.959964 + 0.841621) * float(np.sqrt(0.30 / max(n, 1)))
-
-
-def per_target(rows: Sequence[Triplet]) -> Mapping[tuple[str, str], float]:
-    """SS of every (bias type, target term), in percent."""
-    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for row in rows:
-        groups[row.bias_type, row.target].append(100 * row.stereotyped)
-    return {key: float(np.mean(values)) for key, values in groups.items()}

@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -54,10 +54,6 @@ class RunFolder:
     def write_text(self, name: str, content: str) -> None:
         with whole_file(self.path / name) as temporary:
             temporary.write_text(content, encoding="utf-8")
-
-    def write_items(self, items: Iterable[Item], stage: str | None = None) -> None:
-        """items.parquet; `stage` (before, after) fills a column of that name where a run has both."""
-        write_items(self.path / "items.parquet", {stage or "": list(items)})
 
     def write_stages(self, stages: dict[str, list[Item]]) -> None:
         """items.parquet of a run that scored the same sentences more than once."""
