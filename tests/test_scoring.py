@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 
-from biasunlearn.batches import Row, start_token
+from biasunlearn.batches import start_token
 from biasunlearn.errors import RequestError
 from biasunlearn.models import Loaded
 from biasunlearn.records import Passage
@@ -297,7 +297,7 @@ def test_one_window_holds_a_short_text_and_one_token_is_too_short() -> None:
 
 
 def test_by_length_batches_the_longest_first_and_stays_within_the_budget() -> None:
-    rows = [Row(tuple(range(length)), 1) for length in (3, 9, 4, 4, 2)]
+    rows = [3, 9, 4, 4, 2]
     # Longest first: 9 alone (2 * 9 > 12), then 4 + 4 + 3 padded to 3 * 4 = 12, then 2.
     assert list(by_length(rows, 12)) == [[1], [2, 3, 0], [4]]
     assert list(by_length(rows, 1)) == [[1], [2], [3], [0], [4]]  # a row beyond the budget goes alone

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .errors import RequestError
+from .losses import sum_by_row
 from .records import Passage
 
 
@@ -31,15 +32,18 @@ class Row:
 class Batch:
     """Padded rows. The logits at `positions` predict `targets`; `owners` says which row each belongs to."""
 
-    input_ids: Tensor  # [rows, width]
-    attention_mask: Tensor  # [rows, width]
-    positions: Tensor  # [scored] indices into the flattened [rows * width]
-    targets: Tensor  # [scored] token ids
+    input_ids: Tensor  # [lines, width]; a line is a row, or a group of rows that share their beginning
+    attention_mask: Tensor  # [lines, width], or [lines, 1, width, width] to be added to the attention
+    positions: Tensor  # [predicted] indices into the flattened [lines * width]
+    targets: Tensor  # [predicted] token ids
     owners: Tensor  # [scored] row numbers, ascending
+    rows: int
+    position_ids: Tensor | None = None  # [lines, width]; None: 0, 1, 2, ...
+    reads: Tensor | None = None  # [scored] which prediction each scored token is; None: the first, the second, ...
 
-    @property
-    def rows(self) -> int:
-        return int(self.input_ids.shape[0])
+    def sums(self, per_token: Tensor) -> Tensor:
+        """Adds what was found for each prediction up by row: [predicted] -> [rows]."""
+        return sum_by_row(per_token if self.reads is None else per_token[self.reads], self.owners, self.rows)
 
 
 def start_token(tokenizer: Any) -> int | None:
@@ -126,4 +130,4 @@ def collate(rows: Sequence[Row], *, at_token: bool = False, pad: int = 0, device
         targets.extend(row.ids[place] for place in places)
         owners.extend([number] * len(places))
     index = [torch.tensor(column, dtype=torch.long) for column in (positions, targets, owners)]
-    return Batch(*(tensor.to(device) for tensor in (input_ids, attention_mask, *index)))
+    return Batch(*(tensor.to(device) for tensor in (input_ids, attention_mask, *index)), rows=len(rows))

@@ -70,11 +70,13 @@ def _only_positions(head: torch.nn.Module, positions: Tensor) -> Iterator[None]:
 
 
 def logits_at(model: Any, batch: Batch) -> Tensor:
-    """Logits at the batch's scored positions: [scored, vocabulary], in the model's own precision."""
+    """Logits at the batch's positions: [predicted, vocabulary], in the model's own precision."""
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     picking = contextlib.nullcontext() if head is None else _only_positions(head, batch.positions)
+    places = {} if batch.position_ids is None else {"position_ids": batch.position_ids}
     with picking:
-        logits = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False).logits
+        found = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **places)
+    logits = found.logits
     if head is not None and logits.shape[:2] == (1, len(batch.positions)):
         return logits[0]
     return logits.reshape(-1, logits.shape[-1])[batch.positions]  # a family whose output layer is elsewhere

@@ -1,22 +1,32 @@
 """The one door from every benchmark, and from the stop rule, to a model: log-probabilities of passages."""
 
+import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .batches import Row, collate, encode, start_token
 from .errors import RequestError
-from .losses import sum_by_row, token_log_probs
+from .losses import token_log_probs
 from .models import Loaded, evaluating, logits_at, max_tokens, text_config
 from .records import Passage
+from .sharing import Group, alone, collate_groups, groups
 
 LOGITS_AT_ONCE = 64 * 2**20
 """Logit values held at a time (float32: 256 MiB). Bounds a batch on a large vocabulary."""
 
 LONGEST_WINDOW = 1024
 """Tokens of a perplexity window where the model sets no smaller limit."""
+
+SAME = 1e-4
+"""Nats by which a sentence's score may differ between two ways of reading it, in float32."""
+
+SAME_HALF = 0.5
+"""The same in half precision, where the sum over a sentence rounds by tenths; a wrong mask is off by several nats."""
 
 Progress = Callable[[int, int], None]
 """Called with (done, of)."""
@@ -88,19 +98,61 @@ def score_windows(
 
 
 def _causal(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Progress | None) -> list[float]:
+    """Rows that begin alike share a line, where the model can read such a line; every other row has its own."""
     sums = [0.0] * len(rows)
     done = 0
     with evaluating(loaded.model):
-        for chosen in by_length(rows, _budget(loaded.model, batch_tokens)):
-            batch = collate([rows[i] for i in chosen], device=_device(loaded))
-            per_token = token_log_probs(logits_at(loaded.model, batch), batch.targets)
-            totals = sum_by_row(per_token.double(), batch.owners, batch.rows)
-            for index, total in zip(chosen, totals.tolist(), strict=True):
-                sums[index] = total
-            done += len(chosen)
+        lines = groups(rows)
+        if not _reads_groups(loaded, rows, lines):
+            lines = [alone(number, row) for number, row in enumerate(rows)]
+        for chosen in _batches(lines, _budget(loaded.model, batch_tokens)):
+            members = [number for line in chosen for number in line.rows]
+            for number, total in zip(members, _sums(loaded, rows, chosen).tolist(), strict=True):
+                sums[number] = total
+            done += len(members)
             if progress:
                 progress(done, len(rows))
     return sums
+
+
+def _sums(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -> Tensor:
+    """log p(text | prefix) of the rows of these lines, in their order."""
+    if any(len(line.rows) > 1 for line in lines):
+        batch = collate_groups(rows, lines, dtype=loaded.model.dtype, device=_device(loaded))
+    else:
+        batch = collate([rows[line.rows[0]] for line in lines], device=_device(loaded))
+    return batch.sums(token_log_probs(logits_at(loaded.model, batch), batch.targets).double())
+
+
+def _batches(lines: Sequence[Group], budget: int) -> Iterator[list[Group]]:
+    """Shared lines and single ones apart: only the first need the larger mask."""
+    for shared in (True, False):
+        kind = [line for line in lines if (len(line.rows) > 1) is shared]
+        for chosen in by_length([line.length for line in kind], budget):
+            yield [kind[index] for index in chosen]
+
+
+def _reads_groups(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -> bool:
+    """Tries it on a short and a long shared line, and on the one with the longest row: some families take no tree
+    mask, or have their own idea of what a token sees (ALiBi, a sliding window). Then every row is read on its own."""
+    shared = [line for line in lines if len(line.rows) > 1]
+    if not shared:
+        return False
+    sizes = [lambda line: -line.length, lambda line: line.length, lambda line: max(len(rows[i].ids) for i in line.rows)]
+    tried = list(dict.fromkeys(max(shared, key=size) for size in sizes))
+    apart = _sums(loaded, rows, [alone(number, rows[number]) for line in tried for number in line.rows])
+    try:
+        together = _sums(loaded, rows, tried)
+    except Exception:  # whatever a family raises when it is given a mask that it does not know
+        together = torch.full_like(apart, math.inf)
+    exact = loaded.model.dtype == torch.float32
+    if agrees := bool((together - apart).abs().max() <= (SAME if exact else SAME_HALF)):
+        return agrees
+    warnings.warn(
+        f"{type(loaded.model).__name__} takes no tree mask: sentences that begin alike are read one by one",
+        stacklevel=2,
+    )
+    return False
 
 
 def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Progress | None) -> list[float]:
@@ -125,7 +177,7 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
     sums = [0.0] * len(rows)
     with evaluating(loaded.model):
         done = 0
-        for chosen in by_length(copies, _budget(loaded.model, batch_tokens)):
+        for chosen in by_length([len(copy.ids) for copy in copies], _budget(loaded.model, batch_tokens)):
             batch = collate([copies[i] for i in chosen], at_token=True, device=_device(loaded))
             targets = torch.tensor([answers[i] for i in chosen], device=_device(loaded))
             per_token = token_log_probs(logits_at(loaded.model, batch), targets).double()
@@ -154,16 +206,16 @@ def _budget(model: Any, batch_tokens: int) -> int:
     return max(1, min(batch_tokens, LOGITS_AT_ONCE // vocabulary))
 
 
-def by_length(rows: Sequence[Row], budget: int) -> Iterator[list[int]]:
-    """Indices of rows, longest first, cut into batches of at most `budget` tokens, padding included."""
+def by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices of lines, longest first, cut into batches of at most `budget` tokens, padding included."""
     batch: list[int] = []
     width = 0
-    for index in sorted(range(len(rows)), key=lambda i: len(rows[i].ids), reverse=True):
+    for index in sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True):
         if batch and width * (len(batch) + 1) > budget:
             yield batch
             batch = []
         if not batch:
-            width = len(rows[index].ids)  # sorted: the first is the longest
+            width = lengths[index]  # sorted: the first is the longest
         batch.append(index)
     if batch:
         yield batch
