@@ -50,6 +50,15 @@ def test_without_target_the_context_is_what_must_not_be_shared():
     assert not {c.context for c in parts.train} & {c.context for c in parts.stop}
 
 
+def test_a_pair_of_unknown_term_trains_where_known_terms_fill_the_share():
+    """Its term may be one that is trained on: the stop split would then not speak of unseen terms."""
+    known = [cluster(n, target=f"t{n % 10}") for n in range(60)]
+    unknown = [cluster(100 + n, context=f"Number {n} is BLANK.") for n in range(40)]
+    assert all(c.target for c in split(known + unknown, stop_share=0.5, seed=0).stop)
+    too_few = split(known[:10] + unknown, stop_share=0.5, seed=0).stop
+    assert len(too_few) == 25 and not all(c.target for c in too_few)
+
+
 def test_targets_by_context_by_term_by_recurrence_and_else_none():
     named = [cluster(0, target="Nurse", context="A nurse is BLANK.")]
     pairs = [

@@ -27,6 +27,8 @@ def split(clusters: Sequence[Cluster], *, stop_share: float, seed: int) -> Split
 
     Within a bias type the groups are shuffled, then taken while they fit into the share; a group that would
     overshoot by more than it fills is passed over, so that a few large terms (religion) do not take it all.
+    A pair whose target term nobody knows may be about a term that is trained on: it trains, unless the pairs with
+    known terms cannot fill the share.
     """
     groups: dict[tuple[str, str], list[Cluster]] = defaultdict(list)
     for cluster in clusters:
@@ -35,6 +37,9 @@ def split(clusters: Sequence[Cluster], *, stop_share: float, seed: int) -> Split
     for bias_type in sorted({key[0] for key in groups}):
         keys = sorted(key for key in groups if key[0] == bias_type)
         wanted = stop_share * sum(len(groups[key]) for key in keys)
+        known = [key for key in keys if groups[key][0].target]
+        if sum(len(groups[key]) for key in known) >= wanted:
+            keys = known
         np.random.default_rng([seed, *bias_type.encode()]).shuffle(keys)
         taken = 0
         for key in keys:
