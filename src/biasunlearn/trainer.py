@@ -123,6 +123,7 @@ def train(
     average, feed = Average(model, config.average), Feed(sets, config)
     refer = adapter_off(model, tokenizer) if config.lora_rank else cached(model, tokenizer, sets)
     state = keep.restore(model, optimizer, average, feed) or _begin(first or look(), config)
+    first_check, check_every = looks(sets, config)
     if state.step == 0:
         keep.best(model)
     model, optimizer = accelerator.prepare(model, optimizer)
@@ -139,7 +140,7 @@ def train(
             optimizer.zero_grad()
             average.update(model)
             _note_step(state, terms, optimizer)
-            if _check_due(state, config):
+            if _check_due(state.step, first_check, check_every, config.max_steps):
                 with average.applied(model):
                     _check(state, look(), config)
                     if state.best_step == state.step:
@@ -179,9 +180,17 @@ def _note_step(state: State, terms: LossTerms, optimizer: Any) -> None:
     state.rows.append({"step": state.step, **losses, "lr": optimizer.param_groups[0]["lr"]})
 
 
-def _check_due(state: State, config: DebiasConfig) -> bool:
-    at = state.step
-    return at >= config.first_check and (at - config.first_check) % config.check_every == 0 or at == config.max_steps
+def looks(sets: TrainingSets, config: DebiasConfig) -> tuple[int, int]:
+    """The step of the first look at the stop split, and the steps between two looks: never more than an epoch.
+
+    A run on a few dozen pairs would else have read each of them ten times before anybody looked.
+    """
+    epoch = max(1, sum(len(pairs) for pairs in sets.pairs.values()) // config.forget_batch)
+    return min(config.first_check, epoch), min(config.check_every, epoch)
+
+
+def _check_due(step: int, first: int, every: int, last: int) -> bool:
+    return step >= first and (step - first) % every == 0 or step == last
 
 
 def _check(state: State, scores: dict[str, Any], config: DebiasConfig) -> None:
