@@ -129,5 +129,5 @@ def collate(rows: Sequence[Row], *, at_token: bool = False, pad: int = 0, device
         positions.extend(number * width + place - (0 if at_token else 1) for place in places)
         targets.extend(row.ids[place] for place in places)
         owners.extend([number] * len(places))
-    index = [torch.tensor(column, dtype=torch.long) for column in (positions, targets, owners)]
-    return Batch(*(tensor.to(device) for tensor in (input_ids, attention_mask, *index)), rows=len(rows))
+    index = [torch.tensor(column, dtype=torch.long).to(device) for column in (positions, targets, owners)]
+    return Batch(input_ids.to(device), attention_mask.to(device), index[0], index[1], index[2], rows=len(rows))
