@@ -25,6 +25,7 @@ LAYERS = [
         "report",
         "progress",
         "sharing",
+        "processes",
     },
     {"feed", "models", "preparing"},
     {"keeping", "reading", "scoring"},

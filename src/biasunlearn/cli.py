@@ -9,6 +9,7 @@ from typing import Any
 
 from ._version import __version__
 from .errors import DataError, RequestError
+from .rundir import is_first
 
 DONE, REFUSED, WRONG_REQUEST, BROKE, INTERRUPTED = 0, 1, 2, 3, 130
 SHOWN_PROBLEMS = 20
@@ -123,7 +124,9 @@ def _counterfactual(args: argparse.Namespace) -> int:
 def _show(
     args: argparse.Namespace, results: dict[str, Any], table: Callable[[dict[str, Any]], Any] | None = None
 ) -> int:
-    """The results as JSON, or as tables with where they are stored."""
+    """The results as JSON, or as tables with where they are stored. Of several processes the first one speaks."""
+    if not is_first():
+        return DONE
     if args.json:
         json.dump(results, sys.stdout, indent=2, ensure_ascii=False)
         print()
@@ -149,7 +152,8 @@ def _show(
 
 
 def _say(line: str) -> None:
-    print(f"note: {line}", file=sys.stderr)
+    if is_first():
+        print(f"note: {line}", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -157,6 +161,9 @@ def _progress(args: argparse.Namespace) -> Iterator[tuple[Callable[..., None], C
     """Progress on stderr: bars on a terminal, a plain line now and then elsewhere."""
     from .progress import bars, lines
 
+    if not is_first():
+        yield (lambda *_: None), (lambda *_: None)
+        return
     with bars() if sys.stderr.isatty() else lines() as callbacks:
         yield callbacks
 

@@ -92,7 +92,7 @@ def debias(
         "environment": environment(),
     }
     finish(run, results, {"debias": request, "recipe": to_dict(config)}, {"before": items_before, "after": items_after})
-    run.checkpoint.unlink(missing_ok=True)  # the adapter is saved; what is needed to go on is not needed any more
+    run.drop_checkpoint()
     return results
 
 

@@ -4,12 +4,13 @@ A stream's whole state is how far it has been read, so a resumed run continues w
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TypeVar
 
 import numpy as np
 
 from .config import DebiasConfig
+from .processes import mine
 from .records import Passage
 from .sets import TrainingSets, swapped
 
@@ -27,6 +28,10 @@ class StepBatch:
     unrelated: tuple[Passage, ...]
     forget_weights: tuple[float, ...]
     retain_weights: tuple[float, ...]
+
+    def share(self) -> "StepBatch":
+        """This process's sentences of the step. Every process draws the whole step, and keeps its part."""
+        return StepBatch(*(tuple(mine(getattr(self, field.name))) for field in fields(self)))
 
 
 class Feed:

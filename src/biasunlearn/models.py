@@ -3,6 +3,7 @@
 The reference of the method is the same model with its adapter off. There is never a second copy.
 """
 
+import atexit
 import contextlib
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from torch import Tensor
 from .batches import Batch
 from .config import DebiasConfig
 from .errors import RequestError
+from .processes import leave
 
 
 @contextlib.contextmanager
@@ -69,9 +71,14 @@ def _only_positions(head: torch.nn.Module, positions: Tensor) -> Iterator[None]:
         handle.remove()
 
 
+def bare(model: Any) -> Any:
+    """The model itself, out of the wrapper that an engine for several processes puts around it."""
+    return getattr(model, "module", model)
+
+
 def logits_at(model: Any, batch: Batch) -> Tensor:
     """Logits at the batch's positions: [predicted, vocabulary], in the model's own precision."""
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    head = bare(model).get_output_embeddings() if hasattr(bare(model), "get_output_embeddings") else None
     picking = contextlib.nullcontext() if head is None else _only_positions(head, batch.positions)
     places = {} if batch.position_ids is None else {"position_ids": batch.position_ids}
     with picking:
@@ -137,8 +144,7 @@ def load(
         raise RequestError(f"{name}: the weights lack {sorted(info['missing_keys'])[0]}; use the full model's folder")
     tokenizer = _ask(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **trust))
     _need_fit(name, model, tokenizer)
-    if torch.cuda.is_available():
-        model = model.to("cuda")
+    model = model.to(_join().device)
     if adapter is not None:
         model = with_adapter(model, adapter)
     model.eval()
@@ -260,6 +266,18 @@ def peft() -> Any:
     import peft
 
     return peft
+
+
+def _join() -> Any:
+    """Where several processes meet (one: nothing to do). Says which device is this one's."""
+    state = accelerate().PartialState(cpu=on_cpu())
+    atexit.register(leave)
+    return state
+
+
+def on_cpu() -> bool:
+    """No accelerator here. Several processes must say so, or the engine leaves each of them to itself."""
+    return not torch.accelerator.is_available()
 
 
 def accelerate() -> Any:

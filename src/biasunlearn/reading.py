@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .batches import collate, encode
 from .losses import sum_by_row, token_log_probs
-from .models import logits_at, max_tokens
+from .models import bare, logits_at, max_tokens
 from .records import Passage
 
 WIDTHS = 4
@@ -43,14 +43,14 @@ class Read:
 
 def read(model: Any, tokenizer: Any, passages: Sequence[Passage]) -> Read:
     """One reading of all passages, sorted by length into a few forwards so that little of it is padding."""
-    rows = encode(tokenizer, passages, max_tokens=max_tokens(model))
+    rows = encode(tokenizer, passages, max_tokens=max_tokens(bare(model)))
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
     size = max(1, -(-len(rows) // WIDTHS))
     logits, targets, owners = [], [], []
     for chosen in (order[first : first + size] for first in range(0, len(order), size)):
-        batch = collate([rows[i] for i in chosen], device=model.device)
+        batch = collate([rows[i] for i in chosen], device=bare(model).device)
         logits.append(logits_at(model, batch))
         targets.append(batch.targets)
-        owners.append(torch.tensor(chosen, device=model.device)[batch.owners])
+        owners.append(torch.tensor(chosen, device=bare(model).device)[batch.owners])
     owner, index = torch.cat(owners).sort(stable=True)
     return Read(torch.cat(logits)[index], torch.cat(targets)[index], owner, len(rows))

@@ -1,6 +1,7 @@
 """One folder = one run: config.yaml, results.json, items.parquet, metrics.jsonl, adapter/, report.html.
 
-Every file appears whole or not at all: it is written beside its place, synced, then renamed.
+Every file appears whole or not at all: it is written beside its place, synced, then renamed. Of several processes
+only the first one writes; what the others would write goes to a folder that is thrown away.
 """
 
 import contextlib
@@ -9,6 +10,7 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
@@ -41,6 +43,11 @@ class RunFolder:
     @property
     def checkpoint(self) -> Path:
         return self.path / "checkpoint.pt"
+
+    def drop_checkpoint(self) -> None:
+        """Once the adapter is saved, nothing is left to go on with."""
+        if is_first():
+            self.checkpoint.unlink(missing_ok=True)
 
     def write_json(self, name: str, content: Any) -> None:
         with whole_file(self.path / name) as temporary:
@@ -82,6 +89,11 @@ class RunFolder:
         return content
 
 
+def is_first() -> bool:
+    """The process that writes and prints; the others only compute. Launchers say it in the environment."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def new_run(out: str | Path, *, resume: bool = False) -> RunFolder:
     """Makes the folder of a run.
 
@@ -89,6 +101,8 @@ def new_run(out: str | Path, *, resume: bool = False) -> RunFolder:
         RequestError: it already holds a run, or a half-finished one that was not asked to be resumed.
     """
     run = RunFolder(Path(out))
+    if not is_first():
+        return run
     if (run.path / "results.json").exists():
         raise RequestError(f"{out}: already holds a finished run; choose another --out or remove it")
     if (run.path / "config.yaml").exists() and not resume:
@@ -108,6 +122,10 @@ def new_run(out: str | Path, *, resume: bool = False) -> RunFolder:
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside `path`; on success it is synced and takes its name, else it is removed."""
+    if not is_first():
+        with tempfile.TemporaryDirectory() as thrown_away:
+            yield Path(thrown_away) / path.name
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield temporary
@@ -121,6 +139,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """The same for a folder. The old one is moved aside first, so that one of the two is always there."""
+    if not is_first():
+        with tempfile.TemporaryDirectory() as thrown_away:
+            yield Path(thrown_away)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     old = path.with_name(f".{path.name}.old")
     shutil.rmtree(temporary, ignore_errors=True)

@@ -13,6 +13,7 @@ from .batches import Row, collate, encode, start_token
 from .errors import RequestError
 from .losses import token_log_probs
 from .models import Loaded, evaluating, logits_at, max_tokens, text_config
+from .processes import count, mine, summed
 from .records import Passage
 from .sharing import Group, alone, collate_groups, groups
 
@@ -105,14 +106,20 @@ def _causal(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
         lines = groups(rows)
         if not _reads_groups(loaded, rows, lines):
             lines = [alone(number, row) for number, row in enumerate(rows)]
-        for chosen in _batches(lines, _budget(loaded.model, batch_tokens)):
+        for chosen in mine(list(_batches(lines, _budget(loaded.model, batch_tokens)))):
             members = [number for line in chosen for number in line.rows]
             for number, total in zip(members, _sums(loaded, rows, chosen).tolist(), strict=True):
                 sums[number] = total
             done += len(members)
             if progress:
-                progress(done, len(rows))
-    return sums
+                progress(min(done * count(), len(rows)), len(rows))
+    return _of_all(loaded, sums)
+
+
+def _of_all(loaded: Loaded, sums: Sequence[float]) -> list[float]:
+    """Each process has found its share, and 0 elsewhere: together they are everything."""
+    found: list[float] = summed(torch.tensor(sums, dtype=torch.float64, device=_device(loaded))).tolist()
+    return found
 
 
 def _sums(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -> Tensor:
@@ -177,7 +184,7 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
     sums = [0.0] * len(rows)
     with evaluating(loaded.model):
         done = 0
-        for chosen in by_length([len(copy.ids) for copy in copies], _budget(loaded.model, batch_tokens)):
+        for chosen in mine(list(by_length([len(copy.ids) for copy in copies], _budget(loaded.model, batch_tokens)))):
             batch = collate([copies[i] for i in chosen], at_token=True, device=_device(loaded))
             targets = torch.tensor([answers[i] for i in chosen], device=_device(loaded))
             per_token = token_log_probs(logits_at(loaded.model, batch), targets).double()
@@ -185,8 +192,8 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
                 sums[owners[index]] += value
             done += len(chosen)
             if progress:
-                progress(done, len(copies))
-    return sums
+                progress(min(done * count(), len(copies)), len(copies))
+    return _of_all(loaded, sums)
 
 
 def _frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .config import DebiasConfig
+from .errors import RequestError
 from .feed import Feed, StepBatch
 from .keeping import Average, Keeper, State
 from .losses import (
@@ -20,8 +21,10 @@ from .losses import (
     npo_loss,
     npo_loss_batch_mean,
     retention_loss,
+    sum_by_row,
 )
-from .models import accelerate, adapter_dropout, trainable
+from .models import accelerate, adapter_dropout, on_cpu, trainable
+from .processes import count, mean, summed
 from .reading import read
 from .references import Reference, adapter_off, cached
 from .sets import TrainingSets
@@ -30,7 +33,10 @@ from .swap import Check, StopScore, begin, decide, distance
 
 @dataclass(frozen=True, slots=True)
 class LossTerms:
-    """The three losses of a step, the role losses weighed by the push of each sentence's bias type."""
+    """The three losses of a step, the role losses weighed by the push of each sentence's bias type.
+
+    With several processes each holds its part of every mean; the parts add up to it.
+    """
 
     forget: Tensor
     retain: Tensor
@@ -46,12 +52,11 @@ class LossTerms:
 
     def log(self) -> dict[str, float]:
         """What metrics.jsonl stores: the losses without any weight, as the equations have them."""
-        return {
-            "loss_forget": float(self.raw_forget.detach()),
-            "loss_retain": float(self.raw_retain.detach()),
-            "loss_kl": float(self.kl.detach()),
-            "log_ratio": float(self.log_ratio),
-        }
+        parts = {
+            "loss_forget": self.raw_forget, "loss_retain": self.raw_retain, "loss_kl": self.kl,
+            "log_ratio": self.log_ratio,
+        }  # fmt: skip
+        return {name: float(summed(part)) for name, part in parts.items()}
 
 
 def loss_terms(
@@ -78,14 +83,20 @@ def loss_terms(
 
     unrelated = now.part(n_forget, n_referred)
     if not batch.unrelated:
-        kl = torch.zeros(1, device=now.logits.device)
+        kl = torch.zeros(0, device=now.logits.device)
     elif config.kl == "real_tokens":
         kl = kl_loss(unrelated.logits, ref.unrelated)
     else:  # the released code: cross-entropy, averaged over positions that are mostly padding
-        summed = cross_entropy_to_reference(unrelated.logits, ref.unrelated).sum()
-        kl = (summed / (unrelated.rows * config.padded_to)).reshape(1)
-    weighted = (npo * weights).mean(), (kept * kept_weights).mean()
-    return LossTerms(*weighted, kl.mean(), npo.mean(), kept.mean(), (log_probs - forget_ref).detach().mean())
+        per_token = cross_entropy_to_reference(unrelated.logits, ref.unrelated)
+        kl = sum_by_row(per_token, unrelated.owners, unrelated.rows) / config.padded_to
+    return LossTerms(
+        forget=mean(npo * weights),
+        retain=mean(kept * kept_weights),
+        kl=mean(kl),
+        raw_forget=mean(npo),
+        raw_retain=mean(kept),
+        log_ratio=mean((log_probs - forget_ref).detach()),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +128,9 @@ def train(
         keep: where checkpoints live; holds the state to resume from, if there is one.
         first: what `look` gives before the first step, where the caller knows it already.
     """
-    accelerator = accelerate().Accelerator()
+    accelerator = accelerate().Accelerator(cpu=on_cpu())
+    if config.npo_ratio == "batch_mean" and count() > 1:
+        raise RequestError("npo_ratio: batch_mean is one ratio of a whole batch; run it in one process")
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     average, feed = Average(model, config.average), Feed(sets, config)
@@ -126,15 +139,15 @@ def train(
     first_check, check_every = looks(sets, config)
     if state.step == 0:
         keep.best(model)
-    model, optimizer = accelerator.prepare(model, optimizer)
+    learner, optimizer = accelerator.prepare(model, optimizer)
 
     with _interruptible() as interrupted:
         while state.step < config.max_steps and not state.decision.stop and not interrupted():
             state.step += 1
             _set_rate(optimizer, rate_at(state.step, config))
             with adapter_dropout(model) if _drops_out(state, config) else contextlib.nullcontext():
-                terms = loss_terms(model, tokenizer, feed.next(state.decision.push), config, refer)
-            accelerator.backward(terms.total(config))
+                terms = loss_terms(learner, tokenizer, feed.next(state.decision.push).share(), config, refer)
+            accelerator.backward(terms.total(config) * count())  # the engine averages gradients, our parts add up
             accelerator.clip_grad_norm_(parameters, config.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad()
