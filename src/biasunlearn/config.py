@@ -33,7 +33,7 @@ class DebiasConfig:
     """Which pairs train. The paper: both. Stopping always looks at intrasentence pairs where there are any."""
     adversarial_share: float = 0.25
     """Share of the anti-stereotypes that also go into the forget set. Released code: 0.25."""
-    stop_share: float = 0.5
+    stop_share: float = 0.4
     """Share of each bias type's pairs held out, by target term, for swap and stop. A run reads a few thousand
     sentences at most, so pairs are not what it lacks; knowing where 50 is, is."""
     shared_terms: Literal["dropped", "kept"] = "dropped"
@@ -55,8 +55,8 @@ class DebiasConfig:
     """matched: the retain sentences of a step are the partners of its forget sentences, so that what they share
     cancels, and `retain_batch` is not used. Paper and released code: independent."""
     places: Literal["gap", "even"] = "gap"
-    """How bias types share the batch: in proportion to their push, so that the one that lags gets most of it, or
-    evenly. Paper: even."""
+    """How bias types share the batch: in proportion to their push times their number of pairs, so that the one that
+    lags gets most of it and a small one is not read over and over, or evenly. Paper: even."""
     batch_follows: Literal["role", "sentences"] = "role"
     """Released code: sentences (a swap also exchanges the two batch sizes)."""
     focus: Literal["all", "farthest"] = "all"
@@ -67,11 +67,11 @@ class DebiasConfig:
     # --- losses ---------------------------------------------------------------------------------------------
     beta: float = 0.1
     """Beta of NPO."""
-    forget_weight: float = 0.4
+    forget_weight: float = 0.38
     """Weight of L_forget. Paper 0.4, released code 0.5."""
-    retain_weight: float = 0.4
+    retain_weight: float = 0.42
     """Weight of L_retention. Paper 0.4, released code 0.3."""
-    kl_weight: float = 1.5
+    kl_weight: float = 5.0
     """Weight of L_KL. Paper 0.2 (here that let perplexity rise by several percent)."""
     npo_ratio: Literal["sentence", "batch_mean"] = "sentence"
     """Released code: batch_mean (one ratio a batch, of token means)."""
@@ -92,7 +92,7 @@ class DebiasConfig:
     """Released code: lost (evaluation switches dropout off and nothing switches it on again)."""
     lora_targets: tuple[str, ...] = ("all-linear",)
     """Module names, or all-linear. Released code: attn.c_attn attn.c_proj (gpt2), q, k, v, o (Llama, Mistral)."""
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     """Peak rate of AdamW. Released code: 4e-5 (gpt2-large), 2e-5 (7B)."""
     weight_decay: float = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -104,17 +104,17 @@ class DebiasConfig:
     max_grad_norm: float = 1.0
     average: float = 0.9
     """Decay of the running average of the adapter's weights; checks and result use the average. 0: none (paper)."""
-    max_steps: int = 120
+    max_steps: int = 300
 
     # --- swap and stop --------------------------------------------------------------------------------------
-    check_every: int = 20
+    check_every: int = 25
     """Steps between two looks at the stop split. Released code: 80, 50 or 30."""
-    first_check: int = 20
+    first_check: int = 25
     """Released code: 100."""
     swap: Literal["proportional", "hard", "none"] = "proportional"
     """hard (paper): below 50 the sets of a bias type are exchanged. proportional: and the role losses of a bias
     type fade as its SS nears 50. none: never exchanged."""
-    swap_band: float = 2.0
+    swap_band: float = 4.0
     """Points from 50 at which the role losses have their full weight, or the standard error of the SS if that is
     larger; only used with swap: proportional."""
     stop_rule: Literal["point", "interval"] = "point"

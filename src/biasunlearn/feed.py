@@ -84,11 +84,13 @@ class Feed:
     def _turns(self, role: str, active: Mapping[str, float], size: int) -> list[str]:
         """Which bias type fills each place. The one that is owed most goes first, so that shares hold over steps.
 
-        `places: gap` owes each its push, so that the bias type that lags gets most of the batch, and all sentences
-        carry the largest push as their weight; `even` owes all the same, and each carries its own.
+        `places: gap` owes each its push times its pairs: the bias type that lags gets most of the batch, a small one
+        is not read over and over, and all sentences carry the largest push as their weight. `even` owes all the
+        same, and each sentence carries its own type's push.
         """
         even = self._config.places == "even" or not any(active.values())
-        share = {b: 1 / len(active) if even else push / sum(active.values()) for b, push in active.items()}
+        owed = {b: 1.0 if even else push * len(self._sets.pairs[b]) for b, push in active.items()}
+        share = {b: value / sum(owed.values()) for b, value in owed.items()}
         turns = []
         for _ in range(size):
             for bias_type in active:
