@@ -88,3 +88,21 @@ def shared_prefix(first: str, second: str) -> int:
             break
         length += 1
     return first.rfind(" ", 0, length) + 1 if length < min(len(first), len(second)) else length
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one unit of a benchmark came to under one score: what is averaged, drawn again and compared.
+
+    Every benchmark turns its items into outcomes by a pure function, so that intervals, paired tests and gates need
+    not know which benchmark it was.
+    """
+
+    unit: str
+    """The same for every model that was measured on this data."""
+    cluster: str
+    """What the bootstrap draws as one: a target term, a template, a prompt."""
+    bias_type: str
+    score: str
+    """ss, accuracy, gap, ..."""
+    value: float
