@@ -114,17 +114,18 @@ class DebiasConfig:
     """Steps between two looks at the stop split. Released code: 80, 50 or 30."""
     first_check: int = 25
     """Released code: 100."""
-    swap: Literal["proportional", "hard", "none"] = "proportional"
-    """hard (paper): below 50 the sets of a bias type are exchanged. proportional: and the role losses of a bias
-    type fade as its SS nears 50. none: never exchanged."""
+    swap: Literal["steady", "proportional", "hard", "none"] = "steady"
+    """hard (paper): below 50 the sets of a bias type are exchanged. proportional: and its role losses fade as its SS
+    nears 50. steady: they change by how far SS is and by how fast it moves, so that they settle where SS stays.
+    none: never exchanged."""
     swap_band: float = 4.0
-    """Points from 50 at which the role losses have their full weight, or the standard error of the SS if that is
-    larger; only used with swap: proportional."""
+    """Points from 50 that count as far: proportional gives full weight there, steady measures by it. Never less than
+    the standard error of the SS."""
     stop_rule: Literal["point", "interval"] = "point"
     """point (paper): every SS within `margin` of 50. interval: every SS's interval within `interval_margin`."""
     margin: float = 2.0
     interval_margin: float = 6.0
-    confirm: int = 2
+    confirm: int = 3
     """Checks in a row that must pass before the run stops, since one may pass by chance. Paper: 1."""
     lms_floor: float = 1.5
     """Points that LMS on the stop split may fall; below that the run does not count as done. Paper: no such rule."""
