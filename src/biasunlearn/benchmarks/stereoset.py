@@ -16,12 +16,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..data import read_clusters
-from ..metrics import Item, stereoset_entry
+from ..metrics import Item, stereoset_entry, stereoset_outcomes
 from ..models import Loaded
 from ..records import Cluster
 from ..scoring import score
 
 VERSION = 1
+
+outcomes = stereoset_outcomes
+"""Items -> outcomes, for paired tests."""
+
+IDEALS = {"ss": 50.0, "lms": "higher", "margin": 0.0, "abs_margin": "lower"}
+IDEALS |= {f"{score}_intersentence": ideal for score, ideal in IDEALS.items()}
+"""A number: nearer is better."""
+
+OVER_CLUSTERS = ("ss", "lms", "ss_intersentence", "lms_intersentence")
+"""Scores that are means over target terms; the others are means over clusters of sentences."""
 
 
 def run(
