@@ -16,7 +16,6 @@ from biasunlearn.metrics import (
     fair_distance,
     icat,
     smallest_difference,
-    stereoset_outcomes,
     stereoset_scores,
     triplets,
 )
@@ -206,21 +205,3 @@ def test_a_biased_model_s_distance_is_covered():
         found = stereoset_scores(rows)["overall"]["ss_distance"]
         hits += found["low"] <= 28 / 3 <= found["high"]
     assert 90 <= hits <= 99
-
-
-def test_outcomes_say_what_the_entry_says():
-    items = [
-        Item("stereoset", f"{kind}{c}{role}", str(c), "x", f"t{c % 3}", kind, role, score, 3)
-        for kind in ("intrasentence", "intersentence") for c in range(6)
-        for role, score in (("stereotype", -1.0 - c % 2), ("anti-stereotype", -1.5), ("unrelated", -1.7))
-    ]  # fmt: skip
-    outcomes = stereoset_outcomes(items)
-    assert [o.score for o in outcomes[:4]] == ["ss", "margin", "abs_margin", "lms"]
-    assert {o.score for o in outcomes} == {
-        f"{score}{kind}" for score in ("ss", "lms", "margin", "abs_margin") for kind in ("", "_intersentence")
-    }
-    even = {o.score: o.value for o in outcomes if o.unit == "0"}
-    assert (even["ss"], even["margin"], even["abs_margin"], even["lms"]) == (100, 0.5, 0.5, 100)
-    odd = {o.score: o.value for o in outcomes if o.unit == "1"}  # -2 loses to both, -1.5 beats -1.7
-    assert (odd["ss"], odd["margin"], odd["abs_margin"], odd["lms"]) == (0, -0.5, 0.5, 50)
-    assert {o.cluster for o in outcomes} == {"t0", "t1", "t2"}
