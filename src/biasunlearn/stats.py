@@ -77,7 +77,7 @@ def resample(
         strata: [n], clusters are drawn within each stratum, as many as it has.
         average: what counts the same in a mean.
     """
-    groups = _groups(clusters, strata)
+    groups = grouped(clusters, strata)
     rng = np.random.default_rng(seed)
     ordered = np.asarray(rows, np.float64)[groups.order]
     sums = np.add.reduceat(ordered, groups.starts)
@@ -122,7 +122,7 @@ def interval(
     """
     if statistic is None:
         return resample(rows, clusters, strata, draws=draws, seed=seed).estimate(lambda means: means[..., 0])
-    groups = _groups(clusters, strata)
+    groups = grouped(clusters, strata)
     ordered = np.asarray(rows, np.float64)[groups.order]
     rng = np.random.default_rng(seed)
     found = [_each_draw(ordered, groups, statistic, draws, rng)]
@@ -207,7 +207,7 @@ def _few(clusters: int, strata: int) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Groups:
+class Groups:
     """Rows in the order of their strata and clusters: where each cluster begins, and how many a stratum has."""
 
     order: Integers  # [n]
@@ -220,13 +220,14 @@ class _Groups:
         ends = np.cumsum(self.blocks)
         return tuple(int(self.sizes[end - size : end].sum()) for end, size in zip(ends, self.blocks, strict=True))
 
-    def alone(self) -> "_Groups":
+    def alone(self) -> "Groups":
         """The same rows with every row its own cluster."""
         n = len(self.order)
-        return _Groups(self.order, np.arange(n), np.ones(n, np.int64), self.rows())
+        return Groups(self.order, np.arange(n), np.ones(n, np.int64), self.rows())
 
 
-def _groups(clusters: Sequence[str], strata: Sequence[str]) -> _Groups:
+def grouped(clusters: Sequence[str], strata: Sequence[str]) -> Groups:
+    """Rows by stratum, then by cluster, both in the order of their names."""
     keys = list(zip(strata, clusters, strict=True))
     names = sorted(set(keys))
     code = {key: number for number, key in enumerate(names)}
@@ -235,7 +236,7 @@ def _groups(clusters: Sequence[str], strata: Sequence[str]) -> _Groups:
     blocks: dict[str, int] = defaultdict(int)
     for stratum, _ in names:
         blocks[stratum] += 1
-    return _Groups(np.argsort(codes, kind="stable"), np.cumsum(sizes) - sizes, sizes, tuple(blocks.values()))
+    return Groups(np.argsort(codes, kind="stable"), np.cumsum(sizes) - sizes, sizes, tuple(blocks.values()))
 
 
 def _draw(sums: Floats, blocks: Sequence[int], draws: int, rng: np.random.Generator) -> Floats:
@@ -254,7 +255,7 @@ def _draw(sums: Floats, blocks: Sequence[int], draws: int, rng: np.random.Genera
     return total
 
 
-def _draw_within(ordered: Floats, groups: _Groups, draws: int, rng: np.random.Generator) -> Floats:
+def _draw_within(ordered: Floats, groups: Groups, draws: int, rng: np.random.Generator) -> Floats:
     """[draws, k]: the clusters stay, the items of each are drawn again; the mean over clusters of their means."""
     total = np.zeros((draws, ordered.shape[1]))
     for start, size in zip(groups.starts, groups.sizes, strict=True):
@@ -267,7 +268,7 @@ def _means(drawn: Floats) -> Floats:
 
 
 def _each_draw(
-    ordered: Floats, groups: _Groups, statistic: Callable[[Floats], float], draws: int, rng: np.random.Generator
+    ordered: Floats, groups: Groups, statistic: Callable[[Floats], float], draws: int, rng: np.random.Generator
 ) -> Floats:
     """[draws]: any statistic, of the rows themselves."""
     found = np.empty(draws)
