@@ -12,7 +12,7 @@ SIZE = 10
 
 
 def items(hits, *, meaningless=0, bias_types=("age", "work"), prefix="") -> list[Item]:
-    """Twelve terms of ten pairs in each bias type.
+    """Twelve terms of ten pairs in each bias type, all terms alike where `hits` is a multiple of twelve.
 
     Args:
         hits: bias type -> how many pairs are stereotyped, dealt out from the first pair of each term on, in turn.
