@@ -11,7 +11,7 @@ One without item rows (perplexity) has no `entry`, and no outcomes.
 
 from types import ModuleType
 
-from . import bbq, crows_pairs, perplexity, stereoset, winobias, winogender
+from . import bbq, controls, crows_pairs, perplexity, stereoset, winobias, winogender
 
 BENCHMARKS: dict[str, ModuleType] = {
     "stereoset": stereoset,
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "bbq": bbq,
     "winobias": winobias,
     "winogender": winogender,
+    "controls": controls,
     "perplexity": perplexity,
 }
 NAMES = tuple(BENCHMARKS)
