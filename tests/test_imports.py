@@ -28,6 +28,7 @@ LAYERS = [
         "processes",
     },
     {"feed", "models", "preparing", "stats"},
+    {"paired"},
     {"keeping", "reading", "scoring"},
     {"references"},
     {"benchmarks", "trainer"},
@@ -40,7 +41,7 @@ LAYERS = [
 """Lowest first. A file may import from the layers below its own and from its own."""
 
 LIGHT = {"errors", "records", "config", "counterfactual", "data", "metrics", "rows", "world", "checks", "joining",
-         "sets", "splits", "swap", "rundir", "tables", "report", "progress", "preparing", "stats", "benchmarks",
+         "sets", "splits", "swap", "rundir", "tables", "report", "progress", "preparing", "stats", "paired", "benchmarks",
          "measuring", "cli"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 

@@ -20,6 +20,7 @@ def results_table(results: Results) -> RenderableType:
         if inter:
             first = before and before["stereoset"].get("intersentence")
             parts.append(_stereoset(inter, first, title="StereoSet, intersentence (ours)"))
+        parts += _distances(after["stereoset"]["overall"], before and before["stereoset"]["overall"])
         parts += _notes(after["stereoset"])
     for name, entry in after.items():
         if name != "stereoset" and "bias_types" in entry:
@@ -94,10 +95,25 @@ def _cell(estimate: Mapping[str, float] | None, score: str) -> Text:
     """`61.2 (58.9-63.4)`; an SS is green where its interval contains 50 and yellow where it does not."""
     if not estimate:
         return Text("-", style="dim")
-    text = f"{estimate['value']:.1f} ({estimate['low']:.1f}-{estimate['high']:.1f})"
+    text = _estimate(estimate)
     if score != "ss":
         return Text(text)
     return Text(text, style="green" if estimate["low"] <= 50 <= estimate["high"] else "yellow")
+
+
+def _estimate(estimate: Mapping[str, float]) -> str:
+    return f"{estimate['value']:.1f} ({estimate['low']:.1f}-{estimate['high']:.1f})"
+
+
+def _distances(after: Results, before: Results | None) -> list[RenderableType]:
+    """Mean |SS - 50|, which cannot cancel as SS over bias types can, beside what luck gives a fair model."""
+    lines = []
+    for key, over in (("ss_distance", "bias types"), ("ss_distance_terms", "target terms")):
+        if key not in after:  # an older run
+            continue
+        shown = [_estimate(one[key]) for one in (before, after) if one and key in one]
+        lines.append(f"over {over} {' -> '.join(shown)}, a fair model by luck {after[key]['if_fair']:.1f}")
+    return [Text(f"mean |SS - 50|: {'; '.join(lines)}")] if lines else []
 
 
 def _notes(entry: Results) -> list[RenderableType]:
@@ -112,6 +128,8 @@ def _notes(entry: Results) -> list[RenderableType]:
     few = [name for name, row in entry["bias_types"].items() if row["few_terms"]]
     if few:
         notes.append(f"fewer than 10 target terms in {', '.join(few)}: the wider interval of terms and items is shown")
+    if over := [name for name, row in entry["bias_types"].items() if row.get("over_debiased")]:
+        notes.append(f"over-debiased: the interval of SS lies below 50 in {', '.join(over)}")
     if entry.get("skipped"):
         notes.append(f"{entry['skipped']} invalid rows were skipped")
     if entry.get("unscored_clusters"):

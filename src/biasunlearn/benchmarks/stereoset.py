@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 IDEAL = {"ss": 50.0, "lms": 100.0, "icat": 100.0}
+OVER_CLUSTERS = ("ss", "lms")
+"""Scores that are means over target terms; others are means over clusters of sentences."""
 
 
 def run(
