@@ -38,7 +38,7 @@ from ..counterfactual import LISTS, CannotSwap, TermList, counterfactual, load_t
 from ..data import read_clusters
 from ..metrics import FORMULATIONS, LOW_LMS, Item
 from ..records import BLANK, Cluster, Outcome, Passage, shared_prefix
-from ..stats import interval
+from ..stats import resample
 from .entries import entry_of
 
 if TYPE_CHECKING:
@@ -168,12 +168,12 @@ def _margin_ratio(found: Sequence[Outcome]) -> dict[str, float] | None:
     rows = [(margins[o.unit], o.value) for o in found if o.score == "margin_irrelevant"]
     if not rows or not any(value for _, value in rows):
         return None
-    return interval(
+    sample = resample(
         np.array([[margin, irrelevant] for (margin, _, _), irrelevant in rows]),
         [cluster for (_, cluster, _), _ in rows],
         [bias_type for (_, _, bias_type), _ in rows],
-        lambda values: float(values[:, 0].sum() / values[:, 1].sum()) if values[:, 1].any() else float("nan"),
-    ).to_dict()
+    )
+    return sample.estimate(lambda means: means[..., 0] / means[..., 1]).to_dict()
 
 
 # --- making the controls -------------------------------------------------------------------------------------------
