@@ -11,7 +11,15 @@ One without item rows (perplexity) has no `entry`, and no outcomes.
 
 from types import ModuleType
 
-from . import perplexity, stereoset
+from . import bbq, controls, crows_pairs, perplexity, stereoset, winobias, winogender
 
-BENCHMARKS: dict[str, ModuleType] = {"stereoset": stereoset, "perplexity": perplexity}
+BENCHMARKS: dict[str, ModuleType] = {
+    "stereoset": stereoset,
+    "crows_pairs": crows_pairs,
+    "bbq": bbq,
+    "winobias": winobias,
+    "winogender": winogender,
+    "controls": controls,
+    "perplexity": perplexity,
+}
 NAMES = tuple(BENCHMARKS)
