@@ -150,7 +150,7 @@ def test_an_over_debiased_model_fails(tmp_path):
 
 
 BAD = {
-    "unknown benchmark": ("stereosets: {overall: {ss: {contains: 50}}}", "unknown benchmark 'stereosets'; did you mean"),
+    "unknown benchmark": ("stereosets: {overall: {ss: {contains: 50}}}", "unknown benchmark 'stereosets'; did"),
     "unknown limit": ("stereoset: {overall: {ss: {contain: 50}}}", "unknown limit 'contain'; did you mean contains?"),
     "unknown part": ("stereoset: {bias_type: {ss: {contains: 50}}}", "no part 'bias_type'; did you mean bias_types?"),
     "unknown score": ("stereoset: {overall: {sss: {contains: 50}}}", "no score 'sss'; did you mean ss?"),

@@ -11,7 +11,7 @@ from typing import Any
 from .errors import RequestError
 from .paired import Pairs, compare_score, pair
 from .rundir import SCHEMA, RunFolder, environment, new_run, whole_file
-from .stages import Stage, check_same_data, ideals, outcomes_by_score, over_clusters, own_scores, read_stage
+from .stages import Stage, check_same_data, ideal_of, outcomes_by_score, over_clusters, own_scores, read_stage
 
 FILE = "compare.json"
 
@@ -119,7 +119,7 @@ def _comparison(first: Stage, other: Stage, paired: Mapping[str, Mapping[str, Pa
         scores = {}
         for score, pairs in by_score.items():
             average: Any = "clusters" if over_clusters(name, score) else "units"
-            scores[score] = compare_score(pairs, ideals(name).get(score), average, seed=seed)
+            scores[score] = compare_score(pairs, ideal_of(name, score), average, seed=seed)
             _as_stored(scores[score], score, first.entries[name], other.entries[name])
         benchmarks[name] = {"scores": scores}
     apart = sorted(first.entries.keys() ^ other.entries.keys())

@@ -30,7 +30,7 @@ import yaml
 from .benchmarks import NAMES
 from .errors import RequestError
 from .paired import compare_pairs, pair
-from .stages import Stage, check_same_data, ideals, outcomes_by_score, over_clusters, read_stage
+from .stages import Stage, check_same_data, ideal_of, outcomes_by_score, over_clusters, read_stage
 
 PARTS = ("overall", "bias_types")
 NUMBER = "a number"
@@ -239,7 +239,7 @@ def _paired_change(rule: Rule, stage: Stage, base: Stage) -> dict[str, float] | 
         return None
     chosen = pairs if rule.part == "overall" else pairs.of(rule.part)
     average: Any = "clusters" if over_clusters(rule.benchmark, rule.score) else "units"
-    found = compare_pairs(chosen, ideals(rule.benchmark).get(rule.score), average)["difference"]
+    found = compare_pairs(chosen, ideal_of(rule.benchmark, rule.score), average)["difference"]
     return {end: found[end] for end in ("value", "low", "high")}
 
 

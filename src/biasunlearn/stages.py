@@ -64,20 +64,21 @@ def outcomes_by_score(stage: Stage, benchmark: str) -> dict[str, list[Outcome]]:
         return {}
     if benchmark not in BENCHMARKS:
         raise RequestError(f"{stage.name}: items of {benchmark}, which this version does not know: {', '.join(NAMES)}")
-    found: dict[str, list[Outcome]] = {score: [] for score in ideals(benchmark)}
+    found: dict[str, list[Outcome]] = {score: [] for score in own_scores(benchmark)}
     for outcome in BENCHMARKS[benchmark].outcomes(items):
         found.setdefault(outcome.score, []).append(outcome)
     return {score: chosen for score, chosen in found.items() if chosen}
 
 
-def ideals(benchmark: str) -> dict[str, float]:
-    """Score -> ideal value: the benchmark's own scores, then those beside them."""
-    return {**own_scores(benchmark), **MORE_IDEALS.get(benchmark, {})}
-
-
 def own_scores(benchmark: str) -> dict[str, float]:
     """The scores that a benchmark's entry shows, with their ideal values."""
     return dict(getattr(BENCHMARKS.get(benchmark), "IDEAL", {}))
+
+
+def ideal_of(benchmark: str, score: str) -> float | None:
+    """What a score should be; a score asked in another way (accuracy_mean) has the ideal of the score itself."""
+    known = {**own_scores(benchmark), **MORE_IDEALS.get(benchmark, {})}
+    return known.get(score, next((ideal for name, ideal in known.items() if score.startswith(f"{name}_")), None))
 
 
 def over_clusters(benchmark: str, score: str) -> bool:
