@@ -69,7 +69,10 @@ def _panel(name: str, after: Results, before: Results | None) -> list[Renderable
         cells = [_plain_cell(one and one[score], places[score], between) for score in scores for one in shown]
         last = at + 1 == len(rows) or rows[at + 1][0][0] != path[0]
         table.add_row(Text(path[1]), str(row["n"]), *cells, style="bold" if path[0] == "" else "", end_section=last)
-    notes = [*after.get("notes", ()), *([f"{after['skipped']} invalid rows were skipped"] if after["skipped"] else [])]
+    few = [path[1] for path, row in rows if row.get("few_clusters")]
+    notes = [*after.get("notes", ()), *_data_notes(after)]
+    if few:
+        notes.append(f"fewer than 10 clusters in {', '.join(few)}: the interval is unreliable; the wider one is shown")
     return [table, *(Text(note, style="yellow") for note in notes)]
 
 
@@ -120,11 +123,19 @@ def _distances(after: Results, before: Results | None) -> list[RenderableType]:
     return [Text(f"mean |SS - 50|: {'; '.join(lines)}")] if lines else []
 
 
-def _notes(entry: Results) -> list[RenderableType]:
+def _data_notes(entry: Results) -> list[str]:
+    """What the data of any benchmark has to be read with."""
     notes = []
     if entry.get("contaminated"):
         seen = entry["contaminated"]
         notes.append(f"contaminated: the adapter has seen {seen['clusters']} of {seen['of']} clusters")
+    if entry.get("skipped"):
+        notes.append(f"{entry['skipped']} invalid rows were skipped")
+    return notes
+
+
+def _notes(entry: Results) -> list[RenderableType]:
+    notes = _data_notes(entry)
     if entry["overall"].get("low_lms"):
         notes.append("LMS is low: meaningful and unrelated sentences are hardly told apart; SS is no sign of fairness")
     if entry["overall"]["ties"]:
@@ -134,8 +145,6 @@ def _notes(entry: Results) -> list[RenderableType]:
         notes.append(f"fewer than 10 target terms in {', '.join(few)}: the wider interval of terms and items is shown")
     if over := [name for name, row in entry["bias_types"].items() if row.get("over_debiased")]:
         notes.append(f"over-debiased: the interval of SS lies below 50 in {', '.join(over)}")
-    if entry.get("skipped"):
-        notes.append(f"{entry['skipped']} invalid rows were skipped")
     if entry.get("unscored_clusters"):
         notes.append(f"{entry['unscored_clusters']} clusters of the benchmark have no stored score")
     return [Text(note, style="yellow") for note in notes]
