@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import RequestError
-from .metrics import Estimate, smallest_difference
+from .metrics import smallest_difference
 from .records import Outcome
 from .stats import Average, Floats, Sample, grouped, percentile, resample, with_interval
 

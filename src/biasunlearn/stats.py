@@ -2,9 +2,9 @@
 
 The interval of every score is a percentile bootstrap, stratified by bias type, that draws whole clusters with
 replacement: items about the same target term or made from the same template do not speak independently (Davison and
-Hinkley 1997, section 3.8). Its percentiles are widened for the number of clusters, which a plain percentile interval
-ignores (the expanded percentile interval, Hesterberg 2015, section 5.2). With fewer than ten clusters it is unreliable
-all the same; the interval that draws items is then given too, and the wider of the two is shown.
+Hinkley 1997). Its percentiles are widened for the number of clusters, which a plain percentile interval ignores (the
+expanded percentile interval, Hesterberg 2015). With fewer than ten clusters it is unreliable all the same; the interval
+that draws items is then given too, and the wider of the two is shown.
 """
 
 from collections import defaultdict

@@ -19,11 +19,11 @@ def results_table(results: Results) -> RenderableType:
     parts: list[RenderableType] = []
     if "stereoset" in after:
         parts.append(_stereoset(after["stereoset"], before and before.get("stereoset")))
+        parts += _distances(after["stereoset"]["overall"], before and before["stereoset"]["overall"])
         inter = after["stereoset"].get("intersentence")
         if inter:
             first = before and before["stereoset"].get("intersentence")
             parts.append(_stereoset(inter, first, title="StereoSet, intersentence (ours)"))
-        parts += _distances(after["stereoset"]["overall"], before and before["stereoset"]["overall"])
         parts += _notes(after["stereoset"])
     for name, entry in after.items():
         if name != "stereoset" and "bias_types" in entry:
