@@ -13,10 +13,11 @@ import test_winobias
 import tiny
 from rich.console import Console
 
-from biasunlearn.benchmarks import BENCHMARKS, NAMES, stereoset
+from biasunlearn.benchmarks import BENCHMARKS, NAMES, crows_pairs, stereoset
 from biasunlearn.benchmarks.entries import entry_of
+from biasunlearn.data import cluster_hash, read_clusters
 from biasunlearn.errors import RequestError
-from biasunlearn.measuring import known_benchmarks, measure
+from biasunlearn.measuring import known_benchmarks, measure, stamp
 from biasunlearn.metrics import Item
 from biasunlearn.records import Outcome
 from biasunlearn.rundir import read_items, write_items
@@ -121,6 +122,20 @@ def test_every_table_can_be_made_again_from_the_items_alone(tmp_path):
             entry
         )
     assert shown({"benchmarks": measured}).count("overall") >= len(request)
+
+
+def test_pairs_that_an_adapter_has_seen_are_counted_in_every_benchmark_made_of_pairs(tmp_path):
+    request = files(tmp_path / "data")
+    seen = [cluster_hash(c) for c in read_clusters(request["stereoset"]).clusters[:2]]
+    seen += [cluster_hash(c) for c in crows_pairs.pairs(request["crows_pairs"])[:1]]
+    entries = {name: {} for name in request}
+    stamp(entries, request, {"pairs": seen}, skip_invalid=False)
+    marked = {name: entry["contaminated"]["clusters"] for name, entry in entries.items() if entry}
+    assert marked == {"stereoset": 2, "controls": 2, "crows_pairs": 1}
+    entries = {name: {} for name in request}
+    stamp(entries, request, {"pairs": []}, skip_invalid=False)
+    stamp(entries, request, None, skip_invalid=False)
+    assert not any(entries.values())
 
 
 def shown(results) -> str:

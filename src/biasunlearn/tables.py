@@ -9,6 +9,9 @@ from rich.text import Text
 
 Results = Mapping[str, Any]
 
+MOST_WIDE = 4
+"""Columns whose intervals stand beside their values; with more, they stand below."""
+
 
 def results_table(results: Results) -> RenderableType:
     """Every benchmark of a run; before and after side by side where the run has both."""
@@ -59,13 +62,17 @@ def _panel(name: str, after: Results, before: Results | None) -> list[Renderable
         table.add_column(head, justify="right")
     firsts = dict(_panel_rows(before)) if before else {}
     rows = _panel_rows(after)
+    between = " " if len(scores) * len(whens) <= MOST_WIDE else "\n"
     places = {score: _decimals(row[score] for _, row in rows) for score in scores}
     for at, (path, row) in enumerate(rows):
         shown = (firsts.get(path), row) if before else (row,)
-        cells = [_plain_cell(one and one[score], places[score]) for score in scores for one in shown]
+        cells = [_plain_cell(one and one[score], places[score], between) for score in scores for one in shown]
         last = at + 1 == len(rows) or rows[at + 1][0][0] != path[0]
         table.add_row(Text(path[1]), str(row["n"]), *cells, style="bold" if path[0] == "" else "", end_section=last)
-    notes = [*after.get("notes", ()), *([f"{after['skipped']} invalid rows were skipped"] if after["skipped"] else [])]
+    few = [path[1] for path, row in rows if row.get("few_clusters")]
+    notes = [*after.get("notes", ()), *_data_notes(after)]
+    if few:
+        notes.append(f"fewer than 10 clusters in {', '.join(few)}: the interval is unreliable; the wider one is shown")
     return [table, *(Text(note, style="yellow") for note in notes)]
 
 
@@ -79,16 +86,16 @@ def _panel_rows(entry: Results) -> list[tuple[tuple[str, str], Results]]:
 
 
 def _decimals(estimates: Iterable[Mapping[str, float] | None]) -> int:
-    """One decimal for percentages, three for scores that stay small."""
-    largest = max((abs(estimate["value"]) for estimate in estimates if estimate), default=0.0)
-    return 1 if largest >= 10 else 3
+    """One decimal for percentages, three for scores between -1 and 1, two for what lies between."""
+    largest = max((abs(e[end]) for e in estimates if e for end in ("value", "low", "high")), default=0.0)
+    return 1 if largest >= 10 else 2 if largest > 1 else 3
 
 
-def _plain_cell(estimate: Mapping[str, float] | None, places: int) -> Text:
+def _plain_cell(estimate: Mapping[str, float] | None, places: int, between: str) -> Text:
     if not estimate:
         return Text("-", style="dim")
     value, low, high = (f"{estimate[key]:.{places}f}" for key in ("value", "low", "high"))
-    return Text(f"{value} ({low} to {high})")
+    return Text(f"{value}{between}({low} to {high})")
 
 
 def _cell(estimate: Mapping[str, float] | None, score: str) -> Text:
@@ -116,11 +123,19 @@ def _distances(after: Results, before: Results | None) -> list[RenderableType]:
     return [Text(f"mean |SS - 50|: {'; '.join(lines)}")] if lines else []
 
 
-def _notes(entry: Results) -> list[RenderableType]:
+def _data_notes(entry: Results) -> list[str]:
+    """What the data of any benchmark has to be read with."""
     notes = []
     if entry.get("contaminated"):
         seen = entry["contaminated"]
         notes.append(f"contaminated: the adapter has seen {seen['clusters']} of {seen['of']} clusters")
+    if entry.get("skipped"):
+        notes.append(f"{entry['skipped']} invalid rows were skipped")
+    return notes
+
+
+def _notes(entry: Results) -> list[RenderableType]:
+    notes = _data_notes(entry)
     if entry["overall"].get("low_lms"):
         notes.append("LMS is low: meaningful and unrelated sentences are hardly told apart; SS is no sign of fairness")
     if entry["overall"]["ties"]:
@@ -130,8 +145,6 @@ def _notes(entry: Results) -> list[RenderableType]:
         notes.append(f"fewer than 10 target terms in {', '.join(few)}: the wider interval of terms and items is shown")
     if over := [name for name, row in entry["bias_types"].items() if row.get("over_debiased")]:
         notes.append(f"over-debiased: the interval of SS lies below 50 in {', '.join(over)}")
-    if entry.get("skipped"):
-        notes.append(f"{entry['skipped']} invalid rows were skipped")
     if entry.get("unscored_clusters"):
         notes.append(f"{entry['unscored_clusters']} clusters of the benchmark have no stored score")
     return [Text(note, style="yellow") for note in notes]

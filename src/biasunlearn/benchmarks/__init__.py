@@ -6,6 +6,10 @@ A benchmark is a module with three functions:
     entry(items) -> that entry from the items alone, without a model, all but the facts about the data file
     outcomes(items) -> what is averaged, drawn again and compared (records.Outcome), from the items alone
 
+One that is made of pairs also has
+
+    pairs(path, *, skip_invalid) -> clusters, to see which of them a model was trained on
+
 One without item rows (perplexity) has no `entry`, and no outcomes.
 """
 

@@ -80,6 +80,11 @@ def run(
     return items, found
 
 
+def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Cluster]:
+    """The file's clusters, to be told from what a model was trained on."""
+    return read_clusters(path, skip_invalid=skip_invalid).clusters
+
+
 def score_controls(
     loaded: "Loaded",
     clusters: Sequence[Cluster],

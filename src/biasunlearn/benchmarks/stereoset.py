@@ -42,6 +42,11 @@ def run(
     return items, {**entry(items), **data.facts}
 
 
+def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Cluster]:
+    """The file's clusters, to be told from what a model was trained on."""
+    return read_clusters(path, skip_invalid=skip_invalid).clusters
+
+
 def entry(items: Sequence[Item]) -> dict[str, Any]:
     """SS, LMS and ICAT as they stand in results.json."""
     return {"version": VERSION, "ideal": IDEAL, **stereoset_entry(items)}
