@@ -118,6 +118,24 @@ def _counterfactual(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _compare(args: argparse.Namespace) -> int:
+    from .comparing import compare
+    from .comparison_tables import comparison_table
+
+    result = compare(args.runs, out=args.out)
+    where = f"stored in {args.out} (compare.json, items.parquet)" if args.out else ""
+    return _tell(args, result, comparison_table, where)
+
+
+def _gate(args: argparse.Namespace) -> int:
+    from .comparison_tables import gate_table
+    from .gating import gate
+
+    result = gate(args.run_folder, args.policy, base=args.base)
+    _tell(args, result, gate_table)
+    return DONE if result["passed"] else REFUSED
+
+
 # --- what the user sees ----------------------------------------------------------------------------------------------
 
 
@@ -148,6 +166,23 @@ def _show(
         console.print(f"... and {len(skipped) - SHOWN_PROBLEMS} more, all in results.json")
     if args.out:
         console.print(f"stored in {args.out} (report.html, results.json, items.parquet)", highlight=False, markup=False)
+    return DONE
+
+
+def _tell(
+    args: argparse.Namespace, content: dict[str, Any], table: Callable[[dict[str, Any]], Any], last: str = ""
+) -> int:
+    """A comparison or a gate, as JSON or as tables."""
+    if args.json:
+        json.dump(content, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return DONE
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 170)
+    console.print(table(content))
+    if last:
+        console.print(last, highlight=False, markup=False)
     return DONE
 
 
@@ -208,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     measure = commands.add_parser("measure", parents=[common, reading, loading], help="measure a model's bias")
     measure.add_argument("--adapter", metavar="DIR", help="a PEFT adapter to measure the model with")
     measure.add_argument("--benchmark", metavar="NAME=PATH", action="append", required=True,
-                         help="stereoset=FILE or perplexity=FILE; may be given several times")  # fmt: skip
+                         help="a benchmark and its file, as in stereoset=dev.json; may be repeated")  # fmt: skip
     measure.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
     measure.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     measure.set_defaults(run=_measure)
@@ -238,4 +273,16 @@ def _parser() -> argparse.ArgumentParser:
     rescore.add_argument("--scores", metavar="FILE", required=True, help="official predictions, or items.parquet")
     rescore.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
     rescore.set_defaults(run=_rescore)
+
+    compare = commands.add_parser("compare", parents=[common], help="runs against the first of them, item by item")
+    compare.add_argument("runs", metavar="RUN", nargs="+",
+                         help="run folders, the base first; RUN:before is what RUN began with")  # fmt: skip
+    compare.add_argument("--out", metavar="DIR", help="a folder for compare.json and items.parquet")
+    compare.set_defaults(run=_compare)
+
+    gate = commands.add_parser("gate", parents=[common], help="hold a run against a policy: exit code 0 or 1")
+    gate.add_argument("run_folder", metavar="RUN", help="a run folder")
+    gate.add_argument("--policy", metavar="FILE", required=True, help="a YAML file of limits (docs/statistics.md)")
+    gate.add_argument("--base", metavar="RUN", help="what falls and rises are measured from (default: RUN:before)")
+    gate.set_defaults(run=_gate)
     return parser
