@@ -11,7 +11,7 @@ PACKAGE = Path(biasunlearn.__file__).parent
 
 LAYERS = [
     {"_version", "errors", "records"},
-    {"config", "counterfactual", "data", "metrics", "world"},
+    {"config", "counterfactual", "data", "metrics", "sampling", "world"},
     {
         "checks",
         "joining",
@@ -29,7 +29,7 @@ LAYERS = [
     },
     {"feed", "models", "preparing", "stats"},
     {"keeping", "reading", "scoring"},
-    {"references"},
+    {"embedding", "generating", "references"},
     {"benchmarks", "trainer"},
     {"measuring"},
     {"debiasing"},

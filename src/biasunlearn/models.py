@@ -89,6 +89,18 @@ def logits_at(model: Any, batch: Batch) -> Tensor:
     return logits.reshape(-1, logits.shape[-1])[batch.positions]  # a family whose output layer is elsewhere
 
 
+def last_hidden(model: Any, batch: Batch) -> Tensor:
+    """What the last layer makes of every position: [lines, width, hidden]. The output layer is spared all but one."""
+    head = bare(model).get_output_embeddings() if hasattr(bare(model), "get_output_embeddings") else None
+    picking = contextlib.nullcontext() if head is None else _only_positions(head, batch.positions[:1])
+    with picking:
+        found = model(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, output_hidden_states=True
+        )
+    hidden: Tensor = found.hidden_states[-1]
+    return hidden
+
+
 def max_tokens(model: Any) -> int | None:
     """The longest row the model takes, where its configuration says so."""
     length = getattr(text_config(model), "max_position_embeddings", None)
