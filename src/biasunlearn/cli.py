@@ -208,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     measure = commands.add_parser("measure", parents=[common, reading, loading], help="measure a model's bias")
     measure.add_argument("--adapter", metavar="DIR", help="a PEFT adapter to measure the model with")
     measure.add_argument("--benchmark", metavar="NAME=PATH", action="append", required=True,
-                         help="stereoset=FILE or perplexity=FILE; may be given several times")  # fmt: skip
+                         help="a benchmark and its file, as in stereoset=dev.json; may be repeated")  # fmt: skip
     measure.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
     measure.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     measure.set_defaults(run=_measure)

@@ -2,19 +2,23 @@
 
 import gzip
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .benchmarks import BENCHMARKS, NAMES
 from .checks import contamination
 from .data import read_clusters
 from .errors import RequestError
-from .metrics import Item, stereoset_entry
+from .metrics import Item
 from .records import Cluster, Kind
 from .rundir import SCHEMA, RunFolder, environment, new_run, read_items
 
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, of)."""
+
+DATA_FACTS = ("data", "sha256", "skipped", "skipped_rows")
+"""What an entry says about its data file, which the items do not know."""
 
 MANIFEST = "training_data.json"
 """In the adapter's folder: hashes of the pairs it has seen."""
@@ -67,34 +71,38 @@ def measure(
 def rescore(
     benchmark: Mapping[str, str], scores: str, *, out: str | Path | None = None, skip_invalid: bool = False
 ) -> dict[str, Any]:
-    """The table of a benchmark from stored scores, without a model.
+    """The tables of benchmarks from stored scores, without a model.
 
     Args:
         benchmark: {"stereoset": path of the official clusters}; not needed for our own items.parquet.
         scores: an official prediction file ({"intrasentence": [{"id", "score"}], ...}, .gz is read through), or
-            items.parquet of a run (its last stage).
+            items.parquet of a run, with all its benchmarks and stages. What is only known beside it (data file, hash,
+            skipped rows) is taken from the run's results.json, if that is there.
     """
     known_benchmarks(benchmark, only=("stereoset",))
     run = new_run(out) if out is not None else None
     if scores.endswith(".parquet"):
-        items = [item for item in list(read_items(Path(scores)).values())[-1] if item.benchmark == "stereoset"]
-        unscored = 0
+        stages = read_items(Path(scores))
+        tables = _tables_of(stages, Path(scores).parent)
     else:
         if "stereoset" not in benchmark:
             raise RequestError(f"{scores}: a prediction file holds ids and scores only: add --benchmark stereoset=PATH")
         data = read_clusters(benchmark["stereoset"], skip_invalid=skip_invalid)
         items, unscored = _official_items(data.clusters, _predictions(scores), scores)
-    entry = stereoset_entry(items) | {"data": benchmark.get("stereoset"), "unscored_clusters": unscored}
+        stages = {"": items}
+        tables = {
+            "benchmarks": {"stereoset": _entry("stereoset", items) | data.facts | {"unscored_clusters": unscored}}
+        }
     results = {
         "schema": SCHEMA,
         "model": None,
         "adapter": None,
         "scores": scores,
-        "benchmarks": {"stereoset": entry},
+        **tables,
         "environment": environment(),
     }
     if run is not None:
-        finish(run, results, {"rescore": {"benchmark": dict(benchmark), "scores": scores}}, {"": items})
+        finish(run, results, {"rescore": {"benchmark": dict(benchmark), "scores": scores}}, stages)
     return results
 
 
@@ -108,8 +116,6 @@ def run_benchmarks(
     label: str = "",
 ) -> tuple[list[Item], dict[str, Any]]:
     """Each benchmark in turn: all items, and the entries of results.json."""
-    from .benchmarks import BENCHMARKS
-
     items: list[Item] = []
     entries: dict[str, Any] = {}
     for name, path in benchmarks.items():
@@ -118,7 +124,7 @@ def run_benchmarks(
             if progress:
                 progress(f"{label}{name}", done, of)
 
-        found, entries[name] = BENCHMARKS[name](
+        found, entries[name] = BENCHMARKS[name].run(
             loaded, path, skip_invalid=skip_invalid, batch_tokens=batch_tokens, progress=tell
         )
         items += found
@@ -148,7 +154,7 @@ def read_manifest(adapter: str | Path | None) -> dict[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def known_benchmarks(benchmarks: Iterable[str], only: tuple[str, ...] = ("stereoset", "perplexity")) -> None:
+def known_benchmarks(benchmarks: Iterable[str], only: tuple[str, ...] = NAMES) -> None:
     """RequestError for a name that is not one of them."""
     for name in benchmarks:
         if name not in only:
@@ -163,6 +169,29 @@ def finish(run: RunFolder, results: dict[str, Any], config: dict[str, Any], stag
     run.write_stages(stages)
     run.write_text("report.html", report_page(results, run.read_metrics()))
     run.write_json("results.json", results)
+
+
+def _tables_of(stages: Mapping[str, Sequence[Item]], folder: Path) -> dict[str, Any]:
+    """{"benchmarks": entries of the last stage, "before": of the first, where there are two}"""
+    stored = RunFolder(folder).read_results() if (folder / "results.json").exists() else {}
+    last = list(stages)[-1]
+    named = {"before": "before", last: "benchmarks"} if "before" in stages else {last: "benchmarks"}
+    tables: dict[str, Any] = {}
+    for stage, key in named.items():
+        names = dict.fromkeys(item.benchmark for item in stages[stage])
+        tables[key] = {
+            name: _entry(name, [item for item in stages[stage] if item.benchmark == name])
+            | {fact: value for fact, value in stored.get(key, {}).get(name, {}).items() if fact in DATA_FACTS}
+            for name in names
+        }
+    return tables
+
+
+def _entry(name: str, items: Sequence[Item]) -> dict[str, Any]:
+    if name not in BENCHMARKS:
+        raise RequestError(f"items of {name}: no benchmark of this version; known: {', '.join(NAMES)}")
+    entry: dict[str, Any] = BENCHMARKS[name].entry(items)
+    return entry
 
 
 def _predictions(path: str) -> dict[str, dict[str, float]]:

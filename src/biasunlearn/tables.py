@@ -1,6 +1,6 @@
 """Results as tables for the terminal. Everything shown is read from the results; nothing is computed here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -21,6 +21,9 @@ def results_table(results: Results) -> RenderableType:
             first = before and before["stereoset"].get("intersentence")
             parts.append(_stereoset(inter, first, title="StereoSet, intersentence (ours)"))
         parts += _notes(after["stereoset"])
+    for name, entry in after.items():
+        if name != "stereoset" and "bias_types" in entry:
+            parts += _panel(name, entry, before and before.get(name))
     if "perplexity" in after:
         parts.append(_perplexity(after["perplexity"], before and before.get("perplexity")))
     return Group(*parts)
@@ -42,6 +45,49 @@ def _stereoset(after: Results, before: Results | None, title: str = "StereoSet, 
         bold = "bold" if name == "overall" else ""
         table.add_row(Text(name), str(entry["n"]), *cells, icat, style=bold, end_section=name == rows[-2][0])
     return table
+
+
+def _panel(name: str, after: Results, before: Results | None) -> list[RenderableType]:
+    """Any benchmark of the common shape: a row per bias type and per group, a column per score."""
+    scores = list(after["ideal"])
+    ideals = ", ".join(f"{score} {ideal:g}" for score, ideal in after["ideal"].items())
+    table = Table(title=f"{name} (ideal: {ideals})", title_justify="left", title_style="bold")
+    table.add_column("")
+    whens = ("before", "after") if before else ("",)
+    for head in ("n", *(f"{score} {when}".strip() for score in scores for when in whens)):
+        table.add_column(head, justify="right")
+    firsts = dict(_panel_rows(before)) if before else {}
+    rows = _panel_rows(after)
+    places = {score: _decimals(row[score] for _, row in rows) for score in scores}
+    for at, (path, row) in enumerate(rows):
+        shown = (firsts.get(path), row) if before else (row,)
+        cells = [_plain_cell(one and one[score], places[score]) for score in scores for one in shown]
+        last = at + 1 == len(rows) or rows[at + 1][0][0] != path[0]
+        table.add_row(Text(path[1]), str(row["n"]), *cells, style="bold" if path[0] == "" else "", end_section=last)
+    notes = [*after.get("notes", ()), *([f"{after['skipped']} invalid rows were skipped"] if after["skipped"] else [])]
+    return [table, *(Text(note, style="yellow") for note in notes)]
+
+
+def _panel_rows(entry: Results) -> list[tuple[tuple[str, str], Results]]:
+    """((grouping, group), scores): the bias types, then overall, then every other grouping."""
+    rows = [(("bias_types", name), row) for name, row in entry["bias_types"].items()]
+    rows.append((("", "overall"), entry["overall"]))
+    for grouping, group in entry.get("groups", {}).items():
+        rows += [((grouping, f"{grouping}: {name}"), row) for name, row in group.items()]
+    return rows
+
+
+def _decimals(estimates: Iterable[Mapping[str, float] | None]) -> int:
+    """One decimal for percentages, three for scores that stay small."""
+    largest = max((abs(estimate["value"]) for estimate in estimates if estimate), default=0.0)
+    return 1 if largest >= 10 else 3
+
+
+def _plain_cell(estimate: Mapping[str, float] | None, places: int) -> Text:
+    if not estimate:
+        return Text("-", style="dim")
+    value, low, high = (f"{estimate[key]:.{places}f}" for key in ("value", "low", "high"))
+    return Text(f"{value} ({low} to {high})")
 
 
 def _cell(estimate: Mapping[str, float] | None, score: str) -> Text:

@@ -9,15 +9,17 @@ Version        1
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..data import read_text
 from ..errors import RequestError
 from ..metrics import Item
-from ..models import Loaded
-from ..scoring import score_windows
+from ..records import Outcome
+from ..rows import read_text
+
+if TYPE_CHECKING:
+    from ..models import Loaded
 
 VERSION = 1
 STRIDE = 2
@@ -25,7 +27,7 @@ STRIDE = 2
 
 
 def run(
-    loaded: Loaded,
+    loaded: "Loaded",
     path: str,
     *,
     skip_invalid: bool = False,
@@ -39,14 +41,21 @@ def run(
     return [], {**perplexity(loaded, text, batch_tokens=batch_tokens, progress=progress), "data": Path(path).name}
 
 
+def outcomes(items: Sequence[Item]) -> list[Outcome]:
+    """None: a text is one long item."""
+    return []
+
+
 def perplexity(
-    loaded: Loaded,
+    loaded: "Loaded",
     text: str,
     *,
     batch_tokens: int = 4096,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """{"version", "per_token", "per_byte", "tokens", "bytes"}"""
+    from ..scoring import score_windows
+
     if loaded.masked:
         raise RequestError("perplexity needs a causal model; a masked one has no likelihood of a text")
     log_prob, tokens = score_windows(loaded, text, stride=STRIDE, batch_tokens=batch_tokens, progress=progress)
