@@ -39,9 +39,9 @@ LAYERS = [
 ]
 """Lowest first. A file may import from the layers below its own and from its own."""
 
-LIGHT = {"errors", "records", "config", "counterfactual", "data", "metrics", "rows", "sampling", "world", "checks", "joining",
-         "sets", "splits", "swap", "rundir", "tables", "report", "progress", "preparing", "stats", "benchmarks",
-         "measuring", "cli"}  # fmt: skip
+LIGHT = {"errors", "records", "config", "counterfactual", "data", "metrics", "rows", "sampling", "world", "checks",
+         "joining", "sets", "splits", "swap", "rundir", "tables", "report", "progress", "preparing", "stats",
+         "benchmarks", "measuring", "cli"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

@@ -24,6 +24,8 @@ def results_table(results: Results) -> RenderableType:
     for name, entry in after.items():
         if name != "stereoset" and "bias_types" in entry:
             parts += _panel(name, entry, before and before.get(name))
+            if "tests" in entry:
+                parts.append(_tests(name, entry["tests"], ((before or {}).get(name) or {}).get("tests")))
     if "perplexity" in after:
         parts.append(_perplexity(after["perplexity"], before and before.get("perplexity")))
     return Group(*parts)
@@ -50,7 +52,7 @@ def _stereoset(after: Results, before: Results | None, title: str = "StereoSet, 
 def _panel(name: str, after: Results, before: Results | None) -> list[RenderableType]:
     """Any benchmark of the common shape: a row per bias type and per group, a column per score."""
     scores = list(after["ideal"])
-    ideals = ", ".join(f"{score} {ideal:g}" for score, ideal in after["ideal"].items())
+    ideals = ", ".join(f"{score} {ideal:g}" for score, ideal in after["ideal"].items() if ideal is not None)
     table = Table(title=f"{name} (ideal: {ideals})", title_justify="left", title_style="bold")
     table.add_column("")
     whens = ("before", "after") if before else ("",)
@@ -66,6 +68,26 @@ def _panel(name: str, after: Results, before: Results | None) -> list[Renderable
         table.add_row(Text(path[1]), str(row["n"]), *cells, style="bold" if path[0] == "" else "", end_section=last)
     notes = [*after.get("notes", ()), *([f"{after['skipped']} invalid rows were skipped"] if after["skipped"] else [])]
     return [table, *(Text(note, style="yellow") for note in notes)]
+
+
+def _tests(name: str, after: Results, before: Results | None) -> Table:
+    """Every test of an association benchmark: effect size d and p, on the mean of the tokens and on the last one."""
+    table = Table(title=f"{name}, test by test: d (p; * from drawn divisions, else exact)", title_justify="left")
+    whens = ("before", "after") if before else ("",)
+    for head in ("test", "bias type", "n", *(f"{p} {w}".strip() for p in ("mean", "last token") for w in whens)):
+        table.add_column(head, justify="left" if head in ("test", "bias type") else "right")
+    for test, row in after.items():
+        shown = (before.get(test), row) if before else (row,)
+        cells = [_effect(one, suffix) for suffix in ("", "_last") for one in shown]
+        table.add_row(Text(test), Text(row["bias_type"]), "+".join(map(str, row["n"])), *cells)
+    return table
+
+
+def _effect(row: Results | None, suffix: str) -> str:
+    if row is None or row[f"effect_size{suffix}"] is None:
+        return "-"
+    drawn = "" if row[f"exact{suffix}"] else "*"
+    return f"{row[f'effect_size{suffix}']:+.2f} ({row[f'p{suffix}']:.3f}{drawn})"
 
 
 def _panel_rows(entry: Results) -> list[tuple[tuple[str, str], Results]]:

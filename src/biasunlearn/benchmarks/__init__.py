@@ -11,7 +11,7 @@ One without item rows (perplexity) has no `entry`, and no outcomes.
 
 from types import ModuleType
 
-from . import perplexity, stereoset
+from . import perplexity, seat, stereoset
 
-BENCHMARKS: dict[str, ModuleType] = {"stereoset": stereoset, "perplexity": perplexity}
+BENCHMARKS: dict[str, ModuleType] = {"stereoset": stereoset, "perplexity": perplexity, "seat": seat}
 NAMES = tuple(BENCHMARKS)
