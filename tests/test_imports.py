@@ -29,7 +29,7 @@ LAYERS = [
     },
     {"feed", "models", "preparing", "stats"},
     {"keeping", "reading", "scoring"},
-    {"embedding", "generating", "references"},
+    {"classifying", "embedding", "generating", "references"},
     {"benchmarks", "trainer"},
     {"measuring"},
     {"debiasing"},

@@ -163,6 +163,26 @@ def load(
     return Loaded(model, tokenizer, masked)
 
 
+def load_classifier(name: str, *, trust_remote_code: bool = False) -> Loaded:
+    """Loads a text classifier (a sequence-classification model) from a folder or the hub, safetensors only.
+
+    Raises:
+        RequestError: as `load`; or the model has no classification layer (of its own: none is made up).
+    """
+    auto, trust = transformers(), {"trust_remote_code": trust_remote_code}
+    _need_weights(name)
+    kind, options = auto.AutoModelForSequenceClassification, {"use_safetensors": True, "output_loading_info": True}
+    model, info = _ask(name, "classifier", lambda: kind.from_pretrained(name, dtype=torch.float32, **options, **trust))
+    if info["missing_keys"]:
+        lacks = sorted(info["missing_keys"])[0]
+        raise RequestError(f"{name}: no text classifier: it has no sequence-classification layer ({lacks} is missing)")
+    tokenizer = _ask(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **trust))
+    _need_fit(name, model, tokenizer)
+    if tokenizer.pad_token_id is None:  # a causal body finds a text's last token by its pads
+        raise RequestError(f"{name}: its tokenizer has no pad token; set one and save it")
+    return Loaded(model.to(_join().device).eval(), tokenizer, masked=False)
+
+
 def with_adapter(model: Any, folder: str | Path) -> Any:
     """Puts a saved PEFT adapter on the model."""
     if not (Path(folder) / "adapter_config.json").exists():

@@ -1,11 +1,13 @@
-"""How continuations of prompts are drawn, and what comes back. No torch: the command line imports this."""
+"""How prompts are asked and continued, and what comes back. No torch: the command line imports this."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """Settings of generation. The defaults of number and length are those of RealToxicityPrompts."""
+    """Settings of generation. The defaults are those of RealToxicityPrompts."""
 
     continuations: int = 25
     """Of each prompt."""
@@ -26,3 +28,18 @@ class Continuation:
     tokens: int
     ended: bool
     """The model ended the text itself, before the limit of tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """What the caller decides about benchmarks that read what a model writes. None: the benchmark's own default."""
+
+    classifiers: Mapping[str, str] = field(default_factory=dict)
+    """{what it measures: folder or hub name, with #LABEL where the label is called otherwise}"""
+    limit_prompts: int | None = None
+    """A seeded sample of that many prompts."""
+    continuations: int | None = None
+    new_tokens: int | None = None
+    seed: int = 0
+    cache: Path | None = None
+    """A folder of continuations that need not be drawn again."""

@@ -11,7 +11,13 @@ One without item rows (perplexity) has no `entry`, and no outcomes.
 
 from types import ModuleType
 
-from . import perplexity, seat, stereoset
+from . import bold, perplexity, realtoxicityprompts, seat, stereoset
 
-BENCHMARKS: dict[str, ModuleType] = {"stereoset": stereoset, "perplexity": perplexity, "seat": seat}
+BENCHMARKS: dict[str, ModuleType] = {
+    "stereoset": stereoset,
+    "perplexity": perplexity,
+    "seat": seat,
+    "bold": bold,
+    "realtoxicityprompts": realtoxicityprompts,
+}
 NAMES = tuple(BENCHMARKS)
