@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -72,7 +73,7 @@ def json_rows(path: Path) -> Iterator[tuple[str, Callable[[], Row]]]:
     """One object a line; empty lines do not count."""
     for number, line in enumerate(read_text(str(path)).splitlines(), 1):
         if line.strip():
-            yield f"{path}:{number}", lambda line=line: _object(line)
+            yield f"{path}:{number}", partial(_object, line)
 
 
 def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Callable[[], Row]]]:
@@ -92,7 +93,7 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Callable
     line = reader.line_num + 1  # a quoted field may hold line ends, so a row starts after where the one before it ended
     for cells in reader:
         if cells:
-            yield f"{path}:{line}", lambda cells=cells: _under(header, cells)
+            yield f"{path}:{line}", partial(_under, header, cells)
         line = reader.line_num + 1
 
 

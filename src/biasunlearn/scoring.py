@@ -170,30 +170,32 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
     head, tail = frame(loaded.tokenizer)
     opening = 0 if start_token(loaded.tokenizer) is None else 1
     offset = len(head) - opening
-    copies: list[Row] = []
-    owners: list[int] = []
-    answers: list[int] = []
-    for number, row in enumerate(rows):
+    copies: dict[tuple[tuple[int, ...], int], int] = {}  # (whole sentence, masked place) -> its number: read once,
+    wanted: list[list[int]] = []  # however many passages of the same sentence ask for it
+    for row in rows:
         framed = (*head, *row.ids[opening:], *tail)
-        for place in range(row.first_scored, len(row.ids)):
-            spot = place + offset
-            masked = (*framed[:spot], loaded.tokenizer.mask_token_id, *framed[spot + 1 :])
-            copies.append(Row(masked, spot))
-            owners.append(number)
-            answers.append(framed[spot])
-    sums = [0.0] * len(rows)
+        places = range(row.first_scored + offset, len(row.ids) + offset)
+        wanted.append([copies.setdefault((framed, place), len(copies)) for place in places])
+    asked = list(copies)
+    found = [0.0] * len(asked)
     with evaluating(loaded.model):
         done = 0
-        for chosen in mine(list(by_length([len(copy.ids) for copy in copies], budget_of(loaded.model, batch_tokens)))):
-            batch = collate([copies[i] for i in chosen], at_token=True, device=device_of(loaded))
-            targets = torch.tensor([answers[i] for i in chosen], device=device_of(loaded))
+        for chosen in mine(list(by_length([len(framed) for framed, _ in asked], budget_of(loaded.model, batch_tokens)))):
+            masked = [_masked(*asked[i], loaded.tokenizer.mask_token_id) for i in chosen]
+            batch = collate(masked, at_token=True, device=device_of(loaded))
+            targets = torch.tensor([asked[i][0][asked[i][1]] for i in chosen], device=device_of(loaded))
             per_token = token_log_probs(logits_at(loaded.model, batch), targets).double()
             for index, value in zip(chosen, per_token.tolist(), strict=True):
-                sums[owners[index]] += value
+                found[index] = value
             done += len(chosen)
             if progress:
-                progress(min(done * count(), len(copies)), len(copies))
-    return _of_all(loaded, sums)
+                progress(min(done * count(), len(asked)), len(asked))
+    found = _of_all(loaded, found)
+    return [sum(found[number] for number in numbers) for numbers in wanted]
+
+
+def _masked(framed: tuple[int, ...], place: int, mask: int) -> Row:
+    return Row((*framed[:place], mask, *framed[place + 1 :]), place)
 
 
 def frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

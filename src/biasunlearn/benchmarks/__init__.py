@@ -11,13 +11,29 @@ One without item rows (perplexity) has no `entry`, and no outcomes.
 
 from types import ModuleType
 
-from . import bold, perplexity, realtoxicityprompts, seat, stereoset
+from . import (
+    bbq,
+    bold,
+    crows_pairs,
+    perplexity,
+    realtoxicityprompts,
+    seat,
+    stereoset,
+    winobias,
+    winogender,
+)
 
 BENCHMARKS: dict[str, ModuleType] = {
     "stereoset": stereoset,
-    "perplexity": perplexity,
+    "crows_pairs": crows_pairs,
+    "bbq": bbq,
+    "winobias": winobias,
+    "winogender": winogender,
     "seat": seat,
     "bold": bold,
     "realtoxicityprompts": realtoxicityprompts,
+    "perplexity": perplexity,
 }
 NAMES = tuple(BENCHMARKS)
+WRITTEN = ("bold", "realtoxicityprompts")
+"""Those that read what a model writes: their `run` takes `asking` too (sampling.Asking)."""
