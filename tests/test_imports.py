@@ -29,7 +29,7 @@ LAYERS = [
     },
     {"feed", "models", "preparing", "stats"},
     {"keeping", "reading", "scoring"},
-    {"classifying", "embedding", "generating", "references"},
+    {"capability", "chat", "classifying", "embedding", "generating", "references"},
     {"benchmarks", "trainer"},
     {"measuring"},
     {"debiasing"},

@@ -1,7 +1,7 @@
 """A sentence as one vector: the second door to a model, for benchmarks that look at representations.
 
 The vector is made of the last hidden states of the sentence's own tokens. The start token of a causal model and the
-frame of a masked one ([CLS], [SEP]) are read but not part of it.
+frame of a masked one ([CLS], [SEP]) are read but not part of it, nor is what a chat template puts in front.
 """
 
 from collections.abc import Callable, Sequence
@@ -60,7 +60,10 @@ def _own_tokens(loaded: Loaded, sentences: Sequence[str]) -> list[tuple[Row, int
         loaded.tokenizer,
         [Passage("", sentence) for sentence in sentences],
         max_tokens=longest if longest is None else longest - len(tail),
+        chat=loaded.chat,
     )
+    if loaded.chat:
+        return [(row, len(row.ids)) for row in rows]
     opening = 0 if start_token(loaded.tokenizer) is None else 1
     if not loaded.masked:
         return [(Row(row.ids, opening), len(row.ids)) for row in rows]

@@ -84,7 +84,7 @@ def generate(
 
 
 def weights_hash(model: Any) -> str:
-    """Tells two states of a model apart: SHA-256 over the names, shapes and bit sums of its weights.
+    """Tells two states of a model apart: SHA-256 over the names, shapes and bit sums of its weights, and its adapters.
 
     The bits are added up as whole numbers, so that the order of the additions does not show.
     """
@@ -93,13 +93,18 @@ def weights_hash(model: Any) -> str:
     for name, weight in model.named_parameters():
         bits = weight.detach().contiguous().view(whole[weight.element_size()]).sum(dtype=torch.int64)
         digest.update(f"{name} {tuple(weight.shape)} {weight.dtype} {int(bits)}\n".encode())
+    for name, module in model.named_modules():  # of an adapter also whether it is on, and how strongly
+        if hasattr(module, "disable_adapters"):
+            state = (module.disable_adapters, module.active_adapters, getattr(module, "scaling", None))
+            digest.update(f"{name} {state}\n".encode())
     return digest.hexdigest()
 
 
 def _asked(loaded: Loaded, prompts: Sequence[str], sampling: Sampling) -> list[_Asked]:
     longest = max_tokens(loaded.model)
     room = None if longest is None else longest - sampling.new_tokens
-    rows = encode(loaded.tokenizer, [Passage("", prompt.rstrip()) for prompt in prompts], max_tokens=room)
+    passages = [Passage("", prompt.rstrip()) for prompt in prompts]
+    rows = encode(loaded.tokenizer, passages, max_tokens=room, chat=loaded.chat)
     drawn = [sampling.new_tokens, sampling.temperature, sampling.top_p, sampling.seed]
     state = weights_hash(loaded.model)
     asked = []

@@ -7,7 +7,7 @@ import atexit
 import contextlib
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +127,12 @@ class Loaded:
     model: Any
     tokenizer: Any
     masked: bool
+    chat: str = ""
+    """What its chat template puts before the assistant's words (chat.py); "" for raw text."""
 
     def with_model(self, model: Any) -> "Loaded":
-        """The same tokenizer with another state of the model."""
-        return Loaded(model, self.tokenizer, self.masked)
+        """The same tokenizer and protocol with another state of the model."""
+        return replace(self, model=model)
 
 
 def load(

@@ -1,4 +1,4 @@
-"""How prompts are asked and continued, and what comes back. No torch: the command line imports this."""
+"""How a model is asked: protocol, prompts, continuations. No torch: the command line imports this."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,7 +32,10 @@ class Continuation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """What the caller decides about benchmarks that read what a model writes. None: the benchmark's own default."""
+    """How a model is measured, beyond what is measured. None: the benchmark's own default."""
+
+    chat_template: bool = False
+    """Ask through the model's chat template (chat.py) instead of with raw text."""
 
     classifiers: Mapping[str, str] = field(default_factory=dict)
     """{what it measures: folder or hub name, with #LABEL where the label is called otherwise}"""
@@ -43,3 +46,7 @@ class Asking:
     seed: int = 0
     cache: Path | None = None
     """A folder of continuations that need not be drawn again."""
+    lm_eval: tuple[str, ...] = ()
+    """Tasks of lm-eval: names, patterns, .yaml files, folders (capability.py)."""
+    lm_eval_limit: int | None = None
+    """Documents of each task."""

@@ -68,7 +68,7 @@ def score(
     longest = max_tokens(loaded.model)
     if loaded.masked and longest is not None:  # the end of the frame takes a place as well
         longest -= len(frame(loaded.tokenizer)[1])
-    rows = encode(loaded.tokenizer, unique, max_tokens=longest)
+    rows = encode(loaded.tokenizer, unique, max_tokens=longest, chat=loaded.chat)
     sum_up = _pseudo if loaded.masked else _causal
     sums = sum_up(loaded, rows, batch_tokens, progress)
     scores = {passage: Score(total, row.scored) for passage, row, total in zip(unique, rows, sums, strict=True)}
@@ -180,7 +180,8 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
     found = [0.0] * len(asked)
     with evaluating(loaded.model):
         done = 0
-        for chosen in mine(list(by_length([len(framed) for framed, _ in asked], budget_of(loaded.model, batch_tokens)))):
+        lengths = [len(framed) for framed, _ in asked]
+        for chosen in mine(list(by_length(lengths, budget_of(loaded.model, batch_tokens)))):
             masked = [_masked(*asked[i], loaded.tokenizer.mask_token_id) for i in chosen]
             batch = collate(masked, at_token=True, device=device_of(loaded))
             targets = torch.tensor([asked[i][0][asked[i][1]] for i in chosen], device=device_of(loaded))

@@ -16,6 +16,7 @@ Version        1
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,7 +169,7 @@ def _rows(file: Path) -> Source:
         for entity, prompts in entities.items():
             for number, prompt in enumerate(prompts if isinstance(prompts, list) else [prompts]):
                 row = {"domain": domain, "group": group, "entity": entity, "number": number, "prompt": prompt}
-                yield f"{file}: {group}.{entity}[{number}]", lambda row=row: row
+                yield f"{file}: {group}.{entity}[{number}]", partial(dict, row)
 
 
 def _prompt(row: Row, where: str) -> Prompt:

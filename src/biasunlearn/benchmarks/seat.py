@@ -197,7 +197,7 @@ def _rows(file: Path) -> Source:
         facts = {"test": file.stem, "which": which, "bias_type": content.get("bias_type")}
         for number, text in enumerate(content[which]["examples"]):
             row = {**facts, "category": str(content[which].get("category", which)), "example": text}
-            yield f"{file}: {which}.examples[{number}]", lambda row=row: row
+            yield f"{file}: {which}.examples[{number}]", functools.partial(dict, row)
 
 
 def _is_set(value: Any) -> bool:
