@@ -246,10 +246,11 @@ def _read(folder: Path | None) -> dict[str, Continuation]:
     if path is None or not path.exists():
         return {}
     known = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").split("\n"):  # splitlines would also cut at marks within a text
         with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
             row = json.loads(line)
-            known[row.pop("key")] = Continuation(**row)
+            key = row.pop("key")
+            known[key] = Continuation(**row)
     return known
 
 
