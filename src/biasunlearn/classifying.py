@@ -63,8 +63,9 @@ def open_classifier(name: str, given: str, *, trust_remote_code: bool = False) -
         return Classifier(name, loaded, found[0], None, each)
     if not label and {"positive", "negative"} <= outputs.keys():
         return Classifier(name, loaded, outputs["positive"], outputs["negative"], each)
+    sought = repr(label) if label else f"{name!r} (nor positive and negative)"
     raise RequestError(
-        f"--classifier {name}={given}: no label {label or name!r} (nor positive and negative) in this model; it has "
+        f"--classifier {name}={given}: no label {sought} in this model; it has "
         f"{', '.join(map(str, config.id2label.values()))}: choose one as {name}={folder}#LABEL"
     )
 

@@ -172,12 +172,16 @@ def load_classifier(name: str, *, trust_remote_code: bool = False) -> Loaded:
         RequestError: as `load`; or the model has no classification layer (of its own: none is made up).
     """
     auto, trust = transformers(), {"trust_remote_code": trust_remote_code}
-    _need_weights(name)
     kind, options = auto.AutoModelForSequenceClassification, {"use_safetensors": True, "output_loading_info": True}
+    config = _ask(name, "classifier", lambda: auto.AutoConfig.from_pretrained(name, **trust))
+    made_as = [str(given) for given in getattr(config, "architectures", None) or []]
+    if made_as and not any(given.endswith("ForSequenceClassification") for given in made_as):
+        raise RequestError(f"{name}: no text classifier: a {made_as[0]} has no sequence-classification layer")
+    _need_weights(name)
     model, info = _ask(name, "classifier", lambda: kind.from_pretrained(name, dtype=torch.float32, **options, **trust))
     if info["missing_keys"]:
         lacks = sorted(info["missing_keys"])[0]
-        raise RequestError(f"{name}: no text classifier: it has no sequence-classification layer ({lacks} is missing)")
+        raise RequestError(f"{name}: no text classifier: its weights lack {lacks}; use the full model's folder")
     tokenizer = _ask(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **trust))
     _need_fit(name, model, tokenizer)
     if tokenizer.pad_token_id is None:  # a causal body finds a text's last token by its pads
