@@ -63,6 +63,9 @@ class DebiasConfig:
     """Which bias types train after the first check. Released code: farthest (the one farthest from 50)."""
     supervised_from: Literal["blank", "early"] = "blank"
     """Where y begins. Released code with GPT tokenizers: early (13 characters before the BLANK)."""
+    supervised_to: Literal["difference", "end"] = "difference"
+    """Where y ends. difference: with the last word in which the two sentences of a pair differ; what follows stands in
+    both. Paper: end (of the sentence)."""
 
     # --- losses ---------------------------------------------------------------------------------------------
     beta: float = 0.1
@@ -71,7 +74,7 @@ class DebiasConfig:
     """Weight of L_forget. Paper 0.4, released code 0.5."""
     retain_weight: float = 0.42
     """Weight of L_retention. Paper 0.4, released code 0.3."""
-    kl_weight: float = 5.0
+    kl_weight: float = 2.0
     """Weight of L_KL. Paper 0.2 (here that let perplexity rise by several percent)."""
     npo_ratio: Literal["sentence", "batch_mean"] = "sentence"
     """Released code: batch_mean (one ratio a batch, of token means)."""
@@ -104,7 +107,7 @@ class DebiasConfig:
     max_grad_norm: float = 1.0
     average: float = 0.9
     """Decay of the running average of the adapter's weights; checks and result use the average. 0: none (paper)."""
-    max_steps: int = 300
+    max_steps: int = 200
 
     # --- swap and stop --------------------------------------------------------------------------------------
     check_every: int = 25
