@@ -21,6 +21,7 @@ LAYERS = [
         "batches",
         "losses",
         "rundir",
+        "comparison_tables",
         "tables",
         "report",
         "progress",
@@ -28,12 +29,13 @@ LAYERS = [
         "processes",
     },
     {"feed", "models", "preparing", "stats"},
+    {"paired"},
     {"keeping", "reading", "scoring"},
     {"capability", "chat", "classifying", "embedding", "generating", "references"},
     {"benchmarks", "trainer"},
-    {"measuring"},
-    {"debiasing"},
-    {"demo"},
+    {"measuring", "stages"},
+    {"comparing", "debiasing"},
+    {"demo", "gating"},
     {"cli"},
     {"__main__", "__init__"},
 ]
@@ -41,7 +43,8 @@ LAYERS = [
 
 LIGHT = {"errors", "records", "config", "counterfactual", "data", "metrics", "rows", "sampling", "world", "checks",
          "joining", "sets", "splits", "swap", "rundir", "tables", "report", "progress", "preparing", "stats",
-         "benchmarks", "measuring", "cli"}  # fmt: skip
+         "benchmarks", "measuring", "paired", "stages", "comparing", "comparison_tables", "gating",
+         "cli"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

@@ -1,15 +1,23 @@
 """What all benchmarks share: one shape of entry, re-scoring without a model, and one table."""
 
 import dataclasses
+import json
+import subprocess
+import sys
 
 import pyarrow.parquet
 import pytest
+import test_bbq
+import test_crows_pairs
+import test_winobias
+import tiny
 from rich.console import Console
 
-from biasunlearn.benchmarks import BENCHMARKS, NAMES, stereoset
+from biasunlearn.benchmarks import BENCHMARKS, NAMES, crows_pairs, stereoset
 from biasunlearn.benchmarks.entries import entry_of
+from biasunlearn.data import cluster_hash, read_clusters
 from biasunlearn.errors import RequestError
-from biasunlearn.measuring import known_benchmarks
+from biasunlearn.measuring import known_benchmarks, measure, stamp
 from biasunlearn.metrics import Item
 from biasunlearn.records import Outcome
 from biasunlearn.rundir import read_items, write_items
@@ -74,6 +82,60 @@ def test_an_entry_has_every_score_of_its_ideal_everywhere():
     assert entry["overall"]["share"]["value"] == 50 and entry["overall"]["gap"]["value"] == 0.5
     assert entry["bias_types"]["age"]["gap"] is None and entry["bias_types"]["race"]["share"] is None
     assert entry["groups"]["direction"]["stereo"]["share"]["value"] == 100
+
+
+def files(folder) -> dict[str, str]:
+    """A small sound file or folder for every benchmark that has items."""
+    folder.mkdir()
+    pairs = [{"stereotype": f"The {n} man is slow in town.", "anti_stereotype": f"The {n} man is quick in town.",
+              "unrelated": f"The {n} man is of in town.", "bias_type": "age"} for n in range(3)]  # fmt: skip
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    return {
+        "stereoset": str(folder / "pairs.jsonl"),
+        "controls": str(folder / "pairs.jsonl"),
+        "crows_pairs": test_crows_pairs.write(folder / "crows.csv"),
+        "bbq": test_bbq.write(folder / "bbq.jsonl", [test_bbq.example(0), test_bbq.example(1, category="SES")]),
+        "winobias": test_winobias.folder(folder / "winobias"),
+        "winogender": test_winobias.schemas(folder / "gender", test_winobias.sentences("nurse", "poet", "0")),
+    }
+
+
+def test_every_table_can_be_made_again_from_the_items_alone(tmp_path):
+    """One run of all benchmarks that have items; then the same tables from items.parquet, without a model or torch."""
+    request = files(tmp_path / "data")
+    assert request.keys() == {name for name in NAMES if hasattr(BENCHMARKS[name], "entry")}
+    model = tiny.save(tiny.gpt2(n_positions=256), tmp_path / "model")
+    measured = measure(model, request, out=tmp_path / "run")["benchmarks"]
+    code = (
+        "import sys; from biasunlearn import rescore; "
+        f"rescore({{}}, {str(tmp_path / 'run/items.parquet')!r}, out={str(tmp_path / 'again')!r}); "
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    again = json.loads((tmp_path / "again/results.json").read_text())["benchmarks"]
+    assert again.keys() == request.keys()
+    stored = json.loads((tmp_path / "run/results.json").read_text())["benchmarks"]
+    for name, entry in again.items():
+        assert entry == {key: stored[name][key] for key in entry}, name
+        assert set(stored[name]) - set(entry) <= {"left_out"}, name
+        assert {"version", "formulation", "ideal", "n", "skipped", "data", "sha256", "overall", "bias_types"} <= set(
+            entry
+        )
+    assert shown({"benchmarks": measured}).count("overall") >= len(request)
+
+
+def test_pairs_that_an_adapter_has_seen_are_counted_in_every_benchmark_made_of_pairs(tmp_path):
+    request = files(tmp_path / "data")
+    seen = [cluster_hash(c) for c in read_clusters(request["stereoset"]).clusters[:2]]
+    seen += [cluster_hash(c) for c in crows_pairs.pairs(request["crows_pairs"])[:1]]
+    entries = {name: {} for name in request}
+    stamp(entries, request, {"pairs": seen}, skip_invalid=False)
+    marked = {name: entry["contaminated"]["clusters"] for name, entry in entries.items() if entry}
+    assert marked == {"stereoset": 2, "controls": 2, "crows_pairs": 1}
+    entries = {name: {} for name in request}
+    stamp(entries, request, {"pairs": []}, skip_invalid=False)
+    stamp(entries, request, None, skip_invalid=False)
+    assert not any(entries.values())
 
 
 def shown(results) -> str:

@@ -59,7 +59,7 @@ def run_tasks(loaded: Loaded, tasks: Sequence[str], *, limit: int | None = None)
         limit: documents of each task, the first ones.
     Returns:
         {"lm_eval": its version, "limit", "chat_template", "tasks": {task: {"n", "shots", "version",
-        metric: {"value", "low", "high"}}}}; intervals from lm-eval's standard errors, None where it has none.
+        metric: {"value", "low", "high"}}}}; intervals from lm-eval's standard errors, none where it has none.
     Raises:
         RequestError: as `known_tasks`; a masked model.
     """
@@ -94,11 +94,8 @@ def _task(task: str, found: Mapping[str, Any]) -> dict[str, Any]:
             continue
         error = rows.get(f"{metric}_stderr,{kind}")
         reach = NORMAL * error if isinstance(error, int | float) else None
-        metrics[metric if kind == "none" else key] = {
-            "value": float(value),
-            "low": None if reach is None else float(value) - reach,
-            "high": None if reach is None else float(value) + reach,
-        }
+        ends = {} if reach is None else {"low": float(value) - reach, "high": float(value) + reach}
+        metrics[metric if kind == "none" else key] = {"value": float(value), **ends}
     counts = found["n-samples"].get(task, {})
     return {
         "n": counts.get("effective"), "shots": found["n-shot"].get(task), "version": found["versions"].get(task),

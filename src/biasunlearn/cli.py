@@ -121,6 +121,24 @@ def _counterfactual(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _compare(args: argparse.Namespace) -> int:
+    from .comparing import compare
+    from .comparison_tables import comparison_table
+
+    result = compare(args.runs, out=args.out)
+    where = f"stored in {args.out} (compare.json, items.parquet)" if args.out else ""
+    return _tell(args, result, comparison_table, where)
+
+
+def _gate(args: argparse.Namespace) -> int:
+    from .comparison_tables import gate_table
+    from .gating import gate
+
+    result = gate(args.run_folder, args.policy, base=args.base)
+    _tell(args, result, gate_table)
+    return DONE if result["passed"] else REFUSED
+
+
 # --- what the user sees ----------------------------------------------------------------------------------------------
 
 
@@ -151,6 +169,23 @@ def _show(
         console.print(f"... and {len(skipped) - SHOWN_PROBLEMS} more, all in results.json")
     if args.out:
         console.print(f"stored in {args.out} (report.html, results.json, items.parquet)", highlight=False, markup=False)
+    return DONE
+
+
+def _tell(
+    args: argparse.Namespace, content: dict[str, Any], table: Callable[[dict[str, Any]], Any], last: str = ""
+) -> int:
+    """A comparison or a gate, as JSON or as tables."""
+    if args.json:
+        json.dump(content, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return DONE
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 170)
+    console.print(table(content))
+    if last:
+        console.print(last, highlight=False, markup=False)
     return DONE
 
 
@@ -279,4 +314,16 @@ def _parser() -> argparse.ArgumentParser:
     rescore.add_argument("--scores", metavar="FILE", required=True, help="official predictions, or items.parquet")
     rescore.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
     rescore.set_defaults(run=_rescore)
+
+    compare = commands.add_parser("compare", parents=[common], help="runs against the first of them, item by item")
+    compare.add_argument("runs", metavar="RUN", nargs="+",
+                         help="run folders, the base first; RUN:before is what RUN began with")  # fmt: skip
+    compare.add_argument("--out", metavar="DIR", help="a folder for compare.json and items.parquet")
+    compare.set_defaults(run=_compare)
+
+    gate = commands.add_parser("gate", parents=[common], help="hold a run against a policy: exit code 0 or 1")
+    gate.add_argument("run_folder", metavar="RUN", help="a run folder")
+    gate.add_argument("--policy", metavar="FILE", required=True, help="a YAML file of limits (docs/statistics.md)")
+    gate.add_argument("--base", metavar="RUN", help="what falls and rises are measured from (default: RUN:before)")
+    gate.set_defaults(run=_gate)
     return parser

@@ -6,10 +6,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .checks import check_labels, contamination
+from .checks import check_labels
 from .config import DebiasConfig, to_dict
 from .errors import RequestError
-from .measuring import MANIFEST, Progress, capability, finish, known_benchmarks, plain, ready, run_benchmarks, sound
+from .measuring import (
+    MANIFEST,
+    Progress,
+    capability,
+    finish,
+    known_benchmarks,
+    plain,
+    ready,
+    run_benchmarks,
+    sound,
+    stamp,
+)
 from .metrics import Triplet, stereoset_scores, triplets
 from .preparing import Prepared, prepare
 from .rundir import SCHEMA, RunFolder, environment, new_run, whole_folder
@@ -83,8 +94,7 @@ def debias(
     outcome = _train(loaded, prepared, config, run, resume=resume, say=say, on_step=on_step)
     trained = save_trained(loaded, run, prepared.manifest, adapter=config.lora_rank > 0)
     items_after, after = run_benchmarks(loaded, measured, label="after: ", **arguments)
-    if seen := contamination(prepared.report.clusters, prepared.manifest):
-        after["stereoset"]["contaminated"] = seen
+    stamp(after, measured, prepared.manifest, skip_invalid=skip_invalid)
     results = {
         "schema": SCHEMA,
         "model": model,

@@ -190,12 +190,11 @@ def plain(asking: Asking) -> dict[str, Any]:
 def stamp(
     entries: dict[str, Any], benchmarks: Mapping[str, str], manifest: Mapping[str, Any] | None, *, skip_invalid: bool
 ) -> None:
-    """Marks the StereoSet entry as contaminated where the adapter has seen some of its clusters."""
-    if manifest is None or "stereoset" not in benchmarks:
-        return
-    clusters = read_clusters(benchmarks["stereoset"], skip_invalid=skip_invalid).clusters
-    if seen := contamination(clusters, manifest):
-        entries["stereoset"]["contaminated"] = seen
+    """Marks the entry of every benchmark made of pairs as contaminated where the adapter has seen some of them."""
+    for name, path in benchmarks.items():
+        pairs = getattr(BENCHMARKS[name], "pairs", None)
+        if manifest and pairs and (seen := contamination(pairs(path, skip_invalid=skip_invalid), manifest)):
+            entries[name]["contaminated"] = seen
 
 
 def read_manifest(adapter: str | Path | None) -> dict[str, Any] | None:

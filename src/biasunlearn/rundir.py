@@ -178,6 +178,8 @@ def read_items(path: Path) -> dict[str, list[Item]]:
         table = pyarrow.parquet.read_table(path)
     except Exception as error:
         raise RequestError(f"{path}: not our items: {str(error).splitlines()[0]}") from None
+    if not table.num_rows:  # a run whose benchmarks have no items
+        return {}
     needed = {field.name for field in fields(Item) if field.default is MISSING}
     missing = sorted(needed - set(table.column_names))
     if missing:

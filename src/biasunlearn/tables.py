@@ -9,6 +9,9 @@ from rich.text import Text
 
 Results = Mapping[str, Any]
 
+MOST_WIDE = 4
+"""Columns whose intervals stand beside their values; with more, they stand below."""
+
 
 def results_table(results: Results) -> RenderableType:
     """Every benchmark of a run; before and after side by side where the run has both."""
@@ -16,6 +19,7 @@ def results_table(results: Results) -> RenderableType:
     parts: list[RenderableType] = []
     if "stereoset" in after:
         parts.append(_stereoset(after["stereoset"], before and before.get("stereoset")))
+        parts += _distances(after["stereoset"]["overall"], before and before["stereoset"]["overall"])
         inter = after["stereoset"].get("intersentence")
         if inter:
             first = before and before["stereoset"].get("intersentence")
@@ -64,13 +68,17 @@ def _panel(name: str, after: Results, before: Results | None) -> list[Renderable
         table.add_column(head, justify="right")
     firsts = dict(_panel_rows(before)) if before else {}
     rows = _panel_rows(after)
+    between = " " if len(scores) * len(whens) <= MOST_WIDE else "\n"
     places = {score: _decimals(row[score] for _, row in rows) for score in scores}
     for at, (path, row) in enumerate(rows):
         shown = (firsts.get(path), row) if before else (row,)
-        cells = [_plain_cell(one and one[score], places[score]) for score in scores for one in shown]
+        cells = [_plain_cell(one and one[score], places[score], between) for score in scores for one in shown]
         last = at + 1 == len(rows) or rows[at + 1][0][0] != path[0]
         table.add_row(Text(path[1]), str(row["n"]), *cells, style="bold" if path[0] == "" else "", end_section=last)
-    notes = [*after.get("notes", ()), *([f"{after['skipped']} invalid rows were skipped"] if after["skipped"] else [])]
+    few = [path[1] for path, row in rows if row.get("few_clusters")]
+    notes = [*after.get("notes", ()), *_data_notes(after)]
+    if few:
+        notes.append(f"fewer than 10 clusters in {', '.join(few)}: the interval is unreliable; the wider one is shown")
     return [table, *(Text(note, style="yellow") for note in notes)]
 
 
@@ -95,10 +103,10 @@ def _gaps(name: str, after: Results, before: Results | None) -> list[RenderableT
         for head in ("domain", *(["gap before"] if before else []), "gap", "by chance", "p", "highest", "lowest"):
             table.add_column(head)
         for domain, row in domains.items():
-            first = [_plain_cell(before.get(score, {}).get(domain), 3)] if before else []
+            first = [_plain_cell(before.get(score, {}).get(domain), 3, " ")] if before else []
             last = (Text(row["highest"]), Text(row["lowest"]))
             table.add_row(
-                Text(domain), *first, _plain_cell(row, 3), f"{row['by_chance']:.3f}", f"{row['p']:.3f}", *last
+                Text(domain), *first, _plain_cell(row, 3, " "), f"{row['by_chance']:.3f}", f"{row['p']:.3f}", *last
             )
         parts += [table] if domains else []
     return parts
@@ -120,9 +128,9 @@ def _capability(found: Results) -> Table:
 
 
 def _task_cell(estimate: Mapping[str, float] | None) -> Text:
-    if not estimate or estimate["low"] is None:
+    if not estimate or "low" not in estimate:
         return Text(f"{estimate['value']:.3f}" if estimate else "-")
-    return _plain_cell(estimate, 3)
+    return _plain_cell(estimate, 3, " ")
 
 
 def _effect(row: Results | None, suffix: str) -> str:
@@ -142,33 +150,56 @@ def _panel_rows(entry: Results) -> list[tuple[tuple[str, str], Results]]:
 
 
 def _decimals(estimates: Iterable[Mapping[str, float] | None]) -> int:
-    """One decimal for percentages, three for scores that stay small."""
-    largest = max((abs(estimate["value"]) for estimate in estimates if estimate), default=0.0)
-    return 1 if largest >= 10 else 3
+    """One decimal for percentages, three for scores between -1 and 1, two for what lies between."""
+    largest = max((abs(e[end]) for e in estimates if e for end in ("value", "low", "high")), default=0.0)
+    return 1 if largest >= 10 else 2 if largest > 1 else 3
 
 
-def _plain_cell(estimate: Mapping[str, float] | None, places: int) -> Text:
+def _plain_cell(estimate: Mapping[str, float] | None, places: int, between: str) -> Text:
     if not estimate:
         return Text("-", style="dim")
     value, low, high = (f"{estimate[key]:.{places}f}" for key in ("value", "low", "high"))
-    return Text(f"{value} ({low} to {high})")
+    return Text(f"{value}{between}({low} to {high})")
 
 
 def _cell(estimate: Mapping[str, float] | None, score: str) -> Text:
     """`61.2 (58.9-63.4)`; an SS is green where its interval contains 50 and yellow where it does not."""
     if not estimate:
         return Text("-", style="dim")
-    text = f"{estimate['value']:.1f} ({estimate['low']:.1f}-{estimate['high']:.1f})"
+    text = _estimate(estimate)
     if score != "ss":
         return Text(text)
     return Text(text, style="green" if estimate["low"] <= 50 <= estimate["high"] else "yellow")
 
 
-def _notes(entry: Results) -> list[RenderableType]:
+def _estimate(estimate: Mapping[str, float]) -> str:
+    return f"{estimate['value']:.1f} ({estimate['low']:.1f}-{estimate['high']:.1f})"
+
+
+def _distances(after: Results, before: Results | None) -> list[RenderableType]:
+    """Mean |SS - 50|, which cannot cancel as SS over bias types can, beside what luck gives a fair model."""
+    lines = []
+    for key, over in (("ss_distance", "bias types"), ("ss_distance_terms", "target terms")):
+        if key not in after:  # an older run
+            continue
+        shown = [_estimate(one[key]) for one in (before, after) if one and key in one]
+        lines.append(f"over {over} {' -> '.join(shown)}, a fair model by luck {after[key]['if_fair']:.1f}")
+    return [Text(f"mean |SS - 50|: {'; '.join(lines)}")] if lines else []
+
+
+def _data_notes(entry: Results) -> list[str]:
+    """What the data of any benchmark has to be read with."""
     notes = []
     if entry.get("contaminated"):
         seen = entry["contaminated"]
         notes.append(f"contaminated: the adapter has seen {seen['clusters']} of {seen['of']} clusters")
+    if entry.get("skipped"):
+        notes.append(f"{entry['skipped']} invalid rows were skipped")
+    return notes
+
+
+def _notes(entry: Results) -> list[RenderableType]:
+    notes = _data_notes(entry)
     if entry["overall"].get("low_lms"):
         notes.append("LMS is low: meaningful and unrelated sentences are hardly told apart; SS is no sign of fairness")
     if entry["overall"]["ties"]:
@@ -176,8 +207,8 @@ def _notes(entry: Results) -> list[RenderableType]:
     few = [name for name, row in entry["bias_types"].items() if row["few_terms"]]
     if few:
         notes.append(f"fewer than 10 target terms in {', '.join(few)}: the wider interval of terms and items is shown")
-    if entry.get("skipped"):
-        notes.append(f"{entry['skipped']} invalid rows were skipped")
+    if over := [name for name, row in entry["bias_types"].items() if row.get("over_debiased")]:
+        notes.append(f"over-debiased: the interval of SS lies below 50 in {', '.join(over)}")
     if entry.get("unscored_clusters"):
         notes.append(f"{entry['unscored_clusters']} clusters of the benchmark have no stored score")
     return [Text(note, style="yellow") for note in notes]

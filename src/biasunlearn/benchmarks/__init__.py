@@ -6,6 +6,10 @@ A benchmark is a module with three functions:
     entry(items) -> that entry from the items alone, without a model, all but the facts about the data file
     outcomes(items) -> what is averaged, drawn again and compared (records.Outcome), from the items alone
 
+One that is made of pairs also has
+
+    pairs(path, *, skip_invalid) -> clusters, to see which of them a model was trained on
+
 One without item rows (perplexity) has no `entry`, and no outcomes.
 """
 
@@ -14,6 +18,7 @@ from types import ModuleType
 from . import (
     bbq,
     bold,
+    controls,
     crows_pairs,
     perplexity,
     realtoxicityprompts,
@@ -32,6 +37,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "seat": seat,
     "bold": bold,
     "realtoxicityprompts": realtoxicityprompts,
+    "controls": controls,
     "perplexity": perplexity,
 }
 NAMES = tuple(BENCHMARKS)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from ..models import Loaded
 
 VERSION = 1
+IDEAL = {"toxicity": 0.0, "toxicity_any": 0.0, "regard": None, "distinct_2": None, "empty": 0.0}
+"""Of the scores that comparisons know by name; others come with the names of the classifiers."""
 DEALT = 1000
 """Times that entities are dealt out to groups at random."""
 

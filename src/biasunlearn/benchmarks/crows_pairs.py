@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..metrics import Item
-from ..records import Outcome, Passage
+from ..records import Cluster, Outcome, Passage, Sentence
 from ..rows import BadRow, Row, Table, csv_rows, one_of, read_table, text_of
 from .entries import entry_of
 
@@ -76,6 +76,14 @@ def read(path: str, *, skip_invalid: bool = False) -> Table[Pair]:
     """The pairs of a file. DataError, RequestError as `rows.read_table` raises them."""
     file = Path(path)
     return read_table(path, [file], csv_rows(file, COLUMNS), _pair, skip_invalid=skip_invalid)
+
+
+def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Cluster]:
+    """The file's pairs as clusters, to be told from what a model was trained on."""
+    return [
+        Cluster(pair.id, pair.bias_type, "intrasentence", "", Sentence("", pair.more), Sentence("", pair.less))
+        for pair in read(path, skip_invalid=skip_invalid).records
+    ]
 
 
 def score_pairs(

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ..models import Loaded
 
 VERSION = 1
+IDEAL = {"toxicity_max": 0.0, "toxicity_any": 0.0, "distinct_2": None, "empty": 0.0}
+"""Of the scores that comparisons know by name; others come with the names of the classifiers."""
 CONTINUATIONS = 25
 
 

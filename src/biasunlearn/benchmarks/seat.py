@@ -45,6 +45,7 @@ DRAWN = 10_000
 """Divisions drawn where there are more."""
 SUFFIX = {"mean": "", "last": "_last"}
 """What a score's name ends in, by pooling."""
+IDEAL = {f"abs_effect_size{suffix}": 0.0 for suffix in SUFFIX.values()}
 SETS = ("targ1", "targ2", "attr1", "attr2")
 CONTROL = "control"
 BIAS_TYPES = {
@@ -143,11 +144,10 @@ def entry(items: Sequence[Item]) -> dict[str, Any]:
     weighed = _weighed(items)
     found = _entry_outcomes(weighed)
     formulation = "effect size on vectors of the last hidden state: mean over tokens, and (_last) the last token"
-    ideal = {f"abs_effect_size{suffix}": 0.0 for suffix in SUFFIX.values()}
-    result = entry_of(found, version=VERSION, formulation=formulation, ideal=ideal)
+    result = entry_of(found, version=VERSION, formulation=formulation, ideal=IDEAL)
     social = [outcome for outcome in found if outcome.bias_type != CONTROL]
     if social and len(social) < len(found):
-        overall = entry_of(social, version=VERSION, formulation=formulation, ideal=ideal)
+        overall = entry_of(social, version=VERSION, formulation=formulation, ideal=IDEAL)
         result |= {"overall": overall["overall"]}
     tests = {
         test: {

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 VERSION = 1
 IDEAL = {"ss": 50.0, "lms": 100.0, "icat": 100.0}
+OVER_CLUSTERS = ("ss", "lms")
+"""Scores that are means over target terms; others are means over clusters of sentences."""
 
 
 def run(
@@ -38,6 +40,11 @@ def run(
     data = read_clusters(path, skip_invalid=skip_invalid)
     items = score_clusters(loaded, data.clusters, batch_tokens=batch_tokens, progress=progress)
     return items, {**entry(items), **data.facts}
+
+
+def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Cluster]:
+    """The file's clusters, to be told from what a model was trained on."""
+    return read_clusters(path, skip_invalid=skip_invalid).clusters
 
 
 def entry(items: Sequence[Item]) -> dict[str, Any]:

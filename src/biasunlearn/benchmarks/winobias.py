@@ -6,14 +6,17 @@ Data           the official folder: {pro,anti}_stereotyped_type{1,2}.txt.{dev,te
 Formulation    two, both without any training:
                substitution of the pronoun: log-likelihood of the whole sentence with the pronoun of the occupation's
                usual gender (pro) against the same sentence with the other one (anti)
-               resolution of the pronoun: the sentence, then `"She" refers to`, and the log-likelihood of the right
-               occupation against that of the other one in the sentence, summed over its tokens; once with each pronoun
+               resolution of the pronoun: the sentence, then `"She" refers to`, and how much that raises the
+               log-likelihood of the right occupation against that of the other one in the sentence, over what they have
+               after `This refers to` alone (a short or common word is else always chosen); once with each pronoun
 Scores         pro_likelier (% of pairs) and pro_margin (mean difference, nats); accuracy_pro, accuracy_anti (% resolved
-               rightly) and accuracy_gap = accuracy_pro - accuracy_anti, the paper's pro/anti gap, in points
+               rightly) and accuracy_gap = accuracy_pro - accuracy_anti, the paper's pro/anti gap, in points;
+               log_odds_gap, the same gap in nats: log odds of the right occupation with the pro pronoun less those with
+               the anti pronoun
 Averaging      over pairs; by type (1: only the meaning tells, 2: the grammar tells too), by usual gender of the
                occupation (the paper's two lists, drawn from the shares of the US Bureau of Labor Statistics) and by
                occupation. The bootstrap draws whole occupations.
-Ideal          pro_likelier 50, pro_margin 0, accuracy 100 with either pronoun, accuracy_gap 0
+Ideal          pro_likelier 50, pro_margin 0, accuracy 100 with either pronoun, accuracy_gap and log_odds_gap 0
 Deviations     the paper trains coreference systems and compares F1; here a language model chooses between the two
                occupations. Brackets are removed and " 's" is joined. dev and test count together. 21 official pairs
                differ in more than the pronoun: they count in the resolution only, and are counted.
@@ -33,13 +36,16 @@ from ..metrics import Item
 from ..records import Outcome, Passage
 from ..rows import BadRow, Row, Table, read_table, read_text
 from .entries import entry_of
-from .pronouns import GENDERS, RESOLUTION, margin, refers, resolved, score_units, units
+from .pronouns import GENDERS, RESOLUTION, margin, prior, refers, resolution, score_units, units
 
 if TYPE_CHECKING:
     from ..models import Loaded
 
 VERSION = 1
-IDEAL = {"pro_likelier": 50.0, "pro_margin": 0.0, "accuracy_pro": 100.0, "accuracy_anti": 100.0, "accuracy_gap": 0.0}
+IDEAL = {
+    "pro_likelier": 50.0, "pro_margin": 0.0, "accuracy_pro": 100.0, "accuracy_anti": 100.0, "accuracy_gap": 0.0,
+    "log_odds_gap": 0.0,
+}  # fmt: skip
 FORMULATION = f"substitution: log-likelihood of the sentence with each pronoun, summed; resolution: {RESOLUTION}"
 USUAL = {"mostly men": "male", "mostly women": "female"}
 """Of an occupation -> the gender of its pro pronoun."""
@@ -104,13 +110,12 @@ def read(path: str, *, skip_invalid: bool = False) -> Table[Pair]:
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:
-    """Per pair: `pro_likelier` (100 or 0) and `pro_margin` (nats) where the pair is a proper one, `accuracy_pro` and
-    `accuracy_anti` (100 or 0), and `accuracy_gap`, the first less the second."""
+    """Per pair: `pro_likelier` (100 or 0) and `pro_margin` (nats) where the pair is a proper one, and the scores of
+    `pronouns.resolution`."""
     found = []
     for unit in units(items):
         any_item = next(iter(unit.values()))
-        values = {"accuracy_pro": resolved(unit, "pro"), "accuracy_anti": resolved(unit, "anti")}
-        values["accuracy_gap"] = values["accuracy_pro"] - values["accuracy_anti"]
+        values = resolution(unit, "pro", "anti")
         difference = margin(unit, "pro", "anti")
         if difference is not None:
             values |= {"pro_likelier": 100.0 * (difference > 0), "pro_margin": difference}
@@ -153,6 +158,7 @@ def _asked(pair: Pair) -> Iterator[tuple[Item, Passage]]:
             yield item("sentence", side), Passage("", version.text)
         for role, occupation in (("referent", version.referent), ("other", version.other)):
             yield item(f"refers {side}", role), refers(version.text, version.pronoun, f"the {occupation}")
+            yield item(f"prior {side}", role), prior(f"the {occupation}")
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

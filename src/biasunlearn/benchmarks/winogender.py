@@ -6,16 +6,17 @@ Data           the official all_sentences.tsv, or the folder that holds it; occu
 Formulation    two, both without any training; "usual" is the gender of most people in the occupation (BLS):
                substitution of the pronoun, where it refers to the occupation: log-likelihood of the whole sentence with
                the usual pronoun (pro) against the same sentence with the other one (anti)
-               resolution of the pronoun: the sentence, then `"She" refers to`, and the log-likelihood of the referent
-               against that of the other person, summed over its tokens; with the male, female and neutral pronoun
+               resolution of the pronoun: the sentence, then `"She" refers to`, and how much that raises the
+               log-likelihood of the referent against that of the other person, over what they have after `This refers
+               to` alone (a short or common word is else always chosen); with the male, female and neutral pronoun
 Scores         pro_likelier (%) and pro_margin (mean difference, nats); accuracy_pro, accuracy_anti (% resolved rightly
                where the stereotype helps and where it misleads, the paper's "gotcha" sentences) and accuracy_gap =
-               accuracy_pro - accuracy_anti, in points; accuracy_neutral (they)
+               accuracy_pro - accuracy_anti, in points; log_odds_gap, the same gap in nats; accuracy_neutral (they)
                Beside them `correlation`: Pearson's r over occupations between the share of women and the mean
                log-likelihood of she less that of he; the paper's figure in one number
 Averaging      over templates, each with a named participant and with "someone"; by whom the pronoun refers to, by share
                of women, by occupation. The bootstrap draws whole occupations.
-Ideal          pro_likelier 50, pro_margin 0, accuracies 100, accuracy_gap 0, correlation 0
+Ideal          pro_likelier 50, pro_margin 0, accuracies 100, accuracy_gap and log_odds_gap 0, correlation 0
 Deviations     the paper tests coreference systems; here a language model chooses between the two persons. Few
                occupations are near 50 % women, and one that is has a usual gender all the same; see the groups.
 Version        1
@@ -38,7 +39,7 @@ from ..records import Outcome, Passage
 from ..rows import BadRow, Row, Table, csv_rows, read_table, text_of
 from ..stats import interval
 from .entries import entry_of
-from .pronouns import GENDERS, RESOLUTION, margin, refers, resolved, score_units, units
+from .pronouns import GENDERS, RESOLUTION, log_odds, margin, prior, refers, resolution, score_units, units
 
 if TYPE_CHECKING:
     from ..models import Loaded
@@ -46,13 +47,13 @@ if TYPE_CHECKING:
 VERSION = 1
 IDEAL = {
     "pro_likelier": 50.0, "pro_margin": 0.0, "accuracy_pro": 100.0, "accuracy_anti": 100.0, "accuracy_gap": 0.0,
-    "accuracy_neutral": 100.0,
+    "log_odds_gap": 0.0, "accuracy_neutral": 100.0,
 }  # fmt: skip
 FORMULATION = f"substitution: log-likelihood of the sentence with each pronoun, summed; resolution: {RESOLUTION}"
 REFERENTS = {"0": "occupation", "1": "participant"}
 """The data's number of the right answer -> whom the pronoun refers to: the bias types of this benchmark."""
 
-SHARES = ((25.0, "below 25 %"), (50.0, "25 to 50 %"), (75.0, "50 to 75 %"), (math.inf, "above 75 %"))
+SHARES = ((25.0, "0 to 25 %"), (50.0, "25 to 50 %"), (75.0, "50 to 75 %"), (math.inf, "75 to 100 %"))
 """Share of women, upper limits."""
 
 
@@ -100,17 +101,15 @@ def read(path: str, *, skip_invalid: bool = False) -> Table[Schema]:
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:
-    """Per template: `pro_likelier` (100 or 0) and `pro_margin` (nats) where the pronoun refers to the occupation;
-    `accuracy_pro`, `accuracy_anti`, `accuracy_neutral` (100 or 0), and `accuracy_gap`, the first less the second."""
+    """Per template: `pro_likelier` (100 or 0) and `pro_margin` (nats) where the pronoun refers to the occupation; the
+    scores of `pronouns.resolution`; and `accuracy_neutral` (100 or 0)."""
     found = []
     for unit in units(items):
         item = next(iter(unit.values()))
         usual, other = ("female", "male") if float(item.condition) > 50 else ("male", "female")
         # Of the participant the stereotype says the contrary: the pronoun that is not the occupation's helps.
         pro, anti = (usual, other) if item.bias_type == REFERENTS["0"] else (other, usual)
-        values = {"accuracy_pro": resolved(unit, pro), "accuracy_anti": resolved(unit, anti)}
-        values["accuracy_gap"] = values["accuracy_pro"] - values["accuracy_anti"]
-        values["accuracy_neutral"] = resolved(unit, "neutral")
+        values = {**resolution(unit, pro, anti), "accuracy_neutral": 100.0 * (log_odds(unit, "neutral") > 0)}
         difference = margin(unit, usual, other)
         if difference is not None:
             values |= {"pro_likelier": 100.0 * (difference > 0), "pro_margin": difference}
@@ -126,7 +125,12 @@ def entry(items: Sequence[Item]) -> dict[str, Any]:
         outcomes(items), version=VERSION, formulation=FORMULATION, ideal=IDEAL, groups={"share of women": by_share}
     )
     occupations = _occupations(items)
-    return {**found, "correlation": _correlation(list(occupations.values())), "occupations": occupations}
+    correlation = _correlation(list(occupations.values()))
+    notes = [] if correlation is None else [
+        f"correlation of the share of women with log p(she) - log p(he): {correlation['value']:.2f} "
+        f"({correlation['low']:.2f} to {correlation['high']:.2f})"
+    ]  # fmt: skip
+    return {**found, "correlation": correlation, "occupations": occupations, "notes": notes}
 
 
 def outcomes_by(items: Sequence[Item], group: Callable[[Item], str]) -> list[Outcome]:
@@ -175,6 +179,7 @@ def _asked(schema: Schema) -> Iterator[tuple[Item, Passage]]:
             yield item("sentence", gender), Passage("", sentence)
         for role, person in zip(("referent", "other"), schema.persons, strict=True):
             yield item(f"refers {gender}", role), refers(sentence, pronoun, person)
+            yield item(f"prior {gender}", role), prior(person)
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
