@@ -236,7 +236,9 @@ def test_two_published_models(tmp_path):
     runs = [str(tmp_path / model) for model in ("gpt2", "gpt2-medium")]
     for run, model in zip(runs, ("gpt2", "gpt2-medium"), strict=True):
         rescore(dev, str(SHARED / f"data/predictions/predictions_{model}_ModelNSP_GPT2LM.json.gz"), out=run)
-    types = by_type(compare(runs))
+    result = compare(runs)
+    types = by_type(result)
+    assert "predictions_gpt2_" in result["runs"][0]["model"]
     up, down = (sum(types[name][way] for name in ("gender", "race", "religion")) for way in ("up", "down"))
     assert (up, down) == (109, 87) and mcnemar(108, 87) == pytest.approx(0.15, abs=0.005)
     assert types["religion"]["verdict"] == "too few items" and types["religion"]["few_clusters"]

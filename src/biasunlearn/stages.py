@@ -34,8 +34,9 @@ class Stage:
     def facts(self) -> dict[str, Any]:
         """Which run it is, for results."""
         config = self.results.get("config") or {}
-        named = {key: self.results.get(key) for key in ("model", "adapter", "method")}
-        return {"name": self.name, "stage": self.label, **named, "seed": config.get("seed")}
+        named = {key: self.results.get(key) for key in ("adapter", "method")}
+        model = self.results.get("model") or self.results.get("scores")  # stored scores of a model nobody loaded
+        return {"name": self.name, "stage": self.label, "model": model, **named, "seed": config.get("seed")}
 
 
 def read_stage(name: str) -> Stage:
