@@ -11,7 +11,7 @@ PACKAGE = Path(biasunlearn.__file__).parent
 
 LAYERS = [
     {"_version", "errors", "records"},
-    {"config", "counterfactual", "data", "metrics", "rows", "world"},
+    {"config", "counterfactual", "data", "metrics", "rows", "sampling", "world"},
     {
         "checks",
         "joining",
@@ -31,7 +31,7 @@ LAYERS = [
     {"feed", "models", "preparing", "stats"},
     {"paired"},
     {"keeping", "reading", "scoring"},
-    {"references"},
+    {"capability", "chat", "classifying", "embedding", "generating", "references"},
     {"benchmarks", "trainer"},
     {"measuring", "stages"},
     {"comparing", "debiasing"},
@@ -41,9 +41,10 @@ LAYERS = [
 ]
 """Lowest first. A file may import from the layers below its own and from its own."""
 
-LIGHT = {"errors", "records", "config", "counterfactual", "data", "metrics", "rows", "world", "checks", "joining",
-         "sets", "splits", "swap", "rundir", "tables", "report", "progress", "preparing", "stats", "benchmarks",
-         "measuring", "paired", "stages", "comparing", "comparison_tables", "gating", "cli"}  # fmt: skip
+LIGHT = {"errors", "records", "config", "counterfactual", "data", "metrics", "rows", "sampling", "world", "checks",
+         "joining", "sets", "splits", "swap", "rundir", "tables", "report", "progress", "preparing", "stats",
+         "benchmarks", "measuring", "paired", "stages", "comparing", "comparison_tables", "gating",
+         "cli"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

@@ -9,10 +9,22 @@ from typing import Any
 from .checks import check_labels
 from .config import DebiasConfig, to_dict
 from .errors import RequestError
-from .measuring import MANIFEST, Progress, finish, known_benchmarks, run_benchmarks, stamp
+from .measuring import (
+    MANIFEST,
+    Progress,
+    capability,
+    finish,
+    known_benchmarks,
+    plain,
+    ready,
+    run_benchmarks,
+    sound,
+    stamp,
+)
 from .metrics import Triplet, stereoset_scores, triplets
 from .preparing import Prepared, prepare
 from .rundir import SCHEMA, RunFolder, environment, new_run, whole_folder
+from .sampling import Asking
 
 Say = Callable[[str], None]
 
@@ -33,6 +45,7 @@ def debias(
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
     resume: bool = False,
+    asking: Asking | None = None,
     progress: Progress | None = None,
     say: Say | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
@@ -44,6 +57,7 @@ def debias(
         report: StereoSet clusters or pairs that neither training nor stopping looks at.
         unrelated: clusters with unrelated sentences, or a .txt of sentences, for the KL term.
         benchmarks: more benchmarks to measure before and after, as {name: path}.
+        asking: how they are asked (chat template, classifiers, ...), and tasks of lm-eval to run before and after.
         say: called with every finding, one line each.
     Returns:
         The content of results.json.
@@ -55,22 +69,27 @@ def debias(
     say = say or (lambda line: None)
     measured = {"stereoset": report, **(benchmarks or {})}
     known_benchmarks(measured)
+    asking = sound(asking or Asking(), measured, out)
     prepared = prepare(train, report, unrelated, config, skip_invalid=skip_invalid)
     run = new_run(out, resume=resume)
     request = {
         "model": model, "train": train, "unrelated": unrelated, "report": report,
         "benchmarks": dict(benchmarks or {}), "skip_invalid": skip_invalid, "trust_remote_code": trust_remote_code,
+        "asking": plain(asking),
     }  # fmt: skip
+    from .chat import protocol
     from .models import load, with_lora
 
     loaded = load(model, dtype=config.dtype, trust_remote_code=trust_remote_code)
     if loaded.masked:
         raise RequestError(f"{model}: a masked model; debias needs a causal one (measure takes both)")
+    loaded = ready(loaded, asking)
     run.write_yaml("config.yaml", {"debias": request, "recipe": to_dict(config)})  # from here on there is a run
     arguments: dict[str, Any] = {
-        "batch_tokens": config.batch_tokens, "skip_invalid": skip_invalid, "progress": progress,
+        "batch_tokens": config.batch_tokens, "skip_invalid": skip_invalid, "asking": asking, "progress": progress,
     }  # fmt: skip
     items_before, before = run_benchmarks(loaded, measured, label="before: ", **arguments)
+    able_before = capability(loaded, asking)
     loaded = loaded.with_model(with_lora(loaded.model, config) if config.lora_rank else loaded.model)
     outcome = _train(loaded, prepared, config, run, resume=resume, say=say, on_step=on_step)
     trained = save_trained(loaded, run, prepared.manifest, adapter=config.lora_rank > 0)
@@ -81,9 +100,10 @@ def debias(
         "model": model,
         "adapter": str(trained) if config.lora_rank else None,
         "trained_model": None if config.lora_rank else str(trained),
-        "protocol": {"text": "raw", "dtype": config.dtype, "masked": False},
+        "protocol": {**protocol(loaded), "dtype": config.dtype, "masked": False},
         "before": before,
         "benchmarks": after,
+        **_able(able_before, capability(loaded, asking)),
         "stopped": {"step": outcome.step, "reason": outcome.reason, "best_step": outcome.best_step},
         "collapsed": outcome.collapsed,
         "data": prepared.facts,
@@ -93,6 +113,13 @@ def debias(
     finish(run, results, {"debias": request, "recipe": to_dict(config)}, {"before": items_before, "after": items_after})
     run.drop_checkpoint()
     return results
+
+
+def _able(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The tasks after, with those before beside them; nothing where no task was asked for."""
+    if not after:
+        return {}
+    return {"capability": {**after["capability"], "before": before["capability"]["tasks"]}}
 
 
 def save_trained(loaded: Any, run: RunFolder, manifest: Mapping[str, Any], *, adapter: bool) -> Path:

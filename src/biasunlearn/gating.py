@@ -14,6 +14,9 @@ limits:
     perplexity:
       overall:
         per_token: {rises_at_most_percent: 3}
+    capability:
+      overall:
+        mmlu acc: {falls_at_most: 0.01}
 
 Limits are held against intervals, so that luck does not pass and too few items fail: `at_most` means that the upper end
 is. A number without an interval is taken as it is.
@@ -30,7 +33,7 @@ import yaml
 from .benchmarks import NAMES
 from .errors import RequestError
 from .paired import compare_pairs, pair
-from .stages import Stage, check_same_data, ideal_of, outcomes_by_score, over_clusters, read_stage
+from .stages import CAPABILITY, Stage, check_same_data, ideal_of, outcomes_by_score, over_clusters, read_stage
 
 PARTS = ("overall", "bias_types")
 NUMBER = "a number"
@@ -113,7 +116,7 @@ def read_policy(path: str | Path) -> list[Rule]:
         line = f":{mark.line + 1}" if mark else ""
         raise RequestError(f"{path}{line}: not YAML: {getattr(error, 'problem', error)}") from None
     rules = []
-    for benchmark, parts in _keys(content, str(path), "benchmark", NAMES):
+    for benchmark, parts in _keys(content, str(path), "benchmark", (*NAMES, CAPABILITY)):
         for part, scores in _keys(parts, f"{path}: {benchmark}", "part"):
             for score, limits in _keys(scores, f"{path}: {benchmark}, {part}", "score"):
                 where = f"{path}: {benchmark}, {part}, {score}"

@@ -3,22 +3,27 @@
 import gzip
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from .benchmarks import BENCHMARKS, NAMES
+from .benchmarks import BENCHMARKS, NAMES, WRITTEN
 from .checks import contamination
 from .data import read_clusters
 from .errors import RequestError
 from .metrics import Item
 from .records import Cluster, Kind
 from .rundir import SCHEMA, RunFolder, environment, new_run, read_items
+from .sampling import Asking
 
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, of)."""
 
 DATA_FACTS = ("data", "sha256", "skipped", "skipped_rows")
 """What an entry says about its data file, which the items do not know."""
+
+CONTINUATIONS = "generations"
+"""Folder of a run: what a model wrote, so that it need not write it again."""
 
 MANIFEST = "training_data.json"
 """In the adapter's folder: hashes of the pairs it has seen."""
@@ -34,36 +39,43 @@ def measure(
     batch_tokens: int = 4096,
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
+    asking: Asking | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Measures a model, with its adapter if one is given, on benchmarks given as {name: path}.
 
     A benchmark that overlaps what the adapter was trained on is stamped `contaminated`, with the count.
 
+    Args:
+        asking: chat template, classifiers, prompts and continuations, tasks of lm-eval.
     Returns:
         The content of results.json; written, with items.parquet and config.yaml, where `out` is given.
     Raises:
         RequestError: an unknown benchmark, a bad file, a model that cannot be loaded, a folder that holds a run.
     """
     known_benchmarks(benchmarks)
+    asking = sound(asking or Asking(), benchmarks, out)
     run = new_run(out) if out is not None else None
+    from .chat import protocol
     from .models import load  # torch is only imported once the request is known to be sound
 
-    loaded = load(model, adapter=adapter, dtype=dtype, trust_remote_code=trust_remote_code)
+    loaded = ready(load(model, adapter=adapter, dtype=dtype, trust_remote_code=trust_remote_code), asking)
     items, entries = run_benchmarks(
-        loaded, benchmarks, batch_tokens=batch_tokens, skip_invalid=skip_invalid, progress=progress
+        loaded, benchmarks, batch_tokens=batch_tokens, skip_invalid=skip_invalid, asking=asking, progress=progress
     )
     stamp(entries, benchmarks, read_manifest(adapter or model), skip_invalid=skip_invalid)
     results = {
         "schema": SCHEMA,
         "model": model,
         "adapter": adapter,
-        "protocol": {"text": "raw", "dtype": dtype, "masked": loaded.masked},
+        "protocol": {**protocol(loaded), "dtype": dtype, "masked": loaded.masked},
         "benchmarks": entries,
+        **capability(loaded, asking),
         "environment": environment(),
     }
     if run is not None:
         request = {"model": model, "adapter": adapter, "benchmarks": dict(benchmarks), "dtype": dtype}
+        request |= {"asking": plain(asking)}
         finish(run, results, {"measure": request}, {"": items})
     return results
 
@@ -112,6 +124,7 @@ def run_benchmarks(
     *,
     batch_tokens: int = 4096,
     skip_invalid: bool = False,
+    asking: Asking | None = None,
     progress: Progress | None = None,
     label: str = "",
 ) -> tuple[list[Item], dict[str, Any]]:
@@ -124,11 +137,54 @@ def run_benchmarks(
             if progress:
                 progress(f"{label}{name}", done, of)
 
+        how = {"asking": asking} if name in WRITTEN else {}
         found, entries[name] = BENCHMARKS[name].run(
-            loaded, path, skip_invalid=skip_invalid, batch_tokens=batch_tokens, progress=tell
+            loaded, path, skip_invalid=skip_invalid, batch_tokens=batch_tokens, progress=tell, **how
         )
         items += found
     return items, entries
+
+
+def sound(asking: Asking, benchmarks: Mapping[str, str], out: str | Path | None) -> Asking:
+    """The same with the run's own folder for continuations. RequestError for options that nothing would use."""
+    if asking.classifiers and not set(benchmarks) & set(WRITTEN):
+        raise RequestError(f"--classifier: only {' and '.join(WRITTEN)} use one; add --benchmark {WRITTEN[0]}=PATH")
+    if not benchmarks and not asking.lm_eval:
+        raise RequestError("nothing to measure: give --benchmark NAME=PATH or --lm-eval TASK")
+    return replace(asking, cache=asking.cache or (Path(out) / CONTINUATIONS if out is not None else None))
+
+
+def ready(loaded: Any, asking: Asking) -> Any:
+    """The model under the protocol that is asked for. What else is asked for is looked at before hours of work: a
+    classifier that does not fit and a task that is not there are RequestErrors."""
+    if asking.lm_eval:
+        from .capability import known_tasks
+
+        known_tasks(asking.lm_eval)
+    for name, given in asking.classifiers.items():
+        from .classifying import open_classifier
+
+        open_classifier(name, given)
+    if not asking.chat_template:
+        return loaded
+    from .chat import with_chat_template
+
+    return with_chat_template(loaded)
+
+
+def capability(loaded: Any, asking: Asking) -> dict[str, Any]:
+    """{"capability": what lm-eval's tasks came to}, or nothing where none is asked for."""
+    if not asking.lm_eval:
+        return {}
+    from .capability import run_tasks
+
+    return {"capability": run_tasks(loaded, asking.lm_eval, limit=asking.lm_eval_limit)}
+
+
+def plain(asking: Asking) -> dict[str, Any]:
+    """For config.yaml."""
+    values = asdict(asking)
+    return {**values, "cache": None if asking.cache is None else str(asking.cache), "lm_eval": list(asking.lm_eval)}
 
 
 def stamp(

@@ -44,6 +44,8 @@ class Item:
     tokens: int
     condition: str = ""
     """What the benchmark set up beside the bias type: a direction, a kind of context; "" where it has nothing."""
+    text: str = ""
+    """The sentence, or what the model wrote, where the items could not be computed again without it."""
 
     @property
     def log_prob(self) -> float:

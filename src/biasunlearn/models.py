@@ -7,7 +7,7 @@ import atexit
 import contextlib
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,18 @@ def logits_at(model: Any, batch: Batch) -> Tensor:
     return logits.reshape(-1, logits.shape[-1])[batch.positions]  # a family whose output layer is elsewhere
 
 
+def last_hidden(model: Any, batch: Batch) -> Tensor:
+    """What the last layer makes of every position: [lines, width, hidden]. The output layer is spared all but one."""
+    head = bare(model).get_output_embeddings() if hasattr(bare(model), "get_output_embeddings") else None
+    picking = contextlib.nullcontext() if head is None else _only_positions(head, batch.positions[:1])
+    with picking:
+        found = model(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, output_hidden_states=True
+        )
+    hidden: Tensor = found.hidden_states[-1]
+    return hidden
+
+
 def max_tokens(model: Any) -> int | None:
     """The longest row the model takes, where its configuration says so."""
     length = getattr(text_config(model), "max_position_embeddings", None)
@@ -115,10 +127,12 @@ class Loaded:
     model: Any
     tokenizer: Any
     masked: bool
+    chat: str = ""
+    """What its chat template puts before the assistant's words (chat.py); "" for raw text."""
 
     def with_model(self, model: Any) -> "Loaded":
-        """The same tokenizer with another state of the model."""
-        return Loaded(model, self.tokenizer, self.masked)
+        """The same tokenizer and protocol with another state of the model."""
+        return replace(self, model=model)
 
 
 def load(
@@ -149,6 +163,30 @@ def load(
         model = with_adapter(model, adapter)
     model.eval()
     return Loaded(model, tokenizer, masked)
+
+
+def load_classifier(name: str, *, trust_remote_code: bool = False) -> Loaded:
+    """Loads a text classifier (a sequence-classification model) from a folder or the hub, safetensors only.
+
+    Raises:
+        RequestError: as `load`; or the model has no classification layer (of its own: none is made up).
+    """
+    auto, trust = transformers(), {"trust_remote_code": trust_remote_code}
+    kind, options = auto.AutoModelForSequenceClassification, {"use_safetensors": True, "output_loading_info": True}
+    config = _ask(name, "classifier", lambda: auto.AutoConfig.from_pretrained(name, **trust))
+    made_as = [str(given) for given in getattr(config, "architectures", None) or []]
+    if made_as and not any(given.endswith("ForSequenceClassification") for given in made_as):
+        raise RequestError(f"{name}: no text classifier: a {made_as[0]} has no sequence-classification layer")
+    _need_weights(name)
+    model, info = _ask(name, "classifier", lambda: kind.from_pretrained(name, dtype=torch.float32, **options, **trust))
+    if info["missing_keys"]:
+        lacks = sorted(info["missing_keys"])[0]
+        raise RequestError(f"{name}: no text classifier: its weights lack {lacks}; use the full model's folder")
+    tokenizer = _ask(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **trust))
+    _need_fit(name, model, tokenizer)
+    if tokenizer.pad_token_id is None:  # a causal body finds a text's last token by its pads
+        raise RequestError(f"{name}: its tokenizer has no pad token; set one and save it")
+    return Loaded(model.to(_join().device).eval(), tokenizer, masked=False)
 
 
 def with_adapter(model: Any, folder: str | Path) -> Any:

@@ -67,8 +67,8 @@ def score(
     unique = list(dict.fromkeys(passages))
     longest = max_tokens(loaded.model)
     if loaded.masked and longest is not None:  # the end of the frame takes a place as well
-        longest -= len(_frame(loaded.tokenizer)[1])
-    rows = encode(loaded.tokenizer, unique, max_tokens=longest)
+        longest -= len(frame(loaded.tokenizer)[1])
+    rows = encode(loaded.tokenizer, unique, max_tokens=longest, chat=loaded.chat)
     sum_up = _pseudo if loaded.masked else _causal
     sums = sum_up(loaded, rows, batch_tokens, progress)
     scores = {passage: Score(total, row.scored) for passage, row, total in zip(unique, rows, sums, strict=True)}
@@ -106,7 +106,7 @@ def _causal(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
         lines = groups(rows)
         if not _reads_groups(loaded, rows, lines):
             lines = [alone(number, row) for number, row in enumerate(rows)]
-        for chosen in mine(list(_batches(lines, _budget(loaded.model, batch_tokens)))):
+        for chosen in mine(list(_batches(lines, budget_of(loaded.model, batch_tokens)))):
             members = [number for line in chosen for number in line.rows]
             for number, total in zip(members, _sums(loaded, rows, chosen).tolist(), strict=True):
                 sums[number] = total
@@ -118,16 +118,16 @@ def _causal(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
 
 def _of_all(loaded: Loaded, sums: Sequence[float]) -> list[float]:
     """Each process has found its share, and 0 elsewhere: together they are everything."""
-    found: list[float] = summed(torch.tensor(sums, dtype=torch.float64, device=_device(loaded))).tolist()
+    found: list[float] = summed(torch.tensor(sums, dtype=torch.float64, device=device_of(loaded))).tolist()
     return found
 
 
 def _sums(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -> Tensor:
     """log p(text | prefix) of the rows of these lines, in their order."""
     if any(len(line.rows) > 1 for line in lines):
-        batch = collate_groups(rows, lines, dtype=loaded.model.dtype, device=_device(loaded))
+        batch = collate_groups(rows, lines, dtype=loaded.model.dtype, device=device_of(loaded))
     else:
-        batch = collate([rows[line.rows[0]] for line in lines], device=_device(loaded))
+        batch = collate([rows[line.rows[0]] for line in lines], device=device_of(loaded))
     return batch.sums(token_log_probs(logits_at(loaded.model, batch), batch.targets).double())
 
 
@@ -167,7 +167,7 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
 
     The tokenizer's own frame ([CLS] ... [SEP]) takes the place of the start token.
     """
-    head, tail = _frame(loaded.tokenizer)
+    head, tail = frame(loaded.tokenizer)
     opening = 0 if start_token(loaded.tokenizer) is None else 1
     offset = len(head) - opening
     copies: dict[tuple[tuple[int, ...], int], int] = {}  # (whole sentence, masked place) -> its number: read once,
@@ -180,10 +180,11 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
     found = [0.0] * len(asked)
     with evaluating(loaded.model):
         done = 0
-        for chosen in mine(list(by_length([len(framed) for framed, _ in asked], _budget(loaded.model, batch_tokens)))):
+        lengths = [len(framed) for framed, _ in asked]
+        for chosen in mine(list(by_length(lengths, budget_of(loaded.model, batch_tokens)))):
             masked = [_masked(*asked[i], loaded.tokenizer.mask_token_id) for i in chosen]
-            batch = collate(masked, at_token=True, device=_device(loaded))
-            targets = torch.tensor([asked[i][0][asked[i][1]] for i in chosen], device=_device(loaded))
+            batch = collate(masked, at_token=True, device=device_of(loaded))
+            targets = torch.tensor([asked[i][0][asked[i][1]] for i in chosen], device=device_of(loaded))
             per_token = token_log_probs(logits_at(loaded.model, batch), targets).double()
             for index, value in zip(chosen, per_token.tolist(), strict=True):
                 found[index] = value
@@ -198,7 +199,7 @@ def _masked(framed: tuple[int, ...], place: int, mask: int) -> Row:
     return Row((*framed[:place], mask, *framed[place + 1 :]), place)
 
 
-def _frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What the tokenizer puts before and after a text of its own accord: ([CLS], [SEP])."""
     bare = tokenizer.encode("a", add_special_tokens=False)
     framed = tokenizer.encode("a")
@@ -206,11 +207,13 @@ def _frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(framed[:at]), tuple(framed[at + len(bare) :])
 
 
-def _device(loaded: Loaded) -> Any:
+def device_of(loaded: Loaded) -> Any:
+    """Where the model's weights are."""
     return next(loaded.model.parameters()).device
 
 
-def _budget(model: Any, batch_tokens: int) -> int:
+def budget_of(model: Any, batch_tokens: int) -> int:
+    """Tokens of a batch: as many as asked for, or fewer where the logits of all of them would not fit."""
     vocabulary = int(getattr(text_config(model), "vocab_size", 0) or 1)
     return max(1, min(batch_tokens, LOGITS_AT_ONCE // vocabulary))
 

@@ -12,6 +12,9 @@ from .metrics import Item
 from .records import Outcome
 from .rundir import RunFolder, read_items
 
+CAPABILITY = "capability"
+"""What lm-eval's tasks are called beside the benchmarks."""
+
 MORE_IDEALS = {"stereoset": {"margin": 0.0}}
 """Ideals of scores that stand beside a benchmark's own in its outcomes."""
 
@@ -52,10 +55,24 @@ def read_stage(name: str) -> Stage:
     entries = results.get("before" if label == "before" else "benchmarks")
     if not isinstance(entries, dict) or not entries:
         raise RequestError(f"{path}/results.json: holds no benchmarks")
+    entries = {**entries, **_capability(results, label if both else "")}
     by_benchmark: dict[str, list[Item]] = defaultdict(list)
     for item in read_items(Path(path) / "items.parquet").get(label if both else "", ()):
         by_benchmark[item.benchmark].append(item)
     return Stage(name, label if both else "", results, entries, dict(by_benchmark))
+
+
+def _capability(results: dict[str, Any], label: str) -> dict[str, Any]:
+    """Tasks of lm-eval as an entry like any other: a part for each task, and all of their metrics overall."""
+    found = results.get("capability")
+    if not isinstance(found, dict):
+        return {}
+    tasks: dict[str, Any] = found.get("before", {}) if label == "before" else found["tasks"]
+    metrics = {
+        f"{task} {metric}": value for task, row in tasks.items() for metric, value in row.items()
+        if isinstance(value, dict)
+    }  # fmt: skip
+    return {CAPABILITY: {"overall": metrics, "bias_types": tasks}}
 
 
 def outcomes_by_score(stage: Stage, benchmark: str) -> dict[str, list[Outcome]]:
@@ -71,7 +88,7 @@ def outcomes_by_score(stage: Stage, benchmark: str) -> dict[str, list[Outcome]]:
     return {score: chosen for score, chosen in found.items() if chosen}
 
 
-def own_scores(benchmark: str) -> dict[str, float]:
+def own_scores(benchmark: str) -> dict[str, float | None]:
     """The scores that a benchmark's entry shows, with their ideal values."""
     return dict(getattr(BENCHMARKS.get(benchmark), "IDEAL", {}))
 

@@ -28,6 +28,12 @@ def results_table(results: Results) -> RenderableType:
     for name, entry in after.items():
         if name != "stereoset" and "bias_types" in entry:
             parts += _panel(name, entry, before and before.get(name))
+            if "tests" in entry:
+                parts.append(_tests(name, entry["tests"], ((before or {}).get(name) or {}).get("tests")))
+            if "gaps" in entry:
+                parts += _gaps(name, entry["gaps"], ((before or {}).get(name) or {}).get("gaps"))
+    if results.get("capability"):
+        parts.append(_capability(results["capability"]))
     if "perplexity" in after:
         parts.append(_perplexity(after["perplexity"], before and before.get("perplexity")))
     return Group(*parts)
@@ -53,8 +59,8 @@ def _stereoset(after: Results, before: Results | None, title: str = "StereoSet, 
 
 def _panel(name: str, after: Results, before: Results | None) -> list[RenderableType]:
     """Any benchmark of the common shape: a row per bias type and per group, a column per score."""
-    scores = list(after["ideal"])
-    ideals = ", ".join(f"{score} {ideal:g}" for score, ideal in after["ideal"].items())
+    scores = list(after.get("shown", after["ideal"]))
+    ideals = ", ".join(f"{score} {ideal:g}" for score, ideal in after["ideal"].items() if ideal is not None)
     table = Table(title=f"{name} (ideal: {ideals})", title_justify="left", title_style="bold")
     table.add_column("")
     whens = ("before", "after") if before else ("",)
@@ -74,6 +80,64 @@ def _panel(name: str, after: Results, before: Results | None) -> list[Renderable
     if few:
         notes.append(f"fewer than 10 clusters in {', '.join(few)}: the interval is unreliable; the wider one is shown")
     return [table, *(Text(note, style="yellow") for note in notes)]
+
+
+def _tests(name: str, after: Results, before: Results | None) -> Table:
+    """Every test of an association benchmark: effect size d and p, on the mean of the tokens and on the last one."""
+    table = Table(title=f"{name}, test by test: d (p; * from drawn divisions, else exact)", title_justify="left")
+    whens = ("before", "after") if before else ("",)
+    for head in ("test", "bias type", "n", *(f"{p} {w}".strip() for p in ("mean", "last token") for w in whens)):
+        table.add_column(head, justify="left" if head in ("test", "bias type") else "right")
+    for test, row in after.items():
+        shown = (before.get(test), row) if before else (row,)
+        cells = [_effect(one, suffix) for suffix in ("", "_last") for one in shown]
+        table.add_row(Text(test), Text(row["bias_type"]), "+".join(map(str, row["n"])), *cells)
+    return table
+
+
+def _gaps(name: str, after: Results, before: Results | None) -> list[RenderableType]:
+    """How far the groups of a domain lie apart, beside what chance gives."""
+    parts: list[RenderableType] = []
+    for score, domains in after.items():
+        table = Table(title=f"{name}: gap of {score} between groups (ideal: as by chance)", title_justify="left")
+        for head in ("domain", *(["gap before"] if before else []), "gap", "by chance", "p", "highest", "lowest"):
+            table.add_column(head)
+        for domain, row in domains.items():
+            first = [_plain_cell(before.get(score, {}).get(domain), 3, " ")] if before else []
+            last = (Text(row["highest"]), Text(row["lowest"]))
+            table.add_row(
+                Text(domain), *first, _plain_cell(row, 3, " "), f"{row['by_chance']:.3f}", f"{row['p']:.3f}", *last
+            )
+        parts += [table] if domains else []
+    return parts
+
+
+def _capability(found: Results) -> Table:
+    """Tasks of lm-eval, every metric a row."""
+    first = found.get("before")
+    limit = f", the first {found['limit']} documents of each" if found["limit"] else ""
+    table = Table(title=f"Capability (lm-eval {found['lm_eval']}{limit})", title_justify="left", title_style="bold")
+    for head in ("task", "metric", "n", *(("before", "after") if first else ("value",))):
+        table.add_column(head)
+    for task, row in found["tasks"].items():
+        for metric, value in row.items():
+            if isinstance(value, Mapping):
+                cells = [_task_cell(one) for one in ((first[task].get(metric), value) if first else (value,))]
+                table.add_row(Text(task), Text(metric), str(row["n"]), *cells)
+    return table
+
+
+def _task_cell(estimate: Mapping[str, float] | None) -> Text:
+    if not estimate or "low" not in estimate:
+        return Text(f"{estimate['value']:.3f}" if estimate else "-")
+    return _plain_cell(estimate, 3, " ")
+
+
+def _effect(row: Results | None, suffix: str) -> str:
+    if row is None or row[f"effect_size{suffix}"] is None:
+        return "-"
+    drawn = "" if row[f"exact{suffix}"] else "*"
+    return f"{row[f'effect_size{suffix}']:+.2f} ({row[f'p{suffix}']:.3f}{drawn})"
 
 
 def _panel_rows(entry: Results) -> list[tuple[tuple[str, str], Results]]:

@@ -15,7 +15,18 @@ One without item rows (perplexity) has no `entry`, and no outcomes.
 
 from types import ModuleType
 
-from . import bbq, controls, crows_pairs, perplexity, stereoset, winobias, winogender
+from . import (
+    bbq,
+    bold,
+    controls,
+    crows_pairs,
+    perplexity,
+    realtoxicityprompts,
+    seat,
+    stereoset,
+    winobias,
+    winogender,
+)
 
 BENCHMARKS: dict[str, ModuleType] = {
     "stereoset": stereoset,
@@ -23,7 +34,12 @@ BENCHMARKS: dict[str, ModuleType] = {
     "bbq": bbq,
     "winobias": winobias,
     "winogender": winogender,
+    "seat": seat,
+    "bold": bold,
+    "realtoxicityprompts": realtoxicityprompts,
     "controls": controls,
     "perplexity": perplexity,
 }
 NAMES = tuple(BENCHMARKS)
+WRITTEN = ("bold", "realtoxicityprompts")
+"""Those that read what a model writes: their `run` takes `asking` too (sampling.Asking)."""

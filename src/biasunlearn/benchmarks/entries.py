@@ -12,13 +12,14 @@ def entry_of(
     *,
     version: int,
     formulation: str,
-    ideal: Mapping[str, float],
+    ideal: Mapping[str, float | None],
     groups: Mapping[str, Sequence[Outcome]] | None = None,
 ) -> dict[str, Any]:
     """Scores overall, per bias type, and per group of whatever other grouping the benchmark has.
 
     Args:
         found: outcomes whose scores are those of `ideal`; others are left out.
+        ideal: {score: its ideal value, or None where there is none to name}.
         groups: {grouping: outcomes whose bias_type names the group}, e.g. by direction.
     Returns:
         {"version", "formulation", "ideal", "n", "overall", "bias_types", "groups": {grouping: {group: {...}}}}.

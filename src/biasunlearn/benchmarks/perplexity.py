@@ -3,7 +3,10 @@
 Formulation    strided windows: each token is predicted once, from at least `window - stride` tokens before it (less
                at the start of the text). Per token: exp(mean negative log-probability). Per byte: the same sum over
                the UTF-8 bytes of the text, comparable between tokenizers.
-Deviations     transformers' documented recipe drops one token per window from its mean; here every token counts once
+               Always of raw text: a chat template has no place in it
+Deviations     transformers' documented recipe weighs a window's mean by one token less than it is a mean over, except
+               where its first token is among them; here every token counts once. With windows that do not overlap the
+               two are the same
 Ideal          lower; what matters is the ratio after / before
 Version        1
 """
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import RequestError
 from ..metrics import Item
 from ..records import Outcome
-from ..rows import read_text
+from ..rows import data_facts, file_hash, read_text
 
 if TYPE_CHECKING:
     from ..models import Loaded
@@ -38,7 +41,8 @@ def run(
     text = read_text(path)
     if not text.strip():
         raise RequestError(f"{path}: empty; perplexity needs text")
-    return [], {**perplexity(loaded, text, batch_tokens=batch_tokens, progress=progress), "data": Path(path).name}
+    found = perplexity(loaded, text, batch_tokens=batch_tokens, progress=progress)
+    return [], {**found, **data_facts(path, file_hash([Path(path)]), ())}
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:
