@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biasunlearn.config import DebiasConfig
-from biasunlearn.swap import Check, Decision, StopScore, begin, decide, distance, start
+from biasunlearn.swap import Check, Decision, StopScore, begin, decide, distance, start, takes_its_place
 
 
 def config(**changes: Any) -> DebiasConfig:
@@ -252,21 +252,29 @@ def test_a_log_ratio_that_is_no_number_is_a_collapse() -> None:
     ("scores", "lms", "expected"),
     [
         ({"a": 50.0}, 90.0, 0.0),
-        ({"a": 52.0, "b": 48.0}, 90.0, 0.0),  # within the margin of 2 there is nothing to choose
-        ({"a": 55.0, "b": 46.0}, 90.0, 2.5),  # (3 + 2) / 2
+        ({"a": 53.0, "b": 46.0}, 90.0, 3.5),  # (3 + 4) / 2
         ({"a": 50.0}, 88.5, 0.0),  # a fall of 1.5: the floor
         ({"a": 50.0}, 87.5, 10.0),  # one point beyond: ten points of SS
-        ({"a": 54.0}, 95.0, 2.0),  # a rise of LMS buys nothing
-        ({"a": 47.0}, None, 1.0),
+        ({"a": 52.0}, 95.0, 2.0),  # a rise of LMS buys nothing
+        ({"a": 47.0}, None, 3.0),
     ],
 )
 def test_distance(scores: dict[str, float], lms: float | None, expected: float) -> None:
     assert distance(check(scores, lms=lms), config(lms_floor=1.5)) == pytest.approx(expected)
 
 
-def test_distance_counts_from_the_standard_error_where_that_is_larger() -> None:
-    """Half-width 9.8 is a standard error of 5 points: of a gap of 8, 3 count."""
-    assert distance(check({"a": 58.0}, width=9.8), CONFIG) == pytest.approx(3.0)
+@pytest.mark.parametrize(
+    ("far", "nearest", "trained", "kept"),
+    [
+        (1.9, 2.0, False, True),  # nearer than the untrained model
+        (2.0, 2.0, False, False),  # as near is not enough
+        (1.9, 2.0, True, True),
+        (3.0, 2.0, True, True),  # within half the margin of 2: equal, and later
+        (3.1, 2.0, True, False),
+    ],
+)
+def test_of_equals_the_latest_is_kept(far: float, nearest: float, trained: bool, kept: bool) -> None:
+    assert takes_its_place(far, nearest, config(margin=2.0), trained=trained) is kept
 
 
 # --- properties ----------------------------------------------------------------------------------------------------

@@ -95,14 +95,22 @@ def decide(before: Decision, check: Check, config: DebiasConfig) -> Decision:
 
 
 def distance(check: Check, config: DebiasConfig) -> float:
-    """How far a check is from the goal, for keeping the best checkpoint: lower is better, and of equals the latest.
+    """How far a check is from the goal, for keeping the best checkpoint: lower is better.
 
-    Mean over bias types of the points by which |SS - 50| exceeds the margin, or the standard error of the SS if that
-    is larger: below it, the nearest of many checks is the luckiest one, not the best. Every point of LMS lost beyond
-    the floor counts as much as ten points of SS, so that no gain in SS buys a broken model.
+    Mean |SS - 50| over bias types; every point of LMS lost beyond the floor counts as much as ten points of SS,
+    so that no gain in SS buys a broken model.
     """
-    beyond = [max(0.0, abs(s.ss - IDEAL) - max(config.margin, s.error)) for s in check.scores.values()]
-    return sum(beyond) / len(beyond) + 10 * max(0.0, check.lms_fall - config.lms_floor)
+    gap = sum(abs(score.ss - IDEAL) for score in check.scores.values()) / len(check.scores)
+    return gap + 10 * max(0.0, check.lms_fall - config.lms_floor)
+
+
+def takes_its_place(far: float, nearest: float, config: DebiasConfig, *, trained: bool) -> bool:
+    """Is a check at distance `far` kept in place of the one kept so far, where the nearest yet was at `nearest`?
+
+    The nearest of many checks is the luckiest, so what is within half the margin of it counts as equal, and of equals
+    the latest is kept. The untrained model (`trained` false) only gives way to what is nearer.
+    """
+    return far < nearest or trained and far <= nearest + config.margin / 2
 
 
 def _push(bias_type: str, score: StopScore, before: Decision, config: DebiasConfig) -> float:

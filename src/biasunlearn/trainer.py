@@ -28,7 +28,7 @@ from .processes import count, mean, summed
 from .reading import read
 from .references import Reference, adapter_off, cached
 from .sets import TrainingSets
-from .swap import Check, StopScore, begin, decide, distance
+from .swap import Check, StopScore, begin, decide, distance, takes_its_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,9 +213,10 @@ def _check(state: State, scores: dict[str, Any], config: DebiasConfig) -> None:
     state.decision = decide(state.decision, check, config)
     state.log_ratios, state.finite = [], True
     far = distance(check, config)
-    # Of equals the latest, but never for nothing: where the untrained model was as near, it stays.
-    if not state.decision.collapsed and (far < state.best_distance or far == state.best_distance and state.best_step):
-        state.best_step, state.best_distance = state.step, far
+    if not state.decision.collapsed:
+        if takes_its_place(far, state.best_distance, config, trained=state.best_step > 0):
+            state.best_step = state.step
+        state.best_distance = min(far, state.best_distance)
     state.rows[-1] |= {**_stop_row(scores), "decision": dataclasses.asdict(state.decision)}
 
 
