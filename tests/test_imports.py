@@ -21,6 +21,9 @@ LAYERS = [
         "batches",
         "losses",
         "rundir",
+        "writing",
+        "holding",
+        "remembering",
         "tables",
         "report",
         "progress",
@@ -40,7 +43,8 @@ LAYERS = [
 """Lowest first. A file may import from the layers below its own and from its own."""
 
 LIGHT = {"errors", "records", "config", "counterfactual", "data", "metrics", "world", "checks", "joining", "sets",
-         "splits", "swap", "rundir", "tables", "report", "progress", "preparing", "stats", "cli"}  # fmt: skip
+         "splits", "swap", "rundir", "writing", "holding", "remembering", "tables", "report", "progress", "preparing",
+         "stats", "cli"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

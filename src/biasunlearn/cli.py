@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ._version import __version__
-from .errors import DataError, RequestError
-from .rundir import is_first
+from .errors import DataError, RequestError, WriteError
+from .writing import is_first
 
 DONE, REFUSED, WRONG_REQUEST, BROKE, INTERRUPTED = 0, 1, 2, 3, 130
 SHOWN_PROBLEMS = 20
@@ -27,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RequestError as error:
         print(f"biasunlearn: {' '.join(str(error).split())}", file=sys.stderr)
         return WRONG_REQUEST
+    except WriteError as error:
+        print(f"biasunlearn: {' '.join(str(error).split())}", file=sys.stderr)
+        return BROKE
     except KeyboardInterrupt:
         print("biasunlearn: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -54,6 +57,7 @@ def _measure(args: argparse.Namespace) -> int:
             dtype=args.dtype,
             skip_invalid=args.skip_invalid,
             trust_remote_code=args.trust_remote_code,
+            resume=args.resume,
             progress=progress,
         )
     return _show(args, results)
@@ -211,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
                          help="stereoset=FILE or perplexity=FILE; may be given several times")  # fmt: skip
     measure.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
     measure.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    measure.add_argument("--resume", action="store_true", help="go on with a run in --out that was killed")
     measure.set_defaults(run=_measure)
 
     debias = commands.add_parser("debias", parents=[common, reading, loading], help="unlearn a model's bias")
@@ -221,7 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     debias.add_argument("--config", metavar="FILE", help="a YAML file or the name of a recipe (default: biasunlearn)")
     debias.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change one key of the recipe")
     debias.add_argument("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
-    debias.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
+    debias.add_argument("--resume", action="store_true", help="go on with an interrupted or killed run in --out")
     debias.set_defaults(run=_debias)
 
     counterfactual = commands.add_parser("counterfactual", parents=[common], help="build pairs from sentences alone")

@@ -5,9 +5,10 @@ The reference of the method is the same model with its adapter off. There is nev
 
 import atexit
 import contextlib
+import hashlib
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from .batches import Batch
 from .config import DebiasConfig
 from .errors import RequestError
 from .processes import leave
+from .remembering import Memory
 
 
 @contextlib.contextmanager
@@ -115,10 +117,16 @@ class Loaded:
     model: Any
     tokenizer: Any
     masked: bool
+    memory: Memory | None = None
+    """Where the scores of this model are kept as they come, so that they need not be found twice."""
 
     def with_model(self, model: Any) -> "Loaded":
         """The same tokenizer with another state of the model."""
-        return Loaded(model, self.tokenizer, self.masked)
+        return replace(self, model=model)
+
+    def remembering(self, memory: Memory | None) -> "Loaded":
+        """The same model, whose scores are kept."""
+        return replace(self, memory=memory)
 
 
 def load(
@@ -206,6 +214,25 @@ def adapter_dropout(model: torch.nn.Module) -> Iterator[None]:
 def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """The parameters that learn, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+SAMPLED = 64
+"""Values of each weight that a fingerprint looks at."""
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    """SHA-256 of some values of every weight: the same model has the same, and training changes all of them.
+
+    Reading every value of a large model would take minutes.
+    """
+    digest = hashlib.sha256()
+    for name, parameter in sorted(model.named_parameters()):
+        values = parameter.to_local() if hasattr(parameter, "to_local") else parameter  # split over processes
+        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
+        if values.numel() and not values.is_meta:
+            flat = values.detach().reshape(-1)
+            digest.update(flat[:: max(1, flat.numel() // SAMPLED)].to("cpu", torch.float32).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _stores_transposed(model: Any) -> bool:

@@ -1,10 +1,11 @@
 """The one door from every benchmark, and from the stop rule, to a model: log-probabilities of passages."""
 
+import hashlib
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,9 +13,10 @@ from torch import Tensor
 from .batches import Row, collate, encode, start_token
 from .errors import RequestError
 from .losses import token_log_probs
-from .models import Loaded, evaluating, logits_at, max_tokens, text_config
-from .processes import count, mine, summed
+from .models import Loaded, evaluating, fingerprint, logits_at, max_tokens, text_config
+from .processes import count, from_first, mine, summed
 from .records import Passage
+from .remembering import Job
 from .sharing import Group, alone, collate_groups, groups
 
 LOGITS_AT_ONCE = 64 * 2**20
@@ -28,6 +30,8 @@ SAME = 1e-4
 
 SAME_HALF = 0.5
 """The same in half precision, where the sum over a sentence rounds by tenths; a wrong mask is off by several nats."""
+
+T = TypeVar("T")
 
 Progress = Callable[[int, int], None]
 """Called with (done, of)."""
@@ -101,24 +105,91 @@ def score_windows(
 def _causal(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Progress | None) -> list[float]:
     """Rows that begin alike share a line, where the model can read such a line; every other row has its own."""
     sums = [0.0] * len(rows)
-    done = 0
+    budget = _budget(loaded.model, batch_tokens)
+    job = _job(loaded, rows, budget)
     with evaluating(loaded.model):
         lines = groups(rows)
-        if not _reads_groups(loaded, rows, lines):
+        if not _once(job, "groups", lambda: _reads_groups(loaded, rows, lines)):
             lines = [alone(number, row) for number, row in enumerate(rows)]
-        for chosen in mine(list(_batches(lines, _budget(loaded.model, batch_tokens)))):
-            members = [number for line in chosen for number in line.rows]
-            for number, total in zip(members, _sums(loaded, rows, chosen).tolist(), strict=True):
-                sums[number] = total
-            done += len(members)
+        batches = list(_batches(lines, budget))
+        members = [[number for line in batch for number in line.rows] for batch in batches]
+        sizes = [len(numbers) for numbers in members]
+        found = _each(loaded, batches, sizes, lambda batch: _sums(loaded, rows, batch).tolist(), job, progress)
+    for numbers, totals in zip(members, found, strict=True):
+        for number, total in zip(numbers, totals, strict=True):
+            sums[number] = total
+    return sums
+
+
+def _each(
+    loaded: Loaded,
+    pieces: Sequence[T],
+    sizes: Sequence[int],
+    work: Callable[[T], list[float]],
+    job: Job | None,
+    progress: Progress | None,
+) -> list[list[float]]:
+    """What `work` finds for each piece, in their order: known from before, or found now by one of the processes.
+
+    Where findings are kept, the pieces are done in rounds of one per process, and the first process stores every round.
+
+    Args:
+        sizes: how many numbers each piece gives.
+    """
+    found = {int(part): values for part, values in from_first(_known(job)).items() if part.isdigit()}
+    left = [number for number in range(len(pieces)) if number not in found]
+    done, of = sum(sizes) - sum(sizes[number] for number in left), sum(sizes)
+    if progress and done:
+        progress(done, of)
+    at_once = count() if job else max(1, len(left))
+    for first in range(0, len(left), at_once):
+        turn = left[first : first + at_once]
+        own = {}
+        for number in mine(turn):
+            own[number] = work(pieces[number])
+            done += sizes[number] * count()
             if progress:
-                progress(min(done * count(), len(rows)), len(rows))
-    return _of_all(loaded, sums)
+                progress(min(done, of), of)
+        for number, values in _of_all(loaded, turn, sizes, own).items():
+            found[number] = values
+            if job:
+                job.keep(str(number), values)
+    return [found[number] for number in range(len(pieces))]
 
 
-def _of_all(loaded: Loaded, sums: Sequence[float]) -> list[float]:
+def _of_all(
+    loaded: Loaded, turn: Sequence[int], sizes: Sequence[int], own: dict[int, list[float]]
+) -> dict[int, list[float]]:
     """Each process has found its share, and 0 elsewhere: together they are everything."""
-    found: list[float] = summed(torch.tensor(sums, dtype=torch.float64, device=_device(loaded))).tolist()
+    if count() == 1:
+        return own
+    flat = [value for number in turn for value in own.get(number, [0.0] * sizes[number])]
+    whole = iter(summed(torch.tensor(flat, dtype=torch.float64, device=_device(loaded))).tolist())
+    return {number: [next(whole) for _ in range(sizes[number])] for number in turn}
+
+
+def _job(loaded: Loaded, rows: Sequence[Row], budget: int) -> Job | None:
+    """This call among those whose findings are kept: what it finds depends on the model, the rows and their batches."""
+    if loaded.memory is None:
+        return None
+    digest = hashlib.sha256(f"{fingerprint(loaded.model)} {budget}".encode())
+    for row in rows:
+        digest.update(f"{row.ids} {row.first_scored}".encode())
+    return loaded.memory.job(digest.hexdigest())
+
+
+def _known(job: Job | None) -> dict[str, Any]:
+    return job.known if job else {}
+
+
+def _once(job: Job | None, part: str, find: Callable[[], T]) -> T:
+    """A finding that every process comes to by itself: from before, or now."""
+    known = from_first(_known(job))
+    if part in known:
+        return known[part]
+    found = find()
+    if job:
+        job.keep(part, found)
     return found
 
 
@@ -181,19 +252,23 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
             copies.append(Row(masked, spot))
             owners.append(number)
             answers.append(framed[spot])
-    sums = [0.0] * len(rows)
+    budget = _budget(loaded.model, batch_tokens)
+    batches = list(by_length([len(copy.ids) for copy in copies], budget))
+
+    def work(chosen: list[int]) -> list[float]:
+        batch = collate([copies[i] for i in chosen], at_token=True, device=_device(loaded))
+        targets = torch.tensor([answers[i] for i in chosen], device=_device(loaded))
+        found: list[float] = token_log_probs(logits_at(loaded.model, batch), targets).double().tolist()
+        return found
+
     with evaluating(loaded.model):
-        done = 0
-        for chosen in mine(list(by_length([len(copy.ids) for copy in copies], _budget(loaded.model, batch_tokens)))):
-            batch = collate([copies[i] for i in chosen], at_token=True, device=_device(loaded))
-            targets = torch.tensor([answers[i] for i in chosen], device=_device(loaded))
-            per_token = token_log_probs(logits_at(loaded.model, batch), targets).double()
-            for index, value in zip(chosen, per_token.tolist(), strict=True):
-                sums[owners[index]] += value
-            done += len(chosen)
-            if progress:
-                progress(min(done * count(), len(copies)), len(copies))
-    return _of_all(loaded, sums)
+        sizes = [len(chosen) for chosen in batches]
+        found = _each(loaded, batches, sizes, work, _job(loaded, rows, budget), progress)
+    sums = [0.0] * len(rows)
+    for chosen, values in zip(batches, found, strict=True):
+        for index, value in zip(chosen, values, strict=True):
+            sums[owners[index]] += value
+    return sums
 
 
 def _frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
