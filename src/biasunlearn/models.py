@@ -194,6 +194,9 @@ def with_lora(model: Any, config: DebiasConfig) -> Any:
         adapted = peft().get_peft_model(model, lora)
     except ValueError as error:
         raise RequestError(f"lora_targets: {' '.join(config.lora_targets)}: {_first_line(error)}") from None
+    chosen = adapted.peft_config["default"].target_modules
+    if isinstance(chosen, set):  # stored in the order of a set, two equal adapters would differ in their bytes
+        adapted.peft_config["default"].target_modules = sorted(chosen)
     adapted.eval()
     return adapted
 
