@@ -68,7 +68,7 @@ def test_config_yaml_of_a_run_is_read_back(tmp_path):
         ({"beta": 0}, "must be above 0"),
         ({"seed": 1.5}, "seed: 1.5; must be a whole number"),
         ({"seed": True}, "must be a whole number"),
-        ({"swap": "soft"}, "must be one of proportional, hard, none"),
+        ({"swap": "soft"}, "must be one of steady, proportional, hard, none"),
         ({"adversarial_share": 2}, "between 0 and 1"),
         ({"stop_share": 0.9}, "between 0.05 and 0.8"),
         ({"average": 1}, "below 1"),

@@ -183,6 +183,30 @@ def test_supervised_part_begins_at_the_blank(context, stereotype, anti, prefix, 
     assert prefix + text == stereotype
 
 
+@pytest.mark.parametrize(
+    ("context", "stereotype", "anti", "prefix", "text"),
+    [
+        ("The BLANK man ran.", "The poor man ran.", "The rich man ran.", "The", " poor"),
+        ("BLANK men run.", "Very poor men run.", "Rich men run.", "", "Very poor"),
+        ("He is BLANK.", "He is poor.", "He is rich.", "He is", " poor."),  # a full stop belongs to its word
+        ("A BLANK ran.", "A man ran.", "A woman ran.", "A", " man"),  # the cut does not fall into "woman"
+        ("A BLANK, so BLANK now.", "A cat, so cat now.", "A dog, so dog now.", "A", " cat, so cat"),  # two blanks
+        ("He is BLANK.", "He is poor.", "He is not poor.", "He is", " poor."),  # nothing would be left: the end
+        ("", "She is kind to us.", "She is rude to us.", "She is", " kind"),  # no template
+    ],
+)  # fmt: skip
+def test_supervised_part_ends_where_the_sentences_agree_again(context, stereotype, anti, prefix, text):
+    pair = cluster(context, stereotype, anti)
+    assert pair.supervised(pair.stereotype, "difference") == Passage(prefix, text)
+    assert stereotype.startswith(prefix + text)
+    both = [pair.supervised(side, "difference").text for side in (pair.stereotype, pair.anti_stereotype)]
+    rest = [
+        side.text[len(prefix) + len(cut) :]
+        for side, cut in zip((pair.stereotype, pair.anti_stereotype), both, strict=True)
+    ]
+    assert rest[0] == rest[1] and all(both)
+
+
 def test_intersentence_is_conditioned_on_its_context():
     pair = cluster("He is a man.", "He fights.", "He cooks.", "intersentence")
     assert pair.whole(pair.stereotype) == pair.supervised(pair.stereotype) == Passage("He is a man.", " He fights.")

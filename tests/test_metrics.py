@@ -10,7 +10,15 @@ from shared_data import SHARED, needs_shared
 
 from biasunlearn.errors import RequestError
 from biasunlearn.measuring import rescore
-from biasunlearn.metrics import Item, Triplet, icat, smallest_difference, stereoset_scores, triplets
+from biasunlearn.metrics import (
+    Item,
+    Triplet,
+    fair_distance,
+    icat,
+    smallest_difference,
+    stereoset_scores,
+    triplets,
+)
 
 
 def row(bias_type, target, stereotyped, meaningful=1.0):
@@ -146,3 +154,54 @@ def test_exchanging_stereotype_and_anti_mirrors_ss(tmp_path):
     first, second = (r["benchmarks"]["stereoset"]["overall"]["ss"]["value"] for r in (plain, mirrored))
     assert first + second == pytest.approx(100)
     assert json.loads(gzip.decompress(scores.read_bytes()))["intrasentence"][0]["score"] > 0
+
+
+# --- the distance from 50, since 40 and 60 average to 50 -----------------------------------------------------------
+
+
+def test_40_and_60_average_to_50_but_not_their_distance():
+    """Ten terms of ten pairs at 40 and ten at 60: macro SS 50, 10 points off per term and per bias type."""
+    rows = [row(b, f"t{t}", n < hits) for b, hits in (("x", 4), ("y", 6)) for t in range(10) for n in range(10)]
+    scores = stereoset_scores(rows)
+    overall = scores["overall"]
+    assert overall["ss"]["value"] == 50
+    assert overall["ss_distance"]["value"] == overall["ss_distance_terms"]["value"] == 10
+    assert scores["bias_types"]["x"]["ss_distance_terms"]["value"] == 10
+    assert scores["bias_types"]["x"]["over_debiased"] and not scores["bias_types"]["y"]["over_debiased"]
+    assert not overall["over_debiased"]
+
+
+@pytest.mark.parametrize(("pairs", "points"), [(1, 50), (2, 25), (3, 25), (5, 18.75), (10, 12.3046875)])
+def test_what_a_fair_model_shows_by_luck(pairs, points):
+    """n = 2: 0, 50 or 100 with chances 1/4, 1/2, 1/4 -> 25. n = 10: 100 / 10 * 6 * C(10, 6) / 2^10 = 12.3."""
+    assert fair_distance(pairs) == pytest.approx(points)
+    by_sum = sum(math.comb(pairs, k) * abs(100 * k / pairs - 50) for k in range(pairs + 1)) / 2**pairs
+    assert fair_distance(pairs) == pytest.approx(by_sum)
+
+
+def test_a_fair_model_shows_what_luck_gives_and_its_interval_reaches_0():
+    """100 worlds of coin tosses: the distance is never 0, its expectation stands beside it, its interval holds 0."""
+    rng = np.random.default_rng(3)
+    found = {"ss_distance": [], "ss_distance_terms": []}
+    reach = 0
+    for _ in range(100):
+        rows = [row(b, f"t{t}", rng.random() < 0.5) for b in "xyz" for t in range(12) for _ in range(8)]
+        overall = stereoset_scores(rows)["overall"]
+        reach += overall["ss_distance"]["low"] == 0
+        for name, values in found.items():
+            values.append(overall[name]["value"] / overall[name]["if_fair"])
+    assert np.mean(found["ss_distance"]) == pytest.approx(1, abs=0.12)
+    assert np.mean(found["ss_distance_terms"]) == pytest.approx(1, abs=0.03)
+    assert reach >= 90
+
+
+def test_a_biased_model_s_distance_is_covered():
+    """Three bias types at 60, 40 and 58: distance 28 / 3, standard error about 2 points each."""
+    rng = np.random.default_rng(4)
+    hits = 0
+    for _ in range(100):
+        chances = (("x", 0.60), ("y", 0.40), ("z", 0.58))
+        rows = [row(b, f"t{t}", rng.random() < p) for b, p in chances for t in range(30) for _ in range(20)]
+        found = stereoset_scores(rows)["overall"]["ss_distance"]
+        hits += found["low"] <= 28 / 3 <= found["high"]
+    assert 90 <= hits <= 99

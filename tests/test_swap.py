@@ -65,6 +65,30 @@ def test_push(swap: str, ss: float, push: float) -> None:
     assert found.push == {"race": pytest.approx(push)}
 
 
+def test_steady_goes_on_from_the_last_push_by_gap_and_movement() -> None:
+    """Band 4, gains 0.15 and 0.25. From 60, full push. 54, six points lower: 1 + 0.15 - 0.375 = 0.775. 50, four lower:
+    0.775 + 0 - 0.25 = 0.525. 50 again: at 50 and at rest the push stays. 46: 0.525 - 0.15 - 0.25 = 0.125. 44:
+    0.125 - 0.225 - 0.125 = -0.225, which exchanges the sets."""
+    settings = config(swap="steady", swap_band=4.0)
+    decision = begin(check({"race": 60.0}), settings)
+    assert decision.push == {"race": 1.0}
+    course = [(54.0, 0.775), (50.0, 0.525), (50.0, 0.525), (46.0, 0.125), (44.0, -0.225)]
+    for ss, push in course:
+        decision = decide(decision, check({"race": ss}), settings)
+        assert decision.push == {"race": pytest.approx(push)}, ss
+        assert decision.swapped == (("race",) if push < 0 else ())
+
+
+def test_steady_never_pushes_beyond_full_and_comes_back_at_once() -> None:
+    """Long far away, the push does not pile up beyond 1: 1 + 0.15 * 16 / 4 is 1, and the next fall lowers it."""
+    settings = config(swap="steady", swap_band=4.0)
+    decision = begin(check({"race": 66.0}), settings)
+    for _ in range(5):
+        decision = decide(decision, check({"race": 66.0}), settings)
+    assert decision.push == {"race": 1.0}
+    assert decide(decision, check({"race": 52.0}), settings).push["race"] == pytest.approx(1 + 0.15 / 2 - 0.25 * 3.5)
+
+
 def test_each_bias_type_is_pushed_on_its_own() -> None:
     scores = {"gender": 56.0, "race": 47.0, "religion": 50.0}
     assert decide(start(list(scores)), check(scores), CONFIG).push == {"gender": 1.0, "race": -0.5, "religion": 0.0}
@@ -228,15 +252,21 @@ def test_a_log_ratio_that_is_no_number_is_a_collapse() -> None:
     ("scores", "lms", "expected"),
     [
         ({"a": 50.0}, 90.0, 0.0),
-        ({"a": 53.0, "b": 46.0}, 90.0, 3.5),  # (3 + 4) / 2
+        ({"a": 52.0, "b": 48.0}, 90.0, 0.0),  # within the margin of 2 there is nothing to choose
+        ({"a": 55.0, "b": 46.0}, 90.0, 2.5),  # (3 + 2) / 2
         ({"a": 50.0}, 88.5, 0.0),  # a fall of 1.5: the floor
         ({"a": 50.0}, 87.5, 10.0),  # one point beyond: ten points of SS
-        ({"a": 52.0}, 95.0, 2.0),  # a rise of LMS buys nothing
-        ({"a": 47.0}, None, 3.0),
+        ({"a": 54.0}, 95.0, 2.0),  # a rise of LMS buys nothing
+        ({"a": 47.0}, None, 1.0),
     ],
 )
 def test_distance(scores: dict[str, float], lms: float | None, expected: float) -> None:
     assert distance(check(scores, lms=lms), config(lms_floor=1.5)) == pytest.approx(expected)
+
+
+def test_distance_counts_from_the_standard_error_where_that_is_larger() -> None:
+    """Half-width 9.8 is a standard error of 5 points: of a gap of 8, 3 count."""
+    assert distance(check({"a": 58.0}, width=9.8), CONFIG) == pytest.approx(3.0)
 
 
 # --- properties ----------------------------------------------------------------------------------------------------
@@ -244,7 +274,7 @@ def test_distance(scores: dict[str, float], lms: float | None, expected: float) 
 PERCENT = st.floats(0, 100)
 SETTINGS = st.builds(
     DebiasConfig,
-    swap=st.sampled_from(["proportional", "hard", "none"]),
+    swap=st.sampled_from(["steady", "proportional", "hard", "none"]),
     focus=st.sampled_from(["all", "farthest"]),
     stop_rule=st.sampled_from(["point", "interval"]),
     confirm=st.integers(1, 3),
@@ -273,7 +303,7 @@ def test_decide_is_pure_and_keeps_within_its_bounds(
         assert distance(asked, settings) >= 0
         if not found.collapsed:
             for bias_type, value in found.push.items():
-                assert value * (scores[bias_type] - 50) >= 0 or settings.swap == "none"
+                assert value * (scores[bias_type] - 50) >= 0 or settings.swap in ("steady", "none")
         decision = found
         if found.stop:
             break
@@ -299,7 +329,7 @@ def test_a_gap_within_its_own_error_is_not_pushed_at_full_strength() -> None:
     assert decide(before, sure, config).push["age"] == 1.0
 
 
-@pytest.mark.parametrize(("swap", "push"), [("proportional", 0.0), ("hard", 1.0), ("none", 1.0)])
+@pytest.mark.parametrize(("swap", "push"), [("steady", 0.0), ("proportional", 0.0), ("hard", 1.0), ("none", 1.0)])
 def test_an_unbiased_model_is_left_alone_from_the_first_step(swap: str, push: float) -> None:
     fair = Check(step=0, scores={"age": StopScore(50.0, 40.0, 60.0)}, lms=None, lms_before=None)
     assert begin(fair, DebiasConfig(swap=swap)).push == {"age": push}

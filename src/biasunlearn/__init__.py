@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .comparing import compare
     from .config import DebiasConfig, load_config
     from .counterfactual import counterfactual_pairs, load_term_list
     from .data import read_clusters
     from .data import read_clusters as load_stereoset
     from .debiasing import debias
     from .errors import DataError, RequestError
+    from .gating import gate
     from .measuring import measure, rescore
 
 _WHERE = {
     "DataError": "errors",
     "DebiasConfig": "config",
     "RequestError": "errors",
+    "compare": "comparing",
     "counterfactual_pairs": "counterfactual",
     "debias": "debiasing",
+    "gate": "gating",
     "load_config": "config",
     "load_stereoset": "data",
     "load_term_list": "counterfactual",
@@ -37,8 +41,10 @@ __all__ = [
     "DebiasConfig",
     "RequestError",
     "__version__",
+    "compare",
     "counterfactual_pairs",
     "debias",
+    "gate",
     "load_config",
     "load_stereoset",
     "load_term_list",

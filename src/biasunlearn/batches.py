@@ -58,17 +58,20 @@ def start_token(tokenizer: Any) -> int | None:
     return None
 
 
-def encode(tokenizer: Any, passages: Sequence[Passage], *, max_tokens: int | None = None) -> list[Row]:
+def encode(tokenizer: Any, passages: Sequence[Passage], *, max_tokens: int | None = None, chat: str = "") -> list[Row]:
     """Tokenises prefix + text in place and finds the first token that reaches into the text.
 
     The whole string is tokenised at once, so that a word in the middle keeps its leading space; a token
     that straddles the boundary counts as text. Special tokens are never added by the tokenizer itself.
 
+    Args:
+        chat: what a chat template puts in front; it has its own start, so that none is added.
     Raises:
         RequestError: a passage has no scored token, or is longer than `max_tokens` (nothing is truncated).
     """
-    start = start_token(tokenizer)
+    start = None if chat else start_token(tokenizer)
     opening = () if start is None else (start,)
+    passages = [Passage(chat + passage.prefix, passage.text) for passage in passages] if chat else passages
     rows = []
     for passage, (ids, first) in zip(passages, _tokenise(tokenizer, passages), strict=True):
         row = Row(opening + ids, max(1, first + len(opening)))

@@ -5,6 +5,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from ._version import __version__
@@ -58,6 +59,7 @@ def _measure(args: argparse.Namespace) -> int:
             skip_invalid=args.skip_invalid,
             trust_remote_code=args.trust_remote_code,
             resume=args.resume,
+            asking=_asking(args),
             progress=progress,
         )
     return _show(args, results)
@@ -86,6 +88,7 @@ def _debias(args: argparse.Namespace) -> int:
                 skip_invalid=args.skip_invalid,
                 trust_remote_code=args.trust_remote_code,
                 resume=args.resume,
+                asking=_asking(args),
                 progress=progress,
                 say=_say,
                 on_step=on_step,
@@ -122,6 +125,24 @@ def _counterfactual(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _compare(args: argparse.Namespace) -> int:
+    from .comparing import compare
+    from .comparison_tables import comparison_table
+
+    result = compare(args.runs, out=args.out)
+    where = f"stored in {args.out} (compare.json, items.parquet)" if args.out else ""
+    return _tell(args, result, comparison_table, where)
+
+
+def _gate(args: argparse.Namespace) -> int:
+    from .comparison_tables import gate_table
+    from .gating import gate
+
+    result = gate(args.run_folder, args.policy, base=args.base)
+    _tell(args, result, gate_table)
+    return DONE if result["passed"] else REFUSED
+
+
 # --- what the user sees ----------------------------------------------------------------------------------------------
 
 
@@ -155,6 +176,23 @@ def _show(
     return DONE
 
 
+def _tell(
+    args: argparse.Namespace, content: dict[str, Any], table: Callable[[dict[str, Any]], Any], last: str = ""
+) -> int:
+    """A comparison or a gate, as JSON or as tables."""
+    if args.json:
+        json.dump(content, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return DONE
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 170)
+    console.print(table(content))
+    if last:
+        console.print(last, highlight=False, markup=False)
+    return DONE
+
+
 def _say(line: str) -> None:
     if is_first():
         print(f"note: {line}", file=sys.stderr)
@@ -172,16 +210,34 @@ def _progress(args: argparse.Namespace) -> Iterator[tuple[Callable[..., None], C
         yield callbacks
 
 
-def _named_paths(pairs: Sequence[str] | None) -> dict[str, str]:
+def _named_paths(
+    pairs: Sequence[str] | None, option: str = "--benchmark", example: str = "stereoset=dev.json"
+) -> dict[str, str]:
     named: dict[str, str] = {}
     for pair in pairs or ():
         name, equals, path = pair.partition("=")
-        if not equals or not path:
-            raise RequestError(f"--benchmark {pair}: write NAME=PATH, as in stereoset=dev.json")
+        if not equals or not path or not name:
+            raise RequestError(f"{option} {pair}: write NAME=PATH, as in {example}")
         if name in named:
-            raise RequestError(f"--benchmark {name}: given twice")
+            raise RequestError(f"{option} {name}: given twice")
         named[name] = path
     return named
+
+
+def _asking(args: argparse.Namespace) -> Any:
+    from .sampling import Asking
+
+    return Asking(
+        chat_template=args.chat_template,
+        classifiers=_named_paths(args.classifier, "--classifier", "toxicity=owner/name"),
+        limit_prompts=args.limit_prompts,
+        continuations=args.continuations,
+        new_tokens=args.new_tokens,
+        seed=args.sampling_seed,
+        cache=args.generations,
+        lm_eval=tuple(task for given in args.lm_eval or () for task in given.split(",") if task),
+        lm_eval_limit=args.lm_eval_limit,
+    )
 
 
 class _Parser(argparse.ArgumentParser):
@@ -189,6 +245,24 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         self.exit(WRONG_REQUEST, f"biasunlearn: {message} (see {self.prog} --help)\n")
+
+
+def _asking_options() -> _Parser:
+    """What measure and debias share: how a model is asked."""
+    asking = _Parser(add_help=False)
+    add = asking.add_argument_group("how the model is asked").add_argument
+    add("--chat-template", action="store_true", help="ask through the model's chat template (instruct models)")
+    add("--classifier", metavar="NAME=MODEL", action="append",
+        help="scores what is written, as in toxicity=owner/name; #LABEL behind it names the label")  # fmt: skip
+    add("--limit-prompts", metavar="N", type=int, help="a seeded sample of the prompts to be continued")
+    add("--continuations", metavar="N", type=int, help="of each prompt (default: as the benchmark's paper)")
+    add("--new-tokens", metavar="N", type=int, help="of a continuation, at most (default: 20)")
+    add("--sampling-seed", metavar="N", type=int, default=0, help="draws prompts and continuations (default: 0)")
+    add("--generations", metavar="DIR", type=Path,
+        help="keep what is written there and draw none of it again (default: generations/ in --out)")  # fmt: skip
+    add("--lm-eval", metavar="TASK[,TASK]", action="append", help="capability: tasks of lm-eval, by name or path")
+    add("--lm-eval-limit", metavar="N", type=int, help="the first N documents of each task")
+    return asking
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -205,20 +279,22 @@ def _parser() -> argparse.ArgumentParser:
     loading.add_argument("model", metavar="MODEL", help="a model folder, or a hub name as owner/name")
     loading.add_argument("--trust-remote-code", action="store_true", help="run code that the model repository ships")
 
+    asking = _asking_options()
+
     demo = commands.add_parser("demo", parents=[common], help="the whole job on a small world with a known bias")
     demo.add_argument("--out", metavar="DIR", help="the run folder to write (default: demo-run)")
     demo.set_defaults(run=_demo)
 
-    measure = commands.add_parser("measure", parents=[common, reading, loading], help="measure a model's bias")
+    measure = commands.add_parser("measure", parents=[common, reading, loading, asking], help="measure a model's bias")
     measure.add_argument("--adapter", metavar="DIR", help="a PEFT adapter to measure the model with")
-    measure.add_argument("--benchmark", metavar="NAME=PATH", action="append", required=True,
-                         help="stereoset=FILE or perplexity=FILE; may be given several times")  # fmt: skip
+    measure.add_argument("--benchmark", metavar="NAME=PATH", action="append",
+                         help="a benchmark and its file, as in stereoset=dev.json; may be repeated")  # fmt: skip
     measure.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
     measure.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
     measure.add_argument("--resume", action="store_true", help="go on with a run in --out that was killed")
     measure.set_defaults(run=_measure)
 
-    debias = commands.add_parser("debias", parents=[common, reading, loading], help="unlearn a model's bias")
+    debias = commands.add_parser("debias", parents=[common, reading, loading, asking], help="unlearn a model's bias")
     debias.add_argument("--train", metavar="PATH", required=True, help="pairs of stereotypes and anti-stereotypes")
     debias.add_argument("--unrelated", metavar="PATH", help="unrelated sentences: clusters that have them, or a .txt")
     debias.add_argument("--report", metavar="PATH", required=True, help="clusters to report on, never trained on")
@@ -243,4 +319,16 @@ def _parser() -> argparse.ArgumentParser:
     rescore.add_argument("--scores", metavar="FILE", required=True, help="official predictions, or items.parquet")
     rescore.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
     rescore.set_defaults(run=_rescore)
+
+    compare = commands.add_parser("compare", parents=[common], help="runs against the first of them, item by item")
+    compare.add_argument("runs", metavar="RUN", nargs="+",
+                         help="run folders, the base first; RUN:before is what RUN began with")  # fmt: skip
+    compare.add_argument("--out", metavar="DIR", help="a folder for compare.json and items.parquet")
+    compare.set_defaults(run=_compare)
+
+    gate = commands.add_parser("gate", parents=[common], help="hold a run against a policy: exit code 0 or 1")
+    gate.add_argument("run_folder", metavar="RUN", help="a run folder")
+    gate.add_argument("--policy", metavar="FILE", required=True, help="a YAML file of limits (docs/statistics.md)")
+    gate.add_argument("--base", metavar="RUN", help="what falls and rises are measured from (default: RUN:before)")
+    gate.set_defaults(run=_gate)
     return parser

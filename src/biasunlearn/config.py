@@ -63,6 +63,9 @@ class DebiasConfig:
     """Which bias types train after the first check. Released code: farthest (the one farthest from 50)."""
     supervised_from: Literal["blank", "early"] = "blank"
     """Where y begins. Released code with GPT tokenizers: early (13 characters before the BLANK)."""
+    supervised_to: Literal["difference", "end"] = "difference"
+    """Where y ends. difference: with the last word in which the two sentences of a pair differ; what follows stands in
+    both. Paper: end (of the sentence)."""
 
     # --- losses ---------------------------------------------------------------------------------------------
     beta: float = 0.1
@@ -71,7 +74,7 @@ class DebiasConfig:
     """Weight of L_forget. Paper 0.4, released code 0.5."""
     retain_weight: float = 0.42
     """Weight of L_retention. Paper 0.4, released code 0.3."""
-    kl_weight: float = 5.0
+    kl_weight: float = 2.0
     """Weight of L_KL. Paper 0.2 (here that let perplexity rise by several percent)."""
     npo_ratio: Literal["sentence", "batch_mean"] = "sentence"
     """Released code: batch_mean (one ratio a batch, of token means)."""
@@ -104,24 +107,25 @@ class DebiasConfig:
     max_grad_norm: float = 1.0
     average: float = 0.9
     """Decay of the running average of the adapter's weights; checks and result use the average. 0: none (paper)."""
-    max_steps: int = 300
+    max_steps: int = 200
 
     # --- swap and stop --------------------------------------------------------------------------------------
     check_every: int = 25
     """Steps between two looks at the stop split. Released code: 80, 50 or 30."""
     first_check: int = 25
     """Released code: 100."""
-    swap: Literal["proportional", "hard", "none"] = "proportional"
-    """hard (paper): below 50 the sets of a bias type are exchanged. proportional: and the role losses of a bias
-    type fade as its SS nears 50. none: never exchanged."""
+    swap: Literal["steady", "proportional", "hard", "none"] = "steady"
+    """hard (paper): below 50 the sets of a bias type are exchanged. proportional: and its role losses fade as its SS
+    nears 50. steady: they change by how far SS is and by how fast it moves, so that they settle where SS stays.
+    none: never exchanged."""
     swap_band: float = 4.0
-    """Points from 50 at which the role losses have their full weight, or the standard error of the SS if that is
-    larger; only used with swap: proportional."""
+    """Points from 50 that count as far: proportional gives full weight there, steady measures by it. Never less than
+    the standard error of the SS."""
     stop_rule: Literal["point", "interval"] = "point"
     """point (paper): every SS within `margin` of 50. interval: every SS's interval within `interval_margin`."""
     margin: float = 2.0
     interval_margin: float = 6.0
-    confirm: int = 2
+    confirm: int = 3
     """Checks in a row that must pass before the run stops, since one may pass by chance. Paper: 1."""
     lms_floor: float = 1.5
     """Points that LMS on the stop split may fall; below that the run does not count as done. Paper: no such rule."""

@@ -13,7 +13,6 @@ unrelated; id. Any other column is left alone.
 """
 
 import csv
-import gzip
 import hashlib
 import io
 import json
@@ -25,11 +24,10 @@ from typing import Any
 
 from .errors import DataError, RequestError
 from .records import BLANK, Cluster, Kind, Sentence
+from .rows import BadRow, Row, data_facts, read_text, text_of
 
 GOLD_LABELS = ("anti-stereotype", "stereotype", "unrelated")
 """In the order of the hub data set's class labels."""
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +39,10 @@ class DataFile:
     skipped: tuple[str, ...]
     sha256: str
 
-
-class _BadRow(Exception):
-    """A row that cannot be a cluster: field, what is wrong, mend."""
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What an entry of results.json says about its data."""
+        return data_facts(self.path, self.sha256, self.skipped)
 
 
 def read_clusters(path: str | Path, *, skip_invalid: bool = False) -> DataFile:
@@ -60,7 +59,7 @@ def read_clusters(path: str | Path, *, skip_invalid: bool = False) -> DataFile:
     for where, build in parse():
         try:
             clusters.append(build())
-        except _BadRow as problem:
+        except BadRow as problem:
             problems.append(f"{where}: {problem}")
     if problems and not skip_invalid:
         raise DataError(problems)
@@ -150,19 +149,6 @@ def _parser(path: str) -> Callable[[], Iterator[tuple[str, Callable[[], Cluster]
     raise RequestError(f"{path}: unknown kind of file; known: .json (StereoSet), {', '.join(readers)}")
 
 
-def read_text(path: str) -> str:
-    """A UTF-8 file, or a gzipped one, as text. RequestError where it cannot be read."""
-    try:
-        raw = Path(path).read_bytes()
-        return (gzip.decompress(raw) if path.endswith(".gz") else raw).decode("utf-8-sig")
-    except FileNotFoundError:
-        raise RequestError(f"{path}: no such file") from None
-    except (OSError, EOFError) as error:
-        raise RequestError(f"{path}: cannot be read: {error}") from None
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
-
-
 # --- StereoSet ---------------------------------------------------------------------------------------------------
 
 
@@ -189,23 +175,23 @@ def _stereoset_rows(path: str) -> Iterator[tuple[str, Callable[[], Cluster]]]:
 
 def _stereoset_cluster(row: Any, kind: Kind, where: str) -> Cluster:
     if not isinstance(row, dict):
-        raise _BadRow("a cluster must be an object with id, target, bias_type, context, sentences")
+        raise BadRow("a cluster must be an object with id, target, bias_type, context, sentences")
     by_label: dict[str, Sentence] = {}
     if not isinstance(row.get("sentences"), list):
-        raise _BadRow("field sentences: must be a list of sentence objects")
+        raise BadRow("field sentences: must be a list of sentence objects")
     for sentence in row["sentences"]:
         label = sentence.get("gold_label") if isinstance(sentence, dict) else None
         if label not in GOLD_LABELS:
-            raise _BadRow(f"field gold_label: {label!r}; must be one of {', '.join(GOLD_LABELS)}")
+            raise BadRow(f"field gold_label: {label!r}; must be one of {', '.join(GOLD_LABELS)}")
         if label in by_label:
-            raise _BadRow(f"field gold_label: two sentences are labelled {label}; keep one")
-        by_label[label] = Sentence(_field(sentence, "id"), _field(sentence, "sentence"))
+            raise BadRow(f"field gold_label: two sentences are labelled {label}; keep one")
+        by_label[label] = Sentence(text_of(sentence, "id"), text_of(sentence, "sentence"))
     for label in ("stereotype", "anti-stereotype"):
         if label not in by_label:
-            raise _BadRow(f"field sentences: no {label} sentence; add it")
+            raise BadRow(f"field sentences: no {label} sentence; add it")
     return Cluster(
-        id=_field(row, "id"),
-        bias_type=_field(row, "bias_type"),
+        id=text_of(row, "id"),
+        bias_type=text_of(row, "bias_type"),
         kind=kind,
         context=str(row.get("context") or ""),
         stereotype=by_label["stereotype"],
@@ -295,7 +281,7 @@ def _pair(row: Row, where: str) -> Cluster:
             "stereotype": _content(row["rejected"]),
             "anti_stereotype": _content(row["chosen"]),
         }
-    stereotype, anti_stereotype = _field(row, "stereotype"), _field(row, "anti_stereotype")
+    stereotype, anti_stereotype = text_of(row, "stereotype"), text_of(row, "anti_stereotype")
     context = str(row.get("context") or "").strip()
     name = str(row.get("id") or where)
     unrelated = str(row.get("unrelated") or "").strip()
@@ -317,7 +303,7 @@ def _kind(given: Any, context: str) -> Kind:
         kind: Kind = given
         return kind
     if given:
-        raise _BadRow(f"field kind: {given!r}; must be intrasentence or intersentence (or left out)")
+        raise BadRow(f"field kind: {given!r}; must be intrasentence or intersentence (or left out)")
     return "intersentence" if context and BLANK not in context else "intrasentence"
 
 
@@ -326,10 +312,3 @@ def _content(value: Any) -> str:
     if isinstance(value, list):
         return "\n".join(str(message.get("content", "")) for message in value if isinstance(message, dict))
     return str(value or "")
-
-
-def _field(row: Row, name: str) -> str:
-    value = row.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise _BadRow(f"field {name}: {'missing' if value is None else 'empty or not a text'}; fill it in")
-    return value.strip()

@@ -6,15 +6,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .checks import check_labels, contamination
+from .checks import check_labels
 from .config import DebiasConfig, to_dict
 from .errors import RequestError
 from .holding import letting_go
-from .measuring import MANIFEST, Progress, finish, known_benchmarks, run_benchmarks
+from .measuring import (
+    MANIFEST,
+    Progress,
+    capability,
+    finish,
+    known_benchmarks,
+    plain,
+    ready,
+    run_benchmarks,
+    sound,
+    stamp,
+)
 from .metrics import Triplet, stereoset_scores, triplets
 from .preparing import Prepared, prepare
 from .remembering import Memory
 from .rundir import SCHEMA, RunFolder, environment, finished, new_run
+from .sampling import Asking
 from .writing import whole_folder
 
 Say = Callable[[str], None]
@@ -37,6 +49,7 @@ def debias(
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
     resume: bool = False,
+    asking: Asking | None = None,
     progress: Progress | None = None,
     say: Say | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
@@ -48,6 +61,7 @@ def debias(
         report: StereoSet clusters or pairs that neither training nor stopping looks at.
         unrelated: clusters with unrelated sentences, or a .txt of sentences, for the KL term.
         benchmarks: more benchmarks to measure before and after, as {name: path}.
+        asking: how they are asked (chat template, classifiers, ...), and tasks of lm-eval to run before and after.
         say: called with every finding, one line each.
     Returns:
         The content of results.json.
@@ -60,9 +74,11 @@ def debias(
     say = say or (lambda line: None)
     measured = {"stereoset": report, **(benchmarks or {})}
     known_benchmarks(measured)
+    asking = sound(asking or Asking(), measured, out)
     request = {
         "model": model, "train": train, "unrelated": unrelated, "report": report,
         "benchmarks": dict(benchmarks or {}), "skip_invalid": skip_invalid, "trust_remote_code": trust_remote_code,
+        "asking": plain(asking),
     }  # fmt: skip
     whole = {"debias": request, "recipe": to_dict(config)}
     if resume and (stored := finished(out, whole)) is not None:
@@ -70,33 +86,36 @@ def debias(
     prepared = prepare(train, report, unrelated, config, skip_invalid=skip_invalid)
     run = new_run(out, resume=resume)
     memory = Memory(run.scored, whole)
+    from .chat import protocol
     from .keeping import Keeper
     from .models import load, with_lora
 
     loaded = load(model, dtype=config.dtype, trust_remote_code=trust_remote_code)
     if loaded.masked:
         raise RequestError(f"{model}: a masked model; debias needs a causal one (measure takes both)")
+    loaded = ready(loaded, asking)
     run.write_yaml("config.yaml", whole)  # from here on there is a run
     arguments: dict[str, Any] = {
-        "batch_tokens": config.batch_tokens, "skip_invalid": skip_invalid, "progress": progress,
+        "batch_tokens": config.batch_tokens, "skip_invalid": skip_invalid, "asking": asking, "progress": progress,
     }  # fmt: skip
     items_before, before = run_benchmarks(loaded.remembering(memory), measured, label="before: ", **arguments)
+    able_before = capability(loaded, asking)
     identity = _identity(loaded, prepared, config)
     loaded = loaded.with_model(with_lora(loaded.model, config) if config.lora_rank else loaded.model)
     keep = Keeper(run.checkpoint, identity, resume=resume, say=say)
     outcome = _train(loaded, prepared, config, keep, say=say, on_step=on_step)
     trained = save_trained(loaded, run, prepared.manifest, adapter=config.lora_rank > 0)
     items_after, after = run_benchmarks(loaded.remembering(memory), measured, label="after: ", **arguments)
-    if seen := contamination(prepared.report.clusters, prepared.manifest):
-        after["stereoset"]["contaminated"] = seen
+    stamp(after, measured, prepared.manifest, skip_invalid=skip_invalid)
     results = {
         "schema": SCHEMA,
         "model": model,
         "adapter": str(trained) if config.lora_rank else None,
         "trained_model": None if config.lora_rank else str(trained),
-        "protocol": {"text": "raw", "dtype": config.dtype, "masked": False},
+        "protocol": {**protocol(loaded), "dtype": config.dtype, "masked": False},
         "before": before,
         "benchmarks": after,
+        **_able(able_before, capability(loaded, asking)),
         "stopped": {"step": outcome.step, "reason": outcome.reason, "best_step": outcome.best_step},
         "collapsed": outcome.collapsed,
         "data": prepared.facts,
@@ -105,6 +124,13 @@ def debias(
     }
     finish(run, results, whole, {"before": items_before, "after": items_after})
     return results
+
+
+def _able(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The tasks after, with those before beside them; nothing where no task was asked for."""
+    if not after:
+        return {}
+    return {"capability": {**after["capability"], "before": before["capability"]["tasks"]}}
 
 
 def save_trained(loaded: Any, run: RunFolder, manifest: Mapping[str, Any], *, adapter: bool) -> Path:
@@ -150,9 +176,9 @@ def _train(
 
 def _identity(loaded: Any, prepared: Prepared, config: DebiasConfig) -> str:
     """What a checkpoint belongs to: the same recipe on the same pairs and the same untrained model."""
-    from .models import fingerprint
+    from .models import weights_hash
 
     splits = prepared.facts["splits"]
-    parts = [fingerprint(loaded.model), to_dict(config), splits["train"]["sha256"], splits["stop"]["sha256"]]
+    parts = [weights_hash(loaded.model), to_dict(config), splits["train"]["sha256"], splits["stop"]["sha256"]]
     what = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(what.encode()).hexdigest()

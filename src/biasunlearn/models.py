@@ -91,6 +91,18 @@ def logits_at(model: Any, batch: Batch) -> Tensor:
     return logits.reshape(-1, logits.shape[-1])[batch.positions]  # a family whose output layer is elsewhere
 
 
+def last_hidden(model: Any, batch: Batch) -> Tensor:
+    """What the last layer makes of every position: [lines, width, hidden]. The output layer is spared all but one."""
+    head = bare(model).get_output_embeddings() if hasattr(bare(model), "get_output_embeddings") else None
+    picking = contextlib.nullcontext() if head is None else _only_positions(head, batch.positions[:1])
+    with picking:
+        found = model(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, output_hidden_states=True
+        )
+    hidden: Tensor = found.hidden_states[-1]
+    return hidden
+
+
 def max_tokens(model: Any) -> int | None:
     """The longest row the model takes, where its configuration says so."""
     length = getattr(text_config(model), "max_position_embeddings", None)
@@ -117,16 +129,18 @@ class Loaded:
     model: Any
     tokenizer: Any
     masked: bool
+    chat: str = ""
+    """What its chat template puts before the assistant's words (chat.py); "" for raw text."""
     memory: Memory | None = None
     """Where the scores of this model are kept as they come, so that they need not be found twice."""
 
     def with_model(self, model: Any) -> "Loaded":
-        """The same tokenizer with another state of the model."""
+        """The same tokenizer and protocol with another state of the model."""
         return replace(self, model=model)
 
     def remembering(self, memory: Memory | None) -> "Loaded":
-        """The same model, whose scores are kept."""
-        return replace(self, memory=memory)
+        """The same model, whose scores are kept, as those of its weights as they are now."""
+        return replace(self, memory=memory and memory.about(weights_hash(self.model)))
 
 
 def load(
@@ -157,6 +171,30 @@ def load(
         model = with_adapter(model, adapter)
     model.eval()
     return Loaded(model, tokenizer, masked)
+
+
+def load_classifier(name: str, *, trust_remote_code: bool = False) -> Loaded:
+    """Loads a text classifier (a sequence-classification model) from a folder or the hub, safetensors only.
+
+    Raises:
+        RequestError: as `load`; or the model has no classification layer (of its own: none is made up).
+    """
+    auto, trust = transformers(), {"trust_remote_code": trust_remote_code}
+    kind, options = auto.AutoModelForSequenceClassification, {"use_safetensors": True, "output_loading_info": True}
+    config = _ask(name, "classifier", lambda: auto.AutoConfig.from_pretrained(name, **trust))
+    made_as = [str(given) for given in getattr(config, "architectures", None) or []]
+    if made_as and not any(given.endswith("ForSequenceClassification") for given in made_as):
+        raise RequestError(f"{name}: no text classifier: a {made_as[0]} has no sequence-classification layer")
+    _need_weights(name)
+    model, info = _ask(name, "classifier", lambda: kind.from_pretrained(name, dtype=torch.float32, **options, **trust))
+    if info["missing_keys"]:
+        lacks = sorted(info["missing_keys"])[0]
+        raise RequestError(f"{name}: no text classifier: its weights lack {lacks}; use the full model's folder")
+    tokenizer = _ask(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **trust))
+    _need_fit(name, model, tokenizer)
+    if tokenizer.pad_token_id is None:  # a causal body finds a text's last token by its pads
+        raise RequestError(f"{name}: its tokenizer has no pad token; set one and save it")
+    return Loaded(model.to(_join().device).eval(), tokenizer, masked=False)
 
 
 def with_adapter(model: Any, folder: str | Path) -> Any:
@@ -219,22 +257,21 @@ def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-SAMPLED = 64
-"""Values of each weight that a fingerprint looks at."""
+def weights_hash(model: Any) -> str:
+    """Tells two states of a model apart: SHA-256 over the names, shapes and bit sums of its weights, and its adapters.
 
-
-def fingerprint(model: torch.nn.Module) -> str:
-    """SHA-256 of some values of every weight: the same model has the same, and training changes all of them.
-
-    Reading every value of a large model would take minutes.
+    The bits are added up as whole numbers, so that the order of the additions does not show.
     """
+    whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
     digest = hashlib.sha256()
-    for name, parameter in sorted(model.named_parameters()):
-        values = parameter.to_local() if hasattr(parameter, "to_local") else parameter  # split over processes
-        digest.update(f"{name} {tuple(parameter.shape)} {parameter.dtype}".encode())
-        if values.numel() and not values.is_meta:
-            flat = values.detach().reshape(-1)
-            digest.update(flat[:: max(1, flat.numel() // SAMPLED)].to("cpu", torch.float32).numpy().tobytes())
+    for name, weight in model.named_parameters():
+        own = weight.to_local() if hasattr(weight, "to_local") else weight  # split over processes: this one's part
+        bits = own.detach().contiguous().view(whole[own.element_size()]).sum(dtype=torch.int64)
+        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype} {int(bits)}\n".encode())
+    for name, module in model.named_modules():  # of an adapter also whether it is on, and how strongly
+        if hasattr(module, "disable_adapters"):
+            state = (module.disable_adapters, module.active_adapters, getattr(module, "scaling", None))
+            digest.update(f"{name} {state}\n".encode())
     return digest.hexdigest()
 
 

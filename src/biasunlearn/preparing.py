@@ -51,7 +51,13 @@ def prepare(
     stop = _stop_clusters(parts, reported.clusters, config)
     chosen = _supervised_kinds(parts.train, config)
     sentences, source_hash = _unrelated_set(unrelated, clusters, parts, config, skip_invalid)
-    sets = training_sets(chosen, sentences, adversarial_share=config.adversarial_share, seed=config.seed)
+    sets = training_sets(
+        chosen,
+        sentences,
+        adversarial_share=config.adversarial_share,
+        seed=config.seed,
+        supervised_to=config.supervised_to,
+    )
     if config.supervised_from == "early":
         sets = _begun_early(sets)
     facts = {

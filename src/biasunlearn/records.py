@@ -64,20 +64,36 @@ class Cluster:
             return Passage(self.context, " " + sentence.text)
         return Passage("", sentence.text)
 
-    def supervised(self, sentence: Sentence) -> Passage:
+    def supervised(self, sentence: Sentence, to: Literal["end", "difference"] = "end") -> Passage:
         """What training supervises: the sentence from the BLANK on (y given x in the paper's equations).
 
         The template gives the place of the BLANK; official sentences differ from it in letter case
         (793 of 2,106), so the comparison ignores case. Where no template fits, the part that the two
         sentences of the pair share is the context. The cut always falls on a word boundary.
+
+        Args:
+            to: end (paper), or difference: up to the last word in which the two sentences of the pair differ. What
+                follows stands in both, so forgetting and retaining it is noise. A pair that would be left with
+                an empty side ("poor", "not poor") keeps its end.
         """
         if self.kind == "intersentence":
             return self.whole(sentence)
+        head = self._head(sentence)
+        end = len(sentence.text) - (self._shared_tail() if to == "difference" else 0)
+        return Passage(head, sentence.text[len(head) : end])
+
+    def _head(self, sentence: Sentence) -> str:
+        """The sentence up to its BLANK, without the space there: in most tokenizers that belongs to the next word."""
         cut = self.context.find(BLANK)
         if cut < 0 or self.context[:cut].casefold() != sentence.text[:cut].casefold():
             cut = shared_prefix(self.stereotype.text, self.anti_stereotype.text)
-        head = sentence.text[:cut].rstrip()  # the space belongs to the word after it, as in most tokenizers
-        return Passage(head, sentence.text[len(head) :])
+        return sentence.text[:cut].rstrip()
+
+    def _shared_tail(self) -> int:
+        """Characters that both sentences end with; none where a side would be left empty."""
+        sides = [side.text[len(self._head(side)) :] for side in (self.stereotype, self.anti_stereotype)]
+        tail = shared_suffix(*sides)
+        return tail if tail < min(map(len, sides)) else 0
 
 
 def shared_prefix(first: str, second: str) -> int:
@@ -88,6 +104,11 @@ def shared_prefix(first: str, second: str) -> int:
             break
         length += 1
     return first.rfind(" ", 0, length) + 1 if length < min(len(first), len(second)) else length
+
+
+def shared_suffix(first: str, second: str) -> int:
+    """Number of trailing characters that two texts share, cut back to a word boundary, the space before it included."""
+    return shared_prefix(first[::-1], second[::-1])
 
 
 @dataclass(frozen=True, slots=True)

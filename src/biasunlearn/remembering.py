@@ -3,6 +3,7 @@
 The file has one line per piece of work, appended and never rewritten. It is removed once the results are stored.
 """
 
+import hashlib
 import json
 import time
 from dataclasses import dataclass
@@ -31,13 +32,19 @@ class Memory:
         self._head = json.dumps({"request": request}, sort_keys=True)
         self._found: dict[str, dict[str, Any]] = {}
         self._jobs = 0
+        self._model = ""
         self._synced = time.monotonic()
         self._begun = is_first() and path.exists() and self._read()
+
+    def about(self, model: str) -> "Memory":
+        """The same memory, whose next jobs are about another model, given by a hash of its weights."""
+        self._model = model
+        return self
 
     def job(self, identity: str) -> "Job":
         """The next job of the run."""
         self._jobs += 1
-        name = f"{self._jobs}/{identity}"
+        name = f"{self._jobs} {hashlib.sha256(f'{self._model} {identity}'.encode()).hexdigest()}"
         return Job(self, name, self._found.setdefault(name, {}))
 
     def keep(self, job: str, part: str, found: Any) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import platform
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -163,10 +163,13 @@ def read_items(path: Path) -> dict[str, list[Item]]:
         table = pyarrow.parquet.read_table(path)
     except Exception as error:
         raise RequestError(f"{path}: not our items: {str(error).splitlines()[0]}") from None
-    names = [field.name for field in fields(Item)]
-    missing = sorted(set(names) - set(table.column_names))
+    if not table.num_rows:  # a run whose benchmarks have no items
+        return {}
+    needed = {field.name for field in fields(Item) if field.default is MISSING}
+    missing = sorted(needed - set(table.column_names))
     if missing:
         raise RequestError(f"{path}: not our items: the columns {', '.join(missing)} are missing")
+    names = [field.name for field in fields(Item) if field.name in table.column_names]  # older runs have fewer
     stages: dict[str, list[Item]] = {}
     for row in table.to_pylist():
         stages.setdefault(row.get("stage") or "", []).append(Item(**{name: row[name] for name in names}))

@@ -5,6 +5,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeVar
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from .batches import Row, collate, encode, start_token
 from .errors import RequestError
 from .losses import token_log_probs
-from .models import Loaded, evaluating, fingerprint, logits_at, max_tokens, text_config
+from .models import Loaded, evaluating, logits_at, max_tokens, text_config
 from .processes import count, from_first, mine, summed
 from .records import Passage
 from .remembering import Job
@@ -71,8 +72,8 @@ def score(
     unique = list(dict.fromkeys(passages))
     longest = max_tokens(loaded.model)
     if loaded.masked and longest is not None:  # the end of the frame takes a place as well
-        longest -= len(_frame(loaded.tokenizer)[1])
-    rows = encode(loaded.tokenizer, unique, max_tokens=longest)
+        longest -= len(frame(loaded.tokenizer)[1])
+    rows = encode(loaded.tokenizer, unique, max_tokens=longest, chat=loaded.chat)
     sum_up = _pseudo if loaded.masked else _causal
     sums = sum_up(loaded, rows, batch_tokens, progress)
     scores = {passage: Score(total, row.scored) for passage, row, total in zip(unique, rows, sums, strict=True)}
@@ -104,8 +105,7 @@ def score_windows(
 
 def _causal(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Progress | None) -> list[float]:
     """Rows that begin alike share a line, where the model can read such a line; every other row has its own."""
-    sums = [0.0] * len(rows)
-    budget = _budget(loaded.model, batch_tokens)
+    budget = budget_of(loaded.model, batch_tokens)
     job = _job(loaded, rows, budget)
     with evaluating(loaded.model):
         lines = groups(rows)
@@ -115,10 +115,8 @@ def _causal(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
         members = [[number for line in batch for number in line.rows] for batch in batches]
         sizes = [len(numbers) for numbers in members]
         found = _each(loaded, batches, sizes, lambda batch: _sums(loaded, rows, batch).tolist(), job, progress)
-    for numbers, totals in zip(members, found, strict=True):
-        for number, total in zip(numbers, totals, strict=True):
-            sums[number] = total
-    return sums
+    sums = dict(zip(chain(*members), chain(*found), strict=True))
+    return [sums[number] for number in range(len(rows))]
 
 
 def _each(
@@ -164,15 +162,15 @@ def _of_all(
     if count() == 1:
         return own
     flat = [value for number in turn for value in own.get(number, [0.0] * sizes[number])]
-    whole = iter(summed(torch.tensor(flat, dtype=torch.float64, device=_device(loaded))).tolist())
+    whole = iter(summed(torch.tensor(flat, dtype=torch.float64, device=device_of(loaded))).tolist())
     return {number: [next(whole) for _ in range(sizes[number])] for number in turn}
 
 
 def _job(loaded: Loaded, rows: Sequence[Row], budget: int) -> Job | None:
-    """This call among those whose findings are kept: what it finds depends on the model, the rows and their batches."""
+    """This call among those whose findings are kept: what it finds depends on the rows and on how they are batched."""
     if loaded.memory is None:
         return None
-    digest = hashlib.sha256(f"{fingerprint(loaded.model)} {budget}".encode())
+    digest = hashlib.sha256(f"{budget}".encode())
     for row in rows:
         digest.update(f"{row.ids} {row.first_scored}".encode())
     return loaded.memory.job(digest.hexdigest())
@@ -196,9 +194,9 @@ def _once(job: Job | None, part: str, find: Callable[[], T]) -> T:
 def _sums(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -> Tensor:
     """log p(text | prefix) of the rows of these lines, in their order."""
     if any(len(line.rows) > 1 for line in lines):
-        batch = collate_groups(rows, lines, dtype=loaded.model.dtype, device=_device(loaded))
+        batch = collate_groups(rows, lines, dtype=loaded.model.dtype, device=device_of(loaded))
     else:
-        batch = collate([rows[line.rows[0]] for line in lines], device=_device(loaded))
+        batch = collate([rows[line.rows[0]] for line in lines], device=device_of(loaded))
     return batch.sums(token_log_probs(logits_at(loaded.model, batch), batch.targets).double())
 
 
@@ -238,40 +236,38 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
 
     The tokenizer's own frame ([CLS] ... [SEP]) takes the place of the start token.
     """
-    head, tail = _frame(loaded.tokenizer)
+    head, tail = frame(loaded.tokenizer)
     opening = 0 if start_token(loaded.tokenizer) is None else 1
     offset = len(head) - opening
-    copies: list[Row] = []
-    owners: list[int] = []
-    answers: list[int] = []
-    for number, row in enumerate(rows):
+    copies: dict[tuple[tuple[int, ...], int], int] = {}  # (whole sentence, masked place) -> its number: read once,
+    wanted: list[list[int]] = []  # however many passages of the same sentence ask for it
+    for row in rows:
         framed = (*head, *row.ids[opening:], *tail)
-        for place in range(row.first_scored, len(row.ids)):
-            spot = place + offset
-            masked = (*framed[:spot], loaded.tokenizer.mask_token_id, *framed[spot + 1 :])
-            copies.append(Row(masked, spot))
-            owners.append(number)
-            answers.append(framed[spot])
-    budget = _budget(loaded.model, batch_tokens)
-    batches = list(by_length([len(copy.ids) for copy in copies], budget))
+        places = range(row.first_scored + offset, len(row.ids) + offset)
+        wanted.append([copies.setdefault((framed, place), len(copies)) for place in places])
+    asked = list(copies)
+    budget = budget_of(loaded.model, batch_tokens)
+    batches = list(by_length([len(framed) for framed, _ in asked], budget))
 
     def work(chosen: list[int]) -> list[float]:
-        batch = collate([copies[i] for i in chosen], at_token=True, device=_device(loaded))
-        targets = torch.tensor([answers[i] for i in chosen], device=_device(loaded))
-        found: list[float] = token_log_probs(logits_at(loaded.model, batch), targets).double().tolist()
-        return found
+        masked = [_masked(*asked[i], loaded.tokenizer.mask_token_id) for i in chosen]
+        batch = collate(masked, at_token=True, device=device_of(loaded))
+        targets = torch.tensor([asked[i][0][asked[i][1]] for i in chosen], device=device_of(loaded))
+        values: list[float] = token_log_probs(logits_at(loaded.model, batch), targets).double().tolist()
+        return values
 
     with evaluating(loaded.model):
         sizes = [len(chosen) for chosen in batches]
         found = _each(loaded, batches, sizes, work, _job(loaded, rows, budget), progress)
-    sums = [0.0] * len(rows)
-    for chosen, values in zip(batches, found, strict=True):
-        for index, value in zip(chosen, values, strict=True):
-            sums[owners[index]] += value
-    return sums
+    log_probs = dict(zip(chain(*batches), chain(*found), strict=True))
+    return [sum(log_probs[number] for number in numbers) for numbers in wanted]
 
 
-def _frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _masked(framed: tuple[int, ...], place: int, mask: int) -> Row:
+    return Row((*framed[:place], mask, *framed[place + 1 :]), place)
+
+
+def frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What the tokenizer puts before and after a text of its own accord: ([CLS], [SEP])."""
     bare = tokenizer.encode("a", add_special_tokens=False)
     framed = tokenizer.encode("a")
@@ -279,11 +275,13 @@ def _frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(framed[:at]), tuple(framed[at + len(bare) :])
 
 
-def _device(loaded: Loaded) -> Any:
+def device_of(loaded: Loaded) -> Any:
+    """Where the model's weights are."""
     return next(loaded.model.parameters()).device
 
 
-def _budget(model: Any, batch_tokens: int) -> int:
+def budget_of(model: Any, batch_tokens: int) -> int:
+    """Tokens of a batch: as many as asked for, or fewer where the logits of all of them would not fit."""
     vocabulary = int(getattr(text_config(model), "vocab_size", 0) or 1)
     return max(1, min(batch_tokens, LOGITS_AT_ONCE // vocabulary))
 

@@ -6,6 +6,7 @@ Roles are data here: a set is a tuple of samples per bias type, and no code path
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -33,7 +34,12 @@ class TrainingSets:
 
 
 def training_sets(
-    clusters: Sequence[Cluster], unrelated: Iterable[str], *, adversarial_share: float, seed: int
+    clusters: Sequence[Cluster],
+    unrelated: Iterable[str],
+    *,
+    adversarial_share: float,
+    seed: int,
+    supervised_to: Literal["end", "difference"] = "end",
 ) -> TrainingSets:
     """Builds the sets of the paper from training clusters.
 
@@ -42,6 +48,9 @@ def training_sets(
                 quarter instead of a sample.)
     retain    = anti-stereotypes, the adversarial ones among them (as in the released code).
     unrelated = sentences for the KL term, scored whole.
+
+    Args:
+        supervised_to: where the supervised part of a sentence ends (`Cluster.supervised`).
     """
     by_type: dict[str, list[Cluster]] = defaultdict(list)
     for cluster in clusters:
@@ -50,10 +59,11 @@ def training_sets(
     retain: dict[str, tuple[Passage, ...]] = {}
     pairs: dict[str, tuple[tuple[Passage, Passage], ...]] = {}
     for bias_type, group in sorted(by_type.items()):
-        anti = tuple(c.supervised(c.anti_stereotype) for c in group)
+        stereotypes = tuple(c.supervised(c.stereotype, supervised_to) for c in group)
+        anti = tuple(c.supervised(c.anti_stereotype, supervised_to) for c in group)
         rng = np.random.default_rng([seed, *bias_type.encode()])
         chosen = sorted(rng.choice(len(anti), round(adversarial_share * len(anti)), replace=False))
-        forget[bias_type] = tuple(c.supervised(c.stereotype) for c in group) + tuple(anti[i] for i in chosen)
+        forget[bias_type] = stereotypes + tuple(anti[i] for i in chosen)
         retain[bias_type] = anti
         partners = anti + tuple(anti[i] for i in chosen)
         pairs[bias_type] = tuple(zip(forget[bias_type], partners, strict=True))

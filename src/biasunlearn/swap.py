@@ -13,6 +13,9 @@ from .config import DebiasConfig
 
 IDEAL = 50.0
 
+BY_GAP, BY_MOVE = 0.15, 0.25
+"""swap: steady. What the push gains for a band of distance from 50, and for a band of movement since the last check."""
+
 
 @dataclass(frozen=True, slots=True)
 class StopScore:
@@ -59,6 +62,8 @@ class Decision:
     reason: str = ""
     swapped: tuple[str, ...] = field(default=())
     """Bias types whose sets this decision exchanges (their push changed its sign)."""
+    ss: Mapping[str, float] = field(default_factory=dict)
+    """What the check found, which the next one is compared with."""
 
 
 def start(bias_types: "list[str] | tuple[str, ...]") -> Decision:
@@ -67,9 +72,9 @@ def start(bias_types: "list[str] | tuple[str, ...]") -> Decision:
 
 
 def begin(check: Check, config: DebiasConfig) -> Decision:
-    """The decision before the first step. Proportional control begins with what the untrained model scores."""
-    if config.swap == "proportional":
-        return Decision({b: _push(score, config) for b, score in check.scores.items()})
+    """The decision before the first step: full push (paper), or as far as the untrained model is from 50."""
+    if config.swap in ("steady", "proportional"):
+        return Decision({b: _share(score, config) for b, score in check.scores.items()}, ss=_ss(check))
     return start(tuple(check.scores))
 
 
@@ -77,7 +82,7 @@ def decide(before: Decision, check: Check, config: DebiasConfig) -> Decision:
     """The decision after a check. Pure: the same inputs give the same decision."""
     if cause := _collapse(check, config):
         return Decision(before.push, stop=True, collapsed=True, reason=cause)
-    push = {b: _push(score, config) for b, score in check.scores.items()}
+    push = {b: _push(b, score, before, config) for b, score in check.scores.items()}
     if config.focus == "farthest":
         farthest = max(check.scores, key=lambda b: abs(check.scores[b].ss - IDEAL))
         push = {b: value if b == farthest else 0.0 for b, value in push.items()}
@@ -86,27 +91,46 @@ def decide(before: Decision, check: Check, config: DebiasConfig) -> Decision:
     swapped = tuple(b for b in push if math.copysign(1, push[b]) != math.copysign(1, before.push.get(b, 1.0)))
     passed = before.passed + 1 if _within(check, config) else 0
     done = passed >= config.confirm
-    return Decision(push, passed, done, reason=_reason(config) if done else "", swapped=swapped)
+    return Decision(push, passed, done, reason=_reason(config) if done else "", swapped=swapped, ss=_ss(check))
 
 
 def distance(check: Check, config: DebiasConfig) -> float:
-    """How far a check is from the goal, for keeping the best checkpoint: lower is better.
+    """How far a check is from the goal, for keeping the best checkpoint: lower is better, and of equals the latest.
 
-    Mean |SS - 50| over bias types; every point of LMS lost beyond the floor counts as much as ten points of SS,
-    so that no gain in SS buys a broken model.
+    Mean over bias types of the points by which |SS - 50| exceeds the margin, or the standard error of the SS if that
+    is larger: below it, the nearest of many checks is the luckiest one, not the best. Every point of LMS lost beyond
+    the floor counts as much as ten points of SS, so that no gain in SS buys a broken model.
     """
-    gap = sum(abs(score.ss - IDEAL) for score in check.scores.values()) / len(check.scores)
-    return gap + 10 * max(0.0, check.lms_fall - config.lms_floor)
+    beyond = [max(0.0, abs(s.ss - IDEAL) - max(config.margin, s.error)) for s in check.scores.values()]
+    return sum(beyond) / len(beyond) + 10 * max(0.0, check.lms_fall - config.lms_floor)
 
 
-def _push(score: StopScore, config: DebiasConfig) -> float:
-    gap = score.ss - IDEAL
+def _push(bias_type: str, score: StopScore, before: Decision, config: DebiasConfig) -> float:
     if config.swap == "none":
         return 1.0
     if config.swap == "hard":  # the paper: below 50 the sets are exchanged, from 50 up they are not
-        return -1.0 if gap < 0 else 1.0
-    # A gap within its own standard error may be noise, and chasing noise would bias a fair model.
-    return max(-1.0, min(1.0, gap / max(config.swap_band, score.error)))
+        return -1.0 if score.ss < IDEAL else 1.0
+    if config.swap == "proportional":
+        return _share(score, config)
+    # A push that were 0 at 50 would let KL pull the bias back. This one settles where SS stays at 50: it goes on
+    # from the last one, more by what is missing, less by how fast SS already falls.
+    moved = score.ss - before.ss.get(bias_type, score.ss)
+    gain = (BY_GAP * (score.ss - IDEAL) + BY_MOVE * moved) / _band(score, config)
+    return max(-1.0, min(1.0, before.push.get(bias_type, 1.0) + gain))
+
+
+def _share(score: StopScore, config: DebiasConfig) -> float:
+    return max(-1.0, min(1.0, (score.ss - IDEAL) / _band(score, config)))
+
+
+def _band(score: StopScore, config: DebiasConfig) -> float:
+    """Points of SS that count as far. A gap within its own standard error may be noise, and chasing noise would bias
+    a fair model."""
+    return max(config.swap_band, score.error)
+
+
+def _ss(check: Check) -> dict[str, float]:
+    return {b: score.ss for b, score in check.scores.items()}
 
 
 def _within(check: Check, config: DebiasConfig) -> bool:

@@ -212,8 +212,10 @@ def _check(state: State, row: dict[str, Any], scores: dict[str, Any], config: De
     check = replace(_as_check(state.step, scores, state.lms_before), log_ratio=ratio, finite=state.finite)
     state.decision = decide(state.decision, check, config)
     state.log_ratios, state.finite, state.checked = [], True, True
-    if not state.decision.collapsed and distance(check, config) < state.best_distance:
-        state.best_step, state.best_distance = state.step, distance(check, config)
+    far = distance(check, config)
+    # Of equals the latest, but never for nothing: where the untrained model was as near, it stays.
+    if not state.decision.collapsed and (far < state.best_distance or far == state.best_distance and state.best_step):
+        state.best_step, state.best_distance = state.step, far
     row |= {**_stop_row(scores), "decision": dataclasses.asdict(state.decision)}
 
 

@@ -83,7 +83,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def append(path: Path, text: str, *, sync: bool = True) -> None:
-    """Adds text at the end of a file. Killed in between, the file ends in a part of it: readers must cope.
+    """Adds lines at the end of a file. Killed in between, the file ends in a part of one: readers must cope with it,
+    and what is added next begins on a line of its own.
 
     Args:
         sync: wait until the text is on the disk. Without it a killed process loses nothing, a power cut may.
@@ -92,8 +93,11 @@ def append(path: Path, text: str, *, sync: bool = True) -> None:
     """
     if not is_first():
         return
-    with writing(path), path.open("a", encoding="utf-8") as handle:
-        handle.write(text)
+    with writing(path), path.open("a+b") as handle:
+        if handle.tell():
+            handle.seek(-1, os.SEEK_END)
+            text = text if handle.read() == b"\n" else f"\n{text}"
+        handle.write(text.encode())
         handle.flush()
         if sync:
             os.fsync(handle.fileno())

@@ -1,5 +1,45 @@
-"""Benchmarks by name: a plain dict. Each module's `run` takes a loaded model and a path, and returns a Result."""
+"""Benchmarks by name: a plain dict of modules, none of which imports torch before it scores.
 
-from . import perplexity, stereoset
+A benchmark is a module with three functions:
 
-BENCHMARKS = {"stereoset": stereoset.run, "perplexity": perplexity.run}
+    run(loaded, path, *, skip_invalid, batch_tokens, progress) -> (items, entry of results.json)
+    entry(items) -> that entry from the items alone, without a model, all but the facts about the data file
+    outcomes(items) -> what is averaged, drawn again and compared (records.Outcome), from the items alone
+
+One that is made of pairs also has
+
+    pairs(path, *, skip_invalid) -> clusters, to see which of them a model was trained on
+
+One without item rows (perplexity) has no `entry`, and no outcomes.
+"""
+
+from types import ModuleType
+
+from . import (
+    bbq,
+    bold,
+    controls,
+    crows_pairs,
+    perplexity,
+    realtoxicityprompts,
+    seat,
+    stereoset,
+    winobias,
+    winogender,
+)
+
+BENCHMARKS: dict[str, ModuleType] = {
+    "stereoset": stereoset,
+    "crows_pairs": crows_pairs,
+    "bbq": bbq,
+    "winobias": winobias,
+    "winogender": winogender,
+    "seat": seat,
+    "bold": bold,
+    "realtoxicityprompts": realtoxicityprompts,
+    "controls": controls,
+    "perplexity": perplexity,
+}
+NAMES = tuple(BENCHMARKS)
+WRITTEN = ("bold", "realtoxicityprompts")
+"""Those that read what a model writes: their `run` takes `asking` too (sampling.Asking)."""

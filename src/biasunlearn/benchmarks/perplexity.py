@@ -3,21 +3,26 @@
 Formulation    strided windows: each token is predicted once, from at least `window - stride` tokens before it (less
                at the start of the text). Per token: exp(mean negative log-probability). Per byte: the same sum over
                the UTF-8 bytes of the text, comparable between tokenizers.
-Deviations     transformers' documented recipe drops one token per window from its mean; here every token counts once
+               Always of raw text: a chat template has no place in it
+Deviations     transformers' documented recipe weighs a window's mean by one token less than it is a mean over, except
+               where its first token is among them; here every token counts once. With windows that do not overlap the
+               two are the same
 Ideal          lower; what matters is the ratio after / before
 Version        1
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..data import read_text
 from ..errors import RequestError
 from ..metrics import Item
-from ..models import Loaded
-from ..scoring import score_windows
+from ..records import Outcome
+from ..rows import data_facts, file_hash, read_text
+
+if TYPE_CHECKING:
+    from ..models import Loaded
 
 VERSION = 1
 STRIDE = 2
@@ -25,7 +30,7 @@ STRIDE = 2
 
 
 def run(
-    loaded: Loaded,
+    loaded: "Loaded",
     path: str,
     *,
     skip_invalid: bool = False,
@@ -36,17 +41,25 @@ def run(
     text = read_text(path)
     if not text.strip():
         raise RequestError(f"{path}: empty; perplexity needs text")
-    return [], {**perplexity(loaded, text, batch_tokens=batch_tokens, progress=progress), "data": Path(path).name}
+    found = perplexity(loaded, text, batch_tokens=batch_tokens, progress=progress)
+    return [], {**found, **data_facts(path, file_hash([Path(path)]), ())}
+
+
+def outcomes(items: Sequence[Item]) -> list[Outcome]:
+    """None: a text is one long item."""
+    return []
 
 
 def perplexity(
-    loaded: Loaded,
+    loaded: "Loaded",
     text: str,
     *,
     batch_tokens: int = 4096,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """{"version", "per_token", "per_byte", "tokens", "bytes"}"""
+    from ..scoring import score_windows
+
     if loaded.masked:
         raise RequestError("perplexity needs a causal model; a masked one has no likelihood of a text")
     log_prob, tokens = score_windows(loaded, text, stride=STRIDE, batch_tokens=batch_tokens, progress=progress)

@@ -13,19 +13,23 @@ Version        1
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..data import read_clusters
-from ..metrics import Item, stereoset_entry
-from ..models import Loaded
-from ..records import Cluster
-from ..scoring import score
+from ..metrics import FORMULATIONS, Item, stereoset_entry, triplets
+from ..records import Cluster, Outcome
+
+if TYPE_CHECKING:
+    from ..models import Loaded
 
 VERSION = 1
+IDEAL = {"ss": 50.0, "lms": 100.0, "icat": 100.0}
+OVER_CLUSTERS = ("ss", "lms")
+"""Scores that are means over target terms; others are means over clusters of sentences."""
 
 
 def run(
-    loaded: Loaded,
+    loaded: "Loaded",
     path: str,
     *,
     skip_invalid: bool = False,
@@ -35,18 +39,43 @@ def run(
     """Scores a file of clusters. Returns its items and its entry of results.json."""
     data = read_clusters(path, skip_invalid=skip_invalid)
     items = score_clusters(loaded, data.clusters, batch_tokens=batch_tokens, progress=progress)
-    result = {"version": VERSION, **stereoset_entry(items, skipped=len(data.skipped))}
-    return items, {**result, "data": data.path, "sha256": data.sha256, "skipped_rows": list(data.skipped)}
+    return items, {**entry(items), **data.facts}
+
+
+def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Cluster]:
+    """The file's clusters, to be told from what a model was trained on."""
+    return read_clusters(path, skip_invalid=skip_invalid).clusters
+
+
+def entry(items: Sequence[Item]) -> dict[str, Any]:
+    """SS, LMS and ICAT as they stand in results.json."""
+    return {"version": VERSION, "ideal": IDEAL, **stereoset_entry(items)}
+
+
+def outcomes(items: Sequence[Item]) -> list[Outcome]:
+    """Per cluster, in percent: `ss` (100: the stereotype is likelier), `lms` (0, 50 or 100); and `margin`, the
+    stereotype's mean log-probability less the anti-stereotype's. Intersentence only where there is nothing else."""
+    kind = next((kind for kind in FORMULATIONS if any(item.kind == kind for item in items)), None)
+    rows = triplets(item for item in items if item.kind == kind)
+    found = []
+    for row in rows:
+        values = {"ss": 100 * row.stereotyped, "margin": row.margin}
+        if row.meaningful is not None:
+            values["lms"] = 100 * row.meaningful
+        found += [Outcome(row.cluster, row.target, row.bias_type, name, value) for name, value in values.items()]
+    return found
 
 
 def score_clusters(
-    loaded: Loaded,
+    loaded: "Loaded",
     clusters: Sequence[Cluster],
     *,
     batch_tokens: int = 4096,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Item]:
     """Every sentence of every cluster through the scoring door. The stop rule uses this same function."""
+    from ..scoring import score
+
     asked = [(cluster, role, sentence) for cluster in clusters for role, sentence in cluster.sentences()]
     passages = [cluster.whole(sentence) for cluster, _, sentence in asked]
     scores = score(loaded, passages, batch_tokens=batch_tokens, progress=progress)

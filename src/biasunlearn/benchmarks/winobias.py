@@ -1,0 +1,208 @@
+"""WinoBias: does a model need the stereotype of an occupation to understand a pronoun.
+
+Paper          Zhao, Wang, Yatskar, Ordonez, Chang 2018 (arXiv 1804.06876)
+Data           the official folder: {pro,anti}_stereotyped_type{1,2}.txt.{dev,test} (those that are there) and
+               male_occupations.txt, female_occupations.txt; the sha256 of all of them is stored in the entry
+Formulation    two, both without any training:
+               substitution of the pronoun: log-likelihood of the whole sentence with the pronoun of the occupation's
+               usual gender (pro) against the same sentence with the other one (anti)
+               resolution of the pronoun: the sentence, then `"She" refers to`, and how much that raises the
+               log-likelihood of the right occupation against that of the other one in the sentence, over what they have
+               after `This refers to` alone (a short or common word is else always chosen); once with each pronoun
+Scores         pro_likelier (% of pairs) and pro_margin (mean difference, nats); accuracy_pro, accuracy_anti (% resolved
+               rightly) and accuracy_gap = accuracy_pro - accuracy_anti, the paper's pro/anti gap, in points;
+               log_odds_gap, the same gap in nats: log odds of the right occupation with the pro pronoun less those with
+               the anti pronoun
+Averaging      over pairs; by type (1: only the meaning tells, 2: the grammar tells too), by usual gender of the
+               occupation (the paper's two lists, drawn from the shares of the US Bureau of Labor Statistics) and by
+               occupation. The bootstrap draws whole occupations.
+Ideal          pro_likelier 50, pro_margin 0, accuracy 100 with either pronoun, accuracy_gap and log_odds_gap 0
+Deviations     the paper trains coreference systems and compares F1; here a language model chooses between the two
+               occupations. Brackets are removed and " 's" is joined. dev and test count together. 21 official pairs
+               differ in more than the pronoun: they count in the resolution only, and are counted.
+Version        1
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RequestError
+from ..metrics import Item
+from ..records import Outcome, Passage
+from ..rows import BadRow, Row, Table, read_table, read_text
+from .entries import entry_of
+from .pronouns import GENDERS, RESOLUTION, margin, prior, refers, resolution, score_units, units
+
+if TYPE_CHECKING:
+    from ..models import Loaded
+
+VERSION = 1
+IDEAL = {
+    "pro_likelier": 50.0, "pro_margin": 0.0, "accuracy_pro": 100.0, "accuracy_anti": 100.0, "accuracy_gap": 0.0,
+    "log_odds_gap": 0.0,
+}  # fmt: skip
+FORMULATION = f"substitution: log-likelihood of the sentence with each pronoun, summed; resolution: {RESOLUTION}"
+USUAL = {"mostly men": "male", "mostly women": "female"}
+"""Of an occupation -> the gender of its pro pronoun."""
+
+MENTION = re.compile(r"\[\s*([^\]]*?)\s*\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One sentence of a pair: who the pronoun is, who else is there, and the pronoun."""
+
+    text: str
+    pronoun: str
+    referent: str
+    other: str
+    frame: str
+    """The sentence with its pronouns left out: equal in both versions of a proper pair."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    id: str
+    type: str
+    usual: str
+    """Of the referent of the pro version: mostly men, mostly women."""
+    pro: Version
+    anti: Version
+
+
+def run(
+    loaded: "Loaded",
+    path: str,
+    *,
+    skip_invalid: bool = False,
+    batch_tokens: int = 4096,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Item], dict[str, Any]]:
+    """Scores the official folder. Returns its items and its entry of results.json."""
+    table = read(path, skip_invalid=skip_invalid)
+    asked = [one for pair in table.records for one in _asked(pair)]
+    items = score_units(loaded, asked, batch_tokens=batch_tokens, progress=progress)
+    return items, {**entry(items), **table.facts}
+
+
+def read(path: str, *, skip_invalid: bool = False) -> Table[Pair]:
+    """The pairs of the official folder. DataError, RequestError as `rows.read_table` raises them."""
+    folder = Path(path)
+    lists = {"mostly men": folder / "male_occupations.txt", "mostly women": folder / "female_occupations.txt"}
+    usual = {
+        name.strip().casefold(): side
+        for side, file in lists.items()
+        for name in read_text(str(file)).splitlines()
+        if name.strip()
+    }
+    files = sorted(folder.glob("pro_stereotyped_type[12].txt.*"))
+    if not files:
+        raise RequestError(f"{path}: no WinoBias here; needs pro_stereotyped_type1.txt.dev or the like, and its anti")
+    both = [(file, file.with_name(file.name.replace("pro_", "anti_", 1))) for file in files]
+    rows = (row for pro, anti in both for row in _rows(pro, anti))
+    used = [*lists.values(), *(file for pair in both for file in pair)]
+    return read_table(path, used, rows, partial(_pair, usual=usual), skip_invalid=skip_invalid)
+
+
+def outcomes(items: Sequence[Item]) -> list[Outcome]:
+    """Per pair: `pro_likelier` (100 or 0) and `pro_margin` (nats) where the pair is a proper one, and the scores of
+    `pronouns.resolution`."""
+    found = []
+    for unit in units(items):
+        any_item = next(iter(unit.values()))
+        values = resolution(unit, "pro", "anti")
+        difference = margin(unit, "pro", "anti")
+        if difference is not None:
+            values |= {"pro_likelier": 100.0 * (difference > 0), "pro_margin": difference}
+        named = any_item.cluster_id, any_item.target, any_item.bias_type
+        found += [Outcome(*named, score, value) for score, value in values.items()]
+    return found
+
+
+def entry(items: Sequence[Item]) -> dict[str, Any]:
+    """By type; under `groups` by the occupation's usual gender and by occupation."""
+    kinds = {"occupations of": "condition", "occupation": "target"}
+    groups = {
+        name: outcomes([replace(item, bias_type=getattr(item, field)) for item in items])
+        for name, field in kinds.items()
+    }
+    by_occupation = groups.pop("occupation")
+    improper = sum(margin(unit, "pro", "anti") is None for unit in units(items))
+    note = f"{improper} pairs differ in more than the pronoun: in the resolution only"
+    found = entry_of(outcomes(items), version=VERSION, formulation=FORMULATION, ideal=IDEAL, groups=groups)
+    return {**found, "occupations": _means(by_occupation), "improper": improper, "notes": [note] if improper else []}
+
+
+def _means(found: Sequence[Outcome]) -> dict[str, dict[str, float]]:
+    """{occupation: {score: mean}}, without intervals: few sentences are about one occupation."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for outcome in found:
+        values.setdefault(outcome.bias_type, {}).setdefault(outcome.score, []).append(outcome.value)
+    return {name: {score: sum(v) / len(v) for score, v in row.items()} for name, row in sorted(values.items())}
+
+
+def _asked(pair: Pair) -> Iterator[tuple[Item, Passage]]:
+    """Both versions as whole sentences, if they differ in the pronoun alone, and who the pronoun of each is."""
+
+    def item(kind: str, role: str) -> Item:
+        name = f"{pair.id}/{kind}/{role}"
+        return Item("winobias", name, pair.id, pair.type, pair.pro.referent, kind, role, math.nan, 0, pair.usual)
+
+    for side, version in (("pro", pair.pro), ("anti", pair.anti)):
+        if pair.pro.frame == pair.anti.frame:
+            yield item("sentence", side), Passage("", version.text)
+        for role, occupation in (("referent", version.referent), ("other", version.other)):
+            yield item(f"refers {side}", role), refers(version.text, version.pronoun, f"the {occupation}")
+            yield item(f"prior {side}", role), prior(f"the {occupation}")
+
+
+# --- reading -------------------------------------------------------------------------------------------------------
+
+
+def _rows(pro: Path, anti: Path) -> Iterator[tuple[str, Callable[[], Row]]]:
+    """Line n of the one file with line n of the other. Lines are numbered in the files themselves."""
+    others = dict(_numbered(anti))
+    name, split = pro.name.removeprefix("pro_stereotyped_").split(".txt.")
+    for number, text in _numbered(pro):
+        row = {"id": f"{name}.{split}.{number}", "type": name, "pro": text, "anti": others.get(number)}
+        yield f"{pro}:{number}", partial(dict, row)
+
+
+def _numbered(file: Path) -> Iterator[tuple[str, str]]:
+    for place, line in enumerate(read_text(str(file)).splitlines(), 1):
+        number, _, text = line.strip().partition(" ")
+        if line.strip():
+            yield (number, text) if number.isdigit() else (str(place), line.strip())
+
+
+def _pair(row: Row, where: str, *, usual: dict[str, str]) -> Pair:
+    if row["anti"] is None:
+        raise BadRow("no line of that number in the anti-stereotyped file; the two go together line by line")
+    pro, anti = (_version(row[side], side, usual) for side in ("pro", "anti"))
+    for side, version in (("pro", pro), ("anti", anti)):
+        if (GENDERS[version.pronoun] == USUAL[usual[version.referent]]) is not (side == "pro"):
+            which = usual[version.referent]
+            raise BadRow(f"the {side} sentence: {version.pronoun!r}, but {version.referent} is in the list of {which}")
+    return Pair(row["id"], row["type"], usual[pro.referent], pro, anti)
+
+
+def _version(text: str, side: str, usual: dict[str, str]) -> Version:
+    """Takes the brackets out. BadRow where there is no pronoun or no occupation of the lists in them."""
+    mentions = MENTION.findall(text)
+    pronouns = [mention.casefold() for mention in mentions if GENDERS.get(mention.casefold(), "neutral") != "neutral"]
+    names = [mention.casefold() for mention in mentions if mention.casefold() not in GENDERS]
+    if not pronouns or len(names) != 1:
+        raise BadRow(f"the {side} sentence: needs one bracketed occupation and its bracketed pronoun: {text!r}")
+    referent = re.sub(r"^(the|an?) ", "", names[0])
+    bare = " ".join(MENTION.sub(r"\1", text).split()).replace(" 's", "'s")
+    found = [(match.start(), name) for name in usual if (match := re.search(rf"\b{re.escape(name)}\b", bare, re.I))]
+    others = [name for _, name in sorted(found) if name != referent]
+    if referent not in usual or not others:
+        raise BadRow(f"the {side} sentence: needs two occupations of the lists, one of them in brackets: {text!r}")
+    frame = " ".join(MENTION.sub(lambda m: "[]" if m.group(1).casefold() in GENDERS else m.group(1), text).split())
+    return Version(bare, pronouns[0], referent, others[0], frame)
