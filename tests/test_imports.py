@@ -21,6 +21,9 @@ LAYERS = [
         "batches",
         "losses",
         "rundir",
+        "writing",
+        "holding",
+        "remembering",
         "comparison_tables",
         "tables",
         "report",
@@ -42,9 +45,9 @@ LAYERS = [
 """Lowest first. A file may import from the layers below its own and from its own."""
 
 LIGHT = {"errors", "records", "config", "counterfactual", "data", "metrics", "rows", "sampling", "world", "checks",
-         "joining", "sets", "splits", "swap", "rundir", "tables", "report", "progress", "preparing", "stats",
-         "benchmarks", "measuring", "paired", "stages", "comparing", "comparison_tables", "gating",
-         "cli"}  # fmt: skip
+         "joining", "sets", "splits", "swap", "rundir", "writing", "holding", "remembering", "tables", "report",
+         "progress", "preparing", "stats", "benchmarks", "measuring", "paired", "stages", "comparing",
+         "comparison_tables", "gating", "cli"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

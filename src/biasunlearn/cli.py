@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ._version import __version__
-from .errors import DataError, RequestError
-from .rundir import is_first
+from .errors import DataError, RequestError, WriteError
+from .writing import is_first
 
 DONE, REFUSED, WRONG_REQUEST, BROKE, INTERRUPTED = 0, 1, 2, 3, 130
 SHOWN_PROBLEMS = 20
@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RequestError as error:
         print(f"biasunlearn: {' '.join(str(error).split())}", file=sys.stderr)
         return WRONG_REQUEST
+    except WriteError as error:
+        print(f"biasunlearn: {' '.join(str(error).split())}", file=sys.stderr)
+        return BROKE
     except KeyboardInterrupt:
         print("biasunlearn: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -55,6 +58,7 @@ def _measure(args: argparse.Namespace) -> int:
             dtype=args.dtype,
             skip_invalid=args.skip_invalid,
             trust_remote_code=args.trust_remote_code,
+            resume=args.resume,
             asking=_asking(args),
             progress=progress,
         )
@@ -287,6 +291,7 @@ def _parser() -> argparse.ArgumentParser:
                          help="a benchmark and its file, as in stereoset=dev.json; may be repeated")  # fmt: skip
     measure.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
     measure.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    measure.add_argument("--resume", action="store_true", help="go on with a run in --out that was killed")
     measure.set_defaults(run=_measure)
 
     debias = commands.add_parser("debias", parents=[common, reading, loading, asking], help="unlearn a model's bias")
@@ -297,7 +302,7 @@ def _parser() -> argparse.ArgumentParser:
     debias.add_argument("--config", metavar="FILE", help="a YAML file or the name of a recipe (default: biasunlearn)")
     debias.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change one key of the recipe")
     debias.add_argument("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
-    debias.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
+    debias.add_argument("--resume", action="store_true", help="go on with an interrupted or killed run in --out")
     debias.set_defaults(run=_debias)
 
     counterfactual = commands.add_parser("counterfactual", parents=[common], help="build pairs from sentences alone")

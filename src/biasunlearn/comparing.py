@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from .errors import RequestError
+from .holding import letting_go
 from .paired import Pairs, compare_score, pair
-from .rundir import SCHEMA, RunFolder, environment, new_run, whole_file
+from .rundir import SCHEMA, RunFolder, environment, new_run
 from .stages import Stage, check_same_data, ideal_of, outcomes_by_score, over_clusters, own_scores, read_stage
+from .writing import whole_file
 
 FILE = "compare.json"
 
 Estimate = Mapping[str, Any]
 
 
+@letting_go()
 def compare(runs: Sequence[str | Path], *, out: str | Path | None = None, seed: int = 0) -> dict[str, Any]:
     """Compares runs with the first one: paired tests per benchmark, score and bias type, and a verdict in words.
 

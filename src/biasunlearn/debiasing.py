@@ -9,6 +9,7 @@ from typing import Any
 from .checks import check_labels
 from .config import DebiasConfig, to_dict
 from .errors import RequestError
+from .holding import letting_go
 from .measuring import (
     MANIFEST,
     Progress,
@@ -23,8 +24,10 @@ from .measuring import (
 )
 from .metrics import Triplet, stereoset_scores, triplets
 from .preparing import Prepared, prepare
-from .rundir import SCHEMA, RunFolder, environment, new_run, whole_folder
+from .remembering import Memory
+from .rundir import SCHEMA, RunFolder, environment, finished, new_run
 from .sampling import Asking
+from .writing import whole_folder
 
 Say = Callable[[str], None]
 
@@ -33,6 +36,7 @@ class Interrupted(Exception):
     """Ctrl-C during training: the state is saved, and the message says how to go on."""
 
 
+@letting_go()
 def debias(
     model: str,
     *,
@@ -63,6 +67,7 @@ def debias(
         The content of results.json.
     Raises:
         RequestError: anything in the request that the caller can mend.
+        WriteError: the disk is full or the like; call again with resume=True.
         Interrupted: Ctrl-C; call again with resume=True.
     """
     config = config or DebiasConfig()
@@ -70,30 +75,37 @@ def debias(
     measured = {"stereoset": report, **(benchmarks or {})}
     known_benchmarks(measured)
     asking = sound(asking or Asking(), measured, out)
-    prepared = prepare(train, report, unrelated, config, skip_invalid=skip_invalid)
-    run = new_run(out, resume=resume)
     request = {
         "model": model, "train": train, "unrelated": unrelated, "report": report,
         "benchmarks": dict(benchmarks or {}), "skip_invalid": skip_invalid, "trust_remote_code": trust_remote_code,
         "asking": plain(asking),
     }  # fmt: skip
+    whole = {"debias": request, "recipe": to_dict(config)}
+    if resume and (stored := finished(out, whole)) is not None:
+        return stored
+    prepared = prepare(train, report, unrelated, config, skip_invalid=skip_invalid)
+    run = new_run(out, resume=resume)
+    memory = Memory(run.scored, whole)
     from .chat import protocol
+    from .keeping import Keeper
     from .models import load, with_lora
 
     loaded = load(model, dtype=config.dtype, trust_remote_code=trust_remote_code)
     if loaded.masked:
         raise RequestError(f"{model}: a masked model; debias needs a causal one (measure takes both)")
     loaded = ready(loaded, asking)
-    run.write_yaml("config.yaml", {"debias": request, "recipe": to_dict(config)})  # from here on there is a run
+    run.write_yaml("config.yaml", whole)  # from here on there is a run
     arguments: dict[str, Any] = {
         "batch_tokens": config.batch_tokens, "skip_invalid": skip_invalid, "asking": asking, "progress": progress,
     }  # fmt: skip
-    items_before, before = run_benchmarks(loaded, measured, label="before: ", **arguments)
+    items_before, before = run_benchmarks(loaded.remembering(memory), measured, label="before: ", **arguments)
     able_before = capability(loaded, asking)
+    identity = _identity(loaded, prepared, config)
     loaded = loaded.with_model(with_lora(loaded.model, config) if config.lora_rank else loaded.model)
-    outcome = _train(loaded, prepared, config, run, resume=resume, say=say, on_step=on_step)
+    keep = Keeper(run.checkpoint, identity, resume=resume, say=say)
+    outcome = _train(loaded, prepared, config, keep, say=say, on_step=on_step)
     trained = save_trained(loaded, run, prepared.manifest, adapter=config.lora_rank > 0)
-    items_after, after = run_benchmarks(loaded, measured, label="after: ", **arguments)
+    items_after, after = run_benchmarks(loaded.remembering(memory), measured, label="after: ", **arguments)
     stamp(after, measured, prepared.manifest, skip_invalid=skip_invalid)
     results = {
         "schema": SCHEMA,
@@ -110,8 +122,7 @@ def debias(
         "config": to_dict(config),
         "environment": environment(),
     }
-    finish(run, results, {"debias": request, "recipe": to_dict(config)}, {"before": items_before, "after": items_after})
-    run.drop_checkpoint()
+    finish(run, results, whole, {"before": items_before, "after": items_after})
     return results
 
 
@@ -136,14 +147,12 @@ def _train(
     loaded: Any,
     prepared: Prepared,
     config: DebiasConfig,
-    run: RunFolder,
+    keep: Any,
     *,
-    resume: bool,
     say: Say,
     on_step: Callable[[dict[str, Any]], None] | None,
 ) -> Any:
     from .benchmarks.stereoset import score_clusters
-    from .keeping import Keeper
     from .trainer import train
 
     def compare() -> list[Triplet]:
@@ -157,9 +166,7 @@ def _train(
     for finding in prepared.facts["findings"]:
         say(finding)
     first = stereoset_scores(untrained, seed=config.seed)
-    keep = Keeper(run.checkpoint, _identity(prepared, config), resume=resume)
     outcome = train(loaded.model, loaded.tokenizer, prepared.sets, look, config, keep, first=first, on_step=on_step)
-    run.write_metrics(keep.rows)
     if outcome.interrupted:
         raise Interrupted(
             f"stopped at step {outcome.step}, everything is saved; go on with the same command and --resume"
@@ -167,8 +174,11 @@ def _train(
     return outcome
 
 
-def _identity(prepared: Prepared, config: DebiasConfig) -> str:
-    """What a checkpoint belongs to: the same recipe on the same pairs."""
+def _identity(loaded: Any, prepared: Prepared, config: DebiasConfig) -> str:
+    """What a checkpoint belongs to: the same recipe on the same pairs and the same untrained model."""
+    from .models import weights_hash
+
     splits = prepared.facts["splits"]
-    what = json.dumps([to_dict(config), splits["train"]["sha256"], splits["stop"]["sha256"]], sort_keys=True)
+    parts = [weights_hash(loaded.model), to_dict(config), splits["train"]["sha256"], splits["stop"]["sha256"]]
+    what = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(what.encode()).hexdigest()

@@ -18,8 +18,8 @@ from .data import write_pairs
 from .debiasing import Say, debias
 from .measuring import Progress
 from .records import Cluster
-from .rundir import whole_file, whole_folder
 from .world import World, build_world, train_world_model
+from .writing import whole_file, whole_folder
 
 SEED = 0
 

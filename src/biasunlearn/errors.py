@@ -1,4 +1,4 @@
-"""The two ways in which a run can fail that are the caller's to mend, and nothing else.
+"""The ways in which a run can fail that are the caller's to mend, and nothing else.
 
 Anything that is not one of these is a bug of ours: the command line lets it through as exit code 3.
 """
@@ -18,3 +18,7 @@ class DataError(RequestError):
         self.problems = problems
         more = f" (and {len(problems) - 1} more such rows; --skip-invalid drops them)"
         super().__init__(problems[0] + (more if len(problems) > 1 else " (--skip-invalid drops it)"))
+
+
+class WriteError(OSError):
+    """The disk is full, or a folder cannot be written any more. One line; exit code 3, since the request was right."""

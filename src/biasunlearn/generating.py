@@ -20,12 +20,12 @@ from torch import Tensor
 
 from .batches import encode
 from .errors import RequestError
-from .models import Loaded, evaluating, max_tokens, transformers
+from .models import Loaded, evaluating, max_tokens, transformers, weights_hash
 from .processes import count, mine, summed
 from .records import Passage
-from .rundir import is_first
 from .sampling import Continuation, Sampling
 from .scoring import budget_of, by_length, device_of
+from .writing import append, is_first, writing
 
 CACHE = "generations.jsonl"
 ENDED = -2
@@ -81,23 +81,6 @@ def generate(
     for one in asked:
         by_prompt.setdefault(one.prompt, []).append(known[one.key])
     return [by_prompt[prompt] for prompt in prompts]
-
-
-def weights_hash(model: Any) -> str:
-    """Tells two states of a model apart: SHA-256 over the names, shapes and bit sums of its weights, and its adapters.
-
-    The bits are added up as whole numbers, so that the order of the additions does not show.
-    """
-    whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    digest = hashlib.sha256()
-    for name, weight in model.named_parameters():
-        bits = weight.detach().contiguous().view(whole[weight.element_size()]).sum(dtype=torch.int64)
-        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype} {int(bits)}\n".encode())
-    for name, module in model.named_modules():  # of an adapter also whether it is on, and how strongly
-        if hasattr(module, "disable_adapters"):
-            state = (module.disable_adapters, module.active_adapters, getattr(module, "scaling", None))
-            digest.update(f"{name} {state}\n".encode())
-    return digest.hexdigest()
 
 
 def _asked(loaded: Loaded, prompts: Sequence[str], sampling: Sampling) -> list[_Asked]:
@@ -246,7 +229,9 @@ def _read(folder: Path | None) -> dict[str, Continuation]:
     if path is None or not path.exists():
         return {}
     known = {}
-    for line in path.read_text(encoding="utf-8").split("\n"):  # splitlines would also cut at marks within a text
+    for line in path.read_text(encoding="utf-8", errors="replace").split(
+        "\n"
+    ):  # splitlines would also cut at marks within a text
         with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
             row = json.loads(line)
             key = row.pop("key")
@@ -257,10 +242,10 @@ def _read(folder: Path | None) -> dict[str, Continuation]:
 def _append(folder: Path | None, found: Mapping[str, Continuation]) -> None:
     if folder is None or not is_first():
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / CACHE).open("a", encoding="utf-8") as handle:
-        for key, continuation in found.items():
-            handle.write(json.dumps({"key": key, **asdict(continuation)}, ensure_ascii=False) + "\n")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    rows = [{"key": key, **asdict(continuation)} for key, continuation in found.items()]
+    append(folder / CACHE, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), sync=False)
 
 
 def _known_to_all(known: Mapping[str, Continuation], asked: Sequence[_Asked], device: Any) -> dict[str, Continuation]:

@@ -11,9 +11,11 @@ from .benchmarks import BENCHMARKS, NAMES, WRITTEN
 from .checks import contamination
 from .data import read_clusters
 from .errors import RequestError
+from .holding import letting_go
 from .metrics import Item
 from .records import Cluster, Kind
-from .rundir import SCHEMA, RunFolder, environment, new_run, read_items
+from .remembering import Memory
+from .rundir import SCHEMA, RunFolder, environment, finished, new_run, read_items
 from .sampling import Asking
 
 Progress = Callable[[str, int, int], None]
@@ -29,6 +31,7 @@ MANIFEST = "training_data.json"
 """In the adapter's folder: hashes of the pairs it has seen."""
 
 
+@letting_go()
 def measure(
     model: str,
     benchmarks: Mapping[str, str],
@@ -39,6 +42,7 @@ def measure(
     batch_tokens: int = 4096,
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
+    resume: bool = False,
     asking: Asking | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -47,19 +51,27 @@ def measure(
     A benchmark that overlaps what the adapter was trained on is stamped `contaminated`, with the count.
 
     Args:
+        resume: go on with a run in `out` that was killed: what it has scored is not scored again.
         asking: chat template, classifiers, prompts and continuations, tasks of lm-eval.
     Returns:
         The content of results.json; written, with items.parquet and config.yaml, where `out` is given.
     Raises:
         RequestError: an unknown benchmark, a bad file, a model that cannot be loaded, a folder that holds a run.
+        WriteError: the disk is full or the like; call again with resume=True.
     """
     known_benchmarks(benchmarks)
     asking = sound(asking or Asking(), benchmarks, out)
-    run = new_run(out) if out is not None else None
+    request = {"model": model, "adapter": adapter, "benchmarks": dict(benchmarks), "dtype": dtype}
+    request |= {"asking": plain(asking)}
+    if resume and out is not None and (stored := finished(out, {"measure": request})) is not None:
+        return stored
+    run = new_run(out, resume=resume) if out is not None else None
+    memory = Memory(run.scored, {"measure": request}) if run is not None else None
     from .chat import protocol
     from .models import load  # torch is only imported once the request is known to be sound
 
-    loaded = ready(load(model, adapter=adapter, dtype=dtype, trust_remote_code=trust_remote_code), asking)
+    loaded = load(model, adapter=adapter, dtype=dtype, trust_remote_code=trust_remote_code)
+    loaded = ready(loaded, asking).remembering(memory)
     items, entries = run_benchmarks(
         loaded, benchmarks, batch_tokens=batch_tokens, skip_invalid=skip_invalid, asking=asking, progress=progress
     )
@@ -74,12 +86,11 @@ def measure(
         "environment": environment(),
     }
     if run is not None:
-        request = {"model": model, "adapter": adapter, "benchmarks": dict(benchmarks), "dtype": dtype}
-        request |= {"asking": plain(asking)}
         finish(run, results, {"measure": request}, {"": items})
     return results
 
 
+@letting_go()
 def rescore(
     benchmark: Mapping[str, str], scores: str, *, out: str | Path | None = None, skip_invalid: bool = False
 ) -> dict[str, Any]:
@@ -217,13 +228,14 @@ def known_benchmarks(benchmarks: Iterable[str], only: tuple[str, ...] = NAMES) -
 
 
 def finish(run: RunFolder, results: dict[str, Any], config: dict[str, Any], stages: dict[str, list[Item]]) -> None:
-    """Writes a run folder; results.json last, since it says that the run is finished."""
+    """Writes a run folder; results.json last, since it says that the run is finished and needs no more to go on."""
     from .report import report_page
 
     run.write_yaml("config.yaml", config)
     run.write_stages(stages)
     run.write_text("report.html", report_page(results, run.read_metrics()))
     run.write_json("results.json", results)
+    run.drop_unfinished()
 
 
 def _tables_of(stages: Mapping[str, Sequence[Item]], folder: Path) -> dict[str, Any]:

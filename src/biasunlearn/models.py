@@ -5,6 +5,7 @@ The reference of the method is the same model with its adapter off. There is nev
 
 import atexit
 import contextlib
+import hashlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from .batches import Batch
 from .config import DebiasConfig
 from .errors import RequestError
 from .processes import leave
+from .remembering import Memory
 
 
 @contextlib.contextmanager
@@ -129,10 +131,16 @@ class Loaded:
     masked: bool
     chat: str = ""
     """What its chat template puts before the assistant's words (chat.py); "" for raw text."""
+    memory: Memory | None = None
+    """Where the scores of this model are kept as they come, so that they need not be found twice."""
 
     def with_model(self, model: Any) -> "Loaded":
         """The same tokenizer and protocol with another state of the model."""
         return replace(self, model=model)
+
+    def remembering(self, memory: Memory | None) -> "Loaded":
+        """The same model, whose scores are kept, as those of its weights as they are now."""
+        return replace(self, memory=memory and memory.about(weights_hash(self.model)))
 
 
 def load(
@@ -224,6 +232,9 @@ def with_lora(model: Any, config: DebiasConfig) -> Any:
         adapted = peft().get_peft_model(model, lora)
     except ValueError as error:
         raise RequestError(f"lora_targets: {' '.join(config.lora_targets)}: {_first_line(error)}") from None
+    chosen = adapted.peft_config["default"].target_modules
+    if isinstance(chosen, set):  # stored in the order of a set, two equal adapters would differ in their bytes
+        adapted.peft_config["default"].target_modules = sorted(chosen)
     adapted.eval()
     return adapted
 
@@ -244,6 +255,24 @@ def adapter_dropout(model: torch.nn.Module) -> Iterator[None]:
 def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
     """The parameters that learn, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def weights_hash(model: Any) -> str:
+    """Tells two states of a model apart: SHA-256 over the names, shapes and bit sums of its weights, and its adapters.
+
+    The bits are added up as whole numbers, so that the order of the additions does not show.
+    """
+    whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    digest = hashlib.sha256()
+    for name, weight in model.named_parameters():
+        own = weight.to_local() if hasattr(weight, "to_local") else weight  # split over processes: this one's part
+        bits = own.detach().contiguous().view(whole[own.element_size()]).sum(dtype=torch.int64)
+        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype} {int(bits)}\n".encode())
+    for name, module in model.named_modules():  # of an adapter also whether it is on, and how strongly
+        if hasattr(module, "disable_adapters"):
+            state = (module.disable_adapters, module.active_adapters, getattr(module, "scaling", None))
+            digest.update(f"{name} {state}\n".encode())
+    return digest.hexdigest()
 
 
 def _stores_transposed(model: Any) -> bool:

@@ -31,6 +31,15 @@ def mine(pieces: Sequence[T]) -> list[T]:
     return list(pieces[rank :: count()])
 
 
+def from_first(value: T) -> T:
+    """What the first process has, in all of them: whatever only it has read from a file."""
+    if count() == 1:
+        return value
+    held = [value]
+    torch.distributed.broadcast_object_list(held)
+    return held[0]
+
+
 def summed(values: Tensor) -> Tensor:
     """The sum over all processes, the same in each of them. Carries no gradient."""
     total = values.detach().clone()

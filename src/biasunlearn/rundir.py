@@ -1,17 +1,12 @@
 """One folder = one run: config.yaml, results.json, items.parquet, metrics.jsonl, adapter/, report.html.
 
-Every file appears whole or not at all: it is written beside its place, synced, then renamed. Of several processes
-only the first one writes; what the others would write goes to a folder that is thrown away.
+Every file appears whole or not at all (writing.py), and a folder is one process's at a time (holding.py).
 """
 
 import contextlib
 import json
-import os
 import platform
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +15,9 @@ from typing import Any
 import yaml
 
 from .errors import RequestError
+from .holding import hold
 from .metrics import Item
+from .writing import is_first, tidy, whole_file
 
 SCHEMA = 1
 
@@ -44,10 +41,21 @@ class RunFolder:
     def checkpoint(self) -> Path:
         return self.path / "checkpoint.pt"
 
-    def drop_checkpoint(self) -> None:
-        """Once the adapter is saved, nothing is left to go on with."""
-        if is_first():
-            self.checkpoint.unlink(missing_ok=True)
+    @property
+    def checkpoint_before(self) -> Path:
+        """The one before it, for the case that the last one cannot be read."""
+        return self.path / "checkpoint-before.pt"
+
+    @property
+    def scored(self) -> Path:
+        """Scores as they come."""
+        return self.path / "scored.jsonl"
+
+    def drop_unfinished(self) -> None:
+        """Once results.json is there, nothing is left to go on with."""
+        for path in (self.checkpoint, self.checkpoint_before, self.scored):
+            if is_first():
+                path.unlink(missing_ok=True)
 
     def write_json(self, name: str, content: Any) -> None:
         with whole_file(self.path / name) as temporary:
@@ -65,11 +73,6 @@ class RunFolder:
     def write_stages(self, stages: dict[str, list[Item]]) -> None:
         """items.parquet of a run that scored the same sentences more than once."""
         write_items(self.path / "items.parquet", stages)
-
-    def write_metrics(self, rows: Sequence[dict[str, Any]]) -> None:
-        """metrics.jsonl, rewritten whole: a resumed run keeps exactly the rows of its checkpoint."""
-        lines = "".join(json.dumps(row, allow_nan=True) + "\n" for row in rows)
-        self.write_text("metrics.jsonl", lines)
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The rows of metrics.jsonl; none where the run did not train."""
@@ -89,73 +92,55 @@ class RunFolder:
         return content
 
 
-def is_first() -> bool:
-    """The process that writes and prints; the others only compute. Launchers say it in the environment."""
-    return os.environ.get("RANK", "0") == "0"
-
-
 def new_run(out: str | Path, *, resume: bool = False) -> RunFolder:
-    """Makes the folder of a run.
+    """Makes the folder of a run and takes it for this process, until `holding.letting_go`.
 
     Raises:
-        RequestError: it already holds a run, or a half-finished one that was not asked to be resumed.
+        RequestError: it already holds a run, or a half-finished one that was not asked to be resumed; another process
+            is writing there; it cannot be written.
     """
     run = RunFolder(Path(out))
     if not is_first():
         return run
-    if (run.path / "results.json").exists():
-        raise RequestError(f"{out}: already holds a finished run; choose another --out or remove it")
-    if (run.path / "config.yaml").exists() and not resume:
-        raise RequestError(f"{out}: already holds an unfinished run; add --resume to go on, or remove it")
-    if resume and not (run.path / "config.yaml").exists():
-        raise RequestError(f"{out}: nothing to resume here (config.yaml is missing)")
+    _check_free(run, resume)
     try:
-        run.path.mkdir(parents=True, exist_ok=True)
-        with whole_file(run.path / ".writable") as temporary:
-            temporary.touch()
-        (run.path / ".writable").unlink()
+        hold(run.path)
+        tidy(run.path)
     except OSError as error:
         raise RequestError(f"{out}: cannot be written: {error.strerror or error}") from None
+    _check_free(run, resume)  # again: whoever held it until now may have finished
     return run
 
 
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; on success it is synced and takes its name, else it is removed."""
-    if not is_first():
-        with tempfile.TemporaryDirectory() as thrown_away:
-            yield Path(thrown_away) / path.name
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield temporary
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _check_free(run: RunFolder, resume: bool) -> None:
+    if (run.path / "results.json").exists():
+        raise RequestError(f"{run.path}: already holds a finished run; choose another --out or remove it")
+    begun = (run.path / "config.yaml").exists() or run.scored.exists()
+    if begun and not resume:
+        raise RequestError(f"{run.path}: already holds an unfinished run; add --resume to go on, or remove it")
+    # A run that was killed in its first moment left at most hidden files: going on with it is to begin.
+    just_made = run.path.is_dir() and all(entry.name.startswith(".") for entry in run.path.iterdir())
+    if resume and not begun and not just_made:
+        raise RequestError(f"{run.path}: nothing to resume here (config.yaml is missing)")
 
 
-@contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder. The old one is moved aside first, so that one of the two is always there."""
-    if not is_first():
-        with tempfile.TemporaryDirectory() as thrown_away:
-            yield Path(thrown_away)
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    old = path.with_name(f".{path.name}.old")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+def finished(out: str | Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    """The results of the very same request, where a resumed run finds them already written. Else None."""
+    run = RunFolder(Path(out))
+    if not (run.path / "results.json").exists():
+        return None
     try:
-        yield temporary
-        shutil.rmtree(old, ignore_errors=True)
-        if path.exists():
-            path.replace(old)
-        temporary.replace(path)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        stored = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return None
+    if stored != config:
+        return None
+    if is_first():
+        with contextlib.suppress(OSError):  # a finished folder may be read-only by now
+            hold(run.path)
+            tidy(run.path)
+            run.drop_unfinished()
+    return run.read_results()
 
 
 def write_items(path: Path, stages: dict[str, list[Item]]) -> None:

@@ -1,10 +1,12 @@
 """The one door from every benchmark, and from the stop rule, to a model: log-probabilities of passages."""
 
+import hashlib
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,8 +15,9 @@ from .batches import Row, collate, encode, start_token
 from .errors import RequestError
 from .losses import token_log_probs
 from .models import Loaded, evaluating, logits_at, max_tokens, text_config
-from .processes import count, mine, summed
+from .processes import count, from_first, mine, summed
 from .records import Passage
+from .remembering import Job
 from .sharing import Group, alone, collate_groups, groups
 
 LOGITS_AT_ONCE = 64 * 2**20
@@ -28,6 +31,8 @@ SAME = 1e-4
 
 SAME_HALF = 0.5
 """The same in half precision, where the sum over a sentence rounds by tenths; a wrong mask is off by several nats."""
+
+T = TypeVar("T")
 
 Progress = Callable[[int, int], None]
 """Called with (done, of)."""
@@ -100,25 +105,89 @@ def score_windows(
 
 def _causal(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Progress | None) -> list[float]:
     """Rows that begin alike share a line, where the model can read such a line; every other row has its own."""
-    sums = [0.0] * len(rows)
-    done = 0
+    budget = budget_of(loaded.model, batch_tokens)
+    job = _job(loaded, rows, budget)
     with evaluating(loaded.model):
         lines = groups(rows)
-        if not _reads_groups(loaded, rows, lines):
+        if not _once(job, "groups", lambda: _reads_groups(loaded, rows, lines)):
             lines = [alone(number, row) for number, row in enumerate(rows)]
-        for chosen in mine(list(_batches(lines, budget_of(loaded.model, batch_tokens)))):
-            members = [number for line in chosen for number in line.rows]
-            for number, total in zip(members, _sums(loaded, rows, chosen).tolist(), strict=True):
-                sums[number] = total
-            done += len(members)
+        batches = list(_batches(lines, budget))
+        members = [[number for line in batch for number in line.rows] for batch in batches]
+        sizes = [len(numbers) for numbers in members]
+        found = _each(loaded, batches, sizes, lambda batch: _sums(loaded, rows, batch).tolist(), job, progress)
+    sums = dict(zip(chain(*members), chain(*found), strict=True))
+    return [sums[number] for number in range(len(rows))]
+
+
+def _each(
+    loaded: Loaded,
+    pieces: Sequence[T],
+    sizes: Sequence[int],
+    work: Callable[[T], list[float]],
+    job: Job | None,
+    progress: Progress | None,
+) -> list[list[float]]:
+    """What `work` finds for each piece, in their order: known from before, or found now by one of the processes.
+
+    Where findings are kept, the pieces are done in rounds of one per process, and the first process stores every round.
+
+    Args:
+        sizes: how many numbers each piece gives.
+    """
+    found = {int(part): values for part, values in from_first(_known(job)).items() if part.isdigit()}
+    left = [number for number in range(len(pieces)) if number not in found]
+    done, of = sum(sizes) - sum(sizes[number] for number in left), sum(sizes)
+    if progress and done:
+        progress(done, of)
+    at_once = count() if job else max(1, len(left))
+    for first in range(0, len(left), at_once):
+        turn = left[first : first + at_once]
+        own = {}
+        for number in mine(turn):
+            own[number] = work(pieces[number])
+            done += sizes[number] * count()
             if progress:
-                progress(min(done * count(), len(rows)), len(rows))
-    return _of_all(loaded, sums)
+                progress(min(done, of), of)
+        for number, values in _of_all(loaded, turn, sizes, own).items():
+            found[number] = values
+            if job:
+                job.keep(str(number), values)
+    return [found[number] for number in range(len(pieces))]
 
 
-def _of_all(loaded: Loaded, sums: Sequence[float]) -> list[float]:
+def _of_all(
+    loaded: Loaded, turn: Sequence[int], sizes: Sequence[int], own: dict[int, list[float]]
+) -> dict[int, list[float]]:
     """Each process has found its share, and 0 elsewhere: together they are everything."""
-    found: list[float] = summed(torch.tensor(sums, dtype=torch.float64, device=device_of(loaded))).tolist()
+    if count() == 1:
+        return own
+    flat = [value for number in turn for value in own.get(number, [0.0] * sizes[number])]
+    whole = iter(summed(torch.tensor(flat, dtype=torch.float64, device=device_of(loaded))).tolist())
+    return {number: [next(whole) for _ in range(sizes[number])] for number in turn}
+
+
+def _job(loaded: Loaded, rows: Sequence[Row], budget: int) -> Job | None:
+    """This call among those whose findings are kept: what it finds depends on the rows and on how they are batched."""
+    if loaded.memory is None:
+        return None
+    digest = hashlib.sha256(f"{budget}".encode())
+    for row in rows:
+        digest.update(f"{row.ids} {row.first_scored}".encode())
+    return loaded.memory.job(digest.hexdigest())
+
+
+def _known(job: Job | None) -> dict[str, Any]:
+    return job.known if job else {}
+
+
+def _once(job: Job | None, part: str, find: Callable[[], T]) -> T:
+    """A finding that every process comes to by itself: from before, or now."""
+    known = from_first(_known(job))
+    if part in known:
+        return known[part]
+    found = find()
+    if job:
+        job.keep(part, found)
     return found
 
 
@@ -177,22 +246,21 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
         places = range(row.first_scored + offset, len(row.ids) + offset)
         wanted.append([copies.setdefault((framed, place), len(copies)) for place in places])
     asked = list(copies)
-    found = [0.0] * len(asked)
+    budget = budget_of(loaded.model, batch_tokens)
+    batches = list(by_length([len(framed) for framed, _ in asked], budget))
+
+    def work(chosen: list[int]) -> list[float]:
+        masked = [_masked(*asked[i], loaded.tokenizer.mask_token_id) for i in chosen]
+        batch = collate(masked, at_token=True, device=device_of(loaded))
+        targets = torch.tensor([asked[i][0][asked[i][1]] for i in chosen], device=device_of(loaded))
+        values: list[float] = token_log_probs(logits_at(loaded.model, batch), targets).double().tolist()
+        return values
+
     with evaluating(loaded.model):
-        done = 0
-        lengths = [len(framed) for framed, _ in asked]
-        for chosen in mine(list(by_length(lengths, budget_of(loaded.model, batch_tokens)))):
-            masked = [_masked(*asked[i], loaded.tokenizer.mask_token_id) for i in chosen]
-            batch = collate(masked, at_token=True, device=device_of(loaded))
-            targets = torch.tensor([asked[i][0][asked[i][1]] for i in chosen], device=device_of(loaded))
-            per_token = token_log_probs(logits_at(loaded.model, batch), targets).double()
-            for index, value in zip(chosen, per_token.tolist(), strict=True):
-                found[index] = value
-            done += len(chosen)
-            if progress:
-                progress(min(done * count(), len(asked)), len(asked))
-    found = _of_all(loaded, found)
-    return [sum(found[number] for number in numbers) for numbers in wanted]
+        sizes = [len(chosen) for chosen in batches]
+        found = _each(loaded, batches, sizes, work, _job(loaded, rows, budget), progress)
+    log_probs = dict(zip(chain(*batches), chain(*found), strict=True))
+    return [sum(log_probs[number] for number in numbers) for numbers in wanted]
 
 
 def _masked(framed: tuple[int, ...], place: int, mask: int) -> Row:

@@ -152,17 +152,17 @@ def train(
             optimizer.step()
             optimizer.zero_grad()
             average.update(model)
-            _note_step(state, terms, optimizer)
+            row = _note_step(state, terms, optimizer)
             if _check_due(state.step, first_check, check_every, config.max_steps):
                 with average.applied(model):
-                    _check(state, look(), config)
+                    _check(state, row, look(), config)
                     if state.best_step == state.step:
                         keep.best(model)
                 if state.decision.swapped and config.optimizer_at_swap == "rebuilt":
                     optimizer.state.clear()
                 keep.save(state, model, optimizer, average, feed)
             if on_step:
-                on_step({**state.rows[-1], "of": config.max_steps})
+                on_step({**row, "of": config.max_steps})
         stopped_by_hand = interrupted() and not state.decision.stop and state.step < config.max_steps
         if stopped_by_hand:
             keep.save(state, model, optimizer, average, feed)
@@ -182,15 +182,15 @@ def _begin(scores: dict[str, Any], config: DebiasConfig) -> State:
 
 def _drops_out(state: State, config: DebiasConfig) -> bool:
     """Released code: evaluation switches dropout off, and nothing switches it on again."""
-    checked = any("ss" in row for row in state.rows[1:])
-    return config.lora_dropout > 0 and not (checked and config.dropout_after_check == "lost")
+    return config.lora_dropout > 0 and not (state.checked and config.dropout_after_check == "lost")
 
 
-def _note_step(state: State, terms: LossTerms, optimizer: Any) -> None:
+def _note_step(state: State, terms: LossTerms, optimizer: Any) -> dict[str, Any]:
     losses = terms.log()
     state.finite = state.finite and all(math.isfinite(value) for value in losses.values())
     state.log_ratios.append(losses["log_ratio"])
     state.rows.append({"step": state.step, **losses, "lr": optimizer.param_groups[0]["lr"]})
+    return state.rows[-1]
 
 
 def looks(sets: TrainingSets, config: DebiasConfig) -> tuple[int, int]:
@@ -206,18 +206,18 @@ def _check_due(step: int, first: int, every: int, last: int) -> bool:
     return step >= first and (step - first) % every == 0 or step == last
 
 
-def _check(state: State, scores: dict[str, Any], config: DebiasConfig) -> None:
-    """Asks swap.py, notes the answer in the last row, and marks the step as the best so far if it is."""
+def _check(state: State, row: dict[str, Any], scores: dict[str, Any], config: DebiasConfig) -> None:
+    """Asks swap.py, notes the answer in the row of the step, and marks the step as the best so far if it is."""
     ratio = sum(state.log_ratios) / max(1, len(state.log_ratios))
     check = replace(_as_check(state.step, scores, state.lms_before), log_ratio=ratio, finite=state.finite)
     state.decision = decide(state.decision, check, config)
-    state.log_ratios, state.finite = [], True
+    state.log_ratios, state.finite, state.checked = [], True, True
     far = distance(check, config)
     if not state.decision.collapsed:
         if takes_its_place(far, state.best_distance, config, trained=state.best_step > 0):
             state.best_step = state.step
         state.best_distance = min(far, state.best_distance)
-    state.rows[-1] |= {**_stop_row(scores), "decision": dataclasses.asdict(state.decision)}
+    row |= {**_stop_row(scores), "decision": dataclasses.asdict(state.decision)}
 
 
 def _as_check(step: int, scores: dict[str, Any], lms_before: float | None) -> Check:

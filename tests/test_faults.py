@@ -1,0 +1,435 @@
+"""Kills at any moment, full disks, damaged files, two runs at once: what is lost, and what the user is told.
+
+Every command here is a process of its own that runs the command line (tests/warm.py forks them, so that a kill does not
+cost an import), and every one that was killed is resumed until it ends as if nothing had happened, bit for bit.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+import tiny
+import torch
+from test_processes import pairs
+from warm import NO_MOUNT
+
+KILLS = 20
+STEPS = 6
+
+
+class Warm:
+    """The forking process, spoken to in lines."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+        command = [sys.executable, str(Path(__file__).with_name("warm.py"))]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        assert "ready" in self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        return dict(json.loads(self.process.stdout.readline()))
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def start(self, cwd: Path, arguments: list[str], **faults: Any) -> int:
+        cwd.mkdir(parents=True, exist_ok=True)
+        return int(self.ask(start=arguments, cwd=str(cwd), faults=faults)["pid"])
+
+    def wait(self, pid: int) -> int:
+        answer = self.ask(wait=pid)
+        self.seconds = float(answer["seconds"])
+        return int(answer["status"])
+
+    def run(self, cwd: Path, arguments: list[str], **faults: Any) -> int:
+        """The exit code; -9 where it was killed. `seconds` says how much processor time it took."""
+        return self.wait(self.start(cwd, arguments, **faults))
+
+    def killed(self, cwd: Path, arguments: list[str], at: float, **faults: Any) -> int:
+        """Kills it once it has used `at` seconds of processor time: so it does as much on a busy machine."""
+        pid = self.start(cwd, arguments, **faults)
+        stat = Path(f"/proc/{pid}/stat")
+        while (fields := stat.read_text().rpartition(")")[2].split())[0] != "Z":
+            if int(fields[11]) + int(fields[12]) >= at * os.sysconf("SC_CLK_TCK"):
+                os.kill(pid, signal.SIGKILL)
+                break
+            time.sleep(0.001)
+        return self.wait(pid)
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    held = Warm()
+    yield held
+    held.process.kill()
+    held.process.wait()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("faults")
+    tiny.save(tiny.gpt2(n_layer=1), folder / "model")
+    pairs(folder / "train.jsonl", ("age", "work"))
+    pairs(folder / "report.jsonl", ("old", "new"))
+    (folder / "text.txt").write_text("The baker is quick and the pilot is kind. " * 20)
+    return folder
+
+
+def debias(place: Path, *more: str) -> list[str]:
+    settings = (
+        f"max_steps={STEPS}", "first_check=2", "check_every=2", "forget_batch=4", "unrelated_batch=2", "confirm=9",
+        "lora_dropout=0.1", "learning_rate=0.003", "batch_tokens=500",
+    )  # fmt: skip
+    command = ["debias", str(place / "model"), "--train", str(place / "train.jsonl"),
+               "--report", str(place / "report.jsonl"), "--out", "run", *more]  # fmt: skip
+    return command + [part for setting in settings for part in ("--set", setting)]
+
+
+def measure(place: Path, *more: str) -> list[str]:
+    return ["measure", str(place / "model"), "--benchmark", f"stereoset={place / 'report.jsonl'}",
+            "--benchmark", f"perplexity={place / 'text.txt'}", "--out", "run", *more]  # fmt: skip
+
+
+def content(run: Path) -> dict[str, Any]:
+    """Everything that a finished run holds, bit for bit; of results.json all but the command that made it."""
+    found: dict[str, Any] = {str(p.relative_to(run)): p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    found["results.json"] = json.loads(found["results.json"])
+    del found["results.json"]["environment"]
+    found["items.parquet"] = pyarrow.parquet.read_table(run / "items.parquet").to_pylist()
+    return {name: value for name, value in found.items() if name != "report.html"}
+
+
+def said(cwd: Path) -> list[str]:
+    """What stands on stderr, but for progress and notes."""
+    lines = (cwd / "stderr").read_text().splitlines()
+    return [line for line in lines if line.startswith("biasunlearn:")]
+
+
+@pytest.fixture(scope="module")
+def whole(warm: Warm, place: Path) -> dict[str, Any]:
+    """The run that nothing happens to, from a command line started afresh: no fork, nothing imported before."""
+    (place / "whole").mkdir()
+    command = [sys.executable, "-m", "biasunlearn", *debias(place)]
+    done = subprocess.run(command, cwd=place / "whole", capture_output=True, text=True,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = content(place / "whole/run")
+    assert set(found) >= {"metrics.jsonl", "adapter/adapter_model.safetensors", "config.yaml", "results.json"}
+    assert not any(name.startswith((".", "checkpoint", "scored")) for name in found)
+    return found
+
+
+@pytest.fixture(scope="module")
+def states(warm: Warm, place: Path, whole: dict[str, Any]) -> list[Path]:
+    """Every state that the run folder passes through, each in a folder of its own."""
+    assert warm.run(place / "watched", debias(place), states=str(place / "states")) == 0
+    assert content(place / "watched/run") == whole  # a forked run is the same as one that was started afresh
+    return sorted((place / "states").iterdir())
+
+
+def names(state: Path) -> set[str]:
+    return {entry.name.split(".part")[0].rpartition(".")[0] + ".part" if ".part" in entry.name else entry.name
+            for entry in (state / "run").iterdir()}  # fmt: skip
+
+
+def fresh_copy(state: Path, target: Path) -> Path:
+    shutil.copytree(state, target)
+    return target
+
+
+def last_in_training(states: list[Path]) -> Path:
+    """The last state with two whole checkpoints and nothing else under way, before the adapter was saved."""
+    return [s for s in states if names(s) == {".lock", "config.yaml", "scored.jsonl", "metrics.jsonl", "checkpoint.pt",
+                                              "checkpoint-before.pt"} and read_step(s) < STEPS][-1]  # fmt: skip
+
+
+def read_step(state: Path, name: str = "checkpoint.pt") -> int:
+    return int(torch.load(state / "run" / name, weights_only=True)["state"]["step"])
+
+
+# --- kills -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_resumes_from_every_state_that_a_kill_can_leave(
+    warm: Warm, place: Path, states: list[Path], whole: dict[str, Any]
+) -> None:
+    seen = [names(state) for state in states]
+    assert any("checkpoint-before.pt" in s and "checkpoint.pt" not in s and ".checkpoint.pt.part" in s for s in seen)
+    assert any(".adapter.part" in s for s in seen) and any("results.json" in s and "scored.jsonl" in s for s in seen)
+    sizes = {(s / "run/checkpoint.pt").stat().st_size for s in states if (s / "run/checkpoint.pt").exists()}
+    assert len(states) > 45 and len(sizes) == 1  # what a save costs does not grow with the steps
+    for state in states:
+        folder = fresh_copy(state, place / f"resumed-{state.name}")
+        assert warm.run(folder, debias(place, "--resume")) == 0, (sorted(names(state)), said(folder))
+        assert content(folder / "run") == whole, sorted(names(state))
+    print(f"{len(states)} states, each resumed as if nothing had happened")
+
+
+def test_twenty_kills_at_random_moments_lose_nothing(warm: Warm, place: Path, whole: dict[str, Any]) -> None:
+    assert warm.run(place / "timed", debias(place)) == 0
+    moments, length = random.Random(7), warm.seconds
+    kills, runs, more = 0, 0, False
+    while kills < KILLS:
+        folder = place / f"killed-{runs}"
+        resumed = ["--resume"] if more and (folder / "run").exists() else []
+        code = warm.killed(folder, debias(place, *resumed), at=moments.uniform(0, length))
+        assert code in (0, -signal.SIGKILL), said(folder)
+        kills, more = kills + (code != 0), code != 0
+        if kills == KILLS and more:
+            assert warm.run(folder, debias(place, *(["--resume"] if (folder / "run").exists() else []))) == 0
+        if not more or kills == KILLS:
+            assert content(folder / "run") == whole
+            runs += 1
+    print(f"{kills} kills in {runs} runs, each ended as if nothing had happened")
+
+
+def test_another_seed_is_another_run(warm: Warm, place: Path, whole: dict[str, Any]) -> None:
+    """The control: what is compared above does tell runs apart."""
+    assert warm.run(place / "seed", debias(place, "--set", "seed=1")) == 0
+    other = content(place / "seed/run")
+    for name in ("metrics.jsonl", "adapter/adapter_model.safetensors", "results.json"):
+        assert other[name] != whole[name], name
+
+
+def test_a_finished_run_resumed_is_told_its_results(warm: Warm, place: Path, whole: dict[str, Any]) -> None:
+    folder = place / "twice"
+    assert warm.run(folder, debias(place)) == 0
+    assert warm.run(folder, debias(place, "--resume", "--json")) == 0
+    assert json.loads((folder / "stdout").read_text())["benchmarks"] == whole["results.json"]["benchmarks"]
+    assert warm.run(folder, debias(place)) == 2 and "already holds a finished run" in said(folder)[0]
+    assert warm.run(folder, debias(place, "--resume", "--set", "seed=1")) == 2
+    assert content(folder / "run") == whole
+
+
+# --- a long measurement ----------------------------------------------------------------------------------------------
+
+
+def scored(folder: Path) -> Counter[str]:
+    """The forwards of the scoring door, as the rows that they read."""
+    return Counter((folder / "log").read_text().splitlines())
+
+
+@pytest.fixture(scope="module")
+def measured(warm: Warm, place: Path) -> dict[str, Any]:
+    assert warm.run(place / "measured", measure(place), tokens=150, log="log") == 0
+    assert not any(name.startswith((".", "scored")) for name in os.listdir(place / "measured/run"))
+    return content(place / "measured/run")
+
+
+def test_a_measurement_killed_again_and_again_scores_nothing_twice(
+    warm: Warm, place: Path, measured: dict[str, Any]
+) -> None:
+    folder, kills, resume = place / "measure-killed", 0, []
+    while (code := warm.run(folder, measure(place, *resume), tokens=150, log="log", kill_after_keep=2)) != 0:
+        assert code == -signal.SIGKILL, said(folder)
+        kills, resume = kills + 1, ["--resume"]
+    assert kills >= 4
+    assert content(folder / "run") == measured
+    assert scored(folder) == scored(place / "measured")
+
+
+def test_a_measurement_killed_at_any_moment_scores_at_most_what_was_in_hand_again(
+    warm: Warm, place: Path, measured: dict[str, Any]
+) -> None:
+    assert warm.run(place / "measure-timed", measure(place), tokens=150) == 0
+    moments, length, folder = random.Random(3), warm.seconds, place / "measure-random"
+    kills = 0
+    for _ in range(6):
+        resume = ["--resume"] if (folder / "run").exists() else []
+        moment = moments.uniform(length / 3, length)
+        kills += warm.killed(folder, measure(place, *resume), at=moment, tokens=150, log="log") != 0
+    assert kills and warm.run(folder, measure(place, "--resume"), tokens=150, log="log") == 0
+    assert content(folder / "run") == measured
+    # A kill between two steps of one piece of work: read, but not stored. The first piece tries the tree mask as well.
+    assert (scored(folder) - scored(place / "measured")).total() <= kills + 1
+
+
+def test_two_processes_go_on_with_what_one_has_scored(warm: Warm, place: Path, measured: dict[str, Any]) -> None:
+    folder = place / "measure-two"
+    assert warm.run(folder, measure(place), log="log", kill_after_keep=2) == -signal.SIGKILL
+    head = (folder / "run/scored.jsonl").read_bytes()
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*launcher, "-m", "biasunlearn", *measure(place, "--resume")], cwd=folder,
+                          capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(head.splitlines()) == 3
+    ours = content(folder / "run")
+    assert not any(name.startswith((".", "scored")) for name in ours)
+    for one, other in zip(ours["items.parquet"], measured["items.parquet"], strict=True):
+        assert one == {**other, "score": pytest.approx(other["score"], abs=1e-4)}
+
+
+def test_an_unfinished_measurement_is_not_taken_for_another_one(warm: Warm, place: Path) -> None:
+    folder = place / "measure-other"
+    assert warm.run(folder, measure(place), kill_after_keep=1) == -signal.SIGKILL
+    held = (folder / "run/scored.jsonl").read_bytes()
+    for arguments, message in (
+        (measure(place), "unfinished run; add --resume"),
+        (measure(place, "--resume", "--dtype", "bfloat16"), "scored.jsonl: scores of another request"),
+    ):
+        assert warm.run(folder, arguments) == 2
+        assert len(said(folder)) == 1 and message in said(folder)[0]
+        assert (folder / "run/scored.jsonl").read_bytes() == held
+
+
+# --- disks -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("checkpoints", [0.6, 1.5, 2.15])
+def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(
+    checkpoints: float, warm: Warm, place: Path, states: list[Path], whole: dict[str, Any]
+) -> None:
+    """A real one: it has room for the first save, or not; for the second; for the adapter."""
+    folder = place / f"full-{checkpoints}"
+    (folder / "disk").mkdir(parents=True)
+    size = (last_in_training(states) / "run/checkpoint.pt").stat().st_size
+    arguments = [part if part != "run" else "disk/run" for part in debias(place)]
+    room = int(checkpoints * size) + 24 * 1024
+    code = warm.run(folder, arguments, disk={"at": str(folder / "disk"), "size": room})
+    if code == NO_MOUNT:
+        pytest.skip("no file system can be mounted here")
+    assert code == 3 and len(said(folder)) == 1
+    assert "cannot be written: No space left on device; what was saved before is untouched" in said(folder)[0]
+    kept = {entry.name for entry in (folder / "seen/run").iterdir()}
+    assert not any(name.endswith(".part") for name in kept)
+    assert ("checkpoint.pt" in kept) is (checkpoints > 1)
+    # On a disk with room the same command goes on.
+    shutil.move(folder / "seen/run", folder / "disk/run")
+    assert warm.run(folder, [*arguments, "--resume"]) == 0, said(folder)
+    ours = content(folder / "disk/run")
+    for name in ("metrics.jsonl", "adapter/adapter_model.safetensors", "items.parquet"):
+        assert ours[name] == whole[name]
+
+
+@pytest.mark.parametrize(("largest", "file"), [(500, "config.yaml"), (1400, "scored.jsonl"), (50_000, "checkpoint.pt")])
+def test_a_limit_on_files_is_one_line_and_leaves_the_last_checkpoint(
+    largest: int, file: str, warm: Warm, place: Path, states: list[Path], whole: dict[str, Any]
+) -> None:
+    """The system's limit on the size of a file, which stands for a full disk or a quota where none can be made."""
+    folder = place / f"limit-{largest}"
+    resume = []
+    if file == "checkpoint.pt":
+        fresh_copy(last_in_training(states), folder)
+        resume = ["--resume"]
+        held = (folder / "run/checkpoint.pt").read_bytes()
+    assert warm.run(folder, debias(place, *resume), largest=largest) == 3
+    assert len(said(folder)) == 1 and f"run/{file}: cannot be written: File too large" in said(folder)[0]
+    if resume:
+        assert (folder / "run/checkpoint.pt").read_bytes() == held
+    resume = ["--resume"] if (folder / "run").exists() else []
+    assert warm.run(folder, debias(place, *resume)) == 0
+    assert content(folder / "run") == whole
+
+
+def test_a_read_only_folder_is_one_line(warm: Warm, place: Path, states: list[Path], whole: dict[str, Any]) -> None:
+    folder = fresh_copy(last_in_training(states), place / "read-only")
+    held = {entry.name: entry.read_bytes() for entry in (folder / "run").iterdir()}
+    code = warm.run(folder, debias(place, "--resume"), disk={"at": str(folder / "run"), "read_only": True})
+    if code == NO_MOUNT:
+        pytest.skip("no file system can be mounted here")
+    assert code == 2 and len(said(folder)) == 1
+    assert "run: cannot be written: Read-only file system" in said(folder)[0]
+    assert {entry.name: entry.read_bytes() for entry in (folder / "run").iterdir()} == held
+    assert warm.run(folder, debias(place, "--resume")) == 0
+    assert content(folder / "run") == whole
+
+
+# --- damaged files ---------------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_cut_in_half_costs_the_steps_since_the_one_before(
+    warm: Warm, place: Path, states: list[Path], whole: dict[str, Any]
+) -> None:
+    folder = fresh_copy(last_in_training(states), place / "cut")
+    steps = read_step(folder), read_step(folder, "checkpoint-before.pt")
+    assert steps == (4, 2)
+    path = folder / "run/checkpoint.pt"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert warm.run(folder, debias(place, "--resume")) == 0
+    assert "checkpoint.pt: broken checkpoint" in (folder / "stderr").read_text()
+    assert "going on from the one before it, step 2" in (folder / "stderr").read_text()
+    assert content(folder / "run") == whole
+
+
+def test_a_kill_after_a_damaged_checkpoint_still_has_the_good_one(
+    warm: Warm, place: Path, states: list[Path], whole: dict[str, Any]
+) -> None:
+    """The next save must not put the damaged one in the place of the good one."""
+    folder = fresh_copy(last_in_training(states), place / "cut-again")
+    path = folder / "run/checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    assert warm.run(folder, debias(place, "--resume"), states=str(folder / "states")) == 0
+    for state in sorted((folder / "states").iterdir()):
+        good = [name for name in ("checkpoint.pt", "checkpoint-before.pt") if (state / "run" / name).exists()
+                and (state / "run" / name).stat().st_size > 1000]  # fmt: skip
+        assert good or (state / "run/results.json").exists(), sorted(names(state))
+
+
+def test_two_damaged_checkpoints_are_one_line(warm: Warm, place: Path, states: list[Path]) -> None:
+    folder = fresh_copy(last_in_training(states), place / "cut-both")
+    for name in ("checkpoint.pt", "checkpoint-before.pt"):
+        (folder / "run" / name).write_bytes((folder / "run" / name).read_bytes()[:5000])
+    assert warm.run(folder, debias(place, "--resume")) == 2
+    assert len(said(folder)) == 1
+    assert "run/checkpoint.pt: broken checkpoint" in said(folder)[0] and "remove it to start anew" in said(folder)[0]
+
+
+def test_lost_metrics_are_one_line(warm: Warm, place: Path, states: list[Path]) -> None:
+    folder = fresh_copy(last_in_training(states), place / "lost")
+    (folder / "run/metrics.jsonl").write_text("")
+    assert warm.run(folder, debias(place, "--resume")) == 2
+    assert len(said(folder)) == 1 and "run/metrics.jsonl: 0 bytes, but its checkpoint" in said(folder)[0]
+
+
+def test_another_model_or_recipe_does_not_go_on_from_the_checkpoint(
+    warm: Warm, place: Path, states: list[Path]
+) -> None:
+    tiny.save(tiny.gpt2(n_layer=1, seed=5), place / "model-5")
+    for number, arguments in enumerate((
+        [str(place / "model-5") if part == str(place / "model") else part for part in debias(place, "--resume")],
+        debias(place, "--resume", "--set", "beta=0.5"),
+    )):  # fmt: skip
+        folder = fresh_copy(last_in_training(states), place / f"other-{number}")
+        held = {entry.name: entry.read_bytes() for entry in (folder / "run").iterdir() if entry.name[0] != "."}
+        assert warm.run(folder, arguments) == 2
+        assert len(said(folder)) == 1 and "another request" in said(folder)[0]
+        assert {e.name: e.read_bytes() for e in (folder / "run").iterdir() if e.name[0] != "."} == held
+        (folder / "run/scored.jsonl").unlink()
+        assert warm.run(folder, arguments) == 2
+        assert len(said(folder)) == 1 and "made with another configuration or other data" in said(folder)[0]
+
+
+# --- two at once -----------------------------------------------------------------------------------------------------
+
+
+def test_of_two_runs_into_one_folder_the_second_is_refused(warm: Warm, place: Path, whole: dict[str, Any]) -> None:
+    folder = place / "shared"
+    first = warm.start(folder, debias(place), stop_at="checkpoint.pt")  # stands still in the middle of a save
+    while Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        time.sleep(0.01)
+    held = {entry.name: entry.read_bytes() for entry in (folder / "run").iterdir()}
+    for arguments in (debias(place, "--resume"), measure(place, "--resume")):
+        assert warm.run(folder, arguments) == 2
+        assert len(said(folder)) == 1 and f"run: process {first} on " in said(folder)[0]
+    assert {entry.name: entry.read_bytes() for entry in (folder / "run").iterdir()} == held
+    os.kill(first, signal.SIGKILL)
+    assert warm.wait(first) == -signal.SIGKILL
+    assert warm.run(folder, debias(place, "--resume")) == 0  # the lock of a dead process is none
+    assert content(folder / "run") == whole

@@ -1,0 +1,205 @@
+"""A process that has imported everything and forks a new one for each command: kills without waiting for imports.
+
+It reads one JSON object a line and answers with one. {"start": [arguments of biasunlearn], "cwd", "faults"} runs the
+command line in a child and answers with its process id; {"wait": pid} answers with how it ended. It runs no
+command itself, so that no thread of a training stands in the way of the forks.
+"""
+
+import ctypes
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+NO_MOUNT = 77
+"""Exit code where this machine lets nobody mount a file system of their own."""
+
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
+
+
+def main() -> None:
+    from biasunlearn import cli
+
+    _import_all()
+    print(json.dumps({"ready": os.getpid()}), flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "wait" in request:
+            _, status, used = os.wait4(request["wait"], 0)
+            seconds = used.ru_utime + used.ru_stime
+            print(json.dumps({"status": os.waitstatus_to_exitcode(status), "seconds": seconds}), flush=True)
+            continue
+        pid = os.fork()
+        if pid == 0:
+            os._exit(_run(cli.main, request))
+        print(json.dumps({"pid": pid}), flush=True)
+
+
+def _import_all() -> None:
+    """Everything that a command imports on its way, and what the libraries set up at a first model."""
+    import importlib
+
+    for name in (
+        "torch", "transformers", "peft", "accelerate", "pandas", "pyarrow.parquet", "rich.console", "rich.table",
+        "biasunlearn.measuring", "biasunlearn.debiasing", "biasunlearn.trainer", "biasunlearn.benchmarks",
+        "transformers.models.gpt2.modeling_gpt2", "biasunlearn.tables", "biasunlearn.report",
+    ):  # fmt: skip
+        importlib.import_module(name)
+    import torch
+
+    torch.set_num_threads(1)
+    import tiny
+
+    from biasunlearn.config import DebiasConfig
+    from biasunlearn.models import with_lora
+
+    with_lora(tiny.gpt2().model, DebiasConfig())
+
+
+def _run(command: Callable[[list[str]], int], request: dict[str, Any]) -> int:
+    os.chdir(request["cwd"])
+    for stream, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), stream)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    faults = request["faults"]
+    if "tokens" in faults:  # small batches: more pieces of work to be killed in between
+        from biasunlearn import scoring
+
+        scoring.LOGITS_AT_ONCE = 290 * faults["tokens"]
+    if "log" in faults:
+        _log_what_is_scored(faults["log"])
+    if "kill_after_keep" in faults:
+        _kill_after_keep(faults["kill_after_keep"])
+    if "disk" in faults and not _mount(faults["disk"]):
+        return NO_MOUNT
+    if "largest" in faults:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (faults["largest"],) * 2)
+    if "states" in faults or "stop_at" in faults:
+        _watch(Path("run").resolve(), faults)
+    code = command(request["start"])
+    if "disk" in faults:  # nobody else sees this disk
+        shutil.copytree(faults["disk"]["at"], "seen")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+def _log_what_is_scored(path: str) -> None:
+    """One line of JSON per forward of the scoring door: the token ids of its rows."""
+    from biasunlearn import scoring
+
+    original = scoring._sums
+
+    def logged(loaded: Any, rows: Any, lines: Any) -> Any:
+        found = original(loaded, rows, lines)
+        with open(path, "a") as log:
+            log.write(json.dumps([rows[number].ids for line in lines for number in line.rows]) + "\n")
+        return found
+
+    scoring._sums = logged
+
+
+def _kill_after_keep(times: int) -> None:
+    from biasunlearn.remembering import Memory
+
+    original, kept = Memory.keep, iter(range(1, times + 1))
+
+    def keep(self: Memory, job: str, part: str, found: Any) -> None:
+        original(self, job, part, found)
+        if next(kept) == times:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Memory.keep = keep
+
+
+def _mount(disk: dict[str, Any]) -> bool:
+    """A file system of this process alone: {"at", "size"} a small one, {"at", "read_only"} what is there, read-only."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    new_mounts, new_user = 0x20000, 0x10000000
+    read_only, remount, bind, recursive, private = 1, 32, 4096, 16384, 1 << 18
+    if libc.unshare(new_mounts if os.geteuid() == 0 else new_mounts | new_user):
+        return False
+    at = str(disk["at"]).encode()
+    if libc.mount(b"none", b"/", None, recursive | private, None):
+        return False
+    if disk.get("read_only"):
+        return not libc.mount(at, at, None, bind, None) and not libc.mount(
+            b"none", at, None, remount | bind | read_only, None
+        )
+    return not libc.mount(b"none", at, b"tmpfs", 0, f"size={disk['size']}".encode())
+
+
+def _watch(folder: Path, faults: dict[str, Any]) -> None:
+    """Looks at the run folder before every call that changes it: the states in which a kill can leave it.
+
+    "states": a folder to put a copy of every state into that differs from the one before it, and the same with the
+    file that is being synced cut short, as a kill in the middle of its writing leaves it. "stop_at": the process stops
+    (SIGSTOP) before the call that would make that name.
+    """
+    seen: set[int] = set()
+    looking = False
+    folders_cut: set[tuple[str, ...]] = set()  # one file cut short says as much about a folder as each of them
+
+    def look(call: str, *paths: Any) -> None:
+        nonlocal looking
+        inside = [Path(os.fsdecode(p)) for p in paths if isinstance(p, (str, bytes, os.PathLike))]
+        if looking or not any(folder in path.absolute().parents for path in inside):
+            return
+        looking = True
+        try:
+            if call == "os.rename" and inside[-1].name == faults.get("stop_at"):
+                os.kill(os.getpid(), signal.SIGSTOP)
+            if "states" in faults:
+                _copy(folder, Path(faults["states"]), seen)
+                cut = inside[0].absolute().relative_to(folder)
+                if call == "fsync" and cut.parts[:-1] not in folders_cut:
+                    _copy(folder, Path(faults["states"]), seen, cut=cut)
+                    folders_cut.update([cut.parts[:-1]] if len(cut.parts) > 1 else [])
+        finally:
+            looking = False
+
+    def audit(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and arguments[2] & _WRITES:
+            look(event, arguments[0])
+        elif event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"):
+            look(event, *arguments[:2])
+
+    original = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        look("fsync", os.readlink(f"/proc/self/fd/{descriptor}"))
+        original(descriptor)
+
+    os.fsync = fsync
+    sys.addaudithook(audit)
+
+
+def _copy(folder: Path, states: Path, seen: set[int], cut: Path | None = None) -> None:
+    """Copies the folder to states/NUMBER/run unless one of the same content is there."""
+    files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    name = str(cut)
+    if cut is not None and name in files:
+        whole = files[name]
+        # What is appended to grows by its last line; any other file may stand there with any part of its content.
+        appended = not any(part.endswith(".part") for part in cut.parts)
+        files[name] = whole[:-7] if appended else whole[: len(whole) // 2]
+    folders = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_dir())
+    key = hash((*files.items(), *folders))
+    if key in seen or not folder.exists():
+        return
+    seen.add(key)
+    target = states / f"{len(seen):03d}" / "run"
+    target.mkdir(parents=True)
+    for part in folders:
+        (target / part).mkdir()
+    for part, content in files.items():
+        (target / part).write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()
