@@ -10,7 +10,7 @@ import biasunlearn
 PACKAGE = Path(biasunlearn.__file__).parent
 
 LAYERS = [
-    {"_version", "errors", "records"},
+    {"_version", "errors", "exported_bbq", "exported_stereoset", "records"},
     {"config", "counterfactual", "data", "metrics", "rows", "sampling", "world"},
     {
         "checks",
@@ -37,7 +37,7 @@ LAYERS = [
     {"capability", "chat", "classifying", "embedding", "generating", "references"},
     {"benchmarks", "trainer"},
     {"measuring", "stages"},
-    {"comparing", "debiasing"},
+    {"comparing", "debiasing", "exporting"},
     {"demo", "gating"},
     {"cli"},
     {"__main__", "__init__"},
@@ -47,7 +47,7 @@ LAYERS = [
 LIGHT = {"errors", "records", "config", "counterfactual", "data", "metrics", "rows", "sampling", "world", "checks",
          "joining", "sets", "splits", "swap", "rundir", "writing", "holding", "remembering", "tables", "report",
          "progress", "preparing", "stats", "benchmarks", "measuring", "paired", "stages", "comparing",
-         "comparison_tables", "gating", "cli"}  # fmt: skip
+         "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "cli"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

@@ -17,16 +17,20 @@ if TYPE_CHECKING:
     from .data import read_clusters as load_stereoset
     from .debiasing import debias
     from .errors import DataError, RequestError
+    from .exporting import export_lm_eval
     from .gating import gate
     from .measuring import measure, rescore
+    from .sampling import Asking
 
 _WHERE = {
+    "Asking": "sampling",
     "DataError": "errors",
     "DebiasConfig": "config",
     "RequestError": "errors",
     "compare": "comparing",
     "counterfactual_pairs": "counterfactual",
     "debias": "debiasing",
+    "export_lm_eval": "exporting",
     "gate": "gating",
     "load_config": "config",
     "load_stereoset": "data",
@@ -37,6 +41,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "Asking",
     "DataError",
     "DebiasConfig",
     "RequestError",
@@ -44,6 +49,7 @@ __all__ = [
     "compare",
     "counterfactual_pairs",
     "debias",
+    "export_lm_eval",
     "gate",
     "load_config",
     "load_stereoset",

@@ -125,6 +125,23 @@ def _counterfactual(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _export(args: argparse.Namespace) -> int:
+    from .exporting import export_lm_eval
+
+    found = export_lm_eval(_named_paths(args.benchmark), args.out, skip_invalid=args.skip_invalid)
+    if args.json:
+        json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return DONE
+    for task, facts in found["tasks"].items():
+        more = [f"{facts[key]} {words}" for key, words in (("skipped", "rows skipped"),
+                ("left_out", "intersentence clusters left out")) if facts[key]]  # fmt: skip
+        print(f"{task}: {', '.join([str(facts['documents']) + ' documents', *more])}")
+    tasks = ",".join(found["tasks"])
+    print(f"lm_eval --model hf --model_args pretrained=MODEL --include_path {args.out} --tasks {tasks}")
+    return DONE
+
+
 def _compare(args: argparse.Namespace) -> int:
     from .comparing import compare
     from .comparison_tables import comparison_table
@@ -319,6 +336,11 @@ def _parser() -> argparse.ArgumentParser:
     rescore.add_argument("--scores", metavar="FILE", required=True, help="official predictions, or items.parquet")
     rescore.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
     rescore.set_defaults(run=_rescore)
+
+    export = commands.add_parser("export-lm-eval", parents=[common, reading], help="benchmarks as tasks of lm-eval")
+    export.add_argument("--benchmark", metavar="NAME=PATH", action="append", help="stereoset=PATH or bbq=PATH")
+    export.add_argument("--out", metavar="DIR", required=True, help="a folder for lm-eval's --include_path")
+    export.set_defaults(run=_export)
 
     compare = commands.add_parser("compare", parents=[common], help="runs against the first of them, item by item")
     compare.add_argument("runs", metavar="RUN", nargs="+",
