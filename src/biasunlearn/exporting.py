@@ -10,7 +10,7 @@ from .benchmarks import bbq
 from .data import read_clusters
 from .errors import RequestError
 from .records import Cluster
-from .rundir import whole_folder
+from .writing import whole_folder
 
 HERE = Path(__file__).parent
 PREFIX = "biasunlearn_"
