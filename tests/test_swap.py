@@ -66,15 +66,15 @@ def test_push(swap: str, ss: float, push: float) -> None:
 
 
 def test_steady_goes_on_from_the_last_push_by_gap_and_movement() -> None:
-    """Band 4, gains 0.15 and 0.25. From 60, full push. 54, six points lower: 1 + 0.15 - 0.375 = 0.775. 50, four lower:
-    0.775 + 0 - 0.25 = 0.525. 50 again: at 50 and at rest the push stays. 46: 0.525 - 0.15 - 0.25 = 0.125. 44:
-    0.125 - 0.225 - 0.125 = -0.225, which exchanges the sets."""
+    """Band 4, gains 0.15 and 0.25, looks 25 steps apart. From 60, full push. 54, six points lower: 1 + 0.15 - 0.375 =
+    0.775. 50, four lower: 0.775 + 0 - 0.25 = 0.525. 50 again: at 50 and at rest the push stays. 46: 0.525 - 0.15 - 0.25
+    = 0.125. 44: 0.125 - 0.225 - 0.125 = -0.225, which exchanges the sets."""
     settings = config(swap="steady", swap_band=4.0)
-    decision = begin(check({"race": 60.0}), settings)
+    decision = begin(check({"race": 60.0}, step=0), settings)
     assert decision.push == {"race": 1.0}
     course = [(54.0, 0.775), (50.0, 0.525), (50.0, 0.525), (46.0, 0.125), (44.0, -0.225)]
-    for ss, push in course:
-        decision = decide(decision, check({"race": ss}), settings)
+    for number, (ss, push) in enumerate(course, 1):
+        decision = decide(decision, check({"race": ss}, step=25 * number), settings)
         assert decision.push == {"race": pytest.approx(push)}, ss
         assert decision.swapped == (("race",) if push < 0 else ())
 
@@ -82,11 +82,23 @@ def test_steady_goes_on_from_the_last_push_by_gap_and_movement() -> None:
 def test_steady_never_pushes_beyond_full_and_comes_back_at_once() -> None:
     """Long far away, the push does not pile up beyond 1: 1 + 0.15 * 16 / 4 is 1, and the next fall lowers it."""
     settings = config(swap="steady", swap_band=4.0)
-    decision = begin(check({"race": 66.0}), settings)
-    for _ in range(5):
-        decision = decide(decision, check({"race": 66.0}), settings)
+    decision = begin(check({"race": 66.0}, step=0), settings)
+    for number in range(5):
+        decision = decide(decision, check({"race": 66.0}, step=25 * (number + 1)), settings)
     assert decision.push == {"race": 1.0}
-    assert decide(decision, check({"race": 52.0}), settings).push["race"] == pytest.approx(1 + 0.15 / 2 - 0.25 * 3.5)
+    fallen = decide(decision, check({"race": 52.0}, step=150), settings)
+    assert fallen.push["race"] == pytest.approx(1 + 0.15 / 2 - 0.25 * 3.5)
+
+
+@pytest.mark.parametrize("every", [1, 5, 25])
+def test_steady_does_not_depend_on_how_often_it_is_looked_at(every: int) -> None:
+    """From 60 (full push) down to 46 at step 25, then 46 for 25 steps: 1 - 0.15 - 0.875 = -0.025, then -0.175."""
+    settings = config(swap="steady", swap_band=4.0)
+    decision = decide(begin(check({"race": 60.0}, step=0), settings), check({"race": 46.0}, step=25), settings)
+    assert decision.push == {"race": pytest.approx(-0.025)}
+    for step in range(25 + every, 51, every):
+        decision = decide(decision, check({"race": 46.0}, step=step), settings)
+    assert decision.push == {"race": pytest.approx(-0.175)}
 
 
 def test_each_bias_type_is_pushed_on_its_own() -> None:

@@ -13,8 +13,10 @@ from .config import DebiasConfig
 
 IDEAL = 50.0
 
-BY_GAP, BY_MOVE = 0.15, 0.25
-"""swap: steady. What the push gains for a band of distance from 50, and for a band of movement since the last check."""
+BY_GAP, BY_MOVE, PER_STEPS = 0.15, 0.25, 25
+"""swap: steady. What the push gains for a band of distance from 50 that lasts `PER_STEPS` steps, and for a band of
+movement since the last check. The first is a rate: a small file is looked at every few steps, and a gain per look would
+swing the push from end to end before the model has answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Decision:
     """Bias types whose sets this decision exchanges (their push changed its sign)."""
     ss: Mapping[str, float] = field(default_factory=dict)
     """What the check found, which the next one is compared with."""
+    step: int = 0
+    """The step of the check."""
 
 
 def start(bias_types: "list[str] | tuple[str, ...]") -> Decision:
@@ -74,7 +78,8 @@ def start(bias_types: "list[str] | tuple[str, ...]") -> Decision:
 def begin(check: Check, config: DebiasConfig) -> Decision:
     """The decision before the first step: full push (paper), or as far as the untrained model is from 50."""
     if config.swap in ("steady", "proportional"):
-        return Decision({b: _share(score, config) for b, score in check.scores.items()}, ss=_ss(check))
+        push = {b: _share(score, config) for b, score in check.scores.items()}
+        return Decision(push, ss=_ss(check), step=check.step)
     return start(tuple(check.scores))
 
 
@@ -82,7 +87,7 @@ def decide(before: Decision, check: Check, config: DebiasConfig) -> Decision:
     """The decision after a check. Pure: the same inputs give the same decision."""
     if cause := _collapse(check, config):
         return Decision(before.push, stop=True, collapsed=True, reason=cause)
-    push = {b: _push(b, score, before, config) for b, score in check.scores.items()}
+    push = {b: _push(b, check, before, config) for b in check.scores}
     if config.focus == "farthest":
         farthest = max(check.scores, key=lambda b: abs(check.scores[b].ss - IDEAL))
         push = {b: value if b == farthest else 0.0 for b, value in push.items()}
@@ -91,7 +96,8 @@ def decide(before: Decision, check: Check, config: DebiasConfig) -> Decision:
     swapped = tuple(b for b in push if math.copysign(1, push[b]) != math.copysign(1, before.push.get(b, 1.0)))
     passed = before.passed + 1 if _within(check, config) else 0
     done = passed >= config.confirm
-    return Decision(push, passed, done, reason=_reason(config) if done else "", swapped=swapped, ss=_ss(check))
+    reason = _reason(config) if done else ""
+    return Decision(push, passed, done, reason=reason, swapped=swapped, ss=_ss(check), step=check.step)
 
 
 def distance(check: Check, config: DebiasConfig) -> float:
@@ -113,7 +119,8 @@ def takes_its_place(far: float, nearest: float, config: DebiasConfig, *, trained
     return far < nearest or trained and far <= nearest + config.margin / 2
 
 
-def _push(bias_type: str, score: StopScore, before: Decision, config: DebiasConfig) -> float:
+def _push(bias_type: str, check: Check, before: Decision, config: DebiasConfig) -> float:
+    score = check.scores[bias_type]
     if config.swap == "none":
         return 1.0
     if config.swap == "hard":  # the paper: below 50 the sets are exchanged, from 50 up they are not
@@ -123,7 +130,8 @@ def _push(bias_type: str, score: StopScore, before: Decision, config: DebiasConf
     # A push that were 0 at 50 would let KL pull the bias back. This one settles where SS stays at 50: it goes on
     # from the last one, more by what is missing, less by how fast SS already falls.
     moved = score.ss - before.ss.get(bias_type, score.ss)
-    gain = (BY_GAP * (score.ss - IDEAL) + BY_MOVE * moved) / _band(score, config)
+    lasted = (check.step - before.step) / PER_STEPS
+    gain = (BY_GAP * lasted * (score.ss - IDEAL) + BY_MOVE * moved) / _band(score, config)
     return max(-1.0, min(1.0, before.push.get(bias_type, 1.0) + gain))
 
 
