@@ -28,17 +28,19 @@ LAYERS = [
         "tables",
         "report",
         "progress",
+        "scaling",
         "sharing",
         "processes",
+        "transfer_tables",
     },
     {"feed", "models", "preparing", "stats"},
     {"paired"},
-    {"keeping", "reading", "scoring"},
+    {"compatibility", "effect", "keeping", "reading", "scoring", "targets"},
     {"capability", "chat", "classifying", "embedding", "generating", "references"},
     {"benchmarks", "trainer"},
     {"measuring", "stages"},
     {"comparing", "debiasing", "exporting"},
-    {"demo", "gating"},
+    {"demo", "gating", "transferring"},
     {"cli"},
     {"__main__", "__init__"},
 ]
@@ -47,7 +49,8 @@ LAYERS = [
 LIGHT = {"errors", "records", "config", "counterfactual", "data", "metrics", "rows", "sampling", "world", "checks",
          "joining", "sets", "splits", "swap", "rundir", "writing", "holding", "remembering", "tables", "report",
          "progress", "preparing", "stats", "benchmarks", "measuring", "paired", "stages", "comparing",
-         "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "cli"}  # fmt: skip
+         "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "effect", "scaling",
+         "transfer_tables", "cli"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

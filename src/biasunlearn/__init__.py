@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .gating import gate
     from .measuring import measure, rescore
     from .sampling import Asking
+    from .transferring import transfer
 
 _WHERE = {
     "Asking": "sampling",
@@ -38,6 +39,7 @@ _WHERE = {
     "measure": "measuring",
     "read_clusters": "data",
     "rescore": "measuring",
+    "transfer": "transferring",
 }
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "measure",
     "read_clusters",
     "rescore",
+    "transfer",
 ]
 
 

@@ -160,6 +160,33 @@ def _gate(args: argparse.Namespace) -> int:
     return DONE if result["passed"] else REFUSED
 
 
+def _transfer(args: argparse.Namespace) -> int:
+    from .transfer_tables import transfer_table
+    from .transferring import transfer
+
+    with _progress(args) as (progress, on_step):
+        results = transfer(
+            args.run_folder,
+            to=args.to,
+            report=args.report,
+            out=args.out,
+            scales=_scales(args.scale),
+            force=args.force,
+            also_train=args.also_train,
+            bits=args.bits,
+            dtype=args.dtype,
+            benchmarks=_named_paths(args.benchmark),
+            skip_invalid=args.skip_invalid,
+            trust_remote_code=args.trust_remote_code,
+            resume=args.resume,
+            asking=_asking(args),
+            progress=progress,
+            say=_say,
+            on_step=on_step,
+        )
+    return _show(args, results, transfer_table)
+
+
 # --- what the user sees ----------------------------------------------------------------------------------------------
 
 
@@ -239,6 +266,16 @@ def _named_paths(
             raise RequestError(f"{option} {name}: given twice")
         named[name] = path
     return named
+
+
+def _scales(given: Sequence[str]) -> list[float] | None:
+    """None where they are to be searched."""
+    if list(given) == ["search"]:
+        return None
+    try:
+        return [float(text) for text in given]
+    except ValueError:
+        raise RequestError(f"--scale {' '.join(given)}: write numbers, as in --scale 0.5 1, or search") from None
 
 
 def _asking(args: argparse.Namespace) -> Any:
@@ -321,6 +358,23 @@ def _parser() -> argparse.ArgumentParser:
     debias.add_argument("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
     debias.add_argument("--resume", action="store_true", help="go on with an interrupted or killed run in --out")
     debias.set_defaults(run=_debias)
+
+    transfer = commands.add_parser("transfer", parents=[common, reading, asking], help="take a debiasing to a variant")
+    add = transfer.add_argument
+    add("run_folder", metavar="RUN", help="the folder of a debias run")
+    add("--to", metavar="MODEL", required=True, help="a variant of its base: whole, or a LoRA, prefix or prompt")
+    add("--report", metavar="PATH", required=True, help="clusters to report on, as for debias")
+    add("--out", metavar="DIR", required=True, help="the run folder to write")
+    add("--scale", metavar="S", nargs="+", default=["search"],
+        help="how strongly: numbers (the best of them), or search (default), on the run's stop split")  # fmt: skip
+    add("--force", action="store_true", help="go on although the target looks doubtful")
+    add("--also-train", action="store_true", help="debias the target itself as well, for comparison")
+    add("--bits", metavar="4|8", type=int, choices=(4, 8), help="quantise the target while loading (bitsandbytes)")
+    add("--dtype", choices=("float32", "bfloat16", "float16"), help="of the target (default: as in the run)")
+    add("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
+    add("--trust-remote-code", action="store_true", help="run code that the model repository ships")
+    add("--resume", action="store_true", help="go on with a transfer in --out that was killed")
+    transfer.set_defaults(run=_transfer)
 
     counterfactual = commands.add_parser("counterfactual", parents=[common], help="build pairs from sentences alone")
     counterfactual.add_argument("--sentences", metavar="FILE", required=True, help="a .txt, one stereotype a line")
