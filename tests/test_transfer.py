@@ -164,6 +164,7 @@ def refusals(place, tmp_path):
         "data changed": (asked(run="moved"), "its stop split cannot be made again; give one --scale"),
         "scale": (asked("tuned", "--scale", "11"), "--scale 11: must lie between 0 (off) and 10"),
         "no number": (asked("tuned", "--scale", "much"), "--scale much: write numbers"),
+        "train quantised": (asked("tuned", "--also-train", "--bits", "8"), "leave out one of it and --bits"),
         "train an adapter": (asked("lora", "--also-train"), "--also-train:"),
         "finished": ([*asked(), "--out", str(place / "run")], "already holds a finished run"),
     }  # fmt: skip

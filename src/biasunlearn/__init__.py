@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .exporting import export_lm_eval
     from .gating import gate
     from .measuring import measure, rescore
+    from .publishing import export
     from .sampling import Asking
     from .transferring import transfer
 
@@ -31,6 +32,7 @@ _WHERE = {
     "compare": "comparing",
     "counterfactual_pairs": "counterfactual",
     "debias": "debiasing",
+    "export": "publishing",
     "export_lm_eval": "exporting",
     "gate": "gating",
     "load_config": "config",
@@ -51,6 +53,7 @@ __all__ = [
     "compare",
     "counterfactual_pairs",
     "debias",
+    "export",
     "export_lm_eval",
     "gate",
     "load_config",

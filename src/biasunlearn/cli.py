@@ -187,6 +187,24 @@ def _transfer(args: argparse.Namespace) -> int:
     return _show(args, results, transfer_table)
 
 
+def _export_run(args: argparse.Namespace) -> int:
+    from .publishing import export
+
+    found = export(
+        args.run_folder, out=args.out, merge=args.merge, base_name=args.base_name, license_id=args.license,
+        gguf=args.gguf, push=args.push, public=args.public, say=_say,
+    )  # fmt: skip
+    if args.json:
+        json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return DONE
+    print(f"{'complete model' if args.merge else 'adapter'} with its card in {args.out}")
+    for key in ("gguf", "url"):
+        if found[key]:
+            print(f"{key}: {found[key]}")
+    return DONE
+
+
 # --- what the user sees ----------------------------------------------------------------------------------------------
 
 
@@ -376,6 +394,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--resume", action="store_true", help="go on with a transfer in --out that was killed")
     transfer.set_defaults(run=_transfer)
 
+    export = commands.add_parser("export", parents=[common], help="a run as a repository: adapter or complete model")
+    add = export.add_argument
+    add("run_folder", metavar="RUN", help="the folder of a debias, transfer or combine run")
+    add("--out", metavar="DIR", required=True, help="the folder to write")
+    add("--merge", action="store_true", help="a complete model, in the base's precision")
+    add("--gguf", metavar="LLAMA_CPP", nargs="?", const="", help="of the merged model, by llama.cpp's own converter")
+    add("--base-name", metavar="OWNER/NAME", help="the base's name on the hub, where the run knows a folder")
+    add("--license", metavar="ID", help="for the model card, as the hub calls it (apache-2.0, ...)")
+    add("--push", metavar="OWNER/NAME", help="upload it to the hub, as a private repository")
+    add("--public", action="store_true", help="make that repository public")
+    export.set_defaults(run=_export_run)
+
     counterfactual = commands.add_parser("counterfactual", parents=[common], help="build pairs from sentences alone")
     counterfactual.add_argument("--sentences", metavar="FILE", required=True, help="a .txt, one stereotype a line")
     counterfactual.add_argument("--terms", metavar="LIST", required=True,
@@ -391,10 +421,10 @@ def _parser() -> argparse.ArgumentParser:
     rescore.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
     rescore.set_defaults(run=_rescore)
 
-    export = commands.add_parser("export-lm-eval", parents=[common, reading], help="benchmarks as tasks of lm-eval")
-    export.add_argument("--benchmark", metavar="NAME=PATH", action="append", help="stereoset=PATH or bbq=PATH")
-    export.add_argument("--out", metavar="DIR", required=True, help="a folder for lm-eval's --include_path")
-    export.set_defaults(run=_export)
+    tasks = commands.add_parser("export-lm-eval", parents=[common, reading], help="benchmarks as tasks of lm-eval")
+    tasks.add_argument("--benchmark", metavar="NAME=PATH", action="append", help="stereoset=PATH or bbq=PATH")
+    tasks.add_argument("--out", metavar="DIR", required=True, help="a folder for lm-eval's --include_path")
+    tasks.set_defaults(run=_export)
 
     compare = commands.add_parser("compare", parents=[common], help="runs against the first of them, item by item")
     compare.add_argument("runs", metavar="RUN", nargs="+",

@@ -103,6 +103,8 @@ def transfer(
     }  # fmt: skip
     if resume and (stored := finished(out, {"transfer": request})) is not None:
         return stored
+    if also_train and bits:
+        raise RequestError("--also-train: trains whole weights, not quantised ones; leave out one of it and --bits")
     stop = stop_split(learned) if chosen is None or len(chosen) > 1 else ()
     folder = new_run(out, resume=resume)
     from .chat import protocol
