@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .combining import combine
     from .comparing import compare
     from .config import DebiasConfig, load_config
     from .counterfactual import counterfactual_pairs, load_term_list
@@ -29,6 +30,7 @@ _WHERE = {
     "DataError": "errors",
     "DebiasConfig": "config",
     "RequestError": "errors",
+    "combine": "combining",
     "compare": "comparing",
     "counterfactual_pairs": "counterfactual",
     "debias": "debiasing",
@@ -50,6 +52,7 @@ __all__ = [
     "DebiasConfig",
     "RequestError",
     "__version__",
+    "combine",
     "compare",
     "counterfactual_pairs",
     "debias",

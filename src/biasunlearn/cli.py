@@ -205,6 +205,19 @@ def _export_run(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _combine(args: argparse.Namespace) -> int:
+    from .combining import combine
+    from .transfer_tables import combination_table
+
+    with _progress(args) as (progress, _):
+        results = combine(
+            _weights(args.runs), report=args.report, out=args.out, how=args.how,
+            benchmarks=_named_paths(args.benchmark), skip_invalid=args.skip_invalid,
+            trust_remote_code=args.trust_remote_code, asking=_asking(args), progress=progress,
+        )  # fmt: skip
+    return _show(args, results, combination_table)
+
+
 # --- what the user sees ----------------------------------------------------------------------------------------------
 
 
@@ -294,6 +307,22 @@ def _scales(given: Sequence[str]) -> list[float] | None:
         return [float(text) for text in given]
     except ValueError:
         raise RequestError(f"--scale {' '.join(given)}: write numbers, as in --scale 0.5 1, or search") from None
+
+
+def _weights(given: Sequence[str]) -> dict[str, float]:
+    """RUN=WEIGHT, or RUN for a weight of 1."""
+    weights: dict[str, float] = {}
+    for text in given:
+        run, equals, weight = text.rpartition("=")
+        run, weight = (run, weight) if equals else (text, "1")
+        try:
+            value = float(weight)
+        except ValueError:
+            raise RequestError(f"{text}: write RUN=WEIGHT, as in runs/gender=0.5") from None
+        if run in weights:
+            raise RequestError(f"{run}: given twice")
+        weights[run] = value
+    return weights
 
 
 def _asking(args: argparse.Namespace) -> Any:
@@ -405,6 +434,16 @@ def _parser() -> argparse.ArgumentParser:
     add("--push", metavar="OWNER/NAME", help="upload it to the hub, as a private repository")
     add("--public", action="store_true", help="make that repository public")
     export.set_defaults(run=_export_run)
+
+    combine = commands.add_parser("combine", parents=[common, reading, asking], help="adapters of several runs as one")
+    add = combine.add_argument
+    add("runs", metavar="RUN=WEIGHT", nargs="+", help="debias runs on one base; a weight of 1 is as it was learned")
+    add("--report", metavar="PATH", required=True, help="clusters to report on, as for debias")
+    add("--out", metavar="DIR", required=True, help="the run folder to write")
+    add("--how", choices=("cat", "svd", "linear"), default="cat", help="cat (default): the exact sum, ranks added up")
+    add("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
+    add("--trust-remote-code", action="store_true", help="run code that the model repository ships")
+    combine.set_defaults(run=_combine)
 
     counterfactual = commands.add_parser("counterfactual", parents=[common], help="build pairs from sentences alone")
     counterfactual.add_argument("--sentences", metavar="FILE", required=True, help="a .txt, one stereotype a line")
