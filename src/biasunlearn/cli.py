@@ -218,6 +218,14 @@ def _combine(args: argparse.Namespace) -> int:
     return _show(args, results, combination_table)
 
 
+def _playground(args: argparse.Namespace) -> int:
+    from .playground import playground
+
+    _say(f"http://127.0.0.1:{args.port} opens in a moment, on this machine only; Ctrl-C ends it")
+    playground(args.run_folder, port=args.port)
+    return DONE
+
+
 # --- what the user sees ----------------------------------------------------------------------------------------------
 
 
@@ -444,6 +452,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
     add("--trust-remote-code", action="store_true", help="run code that the model repository ships")
     combine.set_defaults(run=_combine)
+
+    playground = commands.add_parser("playground", parents=[common], help="a local page: prompts to base and debiased")
+    playground.add_argument("run_folder", metavar="RUN", help="the folder of a debias, transfer or combine run")
+    playground.add_argument("--port", metavar="N", type=int, default=7860, help="on 127.0.0.1 (default: 7860)")
+    playground.set_defaults(run=_playground)
 
     counterfactual = commands.add_parser("counterfactual", parents=[common], help="build pairs from sentences alone")
     counterfactual.add_argument("--sentences", metavar="FILE", required=True, help="a .txt, one stereotype a line")
