@@ -119,26 +119,29 @@ def test_the_card_tells_what_a_reader_must_know(place):
     assert f"{ss['value']:.1f} ({ss['low']:.1f} to {ss['high']:.1f})" in card
     front = yaml.safe_load(card.split("---")[1])
     assert front["base_model"] == "o/b" and "license" not in front
+    assert str(place) not in card  # nobody's folders are published
+    assert yaml.safe_load(card.split("```yaml")[1].split("```")[0]) == results["config"]
     hostile = {**results, "model": "x`|\n<script>"}
     text = model_card(hostile, merged=False, dtype="", license_id=None, base=hostile["model"], largest=None)
     assert "<script>" not in text and yaml.safe_load(text.split("---")[1]).get("base_model") is None
 
 
 def test_push_makes_a_private_repository_and_uploads_everything(place, tmp_path, monkeypatch, capsys):
+    base = ["--base-name", "owner/base"]
     with fake_hub.fake_hub() as (address, hub):
         monkeypatch.setenv("HF_ENDPOINT", address)
         monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 30)
-        out = export(place / "run", tmp_path / "out", "--push", "owner/name")
+        out = export(place / "run", tmp_path / "out", "--push", "owner/name", *base)
         assert hub.visibility == {"owner/name": "private"}
         assert hub.files == {path.name: path.read_bytes() for path in out.iterdir()}
         assert f"url: {address}" in capsys.readouterr().out
-        export(place / "run", tmp_path / "public", "--push", "owner/other", "--public")
+        export(place / "run", tmp_path / "public", "--push", "owner/other", "--public", *base)
         assert hub.visibility["owner/other"] == "public"
         hub.files.clear()
-        export(place / "run", tmp_path / "unasked", "--push", "owner/other", code=2)
+        export(place / "run", tmp_path / "unasked", "--push", "owner/other", *base, code=2)
         assert "is public; add --public" in capsys.readouterr().err and not hub.files
         hub.refuses = True
-        export(place / "run", tmp_path / "refused", "--push", "owner/name", code=2)
+        export(place / "run", tmp_path / "refused", "--push", "owner/name", *base, code=2)
         assert "--push owner/name: the hub refused:" in capsys.readouterr().err
         assert (tmp_path / "refused/README.md").exists()  # what was made is not lost
 
@@ -179,6 +182,7 @@ def test_wrong_requests(place, tmp_path, capsys):
         ([place / "model", tmp_path / "x"], "no finished run here"),
         ([place / "run", place / "model"], "is already there"),
         ([place / "run", tmp_path / "x", "--push", "name"], "--push name: write OWNER/NAME"),
+        ([place / "run", tmp_path / "x", "--push", "owner/name"], "add --base-name OWNER/NAME"),
     ):
         capsys.readouterr()
         export(*arguments, code=2)

@@ -1,11 +1,16 @@
 """A run -> the model card of its repository: before and after with intervals, what it was trained on, what it is for.
 
-Names of models and files are data that somebody else wrote; in a table they must not end a cell.
+Names of models and files are data that somebody else wrote; in a table they must not end a cell. A card is published,
+so of a path on this machine it has the last part only.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Any
+
+import yaml
 
 from ._version import __version__
 
@@ -43,7 +48,7 @@ def model_card(
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", base) is not None
+    on_hub = on_the_hub(base)
     data = ModelCardData(
         license=license_id,
         library_name="transformers" if merged else "peft",
@@ -55,6 +60,11 @@ def model_card(
         data["base_model_relation"] = "finetune" if merged else "adapter"
     body = "\n".join(_body(results, merged, dtype, license_id, base, largest))
     return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n{body}\n"))
+
+
+def on_the_hub(name: str) -> bool:
+    """Does a model's name look like one of the hub, and not like a folder?"""
+    return re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) is not None
 
 
 def _body(
@@ -72,7 +82,8 @@ def _body(
     if merged:
         yield f"\nWeights are {dtype}, as the base's."
         if largest is not None:
-            yield f"No sentence's mean log-probability differs from the adapter's by more than {largest:.1g} nats."
+            most = math.ceil(largest * 1e6) / 1e6
+            yield f"Mean log-probabilities differ from the adapter's by {most:g} nats at most (sentences compared)."
     yield f"\n## Intended use\n\n{USE}"
     yield f"\n## Limits\n\n{LIMITS}"
     yield from _training(results)
@@ -140,8 +151,7 @@ def _training(results: Results) -> Iterator[str]:
     yield "\n`training_data.json` holds a hash of every pair: `biasunlearn measure` stamps a result on any of them."
     if config:
         yield "\n## Recipe\n\n```yaml"
-        yield from (f"{key}: {value}" for key, value in config.items())
-        yield "```"
+        yield yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True) + "```"
     versions = results.get("environment", {}).get("versions", {})
     yield "\nVersions: " + ", ".join(f"{name} {value}" for name, value in versions.items() if value) + "."
 
@@ -170,5 +180,6 @@ def _estimate(estimate: Results | None) -> str:
 
 
 def _plain(name: Any) -> str:
-    """A name that stays in its cell and its code span."""
-    return re.sub(r"[`|<>\r\n\"\\]", "_", str(name))
+    """A name that stays in its cell and its code span; of a path the last part."""
+    text = str(name) if on_the_hub(str(name)) else PurePath(str(name)).name
+    return re.sub(r"[`|<>\r\n\"\\]", "_", text)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .card import model_card
+from .card import model_card, on_the_hub
 from .data import read_clusters
 from .errors import RequestError
 from .gguf import convert, find_converter
@@ -55,6 +55,8 @@ def export(
     if gguf is not None and not merge:
         raise RequestError("--gguf: converts a complete model; add --merge")
     base = base_name or str(results["model"])
+    if push and not merge and not on_the_hub(base):
+        raise RequestError(f"--push: nobody else has {base}, which the adapter is for; add --base-name OWNER/NAME")
     found: dict[str, Any] = {"out": str(out), "merged": merge, "dtype": None, "largest_difference": None}
     with whole_folder(out) as place:
         if merge:
