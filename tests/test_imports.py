@@ -11,7 +11,7 @@ PACKAGE = Path(biasunlearn.__file__).parent
 
 LAYERS = [
     {"_version", "errors", "exported_bbq", "exported_stereoset", "records"},
-    {"config", "counterfactual", "data", "metrics", "rows", "sampling", "world"},
+    {"card", "config", "counterfactual", "data", "gguf", "metrics", "rows", "sampling", "world"},
     {
         "checks",
         "joining",
@@ -28,17 +28,20 @@ LAYERS = [
         "tables",
         "report",
         "progress",
+        "scaling",
         "sharing",
         "processes",
+        "transfer_tables",
     },
     {"feed", "models", "preparing", "stats"},
     {"paired"},
-    {"keeping", "reading", "scoring"},
+    {"compatibility", "effect", "keeping", "reading", "scoring", "targets"},
     {"capability", "chat", "classifying", "embedding", "generating", "references"},
     {"benchmarks", "trainer"},
     {"measuring", "stages"},
-    {"comparing", "debiasing", "exporting"},
-    {"demo", "gating"},
+    {"comparing", "debiasing", "exporting", "merging", "playing", "playground", "publishing"},
+    {"demo", "gating", "transferring"},
+    {"combining"},
     {"cli"},
     {"__main__", "__init__"},
 ]
@@ -47,7 +50,8 @@ LAYERS = [
 LIGHT = {"errors", "records", "config", "counterfactual", "data", "metrics", "rows", "sampling", "world", "checks",
          "joining", "sets", "splits", "swap", "rundir", "writing", "holding", "remembering", "tables", "report",
          "progress", "preparing", "stats", "benchmarks", "measuring", "paired", "stages", "comparing",
-         "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "cli"}  # fmt: skip
+         "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "card", "effect", "gguf",
+         "playground", "publishing", "scaling", "transfer_tables", "cli"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

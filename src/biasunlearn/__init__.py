@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .combining import combine
     from .comparing import compare
     from .config import DebiasConfig, load_config
     from .counterfactual import counterfactual_pairs, load_term_list
@@ -20,16 +21,20 @@ if TYPE_CHECKING:
     from .exporting import export_lm_eval
     from .gating import gate
     from .measuring import measure, rescore
+    from .publishing import export
     from .sampling import Asking
+    from .transferring import transfer
 
 _WHERE = {
     "Asking": "sampling",
     "DataError": "errors",
     "DebiasConfig": "config",
     "RequestError": "errors",
+    "combine": "combining",
     "compare": "comparing",
     "counterfactual_pairs": "counterfactual",
     "debias": "debiasing",
+    "export": "publishing",
     "export_lm_eval": "exporting",
     "gate": "gating",
     "load_config": "config",
@@ -38,6 +43,7 @@ _WHERE = {
     "measure": "measuring",
     "read_clusters": "data",
     "rescore": "measuring",
+    "transfer": "transferring",
 }
 
 __all__ = [
@@ -46,9 +52,11 @@ __all__ = [
     "DebiasConfig",
     "RequestError",
     "__version__",
+    "combine",
     "compare",
     "counterfactual_pairs",
     "debias",
+    "export",
     "export_lm_eval",
     "gate",
     "load_config",
@@ -57,6 +65,7 @@ __all__ = [
     "measure",
     "read_clusters",
     "rescore",
+    "transfer",
 ]
 
 

@@ -160,6 +160,72 @@ def _gate(args: argparse.Namespace) -> int:
     return DONE if result["passed"] else REFUSED
 
 
+def _transfer(args: argparse.Namespace) -> int:
+    from .transfer_tables import transfer_table
+    from .transferring import transfer
+
+    with _progress(args) as (progress, on_step):
+        results = transfer(
+            args.run_folder,
+            to=args.to,
+            report=args.report,
+            out=args.out,
+            scales=_scales(args.scale),
+            force=args.force,
+            also_train=args.also_train,
+            bits=args.bits,
+            dtype=args.dtype,
+            benchmarks=_named_paths(args.benchmark),
+            skip_invalid=args.skip_invalid,
+            trust_remote_code=args.trust_remote_code,
+            resume=args.resume,
+            asking=_asking(args),
+            progress=progress,
+            say=_say,
+            on_step=on_step,
+        )
+    return _show(args, results, transfer_table)
+
+
+def _export_run(args: argparse.Namespace) -> int:
+    from .publishing import export
+
+    found = export(
+        args.run_folder, out=args.out, merge=args.merge, base_name=args.base_name, license_id=args.license,
+        gguf=args.gguf, push=args.push, public=args.public, say=_say,
+    )  # fmt: skip
+    if args.json:
+        json.dump(found, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+        return DONE
+    print(f"{'complete model' if args.merge else 'adapter'} with its card in {args.out}")
+    for key in ("gguf", "url"):
+        if found[key]:
+            print(f"{key}: {found[key]}")
+    return DONE
+
+
+def _combine(args: argparse.Namespace) -> int:
+    from .combining import combine
+    from .transfer_tables import combination_table
+
+    with _progress(args) as (progress, _):
+        results = combine(
+            _weights(args.runs), report=args.report, out=args.out, how=args.how,
+            benchmarks=_named_paths(args.benchmark), skip_invalid=args.skip_invalid,
+            trust_remote_code=args.trust_remote_code, asking=_asking(args), progress=progress,
+        )  # fmt: skip
+    return _show(args, results, combination_table)
+
+
+def _playground(args: argparse.Namespace) -> int:
+    from .playground import playground
+
+    _say(f"http://127.0.0.1:{args.port} opens in a moment, on this machine only; Ctrl-C ends it")
+    playground(args.run_folder, port=args.port)
+    return DONE
+
+
 # --- what the user sees ----------------------------------------------------------------------------------------------
 
 
@@ -239,6 +305,32 @@ def _named_paths(
             raise RequestError(f"{option} {name}: given twice")
         named[name] = path
     return named
+
+
+def _scales(given: Sequence[str]) -> list[float] | None:
+    """None where they are to be searched."""
+    if list(given) == ["search"]:
+        return None
+    try:
+        return [float(text) for text in given]
+    except ValueError:
+        raise RequestError(f"--scale {' '.join(given)}: write numbers, as in --scale 0.5 1, or search") from None
+
+
+def _weights(given: Sequence[str]) -> dict[str, float]:
+    """RUN=WEIGHT, or RUN for a weight of 1."""
+    weights: dict[str, float] = {}
+    for text in given:
+        run, equals, weight = text.rpartition("=")
+        run, weight = (run, weight) if equals else (text, "1")
+        try:
+            value = float(weight)
+        except ValueError:
+            raise RequestError(f"{text}: write RUN=WEIGHT, as in runs/gender=0.5") from None
+        if run in weights:
+            raise RequestError(f"{run}: given twice")
+        weights[run] = value
+    return weights
 
 
 def _asking(args: argparse.Namespace) -> Any:
@@ -322,6 +414,50 @@ def _parser() -> argparse.ArgumentParser:
     debias.add_argument("--resume", action="store_true", help="go on with an interrupted or killed run in --out")
     debias.set_defaults(run=_debias)
 
+    transfer = commands.add_parser("transfer", parents=[common, reading, asking], help="take a debiasing to a variant")
+    add = transfer.add_argument
+    add("run_folder", metavar="RUN", help="the folder of a debias run")
+    add("--to", metavar="MODEL", required=True, help="a variant of its base: whole, or a LoRA, prefix or prompt")
+    add("--report", metavar="PATH", required=True, help="clusters to report on, as for debias")
+    add("--out", metavar="DIR", required=True, help="the run folder to write")
+    add("--scale", metavar="S", nargs="+", default=["search"],
+        help="how strongly: numbers (the best of them), or search (default), on the run's stop split")  # fmt: skip
+    add("--force", action="store_true", help="go on although the target looks doubtful")
+    add("--also-train", action="store_true", help="debias the target itself as well, for comparison")
+    add("--bits", metavar="4|8", type=int, choices=(4, 8), help="quantise the target while loading (bitsandbytes)")
+    add("--dtype", choices=("float32", "bfloat16", "float16"), help="of the target (default: as in the run)")
+    add("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
+    add("--trust-remote-code", action="store_true", help="run code that the model repository ships")
+    add("--resume", action="store_true", help="go on with a transfer in --out that was killed")
+    transfer.set_defaults(run=_transfer)
+
+    export = commands.add_parser("export", parents=[common], help="a run as a repository: adapter or complete model")
+    add = export.add_argument
+    add("run_folder", metavar="RUN", help="the folder of a debias, transfer or combine run")
+    add("--out", metavar="DIR", required=True, help="the folder to write")
+    add("--merge", action="store_true", help="a complete model, in the base's precision")
+    add("--gguf", metavar="LLAMA_CPP", nargs="?", const="", help="of the merged model, by llama.cpp's own converter")
+    add("--base-name", metavar="OWNER/NAME", help="the base's name on the hub, where the run knows a folder")
+    add("--license", metavar="ID", help="for the model card, as the hub calls it (apache-2.0, ...)")
+    add("--push", metavar="OWNER/NAME", help="upload it to the hub, as a private repository")
+    add("--public", action="store_true", help="make that repository public")
+    export.set_defaults(run=_export_run)
+
+    combine = commands.add_parser("combine", parents=[common, reading, asking], help="adapters of several runs as one")
+    add = combine.add_argument
+    add("runs", metavar="RUN=WEIGHT", nargs="+", help="debias runs on one base; a weight of 1 is as it was learned")
+    add("--report", metavar="PATH", required=True, help="clusters to report on, as for debias")
+    add("--out", metavar="DIR", required=True, help="the run folder to write")
+    add("--how", choices=("cat", "svd", "linear"), default="cat", help="cat (default): the exact sum, ranks added up")
+    add("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
+    add("--trust-remote-code", action="store_true", help="run code that the model repository ships")
+    combine.set_defaults(run=_combine)
+
+    playground = commands.add_parser("playground", parents=[common], help="a local page: prompts to base and debiased")
+    playground.add_argument("run_folder", metavar="RUN", help="the folder of a debias, transfer or combine run")
+    playground.add_argument("--port", metavar="N", type=int, default=7860, help="on 127.0.0.1 (default: 7860)")
+    playground.set_defaults(run=_playground)
+
     counterfactual = commands.add_parser("counterfactual", parents=[common], help="build pairs from sentences alone")
     counterfactual.add_argument("--sentences", metavar="FILE", required=True, help="a .txt, one stereotype a line")
     counterfactual.add_argument("--terms", metavar="LIST", required=True,
@@ -337,10 +473,10 @@ def _parser() -> argparse.ArgumentParser:
     rescore.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
     rescore.set_defaults(run=_rescore)
 
-    export = commands.add_parser("export-lm-eval", parents=[common, reading], help="benchmarks as tasks of lm-eval")
-    export.add_argument("--benchmark", metavar="NAME=PATH", action="append", help="stereoset=PATH or bbq=PATH")
-    export.add_argument("--out", metavar="DIR", required=True, help="a folder for lm-eval's --include_path")
-    export.set_defaults(run=_export)
+    tasks = commands.add_parser("export-lm-eval", parents=[common, reading], help="benchmarks as tasks of lm-eval")
+    tasks.add_argument("--benchmark", metavar="NAME=PATH", action="append", help="stereoset=PATH or bbq=PATH")
+    tasks.add_argument("--out", metavar="DIR", required=True, help="a folder for lm-eval's --include_path")
+    tasks.set_defaults(run=_export)
 
     compare = commands.add_parser("compare", parents=[common], help="runs against the first of them, item by item")
     compare.add_argument("runs", metavar="RUN", nargs="+",

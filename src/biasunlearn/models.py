@@ -144,10 +144,17 @@ class Loaded:
 
 
 def load(
-    name: str, *, adapter: str | Path | None = None, dtype: str = "float32", trust_remote_code: bool = False
+    name: str,
+    *,
+    adapter: str | Path | None = None,
+    dtype: str = "float32",
+    trust_remote_code: bool = False,
+    bits: int | None = None,
 ) -> Loaded:
     """Loads a model from a folder or the hub, safetensors only, with its adapter if one is given.
 
+    Args:
+        bits: 4 or 8: quantise its linear layers while loading (bitsandbytes).
     Raises:
         RequestError: no such folder, no weights, no tokenizer or one that does not fit, an adapter for another model.
     """
@@ -161,6 +168,10 @@ def load(
     kind = auto.AutoModelForMaskedLM if masked else auto.AutoModelForCausalLM
     _need_weights(name)
     options = {"dtype": getattr(torch, dtype), "use_safetensors": True, "output_loading_info": True, **trust}
+    if bits is not None:
+        options["quantization_config"] = auto.BitsAndBytesConfig(
+            load_in_4bit=bits == 4, load_in_8bit=bits == 8, bnb_4bit_quant_type="nf4"
+        )
     model, info = _ask(name, "model", lambda: kind.from_pretrained(name, **options))
     if info["missing_keys"]:
         raise RequestError(f"{name}: the weights lack {sorted(info['missing_keys'])[0]}; use the full model's folder")
@@ -197,17 +208,21 @@ def load_classifier(name: str, *, trust_remote_code: bool = False) -> Loaded:
     return Loaded(model.to(_join().device).eval(), tokenizer, masked=False)
 
 
-def with_adapter(model: Any, folder: str | Path) -> Any:
-    """Puts a saved PEFT adapter on the model."""
+def with_adapter(model: Any, folder: str | Path, *, name: str = "default") -> Any:
+    """Puts a saved PEFT adapter on the model, beside those that it may have already, under a name of its own."""
     if not (Path(folder) / "adapter_config.json").exists():
         raise RequestError(f"{folder}: no adapter here (adapter_config.json is missing)")
     try:
-        adapted = peft().PeftModel.from_pretrained(model, str(folder))
+        if isinstance(model, peft().PeftModel):
+            adapted = model
+            adapted.load_adapter(str(folder), name)
+        else:
+            adapted = peft().PeftModel.from_pretrained(model, str(folder), adapter_name=name)
         saved = peft().load_peft_weights(str(folder), device="cpu")
     except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise RequestError(f"{folder}: the adapter does not fit the model: {_first_line(error)}") from None
     # PEFT only warns of weights that the file lacks, and drops those that the model has no place for.
-    needed = peft().get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    needed = peft().get_peft_model_state_dict(adapted, adapter_name=name, save_embedding_layers=False)
     if odd := sorted(key for key in saved.keys() ^ needed.keys() if "lora_" in key):
         raise RequestError(f"{folder}: the adapter does not fit the model: {odd[0]} is only in one of them")
     return adapted
@@ -308,7 +323,7 @@ def _ask(name: str, what: str, load_it: Any) -> Any:
         raise RequestError(f"{name}: no such folder; give a model folder or a hub name as owner/name")
     try:
         return load_it()
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
         raise RequestError(f"{name}: the {what} cannot be loaded: {_first_line(error)}") from None
 
 
