@@ -83,7 +83,7 @@ def _debias(args: argparse.Namespace) -> int:
                 unrelated=args.unrelated,
                 report=args.report,
                 out=args.out,
-                config=load_config(args.config, args.set),
+                config=load_config(args.config, [*([f"method={args.method}"] if args.method else ()), *args.set]),
                 benchmarks=_named_paths(args.benchmark),
                 skip_invalid=args.skip_invalid,
                 trust_remote_code=args.trust_remote_code,
@@ -316,6 +316,7 @@ def _parser() -> argparse.ArgumentParser:
     debias.add_argument("--unrelated", metavar="PATH", help="unrelated sentences: clusters that have them, or a .txt")
     debias.add_argument("--report", metavar="PATH", required=True, help="clusters to report on, never trained on")
     debias.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
+    debias.add_argument("--method", metavar="NAME", help="biasunlearn (default), dpo, equalize, ... (docs/methods.md)")
     debias.add_argument("--config", metavar="FILE", help="a YAML file or the name of a recipe (default: biasunlearn)")
     debias.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change one key of the recipe")
     debias.add_argument("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
