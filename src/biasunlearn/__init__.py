@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .ablating import ablate
     from .comparing import compare
     from .config import DebiasConfig, load_config
     from .counterfactual import counterfactual_pairs, load_term_list
@@ -27,6 +28,7 @@ _WHERE = {
     "DataError": "errors",
     "DebiasConfig": "config",
     "RequestError": "errors",
+    "ablate": "ablating",
     "compare": "comparing",
     "counterfactual_pairs": "counterfactual",
     "debias": "debiasing",
@@ -46,6 +48,7 @@ __all__ = [
     "DebiasConfig",
     "RequestError",
     "__version__",
+    "ablate",
     "compare",
     "counterfactual_pairs",
     "debias",

@@ -99,6 +99,35 @@ def _debias(args: argparse.Namespace) -> int:
     return _show(args, results)
 
 
+def _ablate(args: argparse.Namespace) -> int:
+    from .ablating import VARIANTS, ablate, ablation_table
+    from .config import load_config
+    from .debiasing import Interrupted
+
+    try:
+        with _progress(args) as (progress, on_step):
+            result = ablate(
+                args.model,
+                train=args.train,
+                unrelated=args.unrelated,
+                report=args.report,
+                out=args.out,
+                config=load_config(args.config, args.set),
+                seeds=args.seeds,
+                variants=args.variants or tuple(VARIANTS),
+                benchmarks=_named_paths(args.benchmark),
+                skip_invalid=args.skip_invalid,
+                trust_remote_code=args.trust_remote_code,
+                progress=progress,
+                say=_say,
+                on_step=on_step,
+            )
+    except Interrupted:
+        print("biasunlearn: stopped, everything is saved; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    return _tell(args, result, ablation_table, f"stored in {args.out} (ablation.json, one run folder a seed)")
+
+
 def _demo(args: argparse.Namespace) -> int:
     from .demo import demo, demo_table
 
@@ -282,6 +311,20 @@ def _asking_options() -> _Parser:
     return asking
 
 
+def _training_options() -> _Parser:
+    """What everything that trains shares: data, recipe, where the runs go."""
+    training = _Parser(add_help=False)
+    add = training.add_argument
+    add("--train", metavar="PATH", required=True, help="pairs of stereotypes and anti-stereotypes")
+    add("--unrelated", metavar="PATH", help="unrelated sentences: clusters that have them, or a .txt")
+    add("--report", metavar="PATH", required=True, help="clusters to report on, never trained on")
+    add("--out", metavar="DIR", required=True, help="the run folder to write")
+    add("--config", metavar="FILE", help="a YAML file or the name of a recipe (default: biasunlearn)")
+    add("--set", metavar="KEY=VALUE", action="append", default=[], help="change one key of the recipe")
+    add("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
+    return training
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="biasunlearn", description="Measure a language model's social bias, unlearn it, prove both.")
     parser.add_argument("--version", action="version", version=f"biasunlearn {__version__}")
@@ -311,17 +354,18 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--resume", action="store_true", help="go on with a run in --out that was killed")
     measure.set_defaults(run=_measure)
 
-    debias = commands.add_parser("debias", parents=[common, reading, loading, asking], help="unlearn a model's bias")
-    debias.add_argument("--train", metavar="PATH", required=True, help="pairs of stereotypes and anti-stereotypes")
-    debias.add_argument("--unrelated", metavar="PATH", help="unrelated sentences: clusters that have them, or a .txt")
-    debias.add_argument("--report", metavar="PATH", required=True, help="clusters to report on, never trained on")
-    debias.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
+    training = _training_options()
+    debias = commands.add_parser("debias", parents=[common, reading, loading, training, asking],
+                                 help="unlearn a model's bias")  # fmt: skip
     debias.add_argument("--method", metavar="NAME", help="biasunlearn (default), dpo, equalize, ... (docs/methods.md)")
-    debias.add_argument("--config", metavar="FILE", help="a YAML file or the name of a recipe (default: biasunlearn)")
-    debias.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change one key of the recipe")
-    debias.add_argument("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
     debias.add_argument("--resume", action="store_true", help="go on with an interrupted or killed run in --out")
     debias.set_defaults(run=_debias)
+
+    ablate = commands.add_parser("ablate", parents=[common, reading, loading, training],
+                                 help="take one part of the method out at a time")  # fmt: skip
+    ablate.add_argument("--seeds", metavar="N", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
+    ablate.add_argument("--variants", metavar="NAME", nargs="+", help="some of them only (default: all)")
+    ablate.set_defaults(run=_ablate)
 
     counterfactual = commands.add_parser("counterfactual", parents=[common], help="build pairs from sentences alone")
     counterfactual.add_argument("--sentences", metavar="FILE", required=True, help="a .txt, one stereotype a line")
