@@ -128,6 +128,37 @@ def _ablate(args: argparse.Namespace) -> int:
     return _tell(args, result, ablation_table, f"stored in {args.out} (ablation.json, one run folder a seed)")
 
 
+def _sweep(args: argparse.Namespace) -> int:
+    from .config import load_config
+    from .debiasing import Interrupted
+    from .sweeping import sweep, sweep_table
+
+    try:
+        with _progress(args) as (progress, on_step):
+            result = sweep(
+                args.model,
+                train=args.train,
+                unrelated=args.unrelated,
+                report=args.report,
+                out=args.out,
+                config=load_config(args.config, args.set),
+                trials=args.trials,
+                seeds=args.seeds,
+                storage=args.storage,
+                search_only=args.search_only,
+                benchmarks=_named_paths(args.benchmark),
+                skip_invalid=args.skip_invalid,
+                trust_remote_code=args.trust_remote_code,
+                progress=progress,
+                say=_say,
+                on_step=on_step,
+            )
+    except Interrupted as stop:
+        print(f"biasunlearn: {stop}", file=sys.stderr)
+        return INTERRUPTED
+    return _tell(args, result, sweep_table, f"stored in {args.out} (sweep.json)")
+
+
 def _demo(args: argparse.Namespace) -> int:
     from .demo import demo, demo_table
 
@@ -366,6 +397,14 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--seeds", metavar="N", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
     ablate.add_argument("--variants", metavar="NAME", nargs="+", help="some of them only (default: all)")
     ablate.set_defaults(run=_ablate)
+
+    sweep = commands.add_parser("sweep", parents=[common, reading, loading, training],
+                                help="search the recipe's settings on the stop split")  # fmt: skip
+    sweep.add_argument("--trials", metavar="N", type=int, default=30, help="of the whole study (default: 30)")
+    sweep.add_argument("--seeds", metavar="N", type=int, nargs="+", default=[0], help="each trial's (default: 0)")
+    sweep.add_argument("--storage", metavar="URL", help="Optuna's database (default: a journal file in --out)")
+    sweep.add_argument("--search-only", action="store_true", help="add trials, score nothing: for further machines")
+    sweep.set_defaults(run=_sweep)
 
     counterfactual = commands.add_parser("counterfactual", parents=[common], help="build pairs from sentences alone")
     counterfactual.add_argument("--sentences", metavar="FILE", required=True, help="a .txt, one stereotype a line")
