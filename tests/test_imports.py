@@ -42,7 +42,7 @@ LAYERS = [
     {"benchmarks", "trainer"},
     {"measuring", "methods", "stages"},
     {"comparing", "debiasing", "exporting"},
-    {"ablating", "demo", "gating", "sweeping"},
+    {"ablating", "demo", "disentangling", "gating", "sweeping"},
     {"cli"},
     {"__main__", "__init__"},
 ]
@@ -52,7 +52,7 @@ LIGHT = {"errors", "method_settings", "records", "config", "counterfactual", "da
          "world", "checks", "joining", "sets", "splits", "swap", "rundir", "writing", "holding", "remembering",
          "tables", "report", "progress", "preparing", "stats", "benchmarks", "measuring", "paired", "stages",
          "comparing", "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting",
-         "ablating", "sweeping", "cli"}  # fmt: skip
+         "ablating", "disentangling", "sweeping", "cli"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

@@ -128,6 +128,34 @@ def _ablate(args: argparse.Namespace) -> int:
     return _tell(args, result, ablation_table, f"stored in {args.out} (ablation.json, one run folder a seed)")
 
 
+def _disentangle(args: argparse.Namespace) -> int:
+    from .config import load_config
+    from .debiasing import Interrupted
+    from .disentangling import disentangle, matrix_table
+
+    try:
+        with _progress(args) as (progress, on_step):
+            result = disentangle(
+                args.model,
+                train=args.train,
+                unrelated=args.unrelated,
+                report=args.report,
+                out=args.out,
+                config=load_config(args.config, args.set),
+                leave_out=args.leave_out,
+                benchmarks=_named_paths(args.benchmark),
+                skip_invalid=args.skip_invalid,
+                trust_remote_code=args.trust_remote_code,
+                progress=progress,
+                say=_say,
+                on_step=on_step,
+            )
+    except Interrupted:
+        print("biasunlearn: stopped, everything is saved; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    return _tell(args, result, matrix_table, f"stored in {args.out} (matrix.json, one run folder a row)")
+
+
 def _sweep(args: argparse.Namespace) -> int:
     from .config import load_config
     from .debiasing import Interrupted
@@ -397,6 +425,11 @@ def _parser() -> argparse.ArgumentParser:
     ablate.add_argument("--seeds", metavar="N", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
     ablate.add_argument("--variants", metavar="NAME", nargs="+", help="some of them only (default: all)")
     ablate.set_defaults(run=_ablate)
+
+    disentangle = commands.add_parser("disentangle", parents=[common, reading, loading, training],
+                                      help="train on one bias type at a time, report on all")  # fmt: skip
+    disentangle.add_argument("--leave-out", action="store_true", help="train on all but one instead: an unseen type")
+    disentangle.set_defaults(run=_disentangle)
 
     sweep = commands.add_parser("sweep", parents=[common, reading, loading, training],
                                 help="search the recipe's settings on the stop split")  # fmt: skip
