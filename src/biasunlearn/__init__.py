@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
+    from .ablating import ablate
     from .combining import combine
     from .comparing import compare
     from .config import DebiasConfig, load_config
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from .data import read_clusters
     from .data import read_clusters as load_stereoset
     from .debiasing import debias
+    from .disentangling import disentangle
     from .errors import DataError, RequestError
     from .exporting import export_lm_eval
     from .gating import gate
     from .measuring import measure, rescore
     from .publishing import export
     from .sampling import Asking
+    from .sweeping import sweep
     from .transferring import transfer
 
 _WHERE = {
@@ -30,10 +33,12 @@ _WHERE = {
     "DataError": "errors",
     "DebiasConfig": "config",
     "RequestError": "errors",
+    "ablate": "ablating",
     "combine": "combining",
     "compare": "comparing",
     "counterfactual_pairs": "counterfactual",
     "debias": "debiasing",
+    "disentangle": "disentangling",
     "export": "publishing",
     "export_lm_eval": "exporting",
     "gate": "gating",
@@ -43,6 +48,7 @@ _WHERE = {
     "measure": "measuring",
     "read_clusters": "data",
     "rescore": "measuring",
+    "sweep": "sweeping",
     "transfer": "transferring",
 }
 
@@ -52,10 +58,12 @@ __all__ = [
     "DebiasConfig",
     "RequestError",
     "__version__",
+    "ablate",
     "combine",
     "compare",
     "counterfactual_pairs",
     "debias",
+    "disentangle",
     "export",
     "export_lm_eval",
     "gate",
@@ -65,6 +73,7 @@ __all__ = [
     "measure",
     "read_clusters",
     "rescore",
+    "sweep",
     "transfer",
 ]
 

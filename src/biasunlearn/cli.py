@@ -83,7 +83,7 @@ def _debias(args: argparse.Namespace) -> int:
                 unrelated=args.unrelated,
                 report=args.report,
                 out=args.out,
-                config=load_config(args.config, args.set),
+                config=load_config(args.config, [*([f"method={args.method}"] if args.method else ()), *args.set]),
                 benchmarks=_named_paths(args.benchmark),
                 skip_invalid=args.skip_invalid,
                 trust_remote_code=args.trust_remote_code,
@@ -97,6 +97,94 @@ def _debias(args: argparse.Namespace) -> int:
         print(f"biasunlearn: {stop}", file=sys.stderr)
         return INTERRUPTED
     return _show(args, results)
+
+
+def _ablate(args: argparse.Namespace) -> int:
+    from .ablating import VARIANTS, ablate, ablation_table
+    from .config import load_config
+    from .debiasing import Interrupted
+
+    try:
+        with _progress(args) as (progress, on_step):
+            result = ablate(
+                args.model,
+                train=args.train,
+                unrelated=args.unrelated,
+                report=args.report,
+                out=args.out,
+                config=load_config(args.config, args.set),
+                seeds=args.seeds,
+                variants=args.variants or tuple(VARIANTS),
+                benchmarks=_named_paths(args.benchmark),
+                skip_invalid=args.skip_invalid,
+                trust_remote_code=args.trust_remote_code,
+                progress=progress,
+                say=_say,
+                on_step=on_step,
+            )
+    except Interrupted:
+        print("biasunlearn: stopped, everything is saved; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    return _tell(args, result, ablation_table, f"stored in {args.out} (ablation.json, one run folder a seed)")
+
+
+def _disentangle(args: argparse.Namespace) -> int:
+    from .config import load_config
+    from .debiasing import Interrupted
+    from .disentangling import disentangle, matrix_table
+
+    try:
+        with _progress(args) as (progress, on_step):
+            result = disentangle(
+                args.model,
+                train=args.train,
+                unrelated=args.unrelated,
+                report=args.report,
+                out=args.out,
+                config=load_config(args.config, args.set),
+                leave_out=args.leave_out,
+                benchmarks=_named_paths(args.benchmark),
+                skip_invalid=args.skip_invalid,
+                trust_remote_code=args.trust_remote_code,
+                progress=progress,
+                say=_say,
+                on_step=on_step,
+            )
+    except Interrupted:
+        print("biasunlearn: stopped, everything is saved; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    return _tell(args, result, matrix_table, f"stored in {args.out} (matrix.json, one run folder a row)")
+
+
+def _sweep(args: argparse.Namespace) -> int:
+    from .config import load_config
+    from .debiasing import Interrupted
+    from .sweeping import sweep, sweep_table
+
+    try:
+        with _progress(args) as (progress, on_step):
+            result = sweep(
+                args.model,
+                train=args.train,
+                unrelated=args.unrelated,
+                report=args.report,
+                out=args.out,
+                config=load_config(args.config, args.set),
+                trials=args.trials,
+                seeds=args.seeds,
+                storage=args.storage,
+                search_only=args.search_only,
+                benchmarks=_named_paths(args.benchmark),
+                skip_invalid=args.skip_invalid,
+                trust_remote_code=args.trust_remote_code,
+                progress=progress,
+                say=_say,
+                on_step=on_step,
+            )
+    except Interrupted as stop:
+        print(f"biasunlearn: {stop}", file=sys.stderr)
+        return INTERRUPTED
+    return _tell(args, result, sweep_table, f"stored in {args.out} (sweep.json)")
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -374,6 +462,20 @@ def _asking_options() -> _Parser:
     return asking
 
 
+def _training_options() -> _Parser:
+    """What everything that trains shares: data, recipe, where the runs go."""
+    training = _Parser(add_help=False)
+    add = training.add_argument
+    add("--train", metavar="PATH", required=True, help="pairs of stereotypes and anti-stereotypes")
+    add("--unrelated", metavar="PATH", help="unrelated sentences: clusters that have them, or a .txt")
+    add("--report", metavar="PATH", required=True, help="clusters to report on, never trained on")
+    add("--out", metavar="DIR", required=True, help="the run folder to write")
+    add("--config", metavar="FILE", help="a YAML file or the name of a recipe (default: biasunlearn)")
+    add("--set", metavar="KEY=VALUE", action="append", default=[], help="change one key of the recipe")
+    add("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
+    return training
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="biasunlearn", description="Measure a language model's social bias, unlearn it, prove both.")
     parser.add_argument("--version", action="version", version=f"biasunlearn {__version__}")
@@ -403,16 +505,31 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--resume", action="store_true", help="go on with a run in --out that was killed")
     measure.set_defaults(run=_measure)
 
-    debias = commands.add_parser("debias", parents=[common, reading, loading, asking], help="unlearn a model's bias")
-    debias.add_argument("--train", metavar="PATH", required=True, help="pairs of stereotypes and anti-stereotypes")
-    debias.add_argument("--unrelated", metavar="PATH", help="unrelated sentences: clusters that have them, or a .txt")
-    debias.add_argument("--report", metavar="PATH", required=True, help="clusters to report on, never trained on")
-    debias.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
-    debias.add_argument("--config", metavar="FILE", help="a YAML file or the name of a recipe (default: biasunlearn)")
-    debias.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change one key of the recipe")
-    debias.add_argument("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
+    training = _training_options()
+    debias = commands.add_parser("debias", parents=[common, reading, loading, training, asking],
+                                 help="unlearn a model's bias")  # fmt: skip
+    debias.add_argument("--method", metavar="NAME", help="biasunlearn (default), dpo, equalize, ... (docs/methods.md)")
     debias.add_argument("--resume", action="store_true", help="go on with an interrupted or killed run in --out")
     debias.set_defaults(run=_debias)
+
+    ablate = commands.add_parser("ablate", parents=[common, reading, loading, training],
+                                 help="take one part of the method out at a time")  # fmt: skip
+    ablate.add_argument("--seeds", metavar="N", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
+    ablate.add_argument("--variants", metavar="NAME", nargs="+", help="some of them only (default: all)")
+    ablate.set_defaults(run=_ablate)
+
+    disentangle = commands.add_parser("disentangle", parents=[common, reading, loading, training],
+                                      help="train on one bias type at a time, report on all")  # fmt: skip
+    disentangle.add_argument("--leave-out", action="store_true", help="train on all but one instead: an unseen type")
+    disentangle.set_defaults(run=_disentangle)
+
+    sweep = commands.add_parser("sweep", parents=[common, reading, loading, training],
+                                help="search the recipe's settings on the stop split")  # fmt: skip
+    sweep.add_argument("--trials", metavar="N", type=int, default=30, help="of the whole study (default: 30)")
+    sweep.add_argument("--seeds", metavar="N", type=int, nargs="+", default=[0], help="each trial's (default: 0)")
+    sweep.add_argument("--storage", metavar="URL", help="Optuna's database (default: a journal file in --out)")
+    sweep.add_argument("--search-only", action="store_true", help="add trials, score nothing: for further machines")
+    sweep.set_defaults(run=_sweep)
 
     transfer = commands.add_parser("transfer", parents=[common, reading, asking], help="take a debiasing to a variant")
     add = transfer.add_argument

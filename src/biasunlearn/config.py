@@ -17,6 +17,16 @@ from typing import Any, Literal
 import yaml
 
 from .errors import RequestError
+from .method_settings import SETTINGS
+
+Method = Literal[
+    "biasunlearn", "npo", "simnpo", "gradient_ascent", "gradient_difference",
+    "dpo", "ipo", "kto", "orpo", "equalize",
+    "sft", "cda", "dropout",
+    "task_vector", "mlp_edit",
+    "sentence_debias", "inlp", "leace",
+    "self_debias", "debiasing_prompt",
+]  # fmt: skip
 
 RECIPES = importlib.resources.files("biasunlearn") / "recipes"
 
@@ -27,6 +37,9 @@ class DebiasConfig:
 
     seed: int = 0
     """Seeds the split, the sets, the adapter's start and the order of the batches."""
+    method: Method = "biasunlearn"
+    """How the bias is taken out (docs/methods.md). Another method than the default begins with settings of its own
+    (method_settings.py) wherever the user gives none."""
 
     # --- sets -----------------------------------------------------------------------------------------------
     train_kinds: Literal["intrasentence", "both"] = "intrasentence"
@@ -169,7 +182,7 @@ def load_config(path: str | Path | None = None, overrides: typing.Iterable[str] 
 
 
 def config_from(values: dict[str, Any], where: str = "configuration") -> DebiasConfig:
-    """A configuration from plain values; unknown keys are errors, missing ones take their defaults."""
+    """A configuration from plain values; unknown keys are errors, missing ones take the defaults of their method."""
     known = {field.name for field in dataclasses.fields(DebiasConfig)}
     for key in values:
         if key not in known:
@@ -181,7 +194,7 @@ def config_from(values: dict[str, Any], where: str = "configuration") -> DebiasC
     if isinstance(values.get("lora_targets"), list):
         values = {**values, "lora_targets": tuple(values["lora_targets"])}
     try:
-        return DebiasConfig(**values)
+        return DebiasConfig(**{**SETTINGS.get(str(values.get("method")), {}), **values})
     except RequestError as error:
         raise RequestError(f"{where}: {error}") from None
 

@@ -88,7 +88,7 @@ def debias(
     memory = Memory(run.scored, whole)
     from .chat import protocol
     from .keeping import Keeper
-    from .models import load, with_lora
+    from .models import load
 
     loaded = load(model, dtype=config.dtype, trust_remote_code=trust_remote_code)
     if loaded.masked:
@@ -100,24 +100,26 @@ def debias(
     }  # fmt: skip
     items_before, before = run_benchmarks(loaded.remembering(memory), measured, label="before: ", **arguments)
     able_before = capability(loaded, asking)
-    identity = _identity(loaded, prepared, config)
-    loaded = loaded.with_model(with_lora(loaded.model, config) if config.lora_rank else loaded.model)
-    keep = Keeper(run.checkpoint, identity, resume=resume, say=say)
-    outcome = _train(loaded, prepared, config, keep, say=say, on_step=on_step)
-    trained = save_trained(loaded, run, prepared.manifest, adapter=config.lora_rank > 0)
+    keep = Keeper(run.checkpoint, _identity(loaded, prepared, config), resume=resume, say=say)
+    done = _unlearn(loaded, prepared, config, keep, say=say, on_step=on_step)
+    loaded, outcome = loaded.with_model(done.model), done.outcome
+    whole_model = not hasattr(done.model, "disable_adapter")
+    trained = save_trained(loaded, run, prepared.manifest, adapter=not whole_model)
     items_after, after = run_benchmarks(loaded.remembering(memory), measured, label="after: ", **arguments)
     stamp(after, measured, prepared.manifest, skip_invalid=skip_invalid)
     results = {
         "schema": SCHEMA,
         "model": model,
-        "adapter": str(trained) if config.lora_rank else None,
-        "trained_model": None if config.lora_rank else str(trained),
+        "method": config.method,
+        "adapter": None if whole_model else str(trained),
+        "trained_model": str(trained) if whole_model else None,
         "protocol": {**protocol(loaded), "dtype": config.dtype, "masked": False},
         "before": before,
         "benchmarks": after,
         **_able(able_before, capability(loaded, asking)),
         "stopped": {"step": outcome.step, "reason": outcome.reason, "best_step": outcome.best_step},
         "collapsed": outcome.collapsed,
+        **({"search": done.search} if done.search else {}),
         "data": prepared.facts,
         "config": to_dict(config),
         "environment": environment(),
@@ -134,7 +136,8 @@ def _able(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
 
 
 def save_trained(loaded: Any, run: RunFolder, manifest: Mapping[str, Any], *, adapter: bool) -> Path:
-    """A plain PEFT adapter, or with full fine-tuning a whole model; beside it the hashes of what it was trained on."""
+    """What the method gives: a plain PEFT adapter, an erasure or prompts, or with full fine-tuning a whole model;
+    beside it the hashes of what it was trained on."""
     with whole_folder(run.adapter if adapter else run.model) as folder:
         loaded.model.save_pretrained(folder, safe_serialization=True)
         if not adapter:
@@ -143,7 +146,7 @@ def save_trained(loaded: Any, run: RunFolder, manifest: Mapping[str, Any], *, ad
     return run.adapter if adapter else run.model
 
 
-def _train(
+def _unlearn(
     loaded: Any,
     prepared: Prepared,
     config: DebiasConfig,
@@ -152,26 +155,27 @@ def _train(
     say: Say,
     on_step: Callable[[dict[str, Any]], None] | None,
 ) -> Any:
+    """Looks at the untrained model, then leaves it to the method."""
     from .benchmarks.stereoset import score_clusters
-    from .trainer import train
+    from .methods import METHODS, Task
 
-    def compare() -> list[Triplet]:
-        return triplets(score_clusters(loaded, prepared.stop, batch_tokens=config.batch_tokens))
+    def compare(model: Any) -> list[Triplet]:
+        return triplets(score_clusters(loaded.with_model(model), prepared.stop, batch_tokens=config.batch_tokens))
 
-    def look() -> dict[str, Any]:
-        return stereoset_scores(compare(), seed=config.seed)
+    def look(model: Any) -> dict[str, Any]:
+        return stereoset_scores(compare(model), seed=config.seed)
 
-    untrained = compare()
+    untrained = compare(loaded.model)
     prepared.facts["findings"] += check_labels(untrained)
+    first = stereoset_scores(untrained, seed=config.seed)
     for finding in prepared.facts["findings"]:
         say(finding)
-    first = stereoset_scores(untrained, seed=config.seed)
-    outcome = train(loaded.model, loaded.tokenizer, prepared.sets, look, config, keep, first=first, on_step=on_step)
-    if outcome.interrupted:
+    done = METHODS[config.method](Task(loaded, prepared.sets, config, keep, look, first, say, on_step))
+    if done.outcome.interrupted:
         raise Interrupted(
-            f"stopped at step {outcome.step}, everything is saved; go on with the same command and --resume"
+            f"stopped at step {done.outcome.step}, everything is saved; go on with the same command and --resume"
         )
-    return outcome
+    return done
 
 
 def _identity(loaded: Any, prepared: Prepared, config: DebiasConfig) -> str:

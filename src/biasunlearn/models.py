@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from . import erasing, prompting
 from .batches import Batch
 from .config import DebiasConfig
 from .errors import RequestError
@@ -209,7 +210,14 @@ def load_classifier(name: str, *, trust_remote_code: bool = False) -> Loaded:
 
 
 def with_adapter(model: Any, folder: str | Path, *, name: str = "default") -> Any:
-    """Puts a saved PEFT adapter on the model, beside those that it may have already, under a name of its own."""
+    """Puts on the model what a run has saved in place of a changed model: a PEFT adapter, an erasure, or prompts.
+
+    Args:
+        name: of a PEFT adapter, beside those that the model may have already.
+    """
+    for kind in (erasing, prompting):
+        if (Path(folder) / kind.FILE).exists():
+            return kind.attached(model, Path(folder))
     if not (Path(folder) / "adapter_config.json").exists():
         raise RequestError(f"{folder}: no adapter here (adapter_config.json is missing)")
     try:
@@ -265,6 +273,34 @@ def adapter_dropout(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.eval()
+
+
+RAISED_DROPOUT = 0.15
+"""Of hidden states and of attention, in Webster et al. (arXiv 2010.06032) for BERT; models are trained with 0.1."""
+
+
+@contextlib.contextmanager
+def base_dropout(model: torch.nn.Module, rate: float = RAISED_DROPOUT) -> Iterator[None]:
+    """Dropout of the base at this rate, wherever the architecture has it, for the method that is nothing else.
+
+    Raises:
+        RequestError: the architecture has no dropout anywhere.
+    """
+    modules = [module for name, module in model.named_modules() if "lora_dropout" not in name]
+    rates = [(m, "p") for m in modules if isinstance(m, torch.nn.Dropout)]
+    rates += [(m, "attention_dropout") for m in modules if isinstance(getattr(m, "attention_dropout", None), float)]
+    if not rates:
+        raise RequestError("method: dropout: this architecture has no dropout to raise; choose another method")
+    holders = {m for m, _ in rates}  # and those around a layer of it: attention asks itself whether it is in training
+    dropping = [m for m in modules if m in holders or holders & set(m.children())]
+    before = [(m, name, getattr(m, name)) for m, name in (*rates, *((m, "training") for m in dropping))]
+    for module, name, _ in before:
+        setattr(module, name, True if name == "training" else rate)
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
 
 
 def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:

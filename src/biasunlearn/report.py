@@ -191,7 +191,9 @@ def _subtitle(results: Results) -> str:
         return "Social bias as measured"
     kept = f"; the adapter of step {stopped['best_step']} was kept" if stopped["best_step"] != stopped["step"] else ""
     how = f"Stopped at step {stopped['step']}: {stopped['reason']}{kept}."
-    return escape(f"Social bias before and after unlearning. {how}")
+    method = results.get("method", "biasunlearn")
+    by = "unlearning" if method == "biasunlearn" else method
+    return escape(f"Social bias before and after {by}. {how}")
 
 
 def _provenance(results: Results) -> str:

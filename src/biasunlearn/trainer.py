@@ -15,15 +15,9 @@ from .config import DebiasConfig
 from .errors import RequestError
 from .feed import Feed, StepBatch
 from .keeping import Average, Keeper, State
-from .losses import (
-    cross_entropy_to_reference,
-    kl_loss,
-    npo_loss,
-    npo_loss_batch_mean,
-    retention_loss,
-    sum_by_row,
-)
-from .models import accelerate, adapter_dropout, on_cpu, trainable
+from .losses import cross_entropy_to_reference, kl_loss, sum_by_row
+from .models import accelerate, adapter_dropout, base_dropout, on_cpu, trainable
+from .objectives import BOTH_REFERENCES, OBJECTIVES, PAIRED, Side
 from .processes import count, mean, summed
 from .reading import read
 from .references import Reference, adapter_off, cached
@@ -62,24 +56,27 @@ class LossTerms:
 def loss_terms(
     model: Any, tokenizer: Any, batch: StepBatch, config: DebiasConfig, refer: Reference | None = None
 ) -> LossTerms:
-    """L_forget, L_retention and L_KL of a batch. The weights are the push of each sentence's bias type."""
-    ref = (refer or adapter_off(model, tokenizer))(batch)
-    now = read(model, tokenizer, (*batch.forget, *batch.unrelated, *batch.retain))
+    """The role losses of the method's objective (default: L_forget and L_retention) and L_KL of a batch.
+
+    The weights are the push of each sentence's bias type.
+    """
     n_forget, n_referred = len(batch.forget), len(batch.forget) + len(batch.unrelated)
+    both = config.method in BOTH_REFERENCES  # then the reference reads the retained sentences behind the forgotten
+    ref = (refer or adapter_off(model, tokenizer))(_with_retained(batch) if both else batch)
+    now = read(model, tokenizer, (*batch.forget, *batch.unrelated, *batch.retain))
 
-    forget, forget_ref = now.part(0, n_forget), ref.forget
-    log_probs, weights = forget.log_probs, torch.tensor(batch.forget_weights, device=now.logits.device)
-    if config.npo_ratio == "batch_mean":
-        npo = npo_loss_batch_mean(log_probs, forget_ref, forget.tokens, config.beta)
+    forget, retain = now.part(0, n_forget), now.part(n_referred, now.rows)
+    log_probs, forget_ref = forget.log_probs, ref.forget[:n_forget]
+    npo, kept = OBJECTIVES[config.method](
+        Side(log_probs, forget.tokens, forget_ref),
+        Side(retain.log_probs, retain.tokens, ref.forget[n_forget:] if both else None),
+        config,
+    )
+    weights, kept_weights = (
+        torch.tensor(pushes, device=now.logits.device) for pushes in (batch.forget_weights, batch.retain_weights)
+    )
+    if config.npo_ratio == "batch_mean" and len(npo) == 1:
         weights = weights.mean()
-    else:
-        npo = npo_loss(log_probs, forget_ref, config.beta)
-
-    retain = now.part(n_referred, now.rows)
-    kept = retention_loss(retain.log_probs)
-    kept_weights = torch.tensor(batch.retain_weights, device=now.logits.device)
-    if config.retain_mean == "token":
-        kept = kept / retain.tokens
 
     unrelated = now.part(n_forget, n_referred)
     if not batch.unrelated:
@@ -99,6 +96,10 @@ def loss_terms(
     )
 
 
+def _with_retained(batch: StepBatch) -> StepBatch:
+    return replace(batch, forget=(*batch.forget, *batch.retain))
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How training ended. The model holds the best checkpoint's weights."""
@@ -114,7 +115,7 @@ def train(
     model: Any,
     tokenizer: Any,
     sets: TrainingSets,
-    look: Callable[[], dict[str, Any]],
+    look: Callable[[], dict[str, Any]] | None,
     config: DebiasConfig,
     keep: Keeper,
     *,
@@ -124,18 +125,21 @@ def train(
     """Trains the adapter until the stop rule, a collapse, Ctrl-C or `max_steps`.
 
     Args:
-        look: scores the stop split with the model as it is; returns `stereoset_scores`.
+        look: scores the stop split with the model as it is; returns `stereoset_scores`. None: nobody looks, and the
+            last weights are kept (for a method that is not after 50, as task_vector).
         keep: where checkpoints live; holds the state to resume from, if there is one.
-        first: what `look` gives before the first step, where the caller knows it already.
+        first: what `look` gives before the first step, where the caller knows it already (without `look` he must).
     """
     accelerator = accelerate().Accelerator(cpu=on_cpu())
     if config.npo_ratio == "batch_mean" and count() > 1:
         raise RequestError("npo_ratio: batch_mean is one ratio of a whole batch; run it in one process")
+    if config.method in PAIRED and config.batch_pairs != "matched":
+        raise RequestError(f"method: {config.method} compares the sentences of a pair; --set batch_pairs=matched")
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     average, feed = Average(model, config.average), Feed(sets, config)
     refer = adapter_off(model, tokenizer) if config.lora_rank else cached(model, tokenizer, sets)
-    state = keep.restore(model, optimizer, average, feed) or _begin(first or look(), config)
+    state = keep.restore(model, optimizer, average, feed) or _begin(first or (look or dict)(), config)
     first_check, check_every = looks(sets, config)
     if state.step == 0:
         keep.best(model)
@@ -145,7 +149,7 @@ def train(
         while state.step < config.max_steps and not state.decision.stop and not interrupted():
             state.step += 1
             _set_rate(optimizer, rate_at(state.step, config))
-            with adapter_dropout(model) if _drops_out(state, config) else contextlib.nullcontext():
+            with _dropout(model, state, config):
                 terms = loss_terms(learner, tokenizer, feed.next(state.decision.push).share(), config, refer)
             accelerator.backward(terms.total(config) * count())  # the engine averages gradients, our parts add up
             accelerator.clip_grad_norm_(parameters, config.max_grad_norm)
@@ -154,9 +158,10 @@ def train(
             average.update(model)
             row = _note_step(state, terms, optimizer)
             if _check_due(state.step, first_check, check_every, config.max_steps):
-                with average.applied(model):
-                    _check(state, row, look(), config)
-                    if state.best_step == state.step:
+                with average.applied(model) if look else contextlib.nullcontext():
+                    if look:
+                        _check(state, row, look(), config)
+                    if state.best_step == state.step or not look:
                         keep.best(model)
                 if state.decision.swapped and config.optimizer_at_swap == "rebuilt":
                     optimizer.state.clear()
@@ -174,15 +179,18 @@ def train(
 
 def _begin(scores: dict[str, Any], config: DebiasConfig) -> State:
     """The state before the first step. The untrained adapter is the best so far: training must beat it."""
-    first = _as_check(0, scores, _lms(scores))
-    state = State(0, begin(first, config), [], _lms(scores), best_distance=distance(first, config))
+    first = as_check(0, scores, lms_of(scores))
+    state = State(0, begin(first, config), [], lms_of(scores), best_distance=distance(first, config))
     state.rows.append({"step": 0, **_stop_row(scores)})
     return state
 
 
-def _drops_out(state: State, config: DebiasConfig) -> bool:
-    """Released code: evaluation switches dropout off, and nothing switches it on again."""
-    return config.lora_dropout > 0 and not (state.checked and config.dropout_after_check == "lost")
+def _dropout(model: Any, state: State, config: DebiasConfig) -> contextlib.AbstractContextManager[None]:
+    """The dropout of a step. Released code: evaluation switches it off, and nothing switches it on again."""
+    if config.method == "dropout":
+        return base_dropout(model)
+    lost = state.checked and config.dropout_after_check == "lost"
+    return adapter_dropout(model) if config.lora_dropout > 0 and not lost else contextlib.nullcontext()
 
 
 def _note_step(state: State, terms: LossTerms, optimizer: Any) -> dict[str, Any]:
@@ -209,7 +217,7 @@ def _check_due(step: int, first: int, every: int, last: int) -> bool:
 def _check(state: State, row: dict[str, Any], scores: dict[str, Any], config: DebiasConfig) -> None:
     """Asks swap.py, notes the answer in the row of the step, and marks the step as the best so far if it is."""
     ratio = sum(state.log_ratios) / max(1, len(state.log_ratios))
-    check = replace(_as_check(state.step, scores, state.lms_before), log_ratio=ratio, finite=state.finite)
+    check = replace(as_check(state.step, scores, state.lms_before), log_ratio=ratio, finite=state.finite)
     state.decision = decide(state.decision, check, config)
     state.log_ratios, state.finite, state.checked = [], True, True
     far = distance(check, config)
@@ -220,23 +228,26 @@ def _check(state: State, row: dict[str, Any], scores: dict[str, Any], config: De
     row |= {**_stop_row(scores), "decision": dataclasses.asdict(state.decision)}
 
 
-def _as_check(step: int, scores: dict[str, Any], lms_before: float | None) -> Check:
-    """The pooled SS decides: target terms of training pairs are partly inferred and very uneven, and in a mean over
+def as_check(step: int, scores: dict[str, Any], lms_before: float | None) -> Check:
+    """What a look found, for swap.py.
+
+    The pooled SS decides: target terms of training pairs are partly inferred and very uneven, and in a mean over
     terms a term of one pair would weigh as much as a term of thirty."""
     found = {
         name: StopScore(entry["ss_micro"], entry["ss_micro_low"], entry["ss_micro_high"])
         for name, entry in scores["bias_types"].items()
     }
-    return Check(step=step, scores=found, lms=_lms(scores), lms_before=lms_before)
+    return Check(step=step, scores=found, lms=lms_of(scores), lms_before=lms_before)
 
 
-def _lms(scores: dict[str, Any]) -> float | None:
+def lms_of(scores: dict[str, Any]) -> float | None:
+    """LMS of a look; None where no stop cluster has an unrelated sentence."""
     lms = scores["overall"]["lms"]
     return None if lms is None else float(lms["value"])
 
 
 def _stop_row(scores: dict[str, Any]) -> dict[str, Any]:
-    return {"ss": {b: entry["ss_micro"] for b, entry in scores["bias_types"].items()}, "lms": _lms(scores)}
+    return {"ss": {b: entry["ss_micro"] for b, entry in scores["bias_types"].items()}, "lms": lms_of(scores)}
 
 
 def rate_at(step: int, config: DebiasConfig) -> float:

@@ -1,0 +1,128 @@
+"""`disentangle`: how far debiasing one bias type moves the others, and whether it reaches one that is never trained on.
+
+An ordinary `debias` run for each bias type, trained on that type alone (or on all but that one) and reported on all of
+them: a matrix of SS, each cell with its interval. Finished runs are not run again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .config import DebiasConfig, to_dict
+from .data import fingerprint, read_clusters, write_pairs
+from .debiasing import Say, debias
+from .errors import RequestError
+from .measuring import Progress
+from .records import Cluster
+from .rundir import RunFolder
+from .writing import is_first
+
+
+def disentangle(
+    model: str,
+    *,
+    train: str,
+    report: str,
+    out: str | Path,
+    unrelated: str | None = None,
+    config: DebiasConfig | None = None,
+    leave_out: bool = False,
+    benchmarks: Mapping[str, str] | None = None,
+    skip_invalid: bool = False,
+    trust_remote_code: bool = False,
+    progress: Progress | None = None,
+    say: Say | None = None,
+    on_step: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Runs in `out`/only-TYPE, or with `leave_out` in `out`/without-TYPE; the training pairs of each lie beside it.
+
+    Args:
+        leave_out: train on every bias type but one: does it reach the one that is missing?
+    Returns:
+        {"before": {bias type: SS with interval}, "after": {name of the run: the same}}, as in `out`/matrix.json.
+    Raises:
+        RequestError: as `debias`; a single bias type; a folder made of other training pairs.
+        Interrupted: Ctrl-C; call again to go on.
+    """
+    config = config or DebiasConfig()
+    clusters = read_clusters(train, skip_invalid=skip_invalid).clusters
+    types = sorted({cluster.bias_type for cluster in clusters})
+    if len(types) < 2:
+        raise RequestError(f"{train}: only the bias type {types[0]}; disentangle needs pairs of two or more")
+    if len({_file_name(bias_type) for bias_type in types}) < len(types):
+        raise RequestError(f"{train}: two bias types would share a folder; tell them apart in letters or digits")
+    found, trained_on = {}, {}
+    for bias_type in types:
+        name = f"{'without' if leave_out else 'only'}-{_file_name(bias_type)}"
+        chosen = [cluster for cluster in clusters if (cluster.bias_type == bias_type) != leave_out]
+        trained_on[name] = sorted({cluster.bias_type for cluster in chosen})
+        pairs, folder = _stored(chosen, Path(out) / f"{name}.jsonl"), Path(out) / name
+        if say:
+            say(f"{name}: {len(chosen)} training pairs, {folder}")
+        found[name] = debias(
+            model, train=str(pairs), report=report, unrelated=unrelated or _own_unrelated(clusters, Path(out)),
+            out=folder, config=config, benchmarks=benchmarks, trust_remote_code=trust_remote_code,
+            skip_invalid=skip_invalid, resume=folder.exists(), progress=progress, on_step=on_step,
+        )  # fmt: skip
+    result = {
+        "model": model,
+        "leave_out": leave_out,
+        "before": _scores(next(iter(found.values()))["before"]),
+        "after": {name: _scores(results["benchmarks"]) for name, results in found.items()},
+        "trained_on": trained_on,
+        "recipe": to_dict(config),
+    }
+    if is_first():
+        RunFolder(Path(out)).write_json("matrix.json", result)
+    return result
+
+
+def matrix_table(result: Mapping[str, Any]) -> Any:
+    """A row for each run, a column for each bias type of the report file; what was trained on stands in bold."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="SS by bias type (ideal 50), 95 % intervals", title_justify="left", title_style="bold")
+    table.add_column("trained on")
+    for bias_type in result["before"]:
+        table.add_column(Text(bias_type), justify="right")
+    table.add_row("nothing", *map(_cell, result["before"].values()), end_section=True)
+    for name, row in result["after"].items():
+        trained = result["trained_on"][name]
+        cells = [Text(_cell(ss), style="bold" if bias_type in trained else "") for bias_type, ss in row.items()]
+        table.add_row(Text(name), *cells)
+    return table
+
+
+def _scores(entries: Mapping[str, Any]) -> dict[str, Any]:
+    return {bias_type: entry["ss"] for bias_type, entry in entries["stereoset"]["bias_types"].items()}
+
+
+def _cell(ss: Mapping[str, float] | None) -> str:
+    return "-" if ss is None else f"{ss['value']:.1f} ({ss['low']:.1f}-{ss['high']:.1f})"
+
+
+def _stored(chosen: Sequence[Cluster], path: Path) -> Path:
+    """The training pairs of a run as a file, so that the run is an ordinary one that anybody can start again."""
+    if path.exists():
+        if read_clusters(path).sha256 != fingerprint(chosen):
+            raise RequestError(f"{path}: made of other training pairs; choose another --out or remove it")
+    elif is_first():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_pairs(chosen, path)
+    return path
+
+
+def _own_unrelated(clusters: Sequence[Cluster], out: Path) -> str | None:
+    """The unrelated sentences of all training pairs, so that every run has the same KL term; None: there are none."""
+    sentences = [cluster.unrelated.text for cluster in clusters if cluster.unrelated]
+    if not sentences:
+        return None
+    if is_first() and not (out / "unrelated.txt").exists():
+        RunFolder(out).write_text("unrelated.txt", "".join(f"{sentence}\n" for sentence in dict.fromkeys(sentences)))
+    return str(out / "unrelated.txt")
+
+
+def _file_name(bias_type: str) -> str:
+    """Letters, digits and marks that every file system takes."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in bias_type)

@@ -1,0 +1,44 @@
+"""What each method of `debias --method` sets differently from the default recipe, and why.
+
+A value that the user gives, in a file or by `--set`, always wins. Sets, splits, looks at the stop split, the budget of
+steps and the rule for the best checkpoint are the same for all of them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+PUBLISHED: dict[str, Any] = {"swap": "none", "adversarial_share": 0.0, "kl_weight": 0.0}
+"""A baseline as its paper has it: swap, adversarial subset and KL on unrelated sentences are BiasUnlearn's."""
+
+ALONE = {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 0.0}
+"""One loss and nothing beside it."""
+
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "biasunlearn": {},
+    # unlearning. Without a counterweight a rate of 1e-3 is over the edge before the first look.
+    "npo": {**ALONE, "learning_rate": 2e-4},
+    "simnpo": {**ALONE, "learning_rate": 2e-4, "beta": 2.5},  # of a token mean: the paper's 2.5 on TOFU
+    "gradient_ascent": {**ALONE, "learning_rate": 1e-4},
+    "gradient_difference": {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 1.0, "learning_rate": 1e-4},
+    # preference
+    "dpo": {**ALONE, "learning_rate": 2e-4},
+    "ipo": {**ALONE, "learning_rate": 2e-4, "beta": 0.5},  # of a token mean: the margin aims at 1 / (2 beta) = 1 nat
+    "kto": {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 1.0, "learning_rate": 2e-4},
+    "orpo": {**PUBLISHED, "forget_weight": 0.1, "retain_weight": 1.0, "learning_rate": 2e-4},  # lambda = 0.1
+    "equalize": {"swap": "none", "adversarial_share": 0.0, "forget_weight": 1.0, "retain_weight": 0.0},
+    # data
+    "sft": {**PUBLISHED, "forget_weight": 0.0, "retain_weight": 1.0, "learning_rate": 2e-4},
+    "cda": {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 1.0, "learning_rate": 2e-4},
+    "dropout": {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 1.0, "learning_rate": 2e-4},
+    # weights
+    "task_vector": {**ALONE, "learning_rate": 2e-4, "average": 0.0},  # cross-entropy on the stereotypes
+    "mlp_edit": {},
+    # representation
+    "sentence_debias": {},
+    "inlp": {},
+    "leace": {},
+    # decoding
+    "self_debias": {},
+    "debiasing_prompt": {},
+}
+"""Method -> the keys of the configuration that it begins with."""

@@ -1,0 +1,23 @@
+"""Every method that differs from BiasUnlearn only in what its gradient descends (objectives.py): the same loop."""
+
+from dataclasses import replace
+
+from ..models import with_lora
+from ..sets import TrainingSets
+from ..trainer import train
+from .task import Done, Task
+
+
+def run(task: Task) -> Done:
+    """Trains an adapter (with `lora_rank: 0` the whole model) by the method's objective."""
+    model = with_lora(task.loaded.model, task.config) if task.config.lora_rank else task.loaded.model
+    outcome = train(
+        model, task.loaded.tokenizer, task.sets, lambda: task.look(model), task.config, task.keep, first=task.first,
+        on_step=task.on_step,
+    )  # fmt: skip
+    return Done(model, outcome)
+
+
+def run_on(task: Task, sets: TrainingSets) -> Done:
+    """The same on other sentences."""
+    return run(replace(task, sets=sets))
