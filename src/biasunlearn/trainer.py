@@ -26,7 +26,7 @@ from .losses import (
 from .models import accelerate, adapter_dropout, on_cpu, trainable
 from .processes import count, mean, summed
 from .reading import read
-from .references import Reference, adapter_off, cached
+from .references import Reference, adapter_off, cached, remembered
 from .sets import TrainingSets
 from .swap import Check, StopScore, begin, decide, distance, takes_its_place
 
@@ -68,7 +68,7 @@ def loss_terms(
     n_forget, n_referred = len(batch.forget), len(batch.forget) + len(batch.unrelated)
 
     forget, forget_ref = now.part(0, n_forget), ref.forget
-    log_probs, weights = forget.log_probs, torch.tensor(batch.forget_weights, device=now.logits.device)
+    log_probs, weights = forget.log_probs, torch.tensor(batch.forget_weights, device=now.device)
     if config.npo_ratio == "batch_mean":
         npo = npo_loss_batch_mean(log_probs, forget_ref, forget.tokens, config.beta)
         weights = weights.mean()
@@ -77,17 +77,17 @@ def loss_terms(
 
     retain = now.part(n_referred, now.rows)
     kept = retention_loss(retain.log_probs)
-    kept_weights = torch.tensor(batch.retain_weights, device=now.logits.device)
+    kept_weights = torch.tensor(batch.retain_weights, device=now.device)
     if config.retain_mean == "token":
         kept = kept / retain.tokens
 
     unrelated = now.part(n_forget, n_referred)
     if not batch.unrelated:
-        kl = torch.zeros(0, device=now.logits.device)
+        kl = torch.zeros(0, device=now.device)
     elif config.kl == "real_tokens":
-        kl = kl_loss(unrelated.logits, ref.unrelated)
+        kl = unrelated.compared(ref.unrelated, kl_loss)
     else:  # the released code: cross-entropy, averaged over positions that are mostly padding
-        per_token = cross_entropy_to_reference(unrelated.logits, ref.unrelated)
+        per_token = unrelated.compared(ref.unrelated, cross_entropy_to_reference)
         kl = sum_by_row(per_token, unrelated.owners, unrelated.rows) / config.padded_to
     return LossTerms(
         forget=mean(npo * weights),
@@ -134,7 +134,7 @@ def train(
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     average, feed = Average(model, config.average), Feed(sets, config)
-    refer = adapter_off(model, tokenizer) if config.lora_rank else cached(model, tokenizer, sets)
+    refer = remembered(model, tokenizer, keep.references) if config.lora_rank else cached(model, tokenizer, sets)
     state = keep.restore(model, optimizer, average, feed) or _begin(first or look(), config)
     first_check, check_every = looks(sets, config)
     if state.step == 0:
