@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all set-up themselves; everything they make is in .venv, demo-run and the user's cache.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: demo test lint install
+.PHONY: demo test bench lint install
 
 demo: install
 	$(BIN)/biasunlearn demo
@@ -10,6 +10,11 @@ test: install
 	$(BIN)/ruff check src tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
+
+# make bench MODELS="gpt2-small gpt2-medium /path/to/model" STEREOSET=dev.json BENCH="--runs 3 --fewer 4"
+MODELS ?= gpt2-small
+bench: install
+	$(BIN)/python perf/bench.py --models $(MODELS) $(if $(STEREOSET),--stereoset $(STEREOSET)) $(BENCH)
 
 install: .venv/installed
 

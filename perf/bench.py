@@ -1,13 +1,16 @@
 """`make bench`: scoring and training steps, ours beside the plain loop and beside the arithmetic they need.
 
-Every figure is taken in a process of its own, so that peak memory is that of one loop on one model. The floor is the
-time that the real tokens' multiplications take at the matrix rate measured in the same run: 2N a token forward, 2N
-more for the gradients of activations (LoRA needs none of the weights'), and the output layer where logits count.
+Every figure is taken in a process of its own, so that peak memory is that of one loop on one model; ours and the plain
+loop take turns, so that whatever else the machine does falls on both. The floor is the time that the real tokens'
+multiplications take at the matrix rate measured in the same process: 2N a token forward, 2N more for the gradients of
+activations (LoRA needs none of the weights'), and the output layer where logits count. What the reference says is not
+part of it, since it could be known. `first`: steps whose sentences the reference has not seen yet; `later`: all seen.
 Tokens that several sentences share are counted once for scoring. `share` is floor / ours.
 """
 
 import argparse
 import json
+import os
 import random
 import resource
 import statistics
@@ -25,7 +28,8 @@ SHAPES = {"gpt2-small": (12, 768, 12), "gpt2-medium": (24, 1024, 16)}
 ROLES = {"forget": 4, "retain": 28, "unrelated": 28}
 """Sentences of a step, as in the released code."""
 
-WARM_UP = 1
+MEASURED = {"scoring": ("ms/sentence", 1000), "first": ("s/step", 1), "later": ("s/step", 1)}
+"""What is measured, its unit, and how many of it a second is."""
 
 
 def main() -> None:
@@ -33,27 +37,39 @@ def main() -> None:
     if arguments.worker:
         print(json.dumps(_measure(arguments)))
         return
-    rate = _worker(arguments, "rate", "", "")["rate"]
-    print(f"matrix rate: {rate / 1e9:.0f} GFLOP/s (float32, {arguments.threads} threads)\n")
-    header = f"{'model':<14}{'what':<10}{'ours':>12}{'plain':>12}{'ratio':>8}{'floor':>12}{'share':>8}"
-    print(f"{header}{'memory':>10}{'plain':>10}{'memory ratio':>14}")
+    clock = "processor seconds" if arguments.cpu_time else "seconds"
+    load = f"load {os.getloadavg()[0]:.1f}"
+    print(f"{time.strftime('%Y-%m-%d %H:%M')}, threads: {arguments.threads}, float32, {clock}, {load}")
+    if arguments.fewer > 1:
+        rows = {role: size // arguments.fewer for role, size in ROLES.items()}
+        print(f"plain step: measured on {rows}, its time multiplied by {arguments.fewer}, its memory as measured")
+    header = f"{'model':<14}{'what':<9}{'ours':>8}{'spread':>8}{'plain':>10}{'ratio':>7}{'floor':>9}{'share':>7}"
+    print(f"{header}{'memory':>10}{'plain':>10}{'ratio':>7}", flush=True)
     for model in arguments.models:
-        for what in ("scoring", "step"):
-            ours = [_worker(arguments, what, model, "ours") for _ in range(arguments.runs)]
-            plain = _worker(arguments, what, model, "plain")
-            seconds = statistics.median(run["seconds"] for run in ours)
-            spread = max(run["seconds"] for run in ours) - min(run["seconds"] for run in ours)
-            floor = ours[0]["operations"] / rate
-            memory = statistics.median(run["memory"] for run in ours)
-            unit = "ms/sent." if what == "scoring" else "s/step"
-            scale = 1000 if what == "scoring" else 1
-            print(
-                f"{Path(model).name:<14}{what:<10}{seconds * scale:>7.2f} ±{spread * scale / 2:<3.2f}"
-                f"{plain['seconds'] * scale:>12.2f}{plain['seconds'] / seconds:>8.1f}{floor * scale:>12.2f}"
-                f"{floor / seconds:>8.0%}{memory / 2**30:>8.2f} G{plain['memory'] / 2**30:>8.2f} G"
-                f"{memory / plain['memory']:>14.2f}   {unit}",
-                flush=True,
-            )
+        for kind in ("scoring", "step"):
+            ours, plain = [], []
+            for run in range(arguments.runs):
+                ours.append(_worker(arguments, kind, model, "ours"))
+                if run < arguments.plain_runs:
+                    plain.append(_worker(arguments, kind, model, "plain"))
+            for what in ("scoring",) if kind == "scoring" else ("first", "later"):
+                _show(Path(model).name, what, ours, plain)
+
+
+def _show(model: str, what: str, ours: list[dict[str, float]], plain: list[dict[str, float]]) -> None:
+    unit, scale = MEASURED[what]
+    seconds = [run[what] for run in ours]
+    middle, spread = statistics.median(seconds), (max(seconds) - min(seconds)) / 2
+    beside = statistics.median(run["plain"] for run in plain)
+    shares = [run["operations"] / run["rate"] / run[what] for run in ours]
+    floor = statistics.median(run["operations"] / run["rate"] for run in ours)
+    memory, theirs = (max(run["memory"] for run in runs) / 2**30 for runs in (ours, plain))
+    print(
+        f"{model:<14}{what:<9}{middle * scale:>8.2f}{'±' + format(spread * scale, '.2f'):>8}{beside * scale:>10.2f}"
+        f"{beside / middle:>7.1f}{floor * scale:>9.2f}{statistics.median(shares):>7.0%}"
+        f"{memory:>8.2f} G{theirs:>8.2f} G{memory / theirs:>7.2f}   {unit}",
+        flush=True,
+    )
 
 
 def _arguments() -> argparse.Namespace:
@@ -63,13 +79,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3, help="runs of ours; the median and the spread are shown")
     parser.add_argument("--steps", type=int, default=4, help="training steps of ours that are timed")
     parser.add_argument("--sample", type=float, default=0.1, help="share of the sentences that the plain loop scores")
+    parser.add_argument("--plain-runs", type=int, default=1, help="runs of the plain loop, between ours")
+    parser.add_argument("--fewer", type=int, default=1, help="the plain step reads so many times fewer sentences")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cpu-time", action="store_true", help="processor time of one thread: for a busy machine")
     parser.add_argument("--quick", action="store_true", help="one run, few sentences")
     for hidden in ("--worker", "--model", "--side"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.runs, arguments.steps, arguments.sample = 1, 2, 0.02
+    if arguments.cpu_time:
+        arguments.threads = 1
     return arguments
 
 
@@ -77,7 +98,8 @@ def _worker(arguments: argparse.Namespace, what: str, model: str, side: str) -> 
     command = [sys.executable, __file__, "--worker", what, "--model", model, "--side", side]
     command += ["--steps", str(arguments.steps), "--sample", str(arguments.sample), "--threads", str(arguments.threads)]
     command += ["--stereoset", arguments.stereoset] if arguments.stereoset else []
-    command += ["--quick"] if arguments.quick else []
+    command += ["--fewer", str(arguments.fewer)]
+    command += [option for option in ("--quick", "--cpu-time") if getattr(arguments, option[2:].replace("-", "_"))]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)}\n{done.stderr[-2000:]}")
@@ -89,29 +111,33 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    if arguments.worker == "rate":
-        return {"rate": _matrix_rate()}
+    clock = time.process_time if arguments.cpu_time else time.perf_counter
+
+    def seconds(work: Callable[[], Any]) -> float:
+        begun = clock()
+        work()
+        return clock() - begun
+
     clusters = _clusters(arguments.stereoset)
     loaded = _model(arguments.model, clusters)
+    before = _matrix_rate(seconds)
     measured = {
         ("scoring", "ours"): _score_ours, ("scoring", "plain"): _score_plain,
         ("step", "ours"): _step_ours, ("step", "plain"): _step_plain,
-    }[arguments.worker, arguments.side](loaded, clusters, arguments)  # fmt: skip
-    return measured | {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    }[arguments.worker, arguments.side](loaded, clusters, arguments, seconds)  # fmt: skip
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return measured | {"memory": memory, "rate": max(before, _matrix_rate(seconds))}
 
 
-def _matrix_rate() -> float:
+Timer = Callable[[Callable[[], Any]], float]
+
+
+def _matrix_rate(seconds: Timer) -> float:
     """Operations a second of the best of several large float32 products."""
     import torch
 
     left, right = torch.randn(2048, 1024), torch.randn(1024, 4096)
-    return 2 * 2048 * 1024 * 4096 / min(_seconds(lambda: left @ right) for _ in range(20))
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
+    return 2 * 2048 * 1024 * 4096 / min(seconds(lambda: left @ right) for _ in range(10))
 
 
 @dataclass(frozen=True)
@@ -135,78 +161,87 @@ def _size(model: Any) -> Size:
 # --- scoring ----------------------------------------------------------------------------------------------------------
 
 
-def _score_ours(loaded: Any, clusters: Sequence[Any], arguments: argparse.Namespace) -> dict[str, float]:
+def _score_ours(
+    loaded: Any, clusters: Sequence[Any], arguments: argparse.Namespace, seconds: Timer
+) -> dict[str, float]:
     from biasunlearn.batches import encode
     from biasunlearn.scoring import score
     from biasunlearn.sharing import groups
 
     passages = _passages(clusters)
     score(loaded, passages[:60])
-    seconds = _seconds(lambda: score(loaded, passages))
+    if arguments.cpu_time:
+        passages = random.Random(0).sample(clusters, max(60, len(clusters) // 5))
+        passages = _passages(passages)
+    spent = seconds(lambda: score(loaded, passages))
     rows = encode(loaded.tokenizer, passages)
     unique = sum(group.length for group in groups(rows))
     size = _size(loaded.model)
     # Every token but a start token is predicted once, so the output layer sees about as many as the body.
-    return {"seconds": seconds / len(passages), "operations": 2 * (size.body + size.head) * unique / len(passages)}
+    operations = 2 * (size.body + size.head) * unique
+    return {"scoring": spent / len(passages), "operations": operations / len(passages)}
 
 
-def _score_plain(loaded: Any, clusters: Sequence[Any], arguments: argparse.Namespace) -> dict[str, float]:
+def _score_plain(
+    loaded: Any, clusters: Sequence[Any], arguments: argparse.Namespace, seconds: Timer
+) -> dict[str, float]:
     from plain_loop import score_one_by_one
 
     rows = _sentences(loaded, _passages(clusters))
     chosen = random.Random(0).sample(rows, max(20, int(arguments.sample * len(rows))))
     score_one_by_one(loaded.model, chosen[:5])
-    return {"seconds": _seconds(lambda: score_one_by_one(loaded.model, chosen)) / len(chosen), "operations": 0.0}
+    return {"plain": seconds(lambda: score_one_by_one(loaded.model, chosen)) / len(chosen)}
 
 
 # --- training steps -----------------------------------------------------------------------------------------------
 
 
-def _step_ours(loaded: Any, clusters: Sequence[Any], arguments: argparse.Namespace) -> dict[str, float]:
+def _step_ours(loaded: Any, clusters: Sequence[Any], arguments: argparse.Namespace, seconds: Timer) -> dict[str, float]:
     import torch
 
     from biasunlearn.batches import encode
     from biasunlearn.config import DebiasConfig
     from biasunlearn.feed import StepBatch
     from biasunlearn.models import trainable, with_lora
+    from biasunlearn.reference_store import ReferenceStore
+    from biasunlearn.references import remembered
     from biasunlearn.trainer import loss_terms
 
-    size = _size(loaded.model)
-    config = DebiasConfig()
+    size, config = _size(loaded.model), DebiasConfig()
     model = with_lora(loaded.model, config)
     optimizer = torch.optim.AdamW(list(trainable(model).values()), lr=1e-4)
+    refer = remembered(model, loaded.tokenizer, ReferenceStore())
 
-    def step(number: int) -> StepBatch:
-        roles = _roles(clusters, number)
+    def step(roles: dict[str, tuple[Any, ...]]) -> None:
         ones = {role: (1.0,) * len(passages) for role, passages in roles.items()}
         batch = StepBatch(roles["forget"], roles["retain"], roles["unrelated"], ones["forget"], ones["retain"])
-        loss_terms(model, loaded.tokenizer, batch, config).total(config).backward()
+        loss_terms(model, loaded.tokenizer, batch, config, refer).total(config).backward()
         optimizer.step()
         optimizer.zero_grad()
-        return batch
 
-    for number in range(WARM_UP):
-        step(number)
-    seconds, operations = [], []
-    for number in range(WARM_UP, WARM_UP + arguments.steps):
-        seconds.append(_seconds(lambda number=number: step(number)))
-        roles = {role: encode(loaded.tokenizer, passages) for role, passages in _roles(clusters, number).items()}
-        tokens = {role: sum(len(row.ids) for row in rows) for role, rows in roles.items()}
-        scored = {role: sum(row.scored for row in rows) for role, rows in roles.items()}
-        referred = {"forget": 1, "unrelated": 1}
-        # 4 = forward and the gradients of activations, 2 = forward of the reference
-        operations.append(sum(
-            (4 + 2 * referred.get(role, 0)) * (size.body * tokens[role] + size.head * scored[role]) for role in roles
-        ))  # fmt: skip
-    return {"seconds": statistics.median(seconds), "operations": statistics.median(operations)}
+    def operations(roles: dict[str, tuple[Any, ...]]) -> int:
+        rows = [row for passages in roles.values() for row in encode(loaded.tokenizer, passages)]
+        # 4 = forward and the gradients of activations, two operations each
+        return 4 * (size.body * sum(len(row.ids) for row in rows) + size.head * sum(row.scored for row in rows))
+
+    step(_roles(clusters, arguments.steps))
+    steps = [_roles(clusters, number) for number in range(arguments.steps)]
+    first = [seconds(lambda roles=roles: step(roles)) for roles in steps]
+    later = [seconds(lambda roles=roles: step(roles)) for roles in steps]
+    middle = statistics.median
+    return {"first": middle(first), "later": middle(later), "operations": middle(map(operations, steps))}
 
 
-def _step_plain(loaded: Any, clusters: Sequence[Any], arguments: argparse.Namespace) -> dict[str, float]:
+def _step_plain(
+    loaded: Any, clusters: Sequence[Any], arguments: argparse.Namespace, seconds: Timer
+) -> dict[str, float]:
     from plain_loop import PlainLoop
 
     loop = PlainLoop(loaded.model)
-    batches = [{r: _sentences(loaded, p) for r, p in _roles(clusters, number).items()} for number in range(2)]
-    return {"seconds": min(_seconds(lambda b=b: loop.step(**b)) for b in batches), "operations": 0.0}
+    fewer = arguments.fewer
+    steps = [_roles(clusters, number) for number in range(2)]
+    batches = [{r: _sentences(loaded, p[: len(p) // fewer]) for r, p in roles.items()} for roles in steps]
+    return {"plain": fewer * min(seconds(lambda b=b: loop.step(**b)) for b in batches)}
 
 
 # --- what both read -----------------------------------------------------------------------------------------------

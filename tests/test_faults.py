@@ -156,8 +156,9 @@ def fresh_copy(state: Path, target: Path) -> Path:
 
 def last_in_training(states: list[Path]) -> Path:
     """The last state with two whole checkpoints and nothing else under way, before the adapter was saved."""
-    return [s for s in states if names(s) == {".lock", "config.yaml", "scored.jsonl", "metrics.jsonl", "checkpoint.pt",
-                                              "checkpoint-before.pt"} and read_step(s) < STEPS][-1]  # fmt: skip
+    settled = {".lock", "config.yaml", "scored.jsonl", "metrics.jsonl", "reference.bin", "checkpoint.pt",
+               "checkpoint-before.pt"}  # fmt: skip
+    return [state for state in states if names(state) == settled and read_step(state) < STEPS][-1]
 
 
 def read_step(state: Path, name: str = "checkpoint.pt") -> int:

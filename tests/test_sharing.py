@@ -56,7 +56,7 @@ def test_no_tokens_are_lost_or_read_twice():
 def test_the_tree_by_hand():
     """Rows 5 6 1 and 5 6 2 3, scored from their second token: 6 is predicted once, and both rows read it."""
     rows = [row(5, 6, 1), row(5, 6, 2, 3)]
-    batch = collate_groups(rows, [Group((0, 1), 2, 5)], dtype=torch.float32)
+    batch = collate_groups(rows, [[Group((0, 1), 2, 5)]], dtype=torch.float32)
     assert batch.input_ids.tolist() == [[5, 6, 1, 2, 3]]
     assert batch.position_ids is not None and batch.position_ids.tolist() == [[0, 1, 2, 2, 3]]
     sees = [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [1, 1, 0, 1, 1]]
@@ -69,7 +69,7 @@ def test_the_tree_by_hand():
 def test_padding_of_a_group_is_seen_by_nobody():
     rows = [row(5, 6, 7, 1), row(5, 6, 7, 2, 3, 4), row(8, 9, 1), row(8, 9, 2)]
     chosen = [Group((0, 1), 3, 7), Group((2, 3), 2, 4)]
-    seen = collate_groups(rows, chosen, dtype=torch.float32).attention_mask[1, 0] == 0
+    seen = collate_groups(rows, [[group] for group in chosen], dtype=torch.float32).attention_mask[1, 0] == 0
     assert not seen[:4, 4:].any()
 
 
@@ -107,7 +107,7 @@ def test_negative_control_branches_that_see_each_other_do_change_the_score() -> 
     """Were the tree mask an ordinary causal one, the second branch would read the first."""
     loaded = tiny.causal("gpt2")
     rows = [row(3, 4, 5, 6, 7), row(3, 4, 5, 8, 9)]
-    batch = collate_groups(rows, [Group((0, 1), 3, 7)], dtype=torch.float32)
+    batch = collate_groups(rows, [[Group((0, 1), 3, 7)]], dtype=torch.float32)
     with torch.no_grad():
         apart = loaded.model(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, position_ids=batch.position_ids

@@ -15,6 +15,8 @@ from torch import Tensor
 from .errors import RequestError
 from .feed import Feed
 from .models import trainable
+from .processes import count
+from .reference_store import ReferenceStore
 from .swap import Decision
 from .writing import append, is_first, whole_file
 
@@ -93,6 +95,8 @@ class Keeper:
         self._identity = identity
         self._resume = resume
         self._say = say
+        # What several processes know of the reference they keep to themselves: each has its own share of the sentences.
+        self.references = ReferenceStore(path.with_name("reference.bin") if path is not None and count() == 1 else None)
         self._best: dict[str, Tensor] = {}
         self._lines: list[str] = []
         self._written = 0
@@ -132,6 +136,7 @@ class Keeper:
             "identity": self._identity,
             "state": {**asdict(state), "decision": asdict(state.decision)},
             "metrics": self._written,
+            "references": self.references.mark(),
             "weights": {name: p.detach() for name, p in trainable(model).items()},
             "optimizer": optimizer.state_dict(),
             "average": {"steps": average.steps, "weights": average.weights},
@@ -161,6 +166,7 @@ class Keeper:
             )
         self._written = content["metrics"] if content is not None else 0
         self._cut_metrics()
+        self.references.cut(content.get("references", 0) if content is not None else 0)
         if content is None:
             return None
         _assign(model, content["weights"])

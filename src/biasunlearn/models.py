@@ -92,6 +92,24 @@ def logits_at(model: Any, batch: Batch) -> Tensor:
     return logits.reshape(-1, logits.shape[-1])[batch.positions]  # a family whose output layer is elsewhere
 
 
+def states_at(model: Any, batch: Batch) -> Tensor:
+    """What the output layer would be given at the batch's positions: [predicted, hidden]. It sees one position only."""
+    seen: list[Tensor] = []
+
+    def take(_module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden = args[0].reshape(-1, args[0].shape[-1])
+        seen.append(hidden.index_select(0, batch.positions))
+        return (hidden[:1].detach().unsqueeze(0), *args[1:])
+
+    handle = bare(model).get_output_embeddings().register_forward_pre_hook(take)
+    places = {} if batch.position_ids is None else {"position_ids": batch.position_ids}
+    try:
+        model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **places)
+    finally:
+        handle.remove()
+    return seen[0]
+
+
 def last_hidden(model: Any, batch: Batch) -> Tensor:
     """What the last layer makes of every position: [lines, width, hidden]. The output layer is spared all but one."""
     head = bare(model).get_output_embeddings() if hasattr(bare(model), "get_output_embeddings") else None

@@ -1,7 +1,7 @@
 """What the reference says of a batch: the model with its adapter off, or values stored before the first step."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,8 +10,10 @@ from torch import Tensor
 from .errors import RequestError
 from .feed import StepBatch
 from .models import evaluating, reference
+from .processes import summed
 from .reading import read
 from .records import Passage
+from .reference_store import ReferenceStore
 from .sets import TrainingSets
 
 CACHE_LIMIT = 4 * 2**30
@@ -23,10 +25,12 @@ AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class Referred:
-    """log p_ref(y|x) of the forget sentences, [sentences]; logits of the unrelated ones, [tokens, vocabulary]."""
+    """log p_ref(y|x) of the forget sentences, [sentences]; the states of the unrelated ones, as `Read` has them."""
 
     forget: Tensor
     unrelated: Tensor
+    unrelated_tokens: tuple[int, ...] = ()
+    """Supervised tokens of each unrelated sentence."""
 
 
 Reference = Callable[[StepBatch], Referred]
@@ -38,10 +42,49 @@ def adapter_off(model: Any, tokenizer: Any) -> Reference:
     def refer(batch: StepBatch) -> Referred:
         with reference(model):
             found = read(model, tokenizer, (*batch.forget, *batch.unrelated))
-        n_forget = len(batch.forget)
-        return Referred(found.part(0, n_forget).log_probs, found.part(n_forget, found.rows).logits)
+            forget, unrelated = found.part(0, len(batch.forget)), found.part(len(batch.forget), found.rows)
+            return Referred(forget.log_probs, unrelated.states, tuple(map(int, unrelated.tokens.tolist())))
 
     return refer
+
+
+def remembered(model: Any, tokenizer: Any, store: ReferenceStore) -> Reference:
+    """The same, but a sentence is asked for once: what the reference says of it never changes.
+
+    Of several processes each asks for its own share, and all of them ask where one must: a model may be split.
+    """
+    live = adapter_off(model, tokenizer)
+
+    def refer(batch: StepBatch) -> Referred:
+        unknown = replace(
+            batch,
+            forget=tuple(dict.fromkeys(p for p in batch.forget if not store.knows("forget", p))),
+            unrelated=tuple(dict.fromkeys(p for p in batch.unrelated if not store.knows("unrelated", p))),
+        )
+        found: dict[tuple[str, Passage], Tensor] = {}
+        if summed(torch.tensor(float(len(unknown.forget) + len(unknown.unrelated)), device=model.device)) > 0:
+            found = _by_sentence(live(unknown), unknown)
+            for (role, passage), value in found.items():
+                store.put(role, passage, value)
+
+        def values(role: str, passages: Sequence[Passage]) -> list[Tensor]:
+            known = [found.get((role, p)) for p in passages]
+            return [store.get(role, p) if v is None else v for p, v in zip(passages, known, strict=True)]
+
+        log_probs, states = values("forget", batch.forget), values("unrelated", batch.unrelated)
+        empty = torch.zeros(0)
+        return Referred(
+            (torch.stack(log_probs) if log_probs else empty).to(model.device),
+            (torch.cat(states) if states else empty).to(model.device),
+        )
+
+    return refer
+
+
+def _by_sentence(found: Referred, batch: StepBatch) -> dict[tuple[str, Passage], Tensor]:
+    values = {("forget", p): v for p, v in zip(batch.forget, found.forget, strict=True)}
+    states = found.unrelated.split(found.unrelated_tokens)
+    return values | {("unrelated", p): v for p, v in zip(batch.unrelated, states, strict=True)}
 
 
 def cached(model: Any, tokenizer: Any, sets: TrainingSets) -> Reference:

@@ -53,7 +53,7 @@ class RunFolder:
 
     def drop_unfinished(self) -> None:
         """Once results.json is there, nothing is left to go on with."""
-        for path in (self.checkpoint, self.checkpoint_before, self.scored):
+        for path in (self.checkpoint, self.checkpoint_before, self.scored, self.path / "reference.bin"):
             if is_first():
                 path.unlink(missing_ok=True)
 

@@ -194,7 +194,7 @@ def _once(job: Job | None, part: str, find: Callable[[], T]) -> T:
 def _sums(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -> Tensor:
     """log p(text | prefix) of the rows of these lines, in their order."""
     if any(len(line.rows) > 1 for line in lines):
-        batch = collate_groups(rows, lines, dtype=loaded.model.dtype, device=device_of(loaded))
+        batch = collate_groups(rows, [[line] for line in lines], dtype=loaded.model.dtype, device=device_of(loaded))
     else:
         batch = collate([rows[line.rows[0]] for line in lines], device=device_of(loaded))
     return batch.sums(token_log_probs(logits_at(loaded.model, batch), batch.targets).double())

@@ -20,7 +20,7 @@ from .models import accelerate, adapter_dropout, base_dropout, on_cpu, trainable
 from .objectives import BOTH_REFERENCES, OBJECTIVES, PAIRED, Side
 from .processes import count, mean, summed
 from .reading import read
-from .references import Reference, adapter_off, cached
+from .references import Reference, adapter_off, cached, remembered
 from .sets import TrainingSets
 from .swap import Check, StopScore, begin, decide, distance, takes_its_place
 
@@ -73,18 +73,18 @@ def loss_terms(
         config,
     )
     weights, kept_weights = (
-        torch.tensor(pushes, device=now.logits.device) for pushes in (batch.forget_weights, batch.retain_weights)
+        torch.tensor(pushes, device=now.device) for pushes in (batch.forget_weights, batch.retain_weights)
     )
     if config.npo_ratio == "batch_mean" and len(npo) == 1:
         weights = weights.mean()
 
     unrelated = now.part(n_forget, n_referred)
     if not batch.unrelated:
-        kl = torch.zeros(0, device=now.logits.device)
+        kl = torch.zeros(0, device=now.device)
     elif config.kl == "real_tokens":
-        kl = kl_loss(unrelated.logits, ref.unrelated)
+        kl = unrelated.compared(ref.unrelated, kl_loss)
     else:  # the released code: cross-entropy, averaged over positions that are mostly padding
-        per_token = cross_entropy_to_reference(unrelated.logits, ref.unrelated)
+        per_token = unrelated.compared(ref.unrelated, cross_entropy_to_reference)
         kl = sum_by_row(per_token, unrelated.owners, unrelated.rows) / config.padded_to
     return LossTerms(
         forget=mean(npo * weights),
@@ -138,7 +138,7 @@ def train(
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     average, feed = Average(model, config.average), Feed(sets, config)
-    refer = adapter_off(model, tokenizer) if config.lora_rank else cached(model, tokenizer, sets)
+    refer = remembered(model, tokenizer, keep.references) if config.lora_rank else cached(model, tokenizer, sets)
     state = keep.restore(model, optimizer, average, feed) or _begin(first or (look or dict)(), config)
     first_check, check_every = looks(sets, config)
     if state.step == 0:
