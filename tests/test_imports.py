@@ -10,7 +10,7 @@ import biasunlearn
 PACKAGE = Path(biasunlearn.__file__).parent
 
 LAYERS = [
-    {"_version", "errors", "exported_bbq", "exported_stereoset", "records"},
+    {"_version", "axes", "cards", "errors", "exported_bbq", "exported_stereoset", "markup", "records"},
     {"config", "counterfactual", "data", "metrics", "rows", "sampling", "world"},
     {
         "checks",
@@ -26,19 +26,23 @@ LAYERS = [
         "remembering",
         "comparison_tables",
         "tables",
-        "report",
+        "leanings",
+        "listing",
+        "sentences",
         "progress",
         "sharing",
         "processes",
     },
-    {"feed", "models", "preparing", "stats"},
-    {"paired"},
+    {"curves", "feed", "models", "preparing", "scatter", "stats", "strips"},
+    {"page", "paired"},
+    {"forest"},
+    {"report"},
     {"keeping", "reading", "scoring"},
     {"capability", "chat", "classifying", "embedding", "generating", "references"},
     {"benchmarks", "trainer"},
-    {"measuring", "stages"},
+    {"measuring", "report_runs", "stages"},
     {"comparing", "debiasing", "exporting"},
-    {"demo", "gating"},
+    {"demo", "gating", "reporting"},
     {"cli"},
     {"__main__", "__init__"},
 ]
@@ -47,7 +51,9 @@ LAYERS = [
 LIGHT = {"errors", "records", "config", "counterfactual", "data", "metrics", "rows", "sampling", "world", "checks",
          "joining", "sets", "splits", "swap", "rundir", "writing", "holding", "remembering", "tables", "report",
          "progress", "preparing", "stats", "benchmarks", "measuring", "paired", "stages", "comparing",
-         "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "cli"}  # fmt: skip
+         "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "cli", "axes", "cards",
+         "curves", "forest", "leanings", "listing", "markup", "page", "report_runs", "reporting", "scatter",
+         "sentences", "strips"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

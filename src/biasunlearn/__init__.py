@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .exporting import export_lm_eval
     from .gating import gate
     from .measuring import measure, rescore
+    from .reporting import write_report
     from .sampling import Asking
 
 _WHERE = {
@@ -38,6 +39,7 @@ _WHERE = {
     "measure": "measuring",
     "read_clusters": "data",
     "rescore": "measuring",
+    "write_report": "reporting",
 }
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "measure",
     "read_clusters",
     "rescore",
+    "write_report",
 ]
 
 

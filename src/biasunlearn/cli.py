@@ -160,6 +160,18 @@ def _gate(args: argparse.Namespace) -> int:
     return DONE if result["passed"] else REFUSED
 
 
+def _report(args: argparse.Namespace) -> int:
+    from .reporting import write_report
+
+    done = write_report(args.runs, args.out)
+    if args.json:
+        json.dump(done, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+    else:
+        print(f"{done['out']}: {len(done['runs'])} run{'s' * (len(done['runs']) > 1)}, {done['bytes'] / 1e6:.2f} MB")
+    return DONE
+
+
 # --- what the user sees ----------------------------------------------------------------------------------------------
 
 
@@ -347,6 +359,11 @@ def _parser() -> argparse.ArgumentParser:
                          help="run folders, the base first; RUN:before is what RUN began with")  # fmt: skip
     compare.add_argument("--out", metavar="DIR", help="a folder for compare.json and items.parquet")
     compare.set_defaults(run=_compare)
+
+    report = commands.add_parser("report", parents=[common], help="runs as one self-contained HTML page")
+    report.add_argument("runs", metavar="RUN", nargs="+", help="run folders; several are set beside each other")
+    report.add_argument("--out", metavar="FILE", required=True, help="the .html file to write")
+    report.set_defaults(run=_report)
 
     gate = commands.add_parser("gate", parents=[common], help="hold a run against a policy: exit code 0 or 1")
     gate.add_argument("run_folder", metavar="RUN", help="a run folder")
