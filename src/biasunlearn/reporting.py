@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .comparing import compare
+from .comparing import compare_stages, paired_with_first
 from .errors import RequestError
 from .report import Shown
 from .report_runs import runs_page
 from .rundir import RunFolder, read_items
 from .sentences import sentences_of
+from .stages import stage_of
 from .writing import whole_file
 
 
@@ -29,7 +30,7 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> dict[str, Any]:
     names = [str(run) for run in runs]
     path = _page_file(Path(out))
     shown = [read_run(name) for name in names]
-    comparison, refused = _comparison(names, shown) if len(shown) > 1 else (None, None)
+    comparison, refused = _comparison(shown) if len(shown) > 1 else (None, None)
     content = runs_page(shown, comparison, refused)
     with whole_file(path) as temporary:
         temporary.write_text(content, encoding="utf-8")
@@ -47,11 +48,14 @@ def read_run(name: str) -> Shown:
     return Shown(name, results, stages, folder.read_metrics(), sentences_of(results))
 
 
-def _comparison(names: Sequence[str], shown: Sequence[Shown]) -> tuple[dict[str, Any] | None, str | None]:
+def _comparison(shown: Sequence[Shown]) -> tuple[dict[str, Any] | None, str | None]:
     """The comparison with the base, or why there is none: runs on other data still make a page."""
-    base = [f"{names[0]}:before"] if shown[0].before else []
     try:
-        return compare([*base, *names]), None
+        stages = [stage_of(f"{place} {run.name}", "after", dict(run.results), run.stages) for place, run in
+                  enumerate(shown, 1)]  # fmt: skip
+        if shown[0].before:
+            stages.insert(0, stage_of(f"{shown[0].name}:before", "before", dict(shown[0].results), shown[0].stages))
+        return compare_stages(stages, paired_with_first(stages)), None
     except RequestError as error:
         return None, f"The runs cannot be tested against each other: {error}"
 
