@@ -148,6 +148,16 @@ def test_a_run_without_stereoset_or_items():
     assert "Not measured on StereoSet" in report_page(Shown("r", bare))
 
 
+def test_scores_share_an_axis_only_with_their_like():
+    share, words = {"value": 0.25, "low": 0.2, "high": 0.3}, {"value": 16.0, "low": 15.0, "high": 17.0}
+    ideal = {"gap": 0.0, "points": 0.0, "words": None, "distinct": None}
+    overall = {"n": 4, "gap": share, "points": words, "words": words, "distinct": share}
+    made = {"schema": 1, "model": "m", "benchmarks": {"bold": {"ideal": ideal, "overall": overall, "bias_types": {}}}}
+    said = " ".join(read(report_page(Shown("r", made))).text)
+    for title in ("Ideal 0, on a scale of 1", "Ideal 0 ", "Shares without an ideal", "Scores without an ideal"):
+        assert title in said, title
+
+
 def test_scores_that_are_not_defined_are_dashes():
     made = results()
     for row in (made["benchmarks"]["stereoset"]["overall"], *made["benchmarks"]["stereoset"]["bias_types"].values()):

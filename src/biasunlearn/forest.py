@@ -30,9 +30,11 @@ def forest(after: Results, before: Results, capability: Results | None = None) -
         ideal = ideals.get(row[:2])
         groups[ideal, _reach(row, ideal or 0.0) <= SMALL].append(row)
     order = sorted(groups, key=lambda key: (key[0] is None, key[0] != 50, key[0] or 0.0, key[1]))
-    parts = [_group(ideal, groups[ideal, small]) for ideal, small in order]
-    note = "One line a score, with its 95 % interval; the dark line is the ideal. Scores share an axis only where they \
-share an ideal, and no number joins them."
+    parts = [_group(_title(ideal, small), ideal, groups[ideal, small]) for ideal, small in order]
+    note = (
+        "One line a score, with its 95 % interval; the strong line is the ideal. Scores share an axis only where they "
+        "share an ideal, and no number joins them."
+    )
     return [section("All benchmarks", parts, _by_bias_type(after, before), note=note)]
 
 
@@ -64,11 +66,16 @@ def _ideals(after: Results) -> dict[tuple[str, str], float]:
     }
 
 
-def _group(ideal: float | None, rows: list[Row]) -> Markup:
+def _title(ideal: float | None, small: bool) -> str:
+    if ideal is None:
+        return "Shares without an ideal" if small else "Scores without an ideal"
+    return f"Ideal {ideal:g}, on a scale of 1" if small else f"Ideal {ideal:g}"
+
+
+def _group(title: str, ideal: float | None, rows: list[Row]) -> Markup:
     lane = Field(_axis(ideal, rows), ideal)
     both = any(row[3] for row in rows)
     places = places_of([row[2] for row in rows])
-    title = "No ideal; higher is better" if ideal is None else f"Ideal {ideal:g}"
     heads = [Head("benchmark", kind="word"), Head("score", kind="word")]
     heads.append(Head(tag("span", "interval", class_="unseen"), sorts=False, kind="picture", below=lane.scale()))
     heads += [Head("before"), Head("after")] if both else [Head("value")]
@@ -83,7 +90,7 @@ def _group(ideal: float | None, rows: list[Row]) -> Markup:
 def _axis(ideal: float | None, rows: list[Row]) -> Axis:
     ends = [one.get(end, one["value"]) for row in rows for one in row[2:] if one for end in ("low", "high")]
     if ideal is None:
-        return Axis(0.0, 1.0)
+        return Axis(min(0.0, *ends), max(1.0, *ends) * 1.04)
     if ideal == 100:
         return Axis(max(0.0, min([90.0, *ends]) - 2), 101.0)
     return around(ideal, ends, 10.0 if max(map(abs, ends)) > SMALL else 0.1)

@@ -64,7 +64,9 @@ def report_page(run: Shown) -> str:
 def header(run: Shown) -> Markup:
     """Which model, what came of it in one sentence, and the four figures."""
     trained = bool(run.before)
-    eyebrow = "Social bias, before and after unlearning" if trained else "Social bias, as measured"
+    method = str(run.results.get("method") or "biasunlearn")
+    by = "unlearning" if method == "biasunlearn" else short(method, 40)
+    eyebrow = f"Social bias, before and after {by}" if trained else "Social bias, as measured"
     return tag(
         "header", tag("p", eyebrow, class_="eyebrow"), tag("h1", name_of(run.model)),
         tag("p", lede(run), class_="lede"), tiles(run),
