@@ -42,7 +42,7 @@ LAYERS = [
     {"benchmarks", "trainer"},
     {"measuring", "report_runs", "stages"},
     {"comparing", "debiasing", "exporting"},
-    {"demo", "gating", "reporting"},
+    {"demo", "gating", "reporting", "tracking"},
     {"cli"},
     {"__main__", "__init__"},
 ]
@@ -53,7 +53,7 @@ LIGHT = {"errors", "records", "config", "counterfactual", "data", "metrics", "ro
          "progress", "preparing", "stats", "benchmarks", "measuring", "paired", "stages", "comparing",
          "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "cli", "axes", "cards",
          "curves", "forest", "leanings", "listing", "markup", "page", "report_runs", "reporting", "scatter",
-         "sentences", "strips"}  # fmt: skip
+         "sentences", "strips", "tracking"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

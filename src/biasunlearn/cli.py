@@ -72,18 +72,23 @@ def _rescore(args: argparse.Namespace) -> int:
 
 
 def _debias(args: argparse.Namespace) -> int:
-    from .config import load_config
+    from .config import load_config, to_dict
     from .debiasing import Interrupted, debias
+    from .tracking import tracked
 
+    config = load_config(args.config, args.set)
     try:
-        with _progress(args) as (progress, on_step):
+        with (
+            _progress(args) as (progress, shown),
+            tracked(args.track or (), args.out, to_dict(config), shown) as on_step,
+        ):
             results = debias(
                 args.model,
                 train=args.train,
                 unrelated=args.unrelated,
                 report=args.report,
                 out=args.out,
-                config=load_config(args.config, args.set),
+                config=config,
                 benchmarks=_named_paths(args.benchmark),
                 skip_invalid=args.skip_invalid,
                 trust_remote_code=args.trust_remote_code,
@@ -332,6 +337,8 @@ def _parser() -> argparse.ArgumentParser:
     debias.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change one key of the recipe")
     debias.add_argument("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
     debias.add_argument("--resume", action="store_true", help="go on with an interrupted or killed run in --out")
+    debias.add_argument("--track", action="append", choices=("tensorboard", "wandb", "mlflow"),
+                        help="also tell this tracker as training goes (tensorboard: logs/ in --out)")  # fmt: skip
     debias.set_defaults(run=_debias)
 
     counterfactual = commands.add_parser("counterfactual", parents=[common], help="build pairs from sentences alone")
