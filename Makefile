@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all set-up themselves; everything they make is in .venv, demo-run and the user's cache.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: demo test lint install
+.PHONY: demo test docs install
 
 demo: install
 	$(BIN)/biasunlearn demo
@@ -10,6 +10,10 @@ test: install
 	$(BIN)/ruff check src tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
+
+docs: install
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 install: .venv/installed
 
