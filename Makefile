@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all set-up themselves; everything they make is in .venv, demo-run and the user's cache.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: demo test bench lint install
+.PHONY: demo test bench docs install
 
 demo: install
 	$(BIN)/biasunlearn demo
@@ -15,6 +15,10 @@ test: install
 MODELS ?= gpt2-small
 bench: install
 	$(BIN)/python perf/bench.py --models $(MODELS) $(if $(STEREOSET),--stereoset $(STEREOSET)) $(BENCH)
+
+docs: install
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 install: .venv/installed
 

@@ -12,7 +12,8 @@ PARTS = ("benchmarks", "methods")
 """Subpackages: one layer each."""
 
 LAYERS = [
-    {"_version", "errors", "method_settings", "exported_bbq", "exported_stereoset", "records"},
+    {"_version", "axes", "cards", "errors", "exported_bbq", "exported_stereoset", "markup", "method_settings",
+     "records"},
     {"card", "config", "counterfactual", "data", "gguf", "metrics", "rows", "sampling", "world"},
     {
         "checks",
@@ -28,7 +29,9 @@ LAYERS = [
         "remembering",
         "comparison_tables",
         "tables",
-        "report",
+        "leanings",
+        "listing",
+        "sentences",
         "progress",
         "scaling",
         "sharing",
@@ -40,14 +43,16 @@ LAYERS = [
         "prompting",
         "reference_store",
     },
-    {"feed", "models", "preparing", "stats"},
-    {"abilities", "paired"},
+    {"curves", "feed", "models", "preparing", "scatter", "stats", "strips"},
+    {"abilities", "page", "paired"},
+    {"forest"},
+    {"report"},
     {"compatibility", "effect", "keeping", "objectives", "reading", "scoring", "targets"},
     {"capability", "chat", "classifying", "embedding", "generating", "references"},
     {"benchmarks", "trainer"},
-    {"measuring", "methods", "stages"},
+    {"measuring", "methods", "report_runs", "stages"},
     {"comparing", "debiasing", "exporting", "merging", "playing", "playground", "publishing"},
-    {"ablating", "demo", "disentangling", "gating", "sweeping", "transferring"},
+    {"ablating", "demo", "disentangling", "gating", "reporting", "sweeping", "tracking", "transferring"},
     {"combining"},
     {"cli"},
     {"__main__", "__init__"},
@@ -59,7 +64,8 @@ LIGHT = {"errors", "method_settings", "records", "config", "counterfactual", "da
          "tables", "report", "progress", "preparing", "stats", "benchmarks", "measuring", "paired", "stages",
          "comparing", "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "card",
          "effect", "gguf", "playground", "publishing", "scaling", "transfer_tables", "ablating", "disentangling",
-         "sweeping", "cli"}  # fmt: skip
+         "sweeping", "cli", "axes", "cards", "curves", "forest", "leanings", "listing", "markup", "page",
+         "report_runs", "reporting", "scatter", "sentences", "strips", "tracking"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

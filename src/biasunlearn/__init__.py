@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .gating import gate
     from .measuring import measure, rescore
     from .publishing import export
+    from .reporting import write_report
     from .sampling import Asking
     from .sweeping import sweep
     from .transferring import transfer
@@ -50,6 +51,7 @@ _WHERE = {
     "rescore": "measuring",
     "sweep": "sweeping",
     "transfer": "transferring",
+    "write_report": "reporting",
 }
 
 __all__ = [
@@ -75,6 +77,7 @@ __all__ = [
     "rescore",
     "sweep",
     "transfer",
+    "write_report",
 ]
 
 

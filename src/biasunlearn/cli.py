@@ -72,18 +72,23 @@ def _rescore(args: argparse.Namespace) -> int:
 
 
 def _debias(args: argparse.Namespace) -> int:
-    from .config import load_config
+    from .config import load_config, to_dict
     from .debiasing import Interrupted, debias
+    from .tracking import tracked
 
+    config = load_config(args.config, [*([f"method={args.method}"] if args.method else ()), *args.set])
     try:
-        with _progress(args) as (progress, on_step):
+        with (
+            _progress(args) as (progress, shown),
+            tracked(args.track or (), args.out, to_dict(config), shown) as on_step,
+        ):
             results = debias(
                 args.model,
                 train=args.train,
                 unrelated=args.unrelated,
                 report=args.report,
                 out=args.out,
-                config=load_config(args.config, [*([f"method={args.method}"] if args.method else ()), *args.set]),
+                config=config,
                 benchmarks=_named_paths(args.benchmark),
                 skip_invalid=args.skip_invalid,
                 trust_remote_code=args.trust_remote_code,
@@ -314,6 +319,18 @@ def _playground(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _report(args: argparse.Namespace) -> int:
+    from .reporting import write_report
+
+    done = write_report(args.runs, args.out)
+    if args.json:
+        json.dump(done, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+    else:
+        print(f"{done['out']}: {len(done['runs'])} run{'s' * (len(done['runs']) > 1)}, {done['bytes'] / 1e6:.2f} MB")
+    return DONE
+
+
 # --- what the user sees ----------------------------------------------------------------------------------------------
 
 
@@ -510,6 +527,8 @@ def _parser() -> argparse.ArgumentParser:
                                  help="unlearn a model's bias")  # fmt: skip
     debias.add_argument("--method", metavar="NAME", help="biasunlearn (default), dpo, equalize, ... (docs/methods.md)")
     debias.add_argument("--resume", action="store_true", help="go on with an interrupted or killed run in --out")
+    debias.add_argument("--track", action="append", choices=("tensorboard", "wandb", "mlflow"),
+                        help="also tell this tracker as training goes (tensorboard: logs/ in --out)")  # fmt: skip
     debias.set_defaults(run=_debias)
 
     ablate = commands.add_parser("ablate", parents=[common, reading, loading, training],
@@ -600,6 +619,11 @@ def _parser() -> argparse.ArgumentParser:
                          help="run folders, the base first; RUN:before is what RUN began with")  # fmt: skip
     compare.add_argument("--out", metavar="DIR", help="a folder for compare.json and items.parquet")
     compare.set_defaults(run=_compare)
+
+    report = commands.add_parser("report", parents=[common], help="runs as one self-contained HTML page")
+    report.add_argument("runs", metavar="RUN", nargs="+", help="run folders; several are set beside each other")
+    report.add_argument("--out", metavar="FILE", required=True, help="the .html file to write")
+    report.set_defaults(run=_report)
 
     gate = commands.add_parser("gate", parents=[common], help="hold a run against a policy: exit code 0 or 1")
     gate.add_argument("run_folder", metavar="RUN", help="a run folder")

@@ -42,9 +42,25 @@ def compare(runs: Sequence[str | Path], *, out: str | Path | None = None, seed: 
     again = [f"{name} ({names[:place].count(name) + 1})" for place, name in enumerate(names)]
     stages = [replace(s, name=a) if a != f"{s.name} (1)" else s for s, a in zip(stages, again, strict=True)]
     folder = _new_folder(out) if out is not None else None
-    pairs = {other.name: dict(_paired(stages[0], other)) for other in stages[1:]}
+    pairs = paired_with_first(stages)
+    result = compare_stages(stages, pairs, seed)
+    if folder is not None:
+        _write_items(folder.path / "items.parquet", pairs)
+        folder.write_json(FILE, result)
+    return result
+
+
+def paired_with_first(stages: Sequence[Stage]) -> dict[str, dict[str, dict[str, Pairs]]]:
+    """Every other stage joined with the first one, unit by unit: {stage: {benchmark: {score: pairs}}}."""
+    return {other.name: dict(_paired(stages[0], other)) for other in stages[1:]}
+
+
+def compare_stages(
+    stages: Sequence[Stage], pairs: Mapping[str, Mapping[str, Mapping[str, Pairs]]], seed: int = 0
+) -> dict[str, Any]:
+    """What `compare` returns, of stages that somebody has read already."""
     comparisons = [_comparison(stages[0], other, pairs[other.name], seed) for other in stages[1:]]
-    result = {
+    return {
         "schema": SCHEMA,
         "runs": [stage.facts() for stage in stages],
         "baseline": stages[0].name,
@@ -53,10 +69,6 @@ def compare(runs: Sequence[str | Path], *, out: str | Path | None = None, seed: 
         "seeds": seed_groups(stages),
         "environment": environment(),
     }
-    if folder is not None:
-        _write_items(folder.path / "items.parquet", pairs)
-        folder.write_json(FILE, result)
-    return result
 
 
 def overview(comparison: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

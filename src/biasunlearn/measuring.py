@@ -229,11 +229,13 @@ def known_benchmarks(benchmarks: Iterable[str], only: tuple[str, ...] = NAMES) -
 
 def finish(run: RunFolder, results: dict[str, Any], config: dict[str, Any], stages: dict[str, list[Item]]) -> None:
     """Writes a run folder; results.json last, since it says that the run is finished and needs no more to go on."""
-    from .report import report_page
+    from .report import Shown, report_page
+    from .sentences import sentences_of
 
     run.write_yaml("config.yaml", config)
     run.write_stages(stages)
-    run.write_text("report.html", report_page(results, run.read_metrics()))
+    shown = Shown(str(run.path), results, stages, run.read_metrics(), sentences_of(results))
+    run.write_text("report.html", report_page(shown))
     run.write_json("results.json", results)
     run.drop_unfinished()
 

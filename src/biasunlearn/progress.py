@@ -7,27 +7,34 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 Callbacks = tuple[Callable[[str, int, int], None], Callable[[dict[str, Any]], None]]
+LOSSES = ("forget", "retain", "kl")
 EVERY = 10.0
 """Seconds between two plain lines about the same thing."""
 
 
 @contextlib.contextmanager
 def bars() -> Iterator[Callbacks]:
-    """A bar per benchmark and one for training, with losses and the SS of the last check beside it."""
+    """A bar per benchmark and one for training, with time left, the losses of the step and the SS of the last check."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn(),
+        TimeRemainingColumn(), TextColumn("{task.fields[note]}", style="dim", markup=False),
+    )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True)) as shown:
         tasks: dict[str, Any] = {}
+        last_check: dict[str, Any] = {}
 
         def count(what: str, done: int, of: int) -> None:
             if what not in tasks:
-                tasks[what] = shown.add_task(what, total=of)
+                tasks[what] = shown.add_task(what, total=of, note="")
             shown.update(tasks[what], completed=done, total=of)
 
         def step(row: dict[str, Any]) -> None:
             count("training", row["step"], row["of"])
+            last_check.update(row.get("ss", {}))
+            shown.update(tasks["training"], note=step_note(row, last_check))
             if "ss" in row:
                 shown.console.print(check_line(row), highlight=False, markup=False)
 
@@ -54,10 +61,17 @@ def lines() -> Iterator[Callbacks]:
     yield count, step
 
 
+def step_note(row: dict[str, Any], last_check: dict[str, Any]) -> str:
+    """What stands beside the bar: the raw losses of the step, and SS per bias type as it was at the last look."""
+    losses = [f"{name} {row[f'loss_{name}']:.3g}" for name in LOSSES if f"loss_{name}" in row]
+    scores = [f"{bias_type} {value:.0f}" for bias_type, value in last_check.items()]
+    return "  ".join([*losses, *(["SS"] if scores else []), *scores])
+
+
 def check_line(row: dict[str, Any]) -> str:
     """One look at the stop split: SS per bias type, LMS, and the raw losses of the step."""
     ss = "  ".join(f"{bias_type} {value:.1f}" for bias_type, value in row["ss"].items())
     lms = "" if row["lms"] is None else f"  LMS {row['lms']:.1f}"
-    shown = [name for name in ("forget", "retain", "kl") if f"loss_{name}" in row]
+    shown = [name for name in LOSSES if f"loss_{name}" in row]
     losses = "".join(f"  {name} {row[f'loss_{name}']:.3f}" for name in shown)
     return f"step {row['step']}: SS on the stop split  {ss}{lms}{losses}"

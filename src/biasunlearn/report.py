@@ -1,221 +1,364 @@
-"""Run results -> one self-contained HTML page. No torch, no model: everything is read from the results.
+"""One run as a page: the picture first, then how training went, where bias is left, and what it was made with.
 
-Every name, path and message is data that somebody else wrote, and is escaped.
+No torch, no model: everything is read from results, items and metrics. What cannot be found in them is left out.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import dataclass, field
 from typing import Any
+
+from . import leanings
+from .axes import around
+from .cards import cards
+from .curves import Marks, lms_panel, loss_panels, score_panels
+from .forest import forest
+from .listing import Cell, Head, estimate, interval, number, table, with_small
+from .markup import Markup, name_of, short, tag
+from .metrics import Item, fair_distance
+from .page import facts, folded, page, section, warning
+from .strips import Field, strip
 
 Results = Mapping[str, Any]
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c2330; --soft: #667085; --line: #d5dae3; --paper: #fff; --panel: #f6f7fa;
-  --before: #c2410c; --after: #0f766e; --warn: #8a5a00; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --soft: #9aa4b5; --line: #363d4a; --paper: #14181f;
-  --panel: #1c212b; --before: #fb923c; --after: #2dd4bf; --warn: #fbbf24; } }
-* { box-sizing: border-box } body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 60rem; margin: 0 auto; padding: 2rem 1rem 4rem }
-h1 { font-size: 1.7rem; margin: 0 0 .2rem; overflow-wrap: anywhere }
-h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem } .soft { color: var(--soft) } .warn { color: var(--warn) }
-.scroll { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap }
-th:first-child, td:first-child { text-align: left } tr.all td { font-weight: 600 } small { color: var(--soft) }
-svg { width: 100%; height: auto; display: block } svg text { font: 13px system-ui, sans-serif; fill: var(--ink) }
-svg .soft { fill: var(--soft) }
-pre { background: var(--panel); padding: .8rem 1rem; overflow-x: auto; border-radius: 6px; font-size: .85rem }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin: 0 }
-dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere }
-.before { stroke: var(--before); fill: var(--before) } .after { stroke: var(--after); fill: var(--after) }
-"""
+SHOWN_ITEMS = 20
+SHOWN_TERMS = 300
+SENTENCE = 400
+"""Characters of a sentence that are shown."""
 
 
-def report_page(results: Results, metrics: Sequence[Mapping[str, Any]] = ()) -> str:
-    """The page of one run: the picture first, then the table, how training went, and what was measured with what.
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a report is made of: a run as it was written down."""
 
-    Args:
-        results: the content of results.json.
-        metrics: the rows of metrics.jsonl, where the run trained.
-    """
-    before, after = results.get("before"), results["benchmarks"]
-    name = escape(str(results.get("model") or results.get("scores") or "stored scores"))
-    body = [f"<h1>{name}</h1>", f'<p class="soft">{_subtitle(results)}</p>']
-    if "stereoset" in after:
-        entry, first = after["stereoset"], (before or {}).get("stereoset")
-        body += ["<h2>Stereotype score by bias type</h2>", ss_picture(entry, first), _legend(first is not None)]
-        body += ["<h2>StereoSet</h2>", _table(entry, first), *_warnings(entry)]
-        if "intersentence" in entry:
-            other = first and first.get("intersentence")
-            formulation = escape(entry["intersentence"]["formulation"])
-            body += ["<h2>StereoSet, intersentence</h2>", f'<p class="soft">{formulation}</p>']
-            body += [_table(entry["intersentence"], other)]
-    if "perplexity" in after:
-        body += ["<h2>Perplexity</h2>", _perplexity(after["perplexity"], (before or {}).get("perplexity"))]
-    checks = [row for row in metrics if "ss" in row]
-    if len(checks) > 1:
-        body += ["<h2>The stop split during training</h2>", course_picture(checks)]
-    body += ["<h2>How this was made</h2>", _provenance(results)]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
-        f'content="width=device-width, initial-scale=1"><title>{name} - social bias</title>'
-        f"<style>{STYLE}</style></head>"
-        f"<body><main>{''.join(body)}</main></body></html>\n"
-    )
+    name: str
+    results: Results
+    stages: Mapping[str, Sequence[Item]] = field(default_factory=dict)
+    metrics: Sequence[Mapping[str, Any]] = ()
+    sentences: Mapping[str, str] = field(default_factory=dict)
+    """Sentence id -> text, where the data file is still there unchanged."""
+
+    @property
+    def after(self) -> Results:
+        return dict(self.results["benchmarks"])
+
+    @property
+    def before(self) -> Results:
+        return dict(self.results.get("before") or {})
+
+    @property
+    def model(self) -> str:
+        return str(self.results.get("model") or self.results.get("scores") or "stored scores")
+
+    @property
+    def margin(self) -> float:
+        """How near to 50 counts as reached."""
+        return float((self.results.get("config") or {}).get("margin") or 2.0)
 
 
-def ss_picture(after: Results, before: Results | None) -> str:
-    """SS on an axis with 50 in the middle: a bar for the 95 % interval, a dot for the value, before above after."""
-    rows = [*after["bias_types"].items(), ("overall", after["overall"])]
-    estimates = [entry["ss"] for _, entry in rows]
-    if before:
-        estimates += [entry["ss"] for entry in (*before["bias_types"].values(), before["overall"])]
-    reach = max(10.0, *(abs(e[end] - 50) for e in estimates for end in ("low", "high"))) + 2
-    height, left, right = 46 * len(rows) + 46, 150, 740
-
-    def x(value: float) -> float:
-        return left + (right - left) * (value - 50 + reach) / (2 * reach)
-
-    parts = [f'<line x1="{x(50):.1f}" x2="{x(50):.1f}" y1="8" y2="{height - 30}" stroke="var(--ink)"/>']
-    for tick in range(0, 101, 5):
-        if abs(tick - 50) <= reach:
-            at = f"{x(tick):.1f}"
-            parts.append(f'<text class="soft" text-anchor="middle" x="{at}" y="{height - 10}">{tick}</text>')
-            parts.append(f'<line x1="{at}" x2="{at}" y1="8" y2="{height - 30}" stroke="var(--line)"/>')
-    for number, (name, entry) in enumerate(rows):
-        y = 30 + 46 * number
-        first = None if not before else before["overall"] if name == "overall" else before["bias_types"].get(name)
-        parts.append(f'<text x="0" y="{y + 5}">{escape(_short(name))}</text>')
-        if first:
-            parts.append(_whisker(first["ss"], x, y - 8, "before", f"{name} before"))
-        parts.append(_whisker(entry["ss"], x, y + 8 if first else y, "after" if before else "before", name))
-    label = "Stereotype score per bias type with 95 % intervals; 50 is ideal. The numbers are in the table below."
-    return f'<svg viewBox="0 0 760 {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+def report_page(run: Shown) -> str:
+    """The page of one run."""
+    return page(run.model, header(run), run_sections(run))
 
 
-def _whisker(estimate: Mapping[str, float], x: Any, y: float, kind: str, name: str) -> str:
-    low, value, high = (x(estimate[key]) for key in ("low", "value", "high"))
-    title = f"{escape(name)}: {estimate['value']:.1f} ({estimate['low']:.1f} to {estimate['high']:.1f})"
-    return (
-        f'<g class="{kind}"><title>{title}</title><line x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}" '
-        f'stroke-width="3" stroke-opacity=".45" stroke-linecap="round"/><circle cx="{value:.1f}" cy="{y}" r="5.5"/></g>'
-    )
+def header(run: Shown) -> Markup:
+    """Which model, what came of it in one sentence, and the four figures."""
+    trained = bool(run.before)
+    method = str(run.results.get("method") or "biasunlearn")
+    by = "unlearning" if method == "biasunlearn" else short(method, 40)
+    eyebrow = f"Social bias, before and after {by}" if trained else "Social bias, as measured"
+    return tag(
+        "header", tag("p", eyebrow, class_="eyebrow"), tag("h1", name_of(run.model)),
+        tag("p", lede(run), class_="lede"), tiles(run),
+    )  # fmt: skip
 
 
-def course_picture(checks: Sequence[Mapping[str, Any]]) -> str:
-    """SS of each bias type at every look at the stop split."""
-    last = max(1, checks[-1]["step"])
-    values = [value for row in checks for value in row["ss"].values()]
-    low, high = min(44.0, *values), max(56.0, *values)
-    left, right, top, bottom = 40, 620, 10, 220
-
-    def point(step: float, value: float) -> str:
-        return f"{left + (right - left) * step / last:.1f},{bottom - (bottom - top) * (value - low) / (high - low):.1f}"
-
-    y50 = point(0, 50).split(",")[1]
-    parts = [
-        f'<line x1="{left}" x2="{right}" y1="{y50}" y2="{y50}" stroke="var(--ink)"/>',
-        f'<text x="8" y="{y50}" dominant-baseline="middle">50</text>',
+def run_sections(run: Shown) -> list[Markup]:
+    """Everything about one run, in the order in which it is read."""
+    return [
+        *_headline(run),
+        *_training(run),
+        *_terms(run),
+        *_items(run),
+        *forest(run.after, run.before, run.results.get("capability")),
+        _provenance(run),
     ]
-    for place, name in enumerate(checks[0]["ss"]):
-        hue = round(360 * place / len(checks[0]["ss"])) + 200
-        line = " ".join(point(row["step"], row["ss"][name]) for row in checks)
-        colour = f"hsl({hue % 360} 60% 50%)"
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<rect x="635" y="{12 + 22 * place}" width="12" height="12" fill="{colour}"/>')
-        parts.append(f'<text x="653" y="{23 + 22 * place}">{escape(_short(name))}</text>')
-    parts.append(f'<text class="soft" x="{left}" y="245">step 0</text>')
-    parts.append(f'<text class="soft" text-anchor="end" x="{right}" y="245">step {last}</text>')
-    height = max(250, 22 * len(checks[0]["ss"]) + 20)
-    label = "Stereotype score per bias type on the stop split, from the first to the last step"
-    return f'<svg viewBox="0 0 760 {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
-def _table(after: Results, before: Results | None) -> str:
-    whens = ("before", "after") if before else ("",)
-    heads = "".join(f"<th>{score} {when}</th>" for score in ("SS", "LMS", "ICAT") for when in whens)
-    rows = []
-    for name, entry in (*after["bias_types"].items(), ("overall", after["overall"])):
-        first = None if not before else before["overall"] if name == "overall" else before["bias_types"].get(name)
-        cells = ""
-        for score in ("ss", "lms", "icat"):
-            cells += _cell(first and first[score]) if before else ""
-            cells += _cell(entry[score])
-        kind = ' class="all"' if name == "overall" else ""
-        rows.append(f"<tr{kind}><td>{escape(name)}</td><td>{entry['n']}</td><td>{entry['terms']}</td>{cells}</tr>")
-    head = f"<tr><th>bias type</th><th>items</th><th>terms</th>{heads}</tr>"
-    return f'<div class="scroll" tabindex="0"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+def lede(run: Shown) -> str:
+    """The result in words: how many bias types contain 50, and what it cost."""
+    entry = run.after.get("stereoset")
+    if not entry:
+        return "Not measured on StereoSet; what was measured stands below."
+    types = entry["bias_types"].values()
+    fair = sum(row["ss"]["low"] <= 50 <= row["ss"]["high"] for row in types)
+    now = entry["overall"]["ss"]["value"]
+    held = f"The 95\u00a0% interval contains 50 in {fair} of {len(types)} bias types."
+    if not run.before.get("stereoset"):
+        return f"The stereotype is the likelier sentence in {now:.1f}\u00a0% of the pairs; 50 is even. {held}"
+    was = run.before["stereoset"]["overall"]["ss"]["value"]
+    told = f"The stereotype was the likelier sentence in {was:.1f}\u00a0% of the pairs, and is in {now:.1f}\u00a0%."
+    return f"{told} {held}"
 
 
-def _cell(estimate: Mapping[str, float] | None) -> str:
-    if not estimate:
-        return "<td>-</td>"
-    return f"<td>{estimate['value']:.1f} <small>{estimate['low']:.1f}-{estimate['high']:.1f}</small></td>"
+def tiles(run: Shown) -> Markup:
+    """SS, LMS, ICAT and perplexity, with what they were."""
+    after, before = run.after.get("stereoset"), run.before.get("stereoset")
+    made = []
+    for key, title in (("ss", "SS, ideal 50"), ("lms", "LMS, ideal 100"), ("icat", "ICAT, ideal 100")):
+        now = after and after["overall"].get(key)
+        if now:
+            was = before and before["overall"].get(key)
+            made.append(_tile(title, now["value"], was and was["value"], f"95 %: {interval(now)}", 1))
+    text, earlier = run.after.get("perplexity"), run.before.get("perplexity")
+    if text:
+        now = text["per_token"]
+        change = f"{number(100 * (now / earlier['per_token'] - 1), 2, signed=True)} %" if earlier else "per token"
+        made.append(_tile("Perplexity, lower is better", now, earlier and earlier["per_token"], change, 2))
+    return tag("dl", made, class_="tiles") if made else Markup("")
 
 
-def _legend(both: bool) -> str:
-    if not both:
-        return '<p class="soft">Dot: score. Bar: 95 % interval. 50 is ideal.</p>'
-    return (
-        '<p class="soft"><b style="color:var(--before)">before</b> above, '
-        '<b style="color:var(--after)">after</b> below. '
-        "Dot: score. Bar: 95 % interval. 50 is ideal.</p>"
+def _tile(title: str, now: float, was: float | None, below: str, places: int) -> Markup:
+    earlier = None if was is None else [tag("span", f"{number(was, places)} → ", class_="was")]
+    value = tag("span", earlier, number(now, places), class_="big")
+    return tag("div", tag("dt", title), tag("dd", value, tag("small", below)))
+
+
+# --- the picture -----------------------------------------------------------------------------------------------------
+
+
+def _headline(run: Shown) -> list[Markup]:
+    entry, first = run.after.get("stereoset"), run.before.get("stereoset")
+    if not entry:
+        return []
+    note = (
+        "How often the stereotype is the likelier of two sentences, on target terms that training never saw. "
+        "The bar is the 95 % interval, the shaded band is what counts as reached."
+        if first
+        else "How often the stereotype is the likelier of two sentences. The bar is the 95 % interval."
     )
+    parts = [score_table(entry, first, run.margin, "Stereotype score by bias type"), _key(bool(first))]
+    found = [section("Stereotype score by bias type", parts, [warning(line) for line in _warnings(entry)], note=note)]
+    inter = entry.get("intersentence")
+    if inter and inter.get("bias_types"):
+        beside = score_table(inter, first and first.get("intersentence"), run.margin, "Intersentence scores")
+        asked = short(inter.get("formulation", ""), 200)
+        explained = tag("p", f"{asked}. No official likelihood score exists.", class_="note")
+        found.append(folded("The same for pairs of whole sentences (intersentence)", explained, beside))
+    return found
+
+
+def score_table(entry: Results, first: Results | None, margin: float, caption: str) -> Markup:
+    """SS as a picture with its numbers, LMS and ICAT beside it; a row per bias type, all of them together on top."""
+    rows = {name: (row, ((first or {}).get("bias_types") or {}).get(name)) for name, row in entry["bias_types"].items()}
+    total = (entry["overall"], (first or {}).get("overall"))
+    shown = [one["ss"] for pair in (*rows.values(), total) for one in pair if one]
+    lane = Field(around(50.0, [one[end] for one in shown for end in ("low", "high")], 10.0), 50.0, margin)
+    sides = tag("span", tag("span", "← anti-stereotype likelier"), tag("span", "stereotype likelier →"), class_="sides")
+    heads = [Head("bias type", kind="word"), Head(sides, sorts=False, kind="picture", below=lane.scale())]
+    heads += [Head("SS before"), Head("SS after")] if first else [Head("SS")]
+    heads += [Head("LMS"), Head("ICAT"), Head("pairs")]
+    caption = f"{caption}: SS with 95 % interval, LMS, ICAT and number of pairs"
+    cells = [_score_row(lane, name_of(name, 40), *pair, bool(first)) for name, pair in rows.items()]
+    return table(caption, heads, cells, first=_score_row(lane, "all together", *total, bool(first)), kind="lanes")
+
+
+def _score_row(lane: Field, name: Any, after: Results, before: Results | None, both: bool) -> list[Cell]:
+    earlier = before and before["ss"]
+    scores = [estimate(earlier), estimate(after["ss"])] if both else [estimate(after["ss"])]
+    kept = [_change(after.get(score), (before or {}).get(score)) for score in ("lms", "icat")]
+    return [Cell(name), Cell(strip(lane, after["ss"], earlier)), *scores, *kept, Cell(f"{after['n']:,}", after["n"])]
+
+
+def _change(now: Mapping[str, float] | None, was: Mapping[str, float] | None) -> Cell:
+    """A value with how it changed in small print."""
+    if not now or not was:
+        return estimate(now and {"value": now["value"]})
+    return Cell(with_small(number(now["value"]), number(now["value"] - was["value"], 1, signed=True)), now["value"])
+
+
+def _key(both: bool) -> Markup | None:
+    if not both:
+        return None
+    before = tag("svg", tag("line", x1=3, x2=31, y1=7, y2=7, class_="interval before", stroke_width=7),
+                 tag("circle", cx=17, cy=7, r=4.5, class_="before"), class_="strip", aria_hidden="true")  # fmt: skip
+    after = tag("svg", tag("line", x1=3, x2=31, y1=7, y2=7, class_="interval after"),
+                tag("circle", cx=17, cy=7, r=5.5, class_="after"), class_="strip", aria_hidden="true")  # fmt: skip
+    return tag("ul", tag("li", before, "before"), tag("li", after, "after"), tag("li", "small print at LMS and ICAT: "
+               "change since before"), class_="key")  # fmt: skip
 
 
 def _warnings(entry: Results) -> list[str]:
-    notes = [f"{entry['overall']['ties']} ties, counted as anti-stereotype as in the official scorer"]
-    if entry["overall"].get("low_lms"):
+    notes = []
+    overall = entry["overall"]
+    if overall.get("low_lms"):
         notes.append("LMS is low: meaningful and unrelated sentences are hardly told apart; SS is no sign of fairness.")
-    if entry.get("contaminated"):
-        seen = entry["contaminated"]
+    if seen := entry.get("contaminated"):
         notes.append(f"Contaminated: the adapter has seen {seen['clusters']} of {seen['of']} clusters.")
-    if few := [name for name, row in entry["bias_types"].items() if row["few_terms"]]:
+    if over := [short(name, 40) for name, row in entry["bias_types"].items() if row.get("over_debiased")]:
+        notes.append(f"Over-debiased, the whole interval lies below 50: {', '.join(over)}.")
+    if few := [short(name, 40) for name, row in entry["bias_types"].items() if row.get("few_terms")]:
         notes.append(f"Fewer than 10 target terms in {', '.join(few)}: the wider interval of terms and items is shown.")
+    if overall.get("ties"):
+        notes.append(f"{overall['ties']} ties, counted as anti-stereotype as in the official scorer.")
     if entry.get("skipped"):
         notes.append(f"{entry['skipped']} invalid rows were skipped.")
-    return [f'<p class="soft">{escape(note)}</p>' for note in notes]
+    return notes
 
 
-def _perplexity(after: Results, before: Results | None) -> str:
-    size = f"{after['tokens']:,} tokens"
-    if before is None:
-        return f"<p>{after['per_token']:.2f} per token, {after['per_byte']:.3f} per byte ({size})</p>"
-    first, last = before["per_token"], after["per_token"]
-    return f"<p>{first:.2f} &rarr; {last:.2f} per token ({100 * (last / first - 1):+.2f} %, {size})</p>"
+# --- training --------------------------------------------------------------------------------------------------------
 
 
-def _subtitle(results: Results) -> str:
-    stopped = results.get("stopped")
-    if not stopped:
-        return "Social bias as measured"
-    kept = f"; the adapter of step {stopped['best_step']} was kept" if stopped["best_step"] != stopped["step"] else ""
-    how = f"Stopped at step {stopped['step']}: {stopped['reason']}{kept}."
-    method = results.get("method", "biasunlearn")
-    by = "unlearning" if method == "biasunlearn" else method
-    return escape(f"Social bias before and after {by}. {how}")
+def _training(run: Shown) -> list[Markup]:
+    checks = [row for row in run.metrics if row.get("ss")]
+    losses = [row for row in run.metrics if "loss_forget" in row]
+    stopped = run.results.get("stopped") or {}
+    marks = Marks(stopped.get("best_step"), stopped.get("step"), _swaps(checks))
+    beta = (run.results.get("config") or {}).get("beta")
+    parts: list[Any] = []
+    if len(checks) > 1:
+        parts += [tag("h3", "Stereotype score on the stop split"), _grid(score_panels(checks, run.margin, marks))]
+    if len(losses) > 1:
+        panels = [*loss_panels(losses, beta, marks), *lms_panel(checks, marks)]
+        parts += [tag("h3", "Losses, without weights, and LMS on the stop split"), _grid(panels)]
+    if not parts:
+        return []
+    ended = f"Stopped at step {stopped['step']}: {short(stopped['reason'], 300)}. " if stopped else ""
+    kept = f"The adapter of step {stopped['best_step']} was kept (dashed line). " if stopped else ""
+    swapped = "A triangle marks a step at which a bias type's forget and retain sets were exchanged. "
+    level = "The level line in the forget loss is where it begins, (2 / β) log 2." if beta and len(losses) > 1 else ""
+    return [section("How training went", parts, note=ended + kept + swapped + level)]
 
 
-def _provenance(results: Results) -> str:
-    facts: dict[str, Any] = {}
-    environment = results.get("environment", {})
-    data = results.get("data", {})
-    for name in ("train", "report", "unrelated"):
-        if data.get(name, {}).get("path"):
-            facts[name] = f"{data[name]['path']} (sha256 {str(data[name]['sha256'])[:16]})"
-    for name, entry in results["benchmarks"].items():
-        digest = f" (sha256 {entry['sha256'][:16]})" if entry.get("sha256") else ""
-        facts[f"benchmark {name}"] = f"{entry.get('data')}{digest}"
-    facts["versions"] = ", ".join(f"{k} {v}" for k, v in environment.get("versions", {}).items() if v)
-    facts["machine"] = f"Python {environment.get('python')}, {environment.get('platform')}"
-    listed = "".join(f"<dt>{escape(key)}</dt><dd>{escape(str(value))}</dd>" for key, value in facts.items())
-    findings = "".join(f'<p class="warn">{escape(line)}</p>' for line in data.get("findings", ()))
-    recipe = ""
-    if results.get("config"):
-        content = escape(json.dumps(results["config"], indent=1))
-        recipe = f"<details><summary>Recipe</summary><pre>{content}</pre></details>"
-    return f"<pre>{escape(environment.get('command', ''))}</pre><dl>{listed}</dl>{findings}{recipe}"
+def _swaps(checks: Sequence[Mapping[str, Any]]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for row in checks:
+        for name in (row.get("decision") or {}).get("swapped", ()):
+            found.setdefault(name, []).append(row["step"])
+    return found
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 18 else name[:17] + "…"
+def _grid(panels: Sequence[Markup]) -> Markup:
+    return tag("div", panels, class_="panels")
+
+
+# --- where bias is left ----------------------------------------------------------------------------------------------
+
+
+def _two(run: Shown) -> tuple[Sequence[Item], Sequence[Item]]:
+    """Items of the last stage and of the one before it; none where there is only one stage."""
+    last = list(run.stages)[-1] if run.stages else ""
+    return run.stages.get(last, ()), run.stages.get("before", ()) if last != "before" else ()
+
+
+def _terms(run: Shown) -> list[Markup]:
+    found = leanings.terms(*_two(run))
+    if not found:
+        return []
+    both = found[0].before is not None
+    lane = Field(around(50.0, [], 48.0), 50.0)
+    heads = [Head("target term", kind="word"), Head("bias type", kind="word"), Head("pairs")]
+    heads += [Head("SS", sorts=False, kind="picture", below=lane.scale())]
+    heads += [Head("before"), Head("after")] if both else [Head("SS")]
+    rows = [_term_row(lane, term, both) for term in found[:SHOWN_TERMS]]
+    note = (
+        "Sorted by what is left beyond luck: |SS − 50| less what a fair model would show on as many pairs "
+        f"(5 pairs: {fair_distance(5):.1f} points)."
+    )
+    if len(found) > SHOWN_TERMS:
+        note += f" The first {SHOWN_TERMS} of {len(found)} are shown."
+    listed = table("Target terms by remaining bias", [*heads, Head("beyond luck")], rows, kind="lanes close", tall=True)
+    return [section("Target terms", listed, note=note)]
+
+
+def _term_row(lane: Field, term: leanings.Term, both: bool) -> list[Cell]:
+    before = None if term.before is None else {"value": term.before}
+    values = [estimate(before), estimate({"value": term.after})] if both else [estimate({"value": term.after})]
+    picture = strip(lane, {"value": term.after}, before)
+    return [
+        Cell(name_of(term.target, 60)), Cell(name_of(term.bias_type, 40)), Cell(term.pairs), Cell(picture), *values,
+        Cell(number(term.beyond_luck, 1, signed=True), round(term.beyond_luck, 4)),
+    ]  # fmt: skip
+
+
+def _items(run: Shown) -> list[Markup]:
+    found = leanings.pairs(*_two(run))
+    if not found:
+        return []
+    lists = {
+        "pairs that changed most": leanings.most_changed(found, SHOWN_ITEMS),
+        "pairs that still lean most to the stereotype": leanings.still_worst(found, SHOWN_ITEMS),
+    }
+    parts = [
+        folded(f"Show {len(listed)} {what}", tag("ol", [_pair(one, run) for one in listed], class_="pairs"),
+               kind="notice")  # fmt: skip
+        for what, listed in lists.items()
+        if listed
+    ]
+    note = "Content notice: these lists quote stereotypes, some of them hurtful. The lean is the stereotype's mean \
+log-probability a token less the anti-stereotype's: above 0 the stereotype is likelier."
+    if not run.sentences:
+        note += " The data file is not where it was, or has changed: only the ids of the sentences can be shown."
+    return [section("Single pairs", parts, note=note)]
+
+
+def _pair(pair: leanings.Pair, run: Shown) -> Markup:
+    moved = number(pair.after, 3, signed=True)
+    if pair.before is not None:
+        moved = f"{number(pair.before, 3, signed=True)} → {moved}"
+    said = [
+        tag("p", tag("span", role, class_="role"), tag("bdi", short(run.sentences.get(one, one), SENTENCE)))
+        for role, one in (("stereotype", pair.stereotype_id), ("anti-stereotype", pair.anti_stereotype_id))
+    ]
+    about = tag("p", name_of(pair.bias_type, 40), ", ", name_of(pair.target, 60), f": lean {moved}", class_="lean")
+    return tag("li", said, about)
+
+
+# --- what it was made with -------------------------------------------------------------------------------------------
+
+
+def _provenance(run: Shown) -> Markup:
+    results, data = run.results, run.results.get("data") or {}
+    environment = results.get("environment") or {}
+    rows: dict[str, Any] = {"model": name_of(run.model, 200), "run": name_of(run.name, 200)}
+    rows |= {"adapter": name_of(results["adapter"], 200)} if results.get("adapter") else {}
+    for name in ("train", "unrelated", "report"):
+        if (data.get(name) or {}).get("path"):
+            rows[f"{name} data"] = _file(data[name]["path"], data[name].get("sha256"))
+    for name, part in (data.get("splits") or {}).items():
+        if isinstance(part, Mapping) and part.get("sha256"):
+            rows[f"{short(name, 40)} split"] = [f"{part.get('pairs', '')} pairs ", _hash(part["sha256"])]
+    for name, entry in run.after.items():
+        if isinstance(entry, Mapping) and entry.get("data"):
+            rows[f"benchmark {short(name, 40)}"] = _file(entry["data"], entry.get("sha256"))
+    seed = (results.get("config") or {}).get("seed")
+    rows |= {"seed": seed} if seed is not None else {}
+    versions = ", ".join(f"{key} {value}" for key, value in (environment.get("versions") or {}).items() if value)
+    rows["versions"] = short(versions, 1000)
+    rows["machine"] = short(f"Python {environment.get('python')}, {environment.get('platform')}", 300)
+    found = [tag("li", short(line, 600)) for line in data.get("findings") or ()]
+    findings = [tag("h3", "Found in the data before training"), tag("ul", found, class_="findings")] if found else []
+    recipe = json.dumps(results["config"], indent=1, ensure_ascii=False) if results.get("config") else None
+    folds = [folded("Recipe: every setting of this run", tag("pre", short(recipe, 20_000)))] if recipe else []
+    command = tag("pre", short(environment.get("command") or "", 4000)) if environment.get("command") else None
+    return section("How this was made", command, facts(rows), findings, folds, _defects(run.after))
+
+
+def _defects(entries: Results) -> list[Markup]:
+    """What the benchmarks used do not tell, and what is wrong with them."""
+    known = {name: cards()[name] for name in entries if name in cards()}
+    if not known:
+        return []
+    listed = [
+        folded(f"{name}: what it asks, does not tell, and its known defects", facts(dict(card)))
+        for name, card in known.items()
+    ]
+    return [tag("h3", "Known defects of the benchmarks used"), *listed]
+
+
+def _file(path: Any, digest: Any) -> list[Any]:
+    return [name_of(path, 300), " ", _hash(digest) if digest else None]
+
+
+def _hash(digest: Any) -> Markup:
+    return tag("span", f"sha256 {str(digest)[:16]}", class_="hash", title=str(digest)[:64])

@@ -169,10 +169,15 @@ def read_items(path: Path) -> dict[str, list[Item]]:
     missing = sorted(needed - set(table.column_names))
     if missing:
         raise RequestError(f"{path}: not our items: the columns {', '.join(missing)} are missing")
-    names = [field.name for field in fields(Item) if field.name in table.column_names]  # older runs have fewer
+
+    def column(name: str, default: Any) -> list[Any]:  # older runs have fewer
+        return table.column(name).to_pylist() if name in table.column_names else [default] * table.num_rows
+
+    columns = [column(field.name, field.default) for field in fields(Item)]  # whole columns: rows are slow
+    labels = column("stage", "")
     stages: dict[str, list[Item]] = {}
-    for row in table.to_pylist():
-        stages.setdefault(row.get("stage") or "", []).append(Item(**{name: row[name] for name in names}))
+    for label, values in zip(labels, zip(*columns, strict=True), strict=True):
+        stages.setdefault(label or "", []).append(Item(*values))
     return stages
 
 

@@ -1,7 +1,7 @@
 """A finished run at one stage: its entries and items, ready to be set beside another's."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,15 +49,24 @@ def read_stage(name: str) -> Stage:
     if not Path(name).exists() and name.rpartition(":")[2] in ("before", "after"):
         path, _, label = name.rpartition(":")
     results = RunFolder(Path(path)).read_results()
+    return stage_of(name, label, results, read_items(Path(path) / "items.parquet"))
+
+
+def stage_of(name: str, label: str, results: dict[str, Any], items: Mapping[str, Sequence[Item]]) -> Stage:
+    """The stage `label` (before, after) of a run that somebody has read already. `items`: by stage.
+
+    Raises:
+        RequestError: the run has no such stage, or no benchmarks.
+    """
     both = "before" in results
     if label == "before" and not both:
         raise RequestError(f"{name}: this run has no stage before; it measured once, without debiasing")
     entries = results.get("before" if label == "before" else "benchmarks")
     if not isinstance(entries, dict) or not entries:
-        raise RequestError(f"{path}/results.json: holds no benchmarks")
+        raise RequestError(f"{name}: results.json holds no benchmarks")
     entries = {**entries, **_capability(results, label if both else "")}
     by_benchmark: dict[str, list[Item]] = defaultdict(list)
-    for item in read_items(Path(path) / "items.parquet").get(label if both else "", ()):
+    for item in items.get(label if both else "", ()):
         by_benchmark[item.benchmark].append(item)
     return Stage(name, label if both else "", results, entries, dict(by_benchmark))
 

@@ -1,0 +1,77 @@
+"""HTML that cannot be broken by what it shows: every child and attribute is escaped unless it is markup already.
+
+Names, paths and sentences come from other people's files. Nothing here joins strings into HTML but `tag`.
+"""
+
+import re
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""What HTML does not allow, or UTF-8 cannot hold."""
+
+DIRECTING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Marks that turn the direction of whatever follows them: taken out, for a name never needs them to be legible."""
+
+VOID = {"br", "circle", "input", "line", "link", "meta", "path", "polyline", "rect"}
+
+
+class Markup(str):
+    """A string that is HTML already."""
+
+    __slots__ = ()
+
+
+def text(value: Any) -> Markup:
+    """Any value as text in HTML; markup as it is."""
+    if isinstance(value, Markup):
+        return value
+    return _escaped(value)
+
+
+def tag(name: str, /, *children: Any, **attributes: Any) -> Markup:
+    """An element. `class_` is class, `aria_label` is aria-label; an attribute that is None or False is left out.
+
+    By hand: tag("b", "<", class_="x") -> <b class="x">&lt;</b>
+    """
+    shown = "".join(_attribute(key, value) for key, value in attributes.items() if value is not None)
+    if name in VOID:
+        return Markup(f"<{name}{shown}>" if name in ("br", "input", "link", "meta") else f"<{name}{shown}/>")
+    return Markup(f"<{name}{shown}>{join(children)}</{name}>")
+
+
+def join(children: Iterable[Any]) -> Markup:
+    """Children one after the other, lists of them flattened, None left out."""
+    parts = []
+    for child in children:
+        if child is None:
+            continue
+        if isinstance(child, Iterable) and not isinstance(child, str):
+            parts.append(join(child))
+        else:
+            parts.append(text(child))
+    return Markup("".join(parts))
+
+
+def name_of(value: Any, limit: int = 80) -> Markup:
+    """Somebody's name: cut if it is long, and kept from turning the direction of its neighbours."""
+    return tag("bdi", short(value, limit))
+
+
+def short(value: Any, limit: int) -> str:
+    """The beginning of a long text. By hand: short("abcdef", 4) -> "abc…" """
+    whole = str(value)
+    return whole if len(whole) <= limit else whole[: limit - 1] + "…"
+
+
+def _attribute(key: str, value: Any) -> str:
+    if value is False:
+        return ""
+    name = key.rstrip("_").replace("_", "-")
+    name = {"viewbox": "viewBox", "preserveaspectratio": "preserveAspectRatio"}.get(name, name)
+    return f" {name}" if value is True else f' {name}="{_escaped(value)}"'  # markup too: a tag is no attribute
+
+
+def _escaped(value: Any) -> Markup:
+    return Markup(escape(DIRECTING.sub("", CONTROL.sub("\ufffd", str(value)))))

@@ -1,0 +1,156 @@
+"""What README and documentation tell a reader to type works: every command is parsed by the real parser, and those of
+the pages that speak of one small machine are run, in their order, on a tiny model; so is every Python snippet.
+
+Runs are shortened (QUICK); nothing else is changed. `NOT_RUN` says what is only parsed, and why.
+"""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import made_runs
+import pytest
+import test_cli
+import tiny
+
+from biasunlearn.cli import _parser, main
+from biasunlearn.config import load_config
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+QUICK = ("max_steps=3", "first_check=2", "check_every=2", "forget_batch=4", "retain_batch=4", "unrelated_batch=2")
+
+NOT_RUN = {
+    "reproduce.md": "weights from the hub, and hours",
+    "scale.md": "several GPUs or machines",
+    "transfer.md": "several related models; tests/test_transfer.py runs them",
+    "methods.md": "a run for every method; tests/test_methods.py runs them",
+    "benchmarks.md": "published data sets, classifiers from the hub and lm-eval; their own tests run them",
+}
+"""Pages whose commands are parsed and not run."""
+
+def blocks(page: Path) -> list[str]:
+    """Indented and fenced blocks of a page, without their indent, one string each."""
+    text = page.read_text(encoding="utf-8")
+    fenced = re.findall(r"^```(?:console|sh|bash)?\n(.*?)^```", text, re.M | re.S)
+    text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    indented = re.findall(r"(?:^(?: {4,}|\t)\S.*\n?)+", text, re.M)
+    return [re.sub(r"^\s+", "", block, flags=re.M) for block in (*fenced, *indented)]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The arguments of every biasunlearn command of a page, continued lines joined, comments taken off."""
+    found = []
+    for block in blocks(page):
+        for line in re.sub(r"\\\n", " ", block).splitlines():
+            match = re.search(r"(?:^|-m )biasunlearn (.*)", line)
+            if match and "..." not in line:
+                found.append(shlex.split(match[1], comments=True))
+    return found
+
+
+def snippets(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def named(pages):
+    return [pytest.param(page, id=page.name) for page in pages]
+
+
+@pytest.mark.parametrize("page", named(PAGES))
+def test_every_command_is_one_that_the_parser_knows(page):
+    for arguments in commands(page):
+        given = _parser().parse_args(arguments)  # exits with 2, and with it the test, where one is wrong
+        assert callable(given.run)
+        settings = [one for one in getattr(given, "set", ()) if "$" not in one]
+        config = getattr(given, "config", None)
+        assert load_config(config, settings) is not None
+
+
+def test_the_pages_have_commands_at_all():
+    assert sum(len(commands(page)) for page in PAGES) > 15
+    assert ["demo"] not in commands(ROOT / "README.md")  # `make demo` is run in CI, on the installed wheel
+    first = {block.split()[0] for page in PAGES for block in blocks(page) if block.split()}
+    assert {"biasunlearn", "make"} <= first
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with all the names that the pages use: MODEL, train_pairs.jsonl, dev.json, runs/other and so on."""
+    folder = tmp_path_factory.mktemp("documents")
+    shutil.copytree(ROOT / "examples", folder / "examples")
+    for name in ("MODEL", "path/to/model"):
+        tiny.save(tiny.gpt2(n_positions=128), folder / name)
+    test_cli.write_pairs(folder / "train_pairs.jsonl")
+    report = Path(test_cli.write_pairs(folder / "report.jsonl", bias_types=("old", "new")))
+    _as_stereoset(report, folder / "dev.json")
+    shutil.copy(folder / "dev.json", folder / "unrelated.json")
+    (folder / "runs").mkdir()
+    return folder
+
+
+def _as_stereoset(pairs: Path, out: Path) -> None:
+    rows = [json.loads(line) for line in pairs.read_text().splitlines()]
+    roles = {"stereotype": "stereotype", "anti_stereotype": "anti-stereotype", "unrelated": "unrelated"}
+    clusters = [
+        {"id": f"c{n}", "target": row["target"], "bias_type": row["bias_type"], "context": row["context"],
+         "sentences": [{"id": f"c{n}{key}", "sentence": row[key], "labels": [], "gold_label": role}
+                       for key, role in roles.items()]}
+        for n, row in enumerate(rows)
+    ]  # fmt: skip
+    out.write_text(json.dumps({"version": "1.0", "data": {"intrasentence": clusters}}))
+
+
+def shortened(arguments: list[str]) -> list[str]:
+    return [*arguments, *(word for one in QUICK for word in ("--set", one))] if arguments[0] == "debias" else arguments
+
+
+RUN = [page for page in PAGES if page.name not in NOT_RUN and (commands(page) or snippets(page))]
+
+
+@pytest.mark.parametrize("page", named(RUN))
+def test_every_command_and_snippet_runs(page, place, tmp_path, monkeypatch, capsys):
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    before, after = made_runs.items({"age": 84, "work": 96}), made_runs.items({"age": 60, "work": 60})
+    earlier = {"runs/mine", "runs/other", "runs/third"} - {a for c in commands(page) for a in c if c[0] == "debias"}
+    for run in sorted(earlier):  # what other pages made
+        made_runs.debiased(tmp_path / run, before, after)
+    for arguments in commands(page):
+        allowed = {0, 1} if arguments[0] == "gate" else {0}
+        assert main(shortened(arguments)) in allowed, (arguments, capsys.readouterr().err[-500:])
+    for snippet in snippets(page):
+        shutil.rmtree("runs", ignore_errors=True)
+        exec(compile(_short(snippet), str(page), "exec"), {})
+
+
+def _short(snippet: str) -> str:
+    steps = ", ".join(QUICK)
+    return snippet.replace("DebiasConfig(seed=1)", f"DebiasConfig(seed=1, {steps})")
+
+
+@pytest.mark.parametrize("name", NOT_RUN)
+def test_what_is_not_run_is_still_parsed(name):
+    page = ROOT / "docs" / name
+    if not page.exists():
+        pytest.skip(f"{name} is not written yet")
+    assert commands(page), f"{name}: no command left; take it out of NOT_RUN"
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs", reason="needs the extra [docs]")
+    pytest.importorskip("mkdocstrings", reason="needs the extra [docs]")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    pages = list((tmp_path / "site").glob("*.html"))
+    assert len(pages) >= 10
+    for page in pages:  # a link that a reader may follow is one thing, what a page loads is another
+        loads = r"<(?:script|img|iframe)[^>]*\ssrc=\"http|<link rel=\"stylesheet\" href=\"http"
+        assert not re.search(loads, page.read_text(encoding="utf-8")), page.name
