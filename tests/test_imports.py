@@ -30,6 +30,8 @@ LAYERS = [
         "progress",
         "sharing",
         "processes",
+        "splitting",
+        "fused_activation",
         "fused_lora",
         "output_layer",
         "reference_store",
