@@ -119,7 +119,7 @@ def _measure(arguments: argparse.Namespace) -> dict[str, Any]:
         return clock() - begun
 
     clusters = _clusters(arguments.stereoset)
-    loaded = _model(arguments.model, clusters)
+    loaded = _model(arguments.model, clusters, arguments.side)
     before = _matrix_rate(seconds)
     measured = {
         ("scoring", "ours"): _score_ours, ("scoring", "plain"): _score_plain,
@@ -300,7 +300,8 @@ def _sentences(loaded: Any, passages: Sequence[Any]) -> list[tuple[list[int], in
     return [(list(row.ids), row.first_scored) for row in encode(loaded.tokenizer, passages)]
 
 
-def _model(name: str, clusters: Sequence[Any]) -> Any:
+def _model(name: str, clusters: Sequence[Any], side: str) -> Any:
+    from biasunlearn.fused_activation import fuse_activations
     from biasunlearn.models import Loaded, load
 
     if name not in SHAPES:
@@ -309,6 +310,8 @@ def _model(name: str, clusters: Sequence[Any]) -> Any:
 
     layers, width, heads = SHAPES[name]
     model = GPT2LMHeadModel(GPT2Config(n_layer=layers, n_embd=width, n_head=heads)).eval()
+    if side == "ours":
+        fuse_activations(model)
     return Loaded(model, _tokenizer(clusters), masked=False)
 
 

@@ -38,6 +38,8 @@ LAYERS = [
         "processes",
         "transfer_tables",
         "erasing",
+        "splitting",
+        "fused_activation",
         "fused_lora",
         "output_layer",
         "prompting",

@@ -12,8 +12,9 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
-from biasunlearn import processes
+from biasunlearn import processes, splitting
 from biasunlearn.cli import main
+from biasunlearn.errors import RequestError
 from biasunlearn.feed import StepBatch
 from biasunlearn.records import Passage
 
@@ -21,6 +22,7 @@ LAUNCHERS = {
     "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"],
     "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
                    "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "29612"],
+    "split": ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29613"],
 }  # fmt: skip
 
 
@@ -61,6 +63,8 @@ def request(place: Path, out: str, *, main_of_this_process: bool = False) -> lis
 
 def launch(launcher: str, command: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if launcher == "split":  # FSDP2; accelerate's own launcher takes no CPU for it
+        environment["ACCELERATE_USE_FSDP"] = "true"
     whole = [sys.executable, "-m", *LAUNCHERS[launcher], "-m", "biasunlearn", *command]
     return subprocess.run(whole, capture_output=True, text=True, env=environment, timeout=300)
 
@@ -95,6 +99,29 @@ def test_two_processes_follow_the_trajectory_of_one(launcher: str, place: Path) 
     results = [json.loads((place / out / "results.json").read_text()) for out in ("one", launcher)]
     close(results[0]["benchmarks"], results[1]["benchmarks"])
     assert sorted(p.name for p in (place / launcher).iterdir()) == sorted(p.name for p in (place / "one").iterdir())
+
+
+def test_a_split_model_s_adapter_loads_in_plain_peft(place: Path) -> None:
+    """The base was in two halves, one in each process; what was saved needs none of this package."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    folder = place / "split/adapter"
+    if not folder.exists():
+        assert launch("split", request(place, "split")).returncode == 0
+    base = AutoModelForCausalLM.from_pretrained(place / "model").eval()
+    ids = torch.arange(5, 15)[None]
+    with torch.no_grad():
+        before = base(ids).logits
+        with_ours = PeftModel.from_pretrained(base, str(folder)).eval()(ids).logits
+        alone = AutoModelForCausalLM.from_pretrained(place / "model").eval()
+        of_one = PeftModel.from_pretrained(alone, str(place / "one/adapter")).eval()(ids).logits
+    assert torch.allclose(with_ours, of_one, atol=1e-3) and (with_ours - before).abs().max() > 1e-2
+
+
+def test_a_model_without_named_blocks_is_not_split() -> None:
+    with pytest.raises(RequestError, match="fsdp_transformer_layer_cls_to_wrap"):
+        splitting.split(torch.nn.Linear(2, 2), torch.device("cpu"))
 
 
 def test_a_wrong_request_to_two_processes_is_still_one_that_says_what(place: Path) -> None:

@@ -11,6 +11,7 @@ from test_trainer import config, plain_log_prob
 
 from biasunlearn.abilities import abilities
 from biasunlearn.batches import encode
+from biasunlearn.fused_activation import fuse_activations
 from biasunlearn.fused_lora import fused_lora
 from biasunlearn.losses import cross_entropy_to_reference, kl_loss, token_log_probs
 from biasunlearn.models import Loaded, reference, trainable, with_lora
@@ -174,6 +175,22 @@ def test_the_short_way_through_lora_is_the_long_one(family: str, dropout: float)
     for one, other in zip(taken(True), taken(False), strict=True):
         assert torch.allclose(one, other, atol=1e-4, rtol=1e-4)
     assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_the_activation_in_one_pass_is_the_one_written_out() -> None:
+    loaded, ids = tiny.gpt2(), torch.arange(24).view(2, 12)
+    names = set(loaded.model.state_dict())
+
+    def taken() -> tuple[torch.Tensor, ...]:
+        logits = loaded.model(input_ids=ids).logits
+        return logits, *torch.autograd.grad(logits.square().mean(), list(loaded.model.parameters()))
+
+    before = taken()
+    fuse_activations(loaded.model)
+    assert any(isinstance(module, torch.nn.GELU) for module in loaded.model.modules())
+    for one, other in zip(taken(), before, strict=True):
+        assert torch.allclose(one, other, atol=1e-4, rtol=1e-4)
+    assert set(loaded.model.state_dict()) == names
 
 
 def test_lines_hold_every_group_once_and_little_padding() -> None:

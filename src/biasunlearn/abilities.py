@@ -12,6 +12,7 @@ from .batches import Batch, Row, collate
 from .models import bare, evaluating, logits_at, max_tokens, states_at, text_config
 from .output_layer import OutputLayer
 from .sharing import Group, alone, collate_groups
+from .splitting import is_split
 
 TRIED = ((40, 1), (28, 1), (33, 2))
 """Length and kind of the made-up rows; those of a kind begin alike."""
@@ -39,7 +40,7 @@ class Abilities:
 
     def output(self, model: Any) -> OutputLayer:
         """The output layer to ask; none where it learns, or is split over processes, just now."""
-        if not self.split_off or not _whole(model.get_output_embeddings(), frozen=True):
+        if not self.split_off or is_split(model) or not _whole(model.get_output_embeddings(), frozen=True):
             return OutputLayer()
         return OutputLayer(model.get_output_embeddings(), _cap(model))
 
@@ -84,7 +85,7 @@ def _tried(model: Any) -> Abilities:
         packs = False
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     split_off = False
-    if type(head) is torch.nn.Linear and _whole(head):
+    if type(head) is torch.nn.Linear and _whole(head) and not is_split(model):
         output = OutputLayer(head, _cap(model))
         split_off = agrees(torch.cat([_log_probs(output.logits(states_at(model, b)), b) for b in one_by_one]))
     return Abilities(packs, getattr(text_config(model), "sliding_window", None) or 10**9, split_off)
@@ -95,7 +96,7 @@ def _cap(model: Any) -> float | None:
 
 
 def _whole(layer: torch.nn.Module, *, frozen: bool = False) -> bool:
-    """Is all of it in this process? FSDP and DeepSpeed leave a part of it, and gather the rest while the model runs."""
+    """Is all of it in this process? DeepSpeed leaves a part of it, and gathers the rest while the model runs."""
     weights = list(layer.parameters())
     split = any(hasattr(weight, "to_local") or hasattr(weight, "ds_id") for weight in weights)
     return not split and not (frozen and any(weight.requires_grad for weight in weights))

@@ -16,11 +16,12 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from . import erasing, prompting
+from . import erasing, prompting, splitting
 from .batches import Batch
 from .config import DebiasConfig
 from .errors import RequestError
-from .processes import leave
+from .fused_activation import fuse_activations
+from .processes import from_first, leave
 from .remembering import Memory
 
 
@@ -196,7 +197,9 @@ def load(
         raise RequestError(f"{name}: the weights lack {sorted(info['missing_keys'])[0]}; use the full model's folder")
     tokenizer = _ask(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **trust))
     _need_fit(name, model, tokenizer)
-    model = model.to(_join().device)
+    fuse_activations(model)
+    device = _join().device
+    model = splitting.split(model, device) if splitting.asked() else model.to(device)
     if adapter is not None:
         model = with_adapter(model, adapter)
     model.eval()
@@ -341,7 +344,7 @@ def weights_hash(model: Any) -> str:
         if hasattr(module, "disable_adapters"):
             state = (module.disable_adapters, module.active_adapters, getattr(module, "scaling", None))
             digest.update(f"{name} {state}\n".encode())
-    return digest.hexdigest()
+    return from_first(digest.hexdigest())
 
 
 def _stores_transposed(model: Any) -> bool:

@@ -19,6 +19,7 @@ from .processes import count, from_first, mine, summed
 from .records import Passage
 from .remembering import Job
 from .sharing import Group, alone, collate_groups, groups
+from .splitting import is_split
 
 LOGITS_AT_ONCE = 64 * 2**20
 """Logit values held at a time (float32: 256 MiB). Bounds a batch on a large vocabulary."""
@@ -148,6 +149,8 @@ def _each(
             done += sizes[number] * count()
             if progress:
                 progress(min(done, of), of)
+        if is_split(loaded.model) and len(own) < -(-len(turn) // count()):
+            work(pieces[turn[0]])  # nothing left for this process, but the others need its part of the model
         for number, values in _of_all(loaded, turn, sizes, own).items():
             found[number] = values
             if job:

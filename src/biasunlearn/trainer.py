@@ -22,6 +22,7 @@ from .processes import count, mean, summed
 from .reading import read
 from .references import Reference, adapter_off, cached, remembered
 from .sets import TrainingSets
+from .splitting import average_gradients, is_split
 from .swap import Check, StopScore, begin, decide, distance, takes_its_place
 
 
@@ -143,7 +144,8 @@ def train(
     first_check, check_every = looks(sets, config)
     if state.step == 0:
         keep.best(model)
-    learner, optimizer = accelerator.prepare(model, optimizer)
+    split = is_split(model)  # then the adapter is the same in every process, and there is nothing to wrap
+    learner, optimizer = (model, optimizer) if split else accelerator.prepare(model, optimizer)
 
     with _interruptible() as interrupted:
         while state.step < config.max_steps and not state.decision.stop and not interrupted():
@@ -152,6 +154,8 @@ def train(
             with _dropout(model, state, config):
                 terms = loss_terms(learner, tokenizer, feed.next(state.decision.push).share(), config, refer)
             accelerator.backward(terms.total(config) * count())  # the engine averages gradients, our parts add up
+            if split:
+                average_gradients(parameters)
             accelerator.clip_grad_norm_(parameters, config.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad()
