@@ -32,7 +32,6 @@ LAYERS = [
         "processes",
         "splitting",
         "fused_activation",
-        "fused_lora",
         "output_layer",
         "reference_store",
     },
