@@ -145,7 +145,7 @@ def test_a_family_that_does_more_to_its_logits_is_asked_as_a_whole() -> None:
     head.register_forward_hook(lambda _module, _args, logits: logits / 2)
     assert abilities(loaded.model).split_off  # a hook on the layer is part of the layer
     other = tiny.gpt2(seed=1)
-    other.model.register_forward_hook(lambda _module, _args, found: found.update(logits=found.logits / 2))
+    other.model.register_forward_hook(lambda _module, _args, found: setattr(found, "logits", found.logits / 2))
     assert not abilities(other.model).split_off
 
 
