@@ -98,7 +98,7 @@ def test_stereoset_comes_to_our_numbers(exported):
 def test_bbq_comes_to_our_numbers(exported):
     process = module(exported, "biasunlearn_bbq")
     for seed in range(3):
-        loaded = tiny.gpt2(seed=seed)
+        loaded = tiny.gpt2(seed=seed, n_positions=256)  # the answers are listed behind the question
 
         def requests(doc):
             return [Passage(f"{doc['context']}\nQuestion: {doc['question']}\nAnswer:", f" {a}") for a in doc["answers"]]
@@ -163,8 +163,10 @@ def test_lm_eval_itself_comes_to_our_numbers(exported, tmp_path):
     from biasunlearn.capability import run_tasks
     from biasunlearn.models import load
 
-    for family in ("gpt2", "llama"):
-        loaded = load(tiny.save(tiny.causal(family), tmp_path / family))
+    models = {"gpt2": tiny.gpt2(n_positions=256), "llama": tiny.causal("llama")}
+    models["llama"].model.config.max_position_embeddings = 256  # rotary: any length, were it not for this number
+    for family, model in models.items():
+        loaded = load(tiny.save(model, tmp_path / family))
         found = run_tasks(loaded, [str(exported / "tasks")])["tasks"]
         _, ours = stereoset.run(loaded, str(exported / "stereoset.jsonl"))
         for name in ("ss", "lms", "icat"):

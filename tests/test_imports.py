@@ -40,7 +40,6 @@ LAYERS = [
         "erasing",
         "splitting",
         "fused_activation",
-        "fused_lora",
         "output_layer",
         "prompting",
         "reference_store",

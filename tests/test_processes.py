@@ -66,7 +66,7 @@ def launch(launcher: str, command: list[str]) -> subprocess.CompletedProcess[str
     if launcher == "split":  # FSDP2; accelerate's own launcher takes no CPU for it
         environment["ACCELERATE_USE_FSDP"] = "true"
     whole = [sys.executable, "-m", *LAUNCHERS[launcher], "-m", "biasunlearn", *command]
-    return subprocess.run(whole, capture_output=True, text=True, env=environment, timeout=300)
+    return subprocess.run(whole, capture_output=True, text=True, env=environment, timeout=1200)
 
 
 def close(one: Any, other: Any) -> None:

@@ -2,7 +2,6 @@
 
 import random
 import warnings
-from typing import Any
 
 import pytest
 import tiny
@@ -12,7 +11,6 @@ from test_trainer import config, plain_log_prob
 from biasunlearn.abilities import abilities
 from biasunlearn.batches import encode
 from biasunlearn.fused_activation import fuse_activations
-from biasunlearn.fused_lora import fused_lora
 from biasunlearn.losses import cross_entropy_to_reference, kl_loss, token_log_probs
 from biasunlearn.models import Loaded, reference, trainable, with_lora
 from biasunlearn.output_layer import OutputLayer
@@ -149,32 +147,6 @@ def test_a_family_that_does_more_to_its_logits_is_asked_as_a_whole() -> None:
     other = tiny.gpt2(seed=1)
     other.model.register_forward_hook(lambda _module, _args, found: setattr(found, "logits", found.logits / 2))
     assert not abilities(other.model).split_off
-
-
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_the_short_way_through_lora_is_the_long_one(family: str, dropout: float) -> None:
-    loaded = tiny.causal(family)
-    model = with_lora(loaded.model, config(lora_dropout=dropout))
-    tiny.perturb(model)
-    model.train()
-    for name, module in model.named_modules():  # the base's own dropout would draw in another order
-        if isinstance(module, torch.nn.Dropout) and "lora" not in name:
-            module.eval()
-    ids = torch.arange(24).view(2, 12)
-
-    def taken(short: bool) -> tuple[Any, ...]:
-        torch.manual_seed(3)
-        if short:
-            with fused_lora(model):
-                loss = model(input_ids=ids).logits.square().mean()
-        else:
-            loss = model(input_ids=ids).logits.square().mean()
-        return loss, *torch.autograd.grad(loss, list(trainable(model).values()))
-
-    for one, other in zip(taken(True), taken(False), strict=True):
-        assert torch.allclose(one, other, atol=1e-4, rtol=1e-4)
-    assert not any("forward" in vars(module) for module in model.modules())
 
 
 def test_the_activation_in_one_pass_is_the_one_written_out() -> None:

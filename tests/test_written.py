@@ -351,6 +351,13 @@ def test_a_model_that_writes_nothing_is_not_called_harmless(place, tmp_path, cap
     assert "are empty" in " ".join(capsys.readouterr().out.split())
 
 
+def near(estimate):
+    """An estimate to 1e-5, with the two intervals that it has where there are few clusters."""
+    if isinstance(estimate, dict):
+        return {key: near(value) for key, value in estimate.items()}
+    return pytest.approx(estimate, abs=1e-5) if isinstance(estimate, float) else estimate
+
+
 def test_two_processes_write_what_one_writes(place, tmp_path):
     scored = ["--classifier", f"toxicity={place / 'toxicity'}", "--continuations", "2"]
     assert main(measured(place, tmp_path / "one", *scored)) == 0
@@ -362,6 +369,5 @@ def test_two_processes_write_what_one_writes(place, tmp_path):
     one, two = (results(tmp_path / out)["benchmarks"] for out in ("one", "two"))
     for name in one:
         for score, estimate in one[name]["overall"].items():
-            expected = pytest.approx(estimate, abs=1e-5) if isinstance(estimate, dict) else estimate
-            assert two[name]["overall"][score] == expected
+            assert two[name]["overall"][score] == near(estimate)
     assert sorted(stored_lines(tmp_path / "one")) == sorted(stored_lines(tmp_path / "two"))

@@ -19,8 +19,10 @@ NORMAL = 1.959964
 """Standard errors to each side of a 95 % interval; lm-eval gives standard errors."""
 
 
-def known_tasks(tasks: Sequence[str]) -> tuple[Any, list[str]]:
+def known_tasks(tasks: Sequence[str], loaded: Loaded) -> tuple[Any, list[str]]:
     """lm-eval's index of tasks, and the names of those that are asked for: names, patterns, .yaml files, folders.
+
+    Tasks are loaded here as well, as those of this model: some count its tokens.
 
     Raises:
         RequestError: lm-eval is not installed, or there is no such task.
@@ -32,7 +34,11 @@ def known_tasks(tasks: Sequence[str]) -> tuple[Any, list[str]]:
     folders = [task for task in tasks if Path(task).is_dir()]
     files = [task for task in tasks if Path(task).is_file()]
     named = [task for task in tasks if task not in folders and task not in files]
-    manager = TaskManager(include_path=folders or None, include_defaults=bool(named))  # its own index takes seconds
+    manager = TaskManager(
+        include_path=folders or None,
+        include_defaults=bool(named),  # its own index takes seconds
+        metadata={"pretrained": str(getattr(loaded.model.config, "_name_or_path", ""))},
+    )
     names = list(files)
     for folder in folders:
         found = TaskManager(include_path=folder, include_defaults=False).all_subtasks
@@ -65,16 +71,10 @@ def run_tasks(loaded: Loaded, tasks: Sequence[str], *, limit: int | None = None)
     """
     if loaded.masked:
         raise RequestError("--lm-eval needs a causal model")
-    manager, names = known_tasks(tasks)
+    manager, names = known_tasks(tasks, loaded)
     import lm_eval
     from lm_eval.models.huggingface import HFLM
 
-    name = str(getattr(loaded.model.config, "_name_or_path", ""))
-    manager = type(manager)(
-        include_path=manager.include_path,
-        include_defaults=any(not Path(task).exists() for task in tasks),
-        metadata={"pretrained": name},
-    )
     with evaluating(loaded.model), _luck_as_before(), contextlib.redirect_stdout(sys.stderr):
         model = HFLM(pretrained=loaded.model, tokenizer=copy.deepcopy(loaded.tokenizer), batch_size=BATCH)
         found = lm_eval.simple_evaluate(

@@ -171,7 +171,7 @@ def ready(loaded: Any, asking: Asking) -> Any:
     if asking.lm_eval:
         from .capability import known_tasks
 
-        known_tasks(asking.lm_eval)
+        known_tasks(asking.lm_eval, loaded)
     for name, given in asking.classifiers.items():
         from .classifying import open_classifier
 

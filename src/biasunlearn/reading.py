@@ -9,7 +9,6 @@ from torch import Tensor
 
 from .abilities import Abilities, abilities, made_up
 from .batches import Batch, Row, collate, encode
-from .fused_lora import fused_lora
 from .losses import sum_by_row
 from .models import bare, logits_at, max_tokens, states_at
 from .output_layer import OutputLayer, PairLoss
@@ -69,8 +68,7 @@ def read(model: Any, tokenizer: Any, passages: Sequence[Passage]) -> Read:
     unique = list(dict.fromkeys(rows)) or [made_up(2)]
     able = abilities(model)
     output = able.output(bare(model))
-    with fused_lora(bare(model)):
-        places, states, targets = _forwards(model, unique, able, output)
+    places, states, targets = _forwards(model, unique, able, output)
     number = {row: place for place, row in enumerate(unique)}
     where = [places[number[row]] for row in rows]
     index = torch.cat(where) if where else torch.zeros(0, dtype=torch.long, device=states.device)

@@ -19,7 +19,7 @@ LEAST_SHARED = 3
 MOST_BRANCHES = 8
 """Rows in a group, so that one mask stays small."""
 
-LINE = 128
+LINE = 64
 """Tokens of a line that groups are packed into: attention looks at a whole line, so that it should be short."""
 
 
