@@ -291,7 +291,12 @@ def test_load_gives_back_what_was_saved(saved: Path) -> None:
     loaded = load(str(saved))
     batch = batch_of(loaded.tokenizer)
     assert not loaded.masked and not loaded.model.training
-    assert torch.equal(full_logits(loaded.model, batch), full_logits(tiny.gpt2().model, batch_of(tiny.byte_level())))
+    made = tiny.gpt2().model
+    ours, its = loaded.model.state_dict(), made.state_dict()
+    assert ours.keys() == its.keys() and all(torch.equal(ours[name], its[name]) for name in its)
+    # The activation is the same formula as one operation: it rounds elsewhere.
+    expected = full_logits(made, batch_of(tiny.byte_level()))
+    assert torch.allclose(full_logits(loaded.model, batch), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma2", "bert-decoder"])
