@@ -293,6 +293,8 @@ def test_load_gives_back_what_was_saved(saved: Path) -> None:
     batch = batch_of(loaded.tokenizer)
     assert not loaded.masked and not loaded.model.training
     expected = tiny.gpt2().model
+    ours, its = loaded.model.state_dict(), expected.state_dict()
+    assert ours.keys() == its.keys() and all(torch.equal(ours[name], its[name]) for name in its)
     fuse_activations(expected)  # as `load` does; without it the last bits differ
     assert torch.equal(full_logits(loaded.model, batch), full_logits(expected, batch_of(tiny.byte_level())))
 
