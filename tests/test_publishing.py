@@ -131,6 +131,7 @@ def test_push_makes_a_private_repository_and_uploads_everything(place, tmp_path,
     with fake_hub.fake_hub() as (address, hub):
         monkeypatch.setenv("HF_ENDPOINT", address)
         monkeypatch.setenv("HF_TOKEN", "hf_" + "x" * 30)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # tests run offline; this hub is here
         out = export(place / "run", tmp_path / "out", "--push", "owner/name", *base)
         assert hub.visibility == {"owner/name": "private"}
         assert hub.files == {path.name: path.read_bytes() for path in out.iterdir()}
