@@ -106,90 +106,53 @@ def _debias(args: argparse.Namespace) -> int:
 
 def _ablate(args: argparse.Namespace) -> int:
     from .ablating import VARIANTS, ablate, ablation_table
-    from .config import load_config
-    from .debiasing import Interrupted
 
-    try:
-        with _progress(args) as (progress, on_step):
-            result = ablate(
-                args.model,
-                train=args.train,
-                unrelated=args.unrelated,
-                report=args.report,
-                out=args.out,
-                config=load_config(args.config, args.set),
-                seeds=args.seeds,
-                variants=args.variants or tuple(VARIANTS),
-                benchmarks=_named_paths(args.benchmark),
-                skip_invalid=args.skip_invalid,
-                trust_remote_code=args.trust_remote_code,
-                progress=progress,
-                say=_say,
-                on_step=on_step,
-            )
-    except Interrupted:
-        print("biasunlearn: stopped, everything is saved; the same command goes on", file=sys.stderr)
-        return INTERRUPTED
-    return _tell(args, result, ablation_table, f"stored in {args.out} (ablation.json, one run folder a seed)")
+    result = _series(args, ablate, seeds=args.seeds, variants=args.variants or tuple(VARIANTS))
+    where = f"stored in {args.out} (ablation.json, one run folder a seed)"
+    return INTERRUPTED if result is None else _tell(args, result, ablation_table, where)
 
 
 def _disentangle(args: argparse.Namespace) -> int:
-    from .config import load_config
-    from .debiasing import Interrupted
     from .disentangling import disentangle, matrix_table
 
-    try:
-        with _progress(args) as (progress, on_step):
-            result = disentangle(
-                args.model,
-                train=args.train,
-                unrelated=args.unrelated,
-                report=args.report,
-                out=args.out,
-                config=load_config(args.config, args.set),
-                leave_out=args.leave_out,
-                benchmarks=_named_paths(args.benchmark),
-                skip_invalid=args.skip_invalid,
-                trust_remote_code=args.trust_remote_code,
-                progress=progress,
-                say=_say,
-                on_step=on_step,
-            )
-    except Interrupted:
-        print("biasunlearn: stopped, everything is saved; the same command goes on", file=sys.stderr)
-        return INTERRUPTED
-    return _tell(args, result, matrix_table, f"stored in {args.out} (matrix.json, one run folder a row)")
+    result = _series(args, disentangle, leave_out=args.leave_out)
+    where = f"stored in {args.out} (matrix.json, one run folder a row)"
+    return INTERRUPTED if result is None else _tell(args, result, matrix_table, where)
 
 
 def _sweep(args: argparse.Namespace) -> int:
+    from .sweeping import sweep, sweep_table
+
+    own = {"trials": args.trials, "seeds": args.seeds, "storage": args.storage, "search_only": args.search_only}
+    result = _series(args, sweep, **own)
+    return INTERRUPTED if result is None else _tell(args, result, sweep_table, f"stored in {args.out} (sweep.json)")
+
+
+def _series(args: argparse.Namespace, run: Callable[..., dict[str, Any]], **own: Any) -> dict[str, Any] | None:
+    """An experiment of several runs, with what all such take from the command line; None where it was interrupted."""
     from .config import load_config
     from .debiasing import Interrupted
-    from .sweeping import sweep, sweep_table
 
     try:
         with _progress(args) as (progress, on_step):
-            result = sweep(
+            return run(
                 args.model,
                 train=args.train,
                 unrelated=args.unrelated,
                 report=args.report,
                 out=args.out,
                 config=load_config(args.config, args.set),
-                trials=args.trials,
-                seeds=args.seeds,
-                storage=args.storage,
-                search_only=args.search_only,
                 benchmarks=_named_paths(args.benchmark),
                 skip_invalid=args.skip_invalid,
                 trust_remote_code=args.trust_remote_code,
                 progress=progress,
                 say=_say,
                 on_step=on_step,
+                **own,
             )
-    except Interrupted as stop:
-        print(f"biasunlearn: {stop}", file=sys.stderr)
-        return INTERRUPTED
-    return _tell(args, result, sweep_table, f"stored in {args.out} (sweep.json)")
+    except Interrupted:
+        print("biasunlearn: stopped; what is finished is stored, and the same command goes on", file=sys.stderr)
+        return None
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -531,26 +494,34 @@ def _parser() -> argparse.ArgumentParser:
                         help="also tell this tracker as training goes (tensorboard: logs/ in --out)")  # fmt: skip
     debias.set_defaults(run=_debias)
 
-    ablate = commands.add_parser("ablate", parents=[common, reading, loading, training],
-                                 help="take one part of the method out at a time")  # fmt: skip
+    _experiments(commands, [common, reading, loading, training])
+    _elsewhere(commands, common, [common, reading, asking])
+    _around(commands, common, [common, reading])
+    return parser
+
+
+def _experiments(commands: Any, parents: list[_Parser]) -> None:
+    """Commands that train several times."""
+    ablate = commands.add_parser("ablate", parents=parents, help="take one part of the method out at a time")
     ablate.add_argument("--seeds", metavar="N", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
     ablate.add_argument("--variants", metavar="NAME", nargs="+", help="some of them only (default: all)")
     ablate.set_defaults(run=_ablate)
 
-    disentangle = commands.add_parser("disentangle", parents=[common, reading, loading, training],
-                                      help="train on one bias type at a time, report on all")  # fmt: skip
+    disentangle = commands.add_parser("disentangle", parents=parents, help="train on one bias type, report on all")
     disentangle.add_argument("--leave-out", action="store_true", help="train on all but one instead: an unseen type")
     disentangle.set_defaults(run=_disentangle)
 
-    sweep = commands.add_parser("sweep", parents=[common, reading, loading, training],
-                                help="search the recipe's settings on the stop split")  # fmt: skip
+    sweep = commands.add_parser("sweep", parents=parents, help="search the recipe's settings on the stop split")
     sweep.add_argument("--trials", metavar="N", type=int, default=30, help="of the whole study (default: 30)")
     sweep.add_argument("--seeds", metavar="N", type=int, nargs="+", default=[0], help="each trial's (default: 0)")
     sweep.add_argument("--storage", metavar="URL", help="Optuna's database (default: a journal file in --out)")
     sweep.add_argument("--search-only", action="store_true", help="add trials, score nothing: for further machines")
     sweep.set_defaults(run=_sweep)
 
-    transfer = commands.add_parser("transfer", parents=[common, reading, asking], help="take a debiasing to a variant")
+
+def _elsewhere(commands: Any, common: _Parser, measuring: list[_Parser]) -> None:
+    """Commands that take what a run has learned to other models and other people."""
+    transfer = commands.add_parser("transfer", parents=measuring, help="take a debiasing to a variant")
     add = transfer.add_argument
     add("run_folder", metavar="RUN", help="the folder of a debias run")
     add("--to", metavar="MODEL", required=True, help="a variant of its base: whole, or a LoRA, prefix or prompt")
@@ -579,7 +550,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--public", action="store_true", help="make that repository public")
     export.set_defaults(run=_export_run)
 
-    combine = commands.add_parser("combine", parents=[common, reading, asking], help="adapters of several runs as one")
+    combine = commands.add_parser("combine", parents=measuring, help="adapters of several runs as one")
     add = combine.add_argument
     add("runs", metavar="RUN=WEIGHT", nargs="+", help="debias runs on one base; a weight of 1 is as it was learned")
     add("--report", metavar="PATH", required=True, help="clusters to report on, as for debias")
@@ -594,6 +565,9 @@ def _parser() -> argparse.ArgumentParser:
     playground.add_argument("--port", metavar="N", type=int, default=7860, help="on 127.0.0.1 (default: 7860)")
     playground.set_defaults(run=_playground)
 
+
+def _around(commands: Any, common: _Parser, reading: list[_Parser]) -> None:
+    """Commands that load no model: they make data, or read what runs have stored."""
     counterfactual = commands.add_parser("counterfactual", parents=[common], help="build pairs from sentences alone")
     counterfactual.add_argument("--sentences", metavar="FILE", required=True, help="a .txt, one stereotype a line")
     counterfactual.add_argument("--terms", metavar="LIST", required=True,
@@ -602,14 +576,14 @@ def _parser() -> argparse.ArgumentParser:
     counterfactual.add_argument("--out", metavar="FILE", required=True, help="the .jsonl of pairs to write")
     counterfactual.set_defaults(run=_counterfactual)
 
-    rescore = commands.add_parser("rescore", parents=[common, reading], help="tables from stored scores, no model")
+    rescore = commands.add_parser("rescore", parents=reading, help="tables from stored scores, no model")
     rescore.add_argument("--benchmark", metavar="NAME=PATH", action="append",
                          help="stereoset=FILE; not needed for items.parquet")  # fmt: skip
     rescore.add_argument("--scores", metavar="FILE", required=True, help="official predictions, or items.parquet")
     rescore.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
     rescore.set_defaults(run=_rescore)
 
-    tasks = commands.add_parser("export-lm-eval", parents=[common, reading], help="benchmarks as tasks of lm-eval")
+    tasks = commands.add_parser("export-lm-eval", parents=reading, help="benchmarks as tasks of lm-eval")
     tasks.add_argument("--benchmark", metavar="NAME=PATH", action="append", help="stereoset=PATH or bbq=PATH")
     tasks.add_argument("--out", metavar="DIR", required=True, help="a folder for lm-eval's --include_path")
     tasks.set_defaults(run=_export)
@@ -630,4 +604,3 @@ def _parser() -> argparse.ArgumentParser:
     gate.add_argument("--policy", metavar="FILE", required=True, help="a YAML file of limits (docs/statistics.md)")
     gate.add_argument("--base", metavar="RUN", help="what falls and rises are measured from (default: RUN:before)")
     gate.set_defaults(run=_gate)
-    return parser
