@@ -22,6 +22,7 @@ from .config import DebiasConfig
 from .errors import RequestError
 from .fused_activation import fuse_activations
 from .processes import from_first, leave
+from .products import Products
 from .remembering import Memory
 
 
@@ -85,7 +86,7 @@ def logits_at(model: Any, batch: Batch) -> Tensor:
     head = bare(model).get_output_embeddings() if hasattr(bare(model), "get_output_embeddings") else None
     picking = contextlib.nullcontext() if head is None else _only_positions(head, batch.positions)
     places = {} if batch.position_ids is None else {"position_ids": batch.position_ids}
-    with picking:
+    with picking, Products():
         found = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **places)
     logits = found.logits
     if head is not None and logits.shape[:2] == (1, len(batch.positions)):
@@ -105,7 +106,8 @@ def states_at(model: Any, batch: Batch) -> Tensor:
     handle = bare(model).get_output_embeddings().register_forward_pre_hook(take)
     places = {} if batch.position_ids is None else {"position_ids": batch.position_ids}
     try:
-        model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **places)
+        with Products():
+            model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **places)
     finally:
         handle.remove()
     return seen[0]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .losses import token_log_probs
+from .products import Products
 
 LOGITS_AT_ONCE = 7_500_000
 """Logit values held at a time. In float32 just below 32 MiB, the largest block that the C library reuses: a larger one
@@ -34,7 +35,8 @@ class OutputLayer:
         """[positions, hidden] -> [positions, vocabulary]"""
         if self.layer is None:
             return states
-        logits: Tensor = self.layer(states)
+        with Products():
+            logits: Tensor = self.layer(states)
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
     def log_probs(self, states: Tensor, targets: Tensor) -> Tensor:
