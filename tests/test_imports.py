@@ -41,6 +41,7 @@ LAYERS = [
         "splitting",
         "fused_activation",
         "output_layer",
+        "products",
         "prompting",
         "reference_store",
     },
