@@ -101,7 +101,7 @@ def _one_to_a_line(model: Any) -> Any:
 def _line(length: int) -> Any:
     from biasunlearn.sharing import packed
 
-    return _swapped("reading", "packed", lambda chosen: packed(chosen, length))
+    return _swapped("reading", "packed", lambda chosen, *, shared: packed(chosen, length, shared=shared))
 
 
 @contextlib.contextmanager
