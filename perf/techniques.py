@@ -33,9 +33,12 @@ def main() -> None:
     ways: dict[str, Callable[[Any], Any]] = {
         "all": lambda _model: contextlib.nullcontext(),
         "sentences one to a line": _one_to_a_line,
+        "MKL's products": lambda _model: _swapped("products", "available", lambda: False),
+        "opening in every row": lambda _model: _swapped("reading", "opening", lambda _rows: 0),
         "logits at once": lambda _model: _swapped("output_layer", "LOGITS_AT_ONCE", 10**12),
         "lines of 128": lambda _model: _line(128),
         "lines of 256": lambda _model: _line(256),
+        "losses on all of them": lambda _model: _swapped("output_layer", "CACHED", 10**12),
         "attention eager": _eager,
         "activation in one pass": _activation,
     }

@@ -7,6 +7,7 @@ weights that are split or quantised, or with a torch that lacks the operation, n
 """
 
 import functools
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,10 @@ from torch.overrides import TorchFunctionMode
 
 PLAIN = {torch.Tensor, torch.nn.Parameter}
 """A tensor of any other type is split over processes, quantised or the like."""
+
+KEPT = "32"
+"""Products whose code oneDNN keeps ready, 2 to 3 MB each. It writes new code for every number of rows, in a third of a
+millisecond, and no two steps have the same: of 1,024, as it would keep, most are never asked again. A layer has 20."""
 
 
 class Products(TorchFunctionMode):
@@ -75,6 +80,8 @@ def available() -> bool:
     """Tried once: the operation is torch's own, for its compiler, and not one that it promises to keep."""
     if not torch.backends.mkldnn.is_available():
         return False
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # its own, and torch's; read at first use
+        os.environ.setdefault(name, KEPT)
     x, weight, bias = torch.arange(6.0).view(3, 2), torch.arange(8.0).view(4, 2), torch.arange(4.0)
     try:
         return torch.equal(_product(x, weight, bias), x @ weight.t() + bias)

@@ -24,6 +24,9 @@ from .splitting import is_split
 LOGITS_AT_ONCE = 64 * 2**20
 """Logit values held at a time (float32: 256 MiB). Bounds a batch on a large vocabulary."""
 
+LOGITS_ON_CPU = 7_500_000
+"""The same on a CPU (29 MiB), whose cache then holds most of them: a fifth faster. Its products need no more rows."""
+
 LONGEST_WINDOW = 1024
 """Tokens of a perplexity window where the model sets no smaller limit."""
 
@@ -286,7 +289,9 @@ def device_of(loaded: Loaded) -> Any:
 def budget_of(model: Any, batch_tokens: int) -> int:
     """Tokens of a batch: as many as asked for, or fewer where the logits of all of them would not fit."""
     vocabulary = int(getattr(text_config(model), "vocab_size", 0) or 1)
-    return max(1, min(batch_tokens, LOGITS_AT_ONCE // vocabulary))
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    at_once = min(LOGITS_AT_ONCE, LOGITS_ON_CPU) if on_cpu else LOGITS_AT_ONCE
+    return max(1, min(batch_tokens, at_once // vocabulary))
 
 
 def by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

@@ -112,7 +112,7 @@ def collate_groups(
     width = shared + max(sum(group.length - shared for group in line) for line in lines)
     input_ids = torch.full((len(lines), width), pad, dtype=torch.long)
     places = torch.zeros((len(lines), width), dtype=torch.long)
-    tree = torch.full((len(lines), width), -1, dtype=torch.long)  # which group of the line, from 1; 0: the opening; -1: padding
+    tree = torch.full((len(lines), width), -1, dtype=torch.long)  # which group; 0: the opening; -1: padding
     branch = torch.zeros((len(lines), width), dtype=torch.long)  # 0: shared, from 1: a row's own
     predictions: dict[tuple[int, int], int] = {}
     reads: list[int] = []
