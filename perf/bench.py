@@ -92,6 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--stereoset", help="official StereoSet JSON; else sentences are made, of the same lengths")
     parser.add_argument("--runs", type=int, default=3, help="runs of ours; the median and the spread are shown")
     parser.add_argument("--steps", type=int, default=4, help="training steps of ours that are timed")
+    parser.add_argument("--part", type=float, default=1, help="share of the clusters that ours scores")
     parser.add_argument("--sample", type=float, default=0.1, help="share of the sentences that the plain loop scores")
     parser.add_argument("--plain-runs", type=int, default=1, help="runs of the plain loop, between ours")
     parser.add_argument("--fewer", type=int, default=1, help="the plain step reads so many times fewer sentences")
@@ -104,7 +105,7 @@ def _arguments() -> argparse.Namespace:
     if arguments.quick:
         arguments.runs, arguments.steps, arguments.sample = 1, 2, 0.02
     if arguments.cpu_time:
-        arguments.threads = 1
+        arguments.threads, arguments.part = 1, min(arguments.part, 0.2)
     return arguments
 
 
@@ -112,7 +113,7 @@ def _worker(arguments: argparse.Namespace, what: str, model: str, side: str) -> 
     command = [sys.executable, __file__, "--worker", what, "--model", model, "--side", side]
     command += ["--steps", str(arguments.steps), "--sample", str(arguments.sample), "--threads", str(arguments.threads)]
     command += ["--stereoset", arguments.stereoset] if arguments.stereoset else []
-    command += ["--fewer", str(arguments.fewer)]
+    command += ["--fewer", str(arguments.fewer), "--part", str(arguments.part)]
     command += [option for option in ("--quick", "--cpu-time") if getattr(arguments, option[2:].replace("-", "_"))]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -198,9 +199,8 @@ def _score_ours(
 
     passages = _passages(clusters)
     score(loaded, passages[:60])
-    if arguments.cpu_time:
-        passages = random.Random(0).sample(clusters, max(60, len(clusters) // 5))
-        passages = _passages(passages)
+    if arguments.part < 1:
+        passages = _passages(random.Random(0).sample(clusters, max(60, int(arguments.part * len(clusters)))))
     spent = seconds(lambda: score(loaded, passages))
     rows = encode(loaded.tokenizer, passages)
     unique = sum(group.length for group in groups(rows))
