@@ -37,6 +37,7 @@ LAYERS = [
         "sharing",
         "processes",
         "transfer_tables",
+        "lasting_table",
         "erasing",
         "splitting",
         "fused_activation",
@@ -46,15 +47,15 @@ LAYERS = [
     },
     {"curves", "feed", "models", "preparing", "scatter", "stats", "strips"},
     {"abilities", "page", "paired"},
-    {"forest"},
+    {"forest", "lasting_panels"},
     {"report"},
     {"compatibility", "effect", "keeping", "objectives", "reading", "scoring", "targets"},
-    {"capability", "chat", "classifying", "embedding", "generating", "references"},
+    {"capability", "chat", "classifying", "embedding", "finetuning", "generating", "references"},
     {"benchmarks", "trainer"},
-    {"measuring", "methods", "report_runs", "stages"},
+    {"lasting", "measuring", "methods", "report_runs", "stages"},
     {"comparing", "debiasing", "exporting", "merging", "playing", "playground", "publishing"},
     {"ablating", "demo", "disentangling", "gating", "reporting", "sweeping", "tracking", "transferring"},
-    {"combining"},
+    {"combining", "relearning"},
     {"cli"},
     {"__main__", "__init__"},
 ]
@@ -66,7 +67,8 @@ LIGHT = {"errors", "method_settings", "records", "config", "counterfactual", "da
          "comparing", "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "card",
          "effect", "gguf", "playground", "publishing", "scaling", "transfer_tables", "ablating", "disentangling",
          "sweeping", "cli", "axes", "cards", "curves", "forest", "leanings", "listing", "markup", "page",
-         "report_runs", "reporting", "scatter", "sentences", "strips", "tracking"}  # fmt: skip
+         "report_runs", "reporting", "scatter", "sentences", "strips", "tracking", "lasting", "lasting_panels",
+         "lasting_table", "relearning"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

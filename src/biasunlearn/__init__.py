@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .gating import gate
     from .measuring import measure, rescore
     from .publishing import export
+    from .relearning import relearn
     from .reporting import write_report
     from .sampling import Asking
     from .sweeping import sweep
@@ -48,6 +49,7 @@ _WHERE = {
     "load_term_list": "counterfactual",
     "measure": "measuring",
     "read_clusters": "data",
+    "relearn": "relearning",
     "rescore": "measuring",
     "sweep": "sweeping",
     "transfer": "transferring",
@@ -74,6 +76,7 @@ __all__ = [
     "load_term_list",
     "measure",
     "read_clusters",
+    "relearn",
     "rescore",
     "sweep",
     "transfer",

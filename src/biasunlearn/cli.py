@@ -243,6 +243,20 @@ def _transfer(args: argparse.Namespace) -> int:
     return _show(args, results, transfer_table)
 
 
+def _relearn(args: argparse.Namespace) -> int:
+    from .lasting_table import relearning_table
+    from .relearning import relearn
+
+    with _progress(args) as (progress, _):
+        results = relearn(
+            args.run_folder, on=args.on, report=args.report, out=args.out, steps=args.steps, seeds=args.seeds,
+            rate=args.rate, batch=args.batch, length=args.length, benchmarks=_named_paths(args.benchmark),
+            skip_invalid=args.skip_invalid, trust_remote_code=args.trust_remote_code, resume=args.resume,
+            progress=progress, say=_say,
+        )  # fmt: skip
+    return _show(args, results, relearning_table)
+
+
 def _export_run(args: argparse.Namespace) -> int:
     from .publishing import export
 
@@ -496,6 +510,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _experiments(commands, [common, reading, loading, training])
     _elsewhere(commands, common, [common, reading, asking])
+    _lasting(commands, [common, reading])
     _around(commands, common, [common, reading])
     return parser
 
@@ -564,6 +579,26 @@ def _elsewhere(commands: Any, common: _Parser, measuring: list[_Parser]) -> None
     playground.add_argument("run_folder", metavar="RUN", help="the folder of a debias, transfer or combine run")
     playground.add_argument("--port", metavar="N", type=int, default=7860, help="on 127.0.0.1 (default: 7860)")
     playground.set_defaults(run=_playground)
+
+
+def _lasting(commands: Any, parents: list[_Parser]) -> None:
+    """The command that asks what further training leaves of a debiasing."""
+    relearn = commands.add_parser("relearn", parents=parents, help="does it last? fine-tune a debiased model, measure")
+    add = relearn.add_argument
+    add("run_folder", metavar="RUN", help="the folder of a debias run")
+    add("--on", metavar="FILE|stereotypes", required=True, help="a text, or the stereotypes that the run forgot")
+    add("--report", metavar="PATH", help="clusters to measure on (default: those of the run)")
+    add("--out", metavar="DIR", required=True, help="the run folder to write")
+    add("--steps", metavar="N", type=int, nargs="+", default=[0, 25, 50, 100, 200],
+        help="when to measure (default: 0 25 50 100 200)")  # fmt: skip
+    add("--seeds", metavar="N", type=int, nargs="+", default=[0], help="orders of the text (default: 0)")
+    add("--rate", metavar="R", type=float, default=5e-5, help="learning rate (default: 5e-5)")
+    add("--batch", metavar="N", type=int, default=16, help="rows of a step (default: 16)")
+    add("--length", metavar="N", type=int, default=64, help="tokens of a row of text (default: 64)")
+    add("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, as in perplexity=other.txt")
+    add("--trust-remote-code", action="store_true", help="run code that the model repository ships")
+    add("--resume", action="store_true", help="go on with a relearning in --out that was killed")
+    relearn.set_defaults(run=_relearn)
 
 
 def _around(commands: Any, common: _Parser, reading: list[_Parser]) -> None:

@@ -13,6 +13,7 @@ from .axes import around
 from .cards import cards
 from .curves import Marks, lms_panel, loss_panels, score_panels
 from .forest import forest
+from .lasting_panels import lasting
 from .listing import Cell, Head, estimate, interval, number, table, with_small
 from .markup import Markup, name_of, short, tag
 from .metrics import Item, fair_distance
@@ -77,6 +78,7 @@ def run_sections(run: Shown) -> list[Markup]:
     """Everything about one run, in the order in which it is read."""
     return [
         *_headline(run),
+        *lasting(run.results),
         *_training(run),
         *_terms(run),
         *_items(run),
@@ -131,12 +133,14 @@ def _headline(run: Shown) -> list[Markup]:
     entry, first = run.after.get("stereoset"), run.before.get("stereoset")
     if not entry:
         return []
-    note = (
-        "How often the stereotype is the likelier of two sentences, on target terms that training never saw. "
-        "The bar is the 95 % interval, the shaded band is what counts as reached."
-        if first
-        else "How often the stereotype is the likelier of two sentences. The bar is the 95 % interval."
-    )
+    note = "How often the stereotype is the likelier of two sentences. The bar is the 95 % interval."
+    if run.results.get("relearned"):
+        note += " Before: the debiased model. After: the same when it has learned on."
+    elif first:
+        note = (
+            "How often the stereotype is the likelier of two sentences, on target terms that training never saw. "
+            "The bar is the 95 % interval, the shaded band is what counts as reached."
+        )
     parts = [score_table(entry, first, run.margin, "Stereotype score by bias type"), _key(bool(first))]
     found = [section("Stereotype score by bias type", parts, [warning(line) for line in _warnings(entry)], note=note)]
     inter = entry.get("intersentence")

@@ -26,7 +26,7 @@ from .measuring import (
     stamp,
 )
 from .metrics import Item, stereoset_scores, triplets
-from .preparing import prepare
+from .preparing import Prepared, prepare
 from .records import Cluster, Outcome
 from .remembering import Memory
 from .rundir import SCHEMA, RunFolder, environment, finished, new_run
@@ -162,6 +162,14 @@ def transfer(
 
 def read_learned(run: str | Path) -> Learned:
     """RequestError where the folder is no finished `debias` run, or one without an adapter."""
+    learned = read_run(run)
+    if not (learned.folder.adapter / "adapter_config.json").exists():
+        raise RequestError(f"{run}: has no adapter (it changed all weights, or no weights): there is nothing to take")
+    return learned
+
+
+def read_run(run: str | Path) -> Learned:
+    """RequestError where the folder is no finished `debias` run."""
     folder = RunFolder(Path(run))
     results = folder.read_results()
     try:
@@ -170,25 +178,28 @@ def read_learned(run: str | Path) -> Learned:
         raise RequestError(f"{run}/config.yaml: cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(content, dict) or not {"debias", "recipe"} <= content.keys():
         raise RequestError(f"{run}: not a debias run; give the folder that `debias` wrote")
-    if not (folder.adapter / "adapter_config.json").exists():
-        raise RequestError(f"{run}: has no adapter (it changed all weights, or no weights): there is nothing to take")
     return Learned(folder, content["debias"], config_from(content["recipe"], f"{run}/config.yaml"), results)
 
 
 def stop_split(learned: Learned) -> tuple[Cluster, ...]:
     """The stop split of a run, made again from its data. RequestError where the data is gone or has changed."""
-    asked, folder = learned.request, learned.folder.path
-    mend = f"{folder}: its stop split cannot be made again; give one --scale (1 is as it was learned)"
     try:
-        prepared = prepare(
-            asked["train"], asked["report"], asked["unrelated"], learned.recipe, skip_invalid=asked["skip_invalid"]
-        )
+        return prepared_again(learned, "stop").stop
     except RequestError as error:
-        raise RequestError(f"{mend}: {error}") from None
-    stored = learned.results.get("data", {}).get("splits", {}).get("stop", {})
-    if stored.get("sha256") != prepared.facts["splits"]["stop"]["sha256"]:
-        raise RequestError(f"{mend}: {asked['train']} is not what it was")
-    return prepared.stop
+        mend = "its stop split cannot be made again; give one --scale (1 is as it was learned)"
+        raise RequestError(f"{learned.folder.path}: {mend}: {error}") from None
+
+
+def prepared_again(learned: Learned, part: str) -> Prepared:
+    """The sets and splits of a run, made again. RequestError: the data is gone, or `part` (train, stop) differs."""
+    asked = learned.request
+    prepared = prepare(
+        asked["train"], asked["report"], asked["unrelated"], learned.recipe, skip_invalid=asked["skip_invalid"]
+    )
+    stored = learned.results.get("data", {}).get("splits", {}).get(part, {})
+    if stored.get("sha256") != prepared.facts["splits"][part]["sha256"]:
+        raise RequestError(f"{asked['train']} is not what it was")
+    return prepared
 
 
 def _compare(learned: Learned, target: Any, dtype: str, trust_remote_code: bool) -> Any:
