@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from ._version import __version__
+from .metrics import over_debiased
 
 Results = Mapping[str, Any]
 
@@ -125,6 +126,8 @@ def _table(results: Results) -> Iterator[str]:
         yield f"| {_plain(name)} | {entry['n']} | {cells} |"
     if seen := after.get("contaminated"):
         yield f"\n**Contaminated:** the adapter has seen {seen['clusters']} of {seen['of']} report clusters."
+    if over := over_debiased(after):
+        yield f"\n**Over-debiased:** the whole interval of SS lies below 50 in {', '.join(map(_plain, over))}."
     if after["overall"].get("low_lms"):
         yield "\n**LMS is low:** meaningful and unrelated sentences are hardly told apart; SS is no sign of fairness."
 

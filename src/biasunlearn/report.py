@@ -16,7 +16,7 @@ from .forest import forest
 from .lasting_panels import lasting
 from .listing import Cell, Head, estimate, interval, number, table, with_small
 from .markup import Markup, name_of, short, tag
-from .metrics import Item, fair_distance
+from .metrics import Item, fair_distance, over_debiased
 from .page import facts, folded, page, section, warning
 from .strips import Field, strip
 
@@ -199,7 +199,9 @@ def _warnings(entry: Results) -> list[str]:
         notes.append("LMS is low: meaningful and unrelated sentences are hardly told apart; SS is no sign of fairness.")
     if seen := entry.get("contaminated"):
         notes.append(f"Contaminated: the adapter has seen {seen['clusters']} of {seen['of']} clusters.")
-    if over := [short(name, 40) for name, row in entry["bias_types"].items() if row.get("over_debiased")]:
+    over = [short(name, 40) for name in over_debiased(entry)]
+    over += [f"intersentence {short(name, 40)}" for name in over_debiased(entry.get("intersentence") or {})]
+    if over:
         notes.append(f"Over-debiased, the whole interval lies below 50: {', '.join(over)}.")
     if few := [short(name, 40) for name, row in entry["bias_types"].items() if row.get("few_terms")]:
         notes.append(f"Fewer than 10 target terms in {', '.join(few)}: the wider interval of terms and items is shown.")
