@@ -16,7 +16,9 @@ Floats = NDArray[np.float64]
 STATES = ("base before", "base after", "target before", "target after")
 
 
-def effect_kept(states: Sequence[Sequence[Outcome]], *, ideal: float = 50.0, seed: int = 0) -> dict[str, Any]:
+def effect_kept(
+    states: Sequence[Sequence[Outcome]], *, ideal: float = 50.0, signed: bool = False, seed: int = 0
+) -> dict[str, Any]:
     """The share of the base's improvement that the target shows, with a paired interval.
 
     An improvement is the fall of the mean |SS - 50| over bias types. All states are drawn together, whole target
@@ -26,10 +28,12 @@ def effect_kept(states: Sequence[Sequence[Outcome]], *, ideal: float = 50.0, see
     Args:
         states: SS outcomes, in percent, of `STATES`; units that one of them lacks do not count. There may be further
             pairs of target before and after (other seeds): the target's improvement is the mean of theirs.
+        signed: in place of |SS - 50| take SS - 50 toward the side that the base before leans to, bias type by bias
+            type. A step past 50 is then no loss; and noise, which only adds to a distance near 0, cancels.
     Returns:
         {"n", "base", "target": {"value", "low", "high"} (points), "kept": the same (a share) or None, "reason"}
     """
-    found = _distances(states, ideal, seed)
+    found = _distances(states, ideal, seed, signed)
     if found is None:
         return {"n": 0, "kept": None, "reason": "the run and the transfer have no report items in common"}
     base = found.fall(lambda far: far[..., 0] - far[..., 1])
@@ -55,7 +59,7 @@ def distance_change(first: Sequence[Outcome], last: Sequence[Sequence[Outcome]],
 
 @dataclass(frozen=True, slots=True)
 class _Distances:
-    """Mean |SS - 50| over bias types of k states, and the same of bootstrap draws."""
+    """Mean |SS - 50| (signed: toward a side) over bias types of k states, and the same of bootstrap draws."""
 
     means: Floats  # [k]
     drawn: Floats  # [draws, k]
@@ -69,14 +73,19 @@ class _Distances:
         return percentile(value, function(self.drawn), self.clusters - self.strata, self.clusters)
 
 
-def _distances(states: Sequence[Sequence[Outcome]], ideal: float, seed: int) -> _Distances | None:
+def _distances(
+    states: Sequence[Sequence[Outcome]], ideal: float, seed: int, signed: bool = False
+) -> _Distances | None:
     rows = _rows(states)
     if not rows:
         return None
     samples = [_sample(chosen, seed + place) for place, chosen in enumerate(rows.values())]
+    means = np.array([sample.means for sample in samples]) - ideal  # [types, k]
+    drawn = np.stack([_wider(sample) for sample in samples], axis=1) - ideal  # [draws, types, k]
+    sides = np.sign(means[:, :1])
     return _Distances(
-        means=np.abs(np.array([sample.means for sample in samples]) - ideal).mean(0),
-        drawn=np.abs(np.stack([_wider(sample) for sample in samples], axis=1) - ideal).mean(1),
+        means=(means * sides if signed else np.abs(means)).mean(0),
+        drawn=(drawn * sides if signed else np.abs(drawn)).mean(1),
         units=sum(len(chosen) for chosen in rows.values()),
         clusters=sum(sample.clusters for sample in samples),
         strata=len(samples),

@@ -73,8 +73,12 @@ def kept(looks: Sequence[Look]) -> list[dict[str, Any]]:
     is no loss of the debiasing, so that the base at the same step is what counts and not the base as it was; `returned`
     says how far the debiased model itself went back, `drift` what the same steps did to the base, in points.
 
+    Noise only adds to a distance near 0, so that this share is a little too high where bias comes back from 50. `gap`
+    is the same of SS itself, toward the side that the base leant to: unbiased, but a step past 50 counts as a gain.
+
     Returns:
-        [{"step", "returned", "drift": {"value", "low", "high"}, **effect_kept, "bias_types": {name: effect_kept}}]
+        [{"step", "returned", "drift": {"value", "low", "high"}, **effect_kept, "gap": effect_kept of SS itself,
+          "bias_types": {name: effect_kept}}]
     """
     states = {(look.model, look.seed, look.step): _ss(look) for look in looks}
     first = {model: next(states[key] for key in states if key[0] == model and key[2] == 0) for model in MODELS}
@@ -89,6 +93,7 @@ def kept(looks: Sequence[Look]) -> list[dict[str, Any]]:
             "returned": distance_change(first[DEBIASED], at[DEBIASED]),
             "drift": distance_change(first[BASE], at[BASE]),
             **effect_kept(whole),
+            "gap": effect_kept(whole, signed=True),
             "bias_types": {name: effect_kept([_of(state, name) for state in whole]) for name in names},
         })  # fmt: skip
     return found

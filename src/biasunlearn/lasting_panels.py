@@ -32,7 +32,7 @@ def lasting(results: Results) -> list[Markup]:
     if many > 1:
         note += f" Values and ends of intervals are means over {many} orders of the text."
     notes = [warning(line) for line in _warnings(told)]
-    parts = [tag("div", _panels(told["points"]), class_="panels"), _kept_table(told), _steps_table(told["points"])]
+    parts = [tag("div", _panels(told["points"]), class_="panels wide"), _kept_table(told), _steps_table(told["points"])]
     return [section("Does it last?", notes, parts, note=note)]
 
 
@@ -58,10 +58,11 @@ def _panels(points: Sequence[Results]) -> list[Markup]:
 
 def _panel(name: str, points: Sequence[Results], steps: Axis, axis: Axis) -> Markup:
     grid = []
-    for tick in axis.ticks(4):
+    for tick in axis.ticks():
         y = axis.at(tick)
         grid.append(tag("line", x1=LEFT, x2=RIGHT, y1=y, y2=y, class_="grid"))
-        grid.append(tag("text", shown(tick), x=LEFT - 6, y=y + 3.5, class_="end"))
+        kind = "end strong" if tick == 50 else "end"
+        grid.append(tag("text", shown(tick), x=LEFT - 6, y=y + 3.5, class_=kind))
     for tick in steps.ticks(4):
         grid.append(tag("text", shown(tick), x=steps.at(tick), y=HIGH - 6, class_="mid"))
     middle = axis.at(50.0)
@@ -101,18 +102,24 @@ def _kept_table(told: Results) -> Markup:
     heads = [Head("step", kind="word"), Head("debiased moved"), Head("base moved"), Head("lead over the base")]
     rows = []
     for row in told["kept"]:
-        share = row["kept"] and {end: 100 * value for end, value in row["kept"].items()}
         moved = [_signed(row[key]) for key in ("returned", "drift", "target")]
-        rows.append([Cell(row["step"]), *moved, estimate(share, 0)])
-    listed = table("What is kept of the debiasing at each step", [*heads, Head("% kept")], rows, kind="close")
+        rows.append([Cell(row["step"]), *moved, _percent(row["kept"]), _signed(row["gap"]["target"]),
+                     _percent(row["gap"]["kept"])])  # fmt: skip
+    heads += [Head("% kept"), Head("gap in SS"), Head("% of it kept")]
+    listed = table("What is kept of the debiasing at each step", heads, rows, kind="close")
     note = "Points of mean |SS − 50| over bias types, since step 0. The lead is how much nearer to 50 the debiased \
-model is than the base at the same step; the share kept is that lead over the one at step 0."
+model is than the base at the same step; the share kept is that lead over the one at step 0. The gap in SS is the \
+same with its sign, toward the side that the base leant to: noise cancels in it, and a step past 50 counts as a gain."
     return tag("div", tag("h3", "What is kept"), tag("p", note, class_="note"), listed)
 
 
 def _signed(found: Results) -> Cell:
     cell = estimate(found)
     return Cell(cell.shown, found["value"])
+
+
+def _percent(share: Results | None) -> Cell:
+    return estimate(share and {end: 100 * value for end, value in share.items()}, 0)
 
 
 def _steps_table(points: Sequence[Results]) -> Markup:

@@ -29,7 +29,9 @@ def kept_line(kept: Results) -> str:
     change = f"mean |SS - 50| since step 0: {moved}"
     if not kept["kept"]:
         return f"kept after {kept['step']} steps: not defined ({kept['reason']}); {change}"
-    return f"kept after {kept['step']} steps: {share(kept['kept'])} of the debiasing; {change}"
+    gap = kept["gap"]["kept"]
+    of_gap = f", of the gap in SS itself {share(gap)}" if gap else ""
+    return f"kept after {kept['step']} steps: {share(kept['kept'])} of the debiasing{of_gap}; {change}"
 
 
 def share(found: Estimate) -> str:
@@ -73,11 +75,12 @@ def _scores(points: Sequence[Results]) -> Table:
 def _kept(rows: Sequence[Results]) -> Table:
     title = "What is kept: the debiased model's lead over the base at the same step, in mean |SS - 50|"
     table = Table(title=title, title_justify="left", title_style="bold")
-    for name in ("step", "debiased moved", "base moved", "lead", "share kept"):
+    for name in ("step", "debiased moved", "base moved", "lead", "share kept", "gap in SS", "share of it"):
         table.add_column(name, justify="right")
     for row in rows:
-        cells = [_signed(row[key]) for key in ("returned", "drift", "target")]
-        table.add_row(str(row["step"]), *cells, share(row["kept"]) if row["kept"] else "not defined")
+        moved = [_signed(row[key]) for key in ("returned", "drift", "target")]
+        shares = [share(one["kept"]) if one["kept"] else "not defined" for one in (row, row["gap"])]
+        table.add_row(str(row["step"]), *moved, shares[0], _signed(row["gap"]["target"]), shares[1])
     return table
 
 

@@ -77,8 +77,8 @@ def header(run: Shown) -> Markup:
 def run_sections(run: Shown) -> list[Markup]:
     """Everything about one run, in the order in which it is read."""
     return [
-        *_headline(run),
         *lasting(run.results),
+        *_headline(run),
         *_training(run),
         *_terms(run),
         *_items(run),
