@@ -180,7 +180,7 @@ def test_the_share_by_hand():
     first, last = kept(looks)
     assert first["kept"] == {"value": 1.0, "low": 1.0, "high": 1.0}
     assert last["kept"]["value"] == last["bias_types"]["age"]["kept"]["value"] == pytest.approx(0.25)
-    assert last["gap"]["kept"]["value"] == pytest.approx(0.25)  # nothing is past 50
+    assert last["distance"]["kept"]["value"] == pytest.approx(0.25)  # nothing is past 50
     assert last["returned"]["value"] == pytest.approx(10) and last["drift"]["value"] == pytest.approx(-5)
 
 

@@ -68,17 +68,16 @@ def points(looks: Sequence[Look]) -> list[dict[str, Any]]:
 def kept(looks: Sequence[Look]) -> list[dict[str, Any]]:
     """For each step: how far both models have moved from where they began, and the share of the debiasing that is left.
 
-    With d the mean |SS - 50| over bias types, the share at step k is (d(base, k) - d(debiased, k)) / (d(base, 0) -
-    d(debiased, 0)): 1 at step 0 by definition, 0 where the two models are as far from 50. What the text does to both
-    is no loss of the debiasing, so that the base at the same step is what counts and not the base as it was; `returned`
-    says how far the debiased model itself went back, `drift` what the same steps did to the base, in points.
-
-    Noise only adds to a distance near 0, so that this share is a little too high where bias comes back from 50. `gap`
-    is the same of SS itself, toward the side that the base leant to: unbiased, but a step past 50 counts as a gain.
+    The share at step k is gap(k) / gap(0), with gap the mean over bias types of SS(base) - SS(debiased), toward the
+    side that the base leans to at step 0: 1 at step 0 by definition, 0 where the two models prefer the same. What the
+    text does to both is no loss of the debiasing: the base at the same step is what counts, not the base as it was.
+    A step past 50 widens the gap and is no gain: `distance` is therefore the same share of mean |SS - 50|. That one is
+    a little too high where bias comes back from 50, since noise only adds to a distance near 0.
 
     Returns:
-        [{"step", "returned", "drift": {"value", "low", "high"}, **effect_kept, "gap": effect_kept of SS itself,
-          "bias_types": {name: effect_kept}}]
+        [{"step", **effect_kept of the gap, "distance": effect_kept of the distance, "bias_types": {name: effect_kept
+          of the gap}, "returned", "drift"}]: by how many points of mean |SS - 50| the debiased model has gone back
+        since step 0, and what the same steps did to the base.
     """
     states = {(look.model, look.seed, look.step): _ss(look) for look in looks}
     first = {model: next(states[key] for key in states if key[0] == model and key[2] == 0) for model in MODELS}
@@ -90,11 +89,11 @@ def kept(looks: Sequence[Look]) -> list[dict[str, Any]]:
         names = dict.fromkeys(outcome.bias_type for outcome in first[BASE])
         found.append({
             "step": step,
+            **effect_kept(whole, signed=True),
+            "distance": effect_kept(whole),
+            "bias_types": {name: effect_kept([_of(state, name) for state in whole], signed=True) for name in names},
             "returned": distance_change(first[DEBIASED], at[DEBIASED]),
             "drift": distance_change(first[BASE], at[BASE]),
-            **effect_kept(whole),
-            "gap": effect_kept(whole, signed=True),
-            "bias_types": {name: effect_kept([_of(state, name) for state in whole]) for name in names},
         })  # fmt: skip
     return found
 

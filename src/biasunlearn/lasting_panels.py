@@ -5,7 +5,7 @@ from typing import Any
 
 from .axes import Axis, around, shown
 from .curves import BOTTOM, HIGH, LEFT, RIGHT, TOP, WIDE
-from .listing import Cell, Head, estimate, number, table
+from .listing import Cell, Head, estimate, interval, number, table
 from .markup import Markup, name_of, short, tag
 from .page import section, warning
 
@@ -32,8 +32,18 @@ def lasting(results: Results) -> list[Markup]:
     if many > 1:
         note += f" Values and ends of intervals are means over {many} orders of the text."
     notes = [warning(line) for line in _warnings(told)]
-    parts = [tag("div", _panels(told["points"]), class_="panels wide"), _kept_table(told), _steps_table(told["points"])]
+    panels = tag("div", _panels(told["points"]), class_="panels wide")
+    parts = [_told(told["kept"][-1]), panels, _kept_table(told), _steps_table(told["points"])]
     return [section("Does it last?", notes, parts, note=note)]
+
+
+def _told(last: Results) -> Markup | None:
+    """The result in words."""
+    if not last["kept"]:
+        return None
+    share = {end: 100 * value for end, value in last["kept"].items()}
+    left = f"{number(share['value'], 0)} % ({interval(share, 0)}) of the debiasing is left"
+    return tag("p", f"After {last['step']} steps {left}.", class_="lede")
 
 
 def _warnings(told: Results) -> list[str]:
@@ -99,17 +109,20 @@ def _of(point: Results, name: str) -> Results:
 
 
 def _kept_table(told: Results) -> Markup:
-    heads = [Head("step", kind="word"), Head("debiased moved"), Head("base moved"), Head("lead over the base")]
+    heads = [Head("step", kind="word"), Head("gap in SS"), Head("% kept"), Head("lead"), Head("% of lead")]
+    heads += [Head("debiased moved"), Head("base moved")]
     rows = []
     for row in told["kept"]:
-        moved = [_signed(row[key]) for key in ("returned", "drift", "target")]
-        rows.append([Cell(row["step"]), *moved, _percent(row["kept"]), _signed(row["gap"]["target"]),
-                     _percent(row["gap"]["kept"])])  # fmt: skip
-    heads += [Head("% kept"), Head("gap in SS"), Head("% of it kept")]
+        gap, lead = row, row["distance"]
+        cells = [_signed(gap["target"]), _percent(gap["kept"]), _signed(lead["target"]), _percent(lead["kept"])]
+        rows.append([Cell(row["step"]), *cells, _signed(row["returned"]), _signed(row["drift"])])
     listed = table("What is kept of the debiasing at each step", heads, rows, kind="close")
-    note = "Points of mean |SS − 50| over bias types, since step 0. The lead is how much nearer to 50 the debiased \
-model is than the base at the same step; the share kept is that lead over the one at step 0. The gap in SS is the \
-same with its sign, toward the side that the base leant to: noise cancels in it, and a step past 50 counts as a gain."
+    note = (
+        "The gap is SS of the base less SS of the debiased model at the same step, toward the side that the base leant "
+        "to, mean over bias types; the share kept is that gap over the one at step 0. The lead is how much nearer to "
+        "50 the debiased model is: a step past 50 widens the gap and not the lead, but noise near 50 narrows the lead. "
+        "Moved: points of mean |SS − 50| since step 0."
+    )
     return tag("div", tag("h3", "What is kept"), tag("p", note, class_="note"), listed)
 
 

@@ -29,9 +29,7 @@ def kept_line(kept: Results) -> str:
     change = f"mean |SS - 50| since step 0: {moved}"
     if not kept["kept"]:
         return f"kept after {kept['step']} steps: not defined ({kept['reason']}); {change}"
-    gap = kept["gap"]["kept"]
-    of_gap = f", of the gap in SS itself {share(gap)}" if gap else ""
-    return f"kept after {kept['step']} steps: {share(kept['kept'])} of the debiasing{of_gap}; {change}"
+    return f"kept after {kept['step']} steps: {share(kept['kept'])} of the debiasing; {change}"
 
 
 def share(found: Estimate) -> str:
@@ -73,14 +71,15 @@ def _scores(points: Sequence[Results]) -> Table:
 
 
 def _kept(rows: Sequence[Results]) -> Table:
-    title = "What is kept: the debiased model's lead over the base at the same step, in mean |SS - 50|"
+    title = "What is kept: against the base at the same step (gap: SS, base - debiased; lead, moved: mean |SS - 50|)"
     table = Table(title=title, title_justify="left", title_style="bold")
-    for name in ("step", "debiased moved", "base moved", "lead", "share kept", "gap in SS", "share of it"):
+    for name in ("step", "gap", "share kept", "lead", "share of lead", "debiased moved", "base moved"):
         table.add_column(name, justify="right")
     for row in rows:
-        moved = [_signed(row[key]) for key in ("returned", "drift", "target")]
-        shares = [share(one["kept"]) if one["kept"] else "not defined" for one in (row, row["gap"])]
-        table.add_row(str(row["step"]), *moved, shares[0], _signed(row["gap"]["target"]), shares[1])
+        cells = []
+        for one in (row, row["distance"]):
+            cells += [_signed(one["target"]), share(one["kept"]) if one["kept"] else "not defined"]
+        table.add_row(str(row["step"]), *cells, _signed(row["returned"]), _signed(row["drift"]))
     return table
 
 
@@ -94,4 +93,4 @@ def _ss(found: Estimate) -> Text:
 
 
 def _signed(found: Estimate) -> str:
-    return f"{found['value']:+.1f} ({found['low']:+.1f} to {found['high']:+.1f})"
+    return f"{found['value']:+.1f} ({found['low']:.1f} to {found['high']:.1f})"
