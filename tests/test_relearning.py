@@ -17,6 +17,7 @@ from biasunlearn.effect import effect_kept
 from biasunlearn.errors import RequestError
 from biasunlearn.finetuning import FineTuning, Lesson, batch_at, blocks
 from biasunlearn.lasting import Look, kept, points
+from biasunlearn.lasting_panels import lasting
 from biasunlearn.rundir import read_items
 
 TEXT = "The river rose in spring and fell again. Boats lay at the old bridge.\nNobody asked for the way.\n" * 20
@@ -224,3 +225,14 @@ def test_a_step_is_plain_torch_on_the_mean_of_the_tokens():
     assert loss == pytest.approx(float(mean.detach()), abs=1e-5)
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(mine, other, atol=2e-4)
+
+
+def test_names_cannot_break_the_page():
+    hostile = "<script>x</script>"
+    made = made_runs.items({hostile: 84}, bias_types=(hostile,)), made_runs.items({hostile: 60}, bias_types=(hostile,))
+    looks = [Look(model, 0, step, None, items, {"stereoset": stereoset.entry(items)})
+             for model, items in zip(("base", "debiased"), made, strict=True) for step in (0, 1)]  # fmt: skip
+    told = {"run": hostile, "on": hostile, "seeds": [0, 1], "points": points(looks), "kept": kept(looks)}
+    page = "".join(lasting({"relearned": told}))
+    assert "<script" not in page and "&lt;script&gt;" in page and "100 % (100–100) of the debiasing is left" in page
+    assert lasting({"benchmarks": {}}) == []
