@@ -44,16 +44,18 @@ LAYERS = [
         "prompting",
         "reference_store",
     },
-    {"curves", "feed", "models", "preparing", "scatter", "stats", "strips"},
-    {"abilities", "page", "paired"},
+    {"angles", "curves", "feed", "models", "preparing", "probe_tables", "scatter", "stats", "strips"},
+    {"abilities", "page", "paired", "probes"},
     {"forest"},
     {"report"},
-    {"compatibility", "effect", "keeping", "objectives", "reading", "scoring", "targets"},
+    {"compatibility", "effect", "keeping", "objectives", "questions", "reading", "scoring",
+     "targets"},
     {"capability", "chat", "classifying", "embedding", "generating", "references"},
     {"benchmarks", "trainer"},
     {"measuring", "methods", "report_runs", "stages"},
     {"comparing", "debiasing", "exporting", "merging", "playing", "playground", "publishing"},
-    {"ablating", "demo", "disentangling", "gating", "reporting", "sweeping", "tracking", "transferring"},
+    {"ablating", "demo", "disentangling", "gating", "probing", "reporting", "sweeping", "tracking",
+     "transferring"},
     {"combining"},
     {"cli"},
     {"__main__", "__init__"},
@@ -66,7 +68,8 @@ LIGHT = {"errors", "method_settings", "records", "config", "counterfactual", "da
          "comparing", "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "card",
          "effect", "gguf", "playground", "publishing", "scaling", "transfer_tables", "ablating", "disentangling",
          "sweeping", "cli", "axes", "cards", "curves", "forest", "leanings", "listing", "markup", "page",
-         "report_runs", "reporting", "scatter", "sentences", "strips", "tracking"}  # fmt: skip
+         "report_runs", "reporting", "scatter", "sentences", "strips", "tracking", "angles", "probes", "probe_tables",
+         "probing", "questions"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 
