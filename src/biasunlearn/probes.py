@@ -4,10 +4,10 @@ A probe is logistic regression (scikit-learn, extra `[probes]`) on standardised 
 cross-validation in which a whole cluster, a target term or a pair, lies on one side only, so that knowing the term does
 not help. Accuracy is balanced: the mean over classes, chance is 100 / classes.
 
-Two controls stand beside every accuracy. `shuffled`: the labels are permuted over the rows; anything but chance would be
-a fault of the scoring. `control`, the control task of Hewitt and Liang (arXiv 1909.03368): every wording of a
-continuation gets a label at random, the same wherever it stands, so that it can be learned only by heart; what the probe
-reads beyond that is its `selectivity`.
+Two controls stand beside every accuracy. `shuffled`: the labels are permuted over the rows; anything but chance would
+be a fault of the scoring. `control`, the control task of Hewitt and Liang (arXiv 1909.03368): every wording of a
+continuation gets a label at random, the same wherever it stands, so that it can only be learned by heart; what the
+probe reads beyond that is its `selectivity`.
 """
 
 from collections import defaultdict

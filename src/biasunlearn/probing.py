@@ -1,7 +1,8 @@
 """`probe`: what can be read from a model's hidden states by a linear classifier, before and after debiasing, and the
 angles between the bias types.
 
-What debiasing acts on is read where it acts: at the tokens behind the BLANK in which the two sentences of a pair differ.
+What debiasing acts on is read where it acts: at the tokens from the BLANK on in which the two sentences of a pair
+differ.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -72,7 +73,8 @@ def probe(
     request = {"model": model, "adapter": adapter, "data": data, "layers": layers and [*layers], "pooling": pooling,
                "groups": groups and [*groups], "seed": seed, "dtype": dtype}  # fmt: skip
     run = new_run(out) if out is not None else None
-    chosen, states = _states(model, adapter, clusters, layers, pooling, dtype, batch_tokens, trust_remote_code, progress)
+    loading = {"adapter": adapter, "dtype": dtype, "trust_remote_code": trust_remote_code}
+    chosen, states = _states(model, loading, clusters, layers, pooling, batch_tokens, progress)
     probes = {
         "layers": chosen,
         "stages": list(states),
@@ -105,20 +107,18 @@ def _lists(groups: Sequence[str] | None, clusters: Sequence[Cluster]) -> dict[st
 
 def _states(
     model: str,
-    adapter: str | None,
+    loading: Mapping[str, Any],
     clusters: Sequence[Cluster],
     layers: Sequence[int] | None,
     pooling: str,
-    dtype: str,
     batch_tokens: int,
-    trust_remote_code: bool,
     progress: Progress | None,
 ) -> tuple[list[int], dict[str, Any]]:
     """The layers, and for each stage of the model [layers, 2 * pairs, hidden]."""
     from .embedding import embed_layers  # torch is only imported once the request is known to be sound
     from .models import load, reference, text_config
 
-    loaded = load(model, adapter=adapter, dtype=dtype, trust_remote_code=trust_remote_code)
+    loaded = load(model, **loading)
     count = text_config(loaded.model).num_hidden_layers
     chosen = sorted(set(layers)) if layers else _evenly(count)
     if chosen[0] < 0 or chosen[-1] > count:
@@ -131,7 +131,7 @@ def _states(
         return embed_layers(loaded, passages, chosen, pooling=pooling, batch_tokens=batch_tokens,
                             progress=_telling(progress, f"states {stage}".strip()))  # fmt: skip
 
-    if adapter is None:
+    if loading["adapter"] is None:
         return chosen, {"": look("")}
     with reference(loaded.model):
         before = look("before")

@@ -28,9 +28,10 @@ Labels = Mapping[int, str]
 
 
 def wording(cluster: Cluster, side: int) -> str:
-    """The words that make the sentence what it is, in small letters: what the control task gives a label."""
+    """The words that make the sentence what it is, in small letters, without a full stop behind them: what the control
+    task gives a label."""
     sentence = (cluster.stereotype, cluster.anti_stereotype)[side]
-    return cluster.supervised(sentence, "difference").text.strip().casefold()
+    return cluster.supervised(sentence, "difference").text.casefold().strip(" .,;:!?\"'")
 
 
 def questions(
