@@ -45,8 +45,8 @@ LAYERS = [
         "reference_store",
     },
     {"angles", "curves", "feed", "models", "preparing", "probe_tables", "scatter", "stats", "strips"},
-    {"abilities", "page", "paired", "probes"},
-    {"forest"},
+    {"abilities", "heatmap", "page", "paired", "probes"},
+    {"forest", "report_probes"},
     {"report"},
     {"compatibility", "effect", "keeping", "objectives", "questions", "reading", "scoring",
      "targets"},
@@ -69,7 +69,7 @@ LIGHT = {"errors", "method_settings", "records", "config", "counterfactual", "da
          "effect", "gguf", "playground", "publishing", "scaling", "transfer_tables", "ablating", "disentangling",
          "sweeping", "cli", "axes", "cards", "curves", "forest", "leanings", "listing", "markup", "page",
          "report_runs", "reporting", "scatter", "sentences", "strips", "tracking", "angles", "probes", "probe_tables",
-         "probing", "questions"}  # fmt: skip
+         "probing", "questions", "heatmap", "report_probes"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

@@ -20,6 +20,8 @@ from .probes import Question
 from .records import Cluster
 from .splits import group_of
 
+ORDER = ("stereotype", "group", "target term", "bias type")
+
 FEWEST = 5
 """Pairs of a target term that is asked for: with fewer, some fold would hardly train on it."""
 
@@ -58,7 +60,7 @@ def questions(
     terms = {place: group_of(cluster)[1] for place, cluster in enumerate(clusters)}
     kinds = _of_two_clusters({place: cluster.bias_type for place, cluster in enumerate(clusters)}, terms)
     _ask(found, left_out, clusters, "bias type", "", kinds, terms)
-    return found, left_out
+    return sorted(found, key=lambda one: ORDER.index(one.asks)), left_out
 
 
 def _ask(
