@@ -45,8 +45,8 @@ LAYERS = [
         "reference_store",
     },
     {"angles", "curves", "feed", "models", "preparing", "probe_tables", "scatter", "stats", "strips"},
-    {"abilities", "heatmap", "page", "paired", "probes"},
-    {"forest", "report_probes"},
+    {"abilities", "bars", "heatmap", "page", "paired", "probes", "trials"},
+    {"forest", "report_probes", "report_sweep"},
     {"report"},
     {"compatibility", "effect", "keeping", "objectives", "questions", "reading", "scoring",
      "targets"},
@@ -69,7 +69,8 @@ LIGHT = {"errors", "method_settings", "records", "config", "counterfactual", "da
          "effect", "gguf", "playground", "publishing", "scaling", "transfer_tables", "ablating", "disentangling",
          "sweeping", "cli", "axes", "cards", "curves", "forest", "leanings", "listing", "markup", "page",
          "report_runs", "reporting", "scatter", "sentences", "strips", "tracking", "angles", "probes", "probe_tables",
-         "probing", "questions", "heatmap", "report_probes"}  # fmt: skip
+         "probing", "questions", "heatmap", "report_probes", "bars",
+         "report_sweep", "trials"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

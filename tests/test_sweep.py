@@ -37,7 +37,8 @@ def test_a_trial_is_given_up_where_the_median_of_the_finished_was_nearer() -> No
         noted: dict[str, list[float]] = {}
         watch = _watch(optuna, SimpleNamespace(set_user_attr=noted.__setitem__), study)
         for far in course:
-            watch(far)
+            watch(far, (far, 0.0))
+        assert noted["last"] == [course[-1], 0.0]
         return noted["course"]
 
     assert trial(20.0, 4.0, 50.0) == [20.0, 4.0, 50.0]  # the first look is too early, nobody else had a third

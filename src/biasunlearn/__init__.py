@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .exporting import export_lm_eval
     from .gating import gate
     from .measuring import measure, rescore
+    from .probing import probe
     from .publishing import export
     from .reporting import write_report
     from .sampling import Asking
@@ -47,6 +48,7 @@ _WHERE = {
     "load_stereoset": "data",
     "load_term_list": "counterfactual",
     "measure": "measuring",
+    "probe": "probing",
     "read_clusters": "data",
     "rescore": "measuring",
     "sweep": "sweeping",
@@ -73,6 +75,7 @@ __all__ = [
     "load_stereoset",
     "load_term_list",
     "measure",
+    "probe",
     "read_clusters",
     "rescore",
     "sweep",

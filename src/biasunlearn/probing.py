@@ -7,7 +7,7 @@ differ.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -124,7 +124,7 @@ def _states(
     if chosen[0] < 0 or chosen[-1] > count:
         raise RequestError(f"--layers {chosen[0] if chosen[0] < 0 else chosen[-1]}: the model has layers 0 to {count}")
     # A masked model also reads what follows; its mean goes to the end, as training does where nothing else is said.
-    to = "end" if loaded.masked else "difference"
+    to: Literal["end", "difference"] = "end" if loaded.masked else "difference"
     passages = [c.supervised(side, to) for c in clusters for side in (c.stereotype, c.anti_stereotype)]
 
     def look(stage: str) -> Any:
