@@ -17,8 +17,8 @@ NAMES = 158
 LETTERS = 24
 """Of a row's name."""
 
-STRONG = 0.6
-"""From this strength on the number is written in the colour of the paper."""
+STRONGEST = 0.5
+"""Opacity of the strongest ground: light or dark, the number on it stays legible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,9 @@ def heatmap(
 
 
 def _square(one: Square, x: float, y: float, wide: int) -> Markup:
-    strength = round(min(1.0, max(0.0, one.strength)), 3)
+    opacity = round(STRONGEST * min(1.0, max(0.0, one.strength)), 3)
     ground = tag("rect", x=x + 1, y=y + 1, width=wide - 2, height=ROW - 2, rx=3, class_="ground")
-    filled = tag("rect", x=x + 1, y=y + 1, width=wide - 2, height=ROW - 2, rx=3, class_="heat", fill_opacity=strength)
+    filled = tag("rect", x=x + 1, y=y + 1, width=wide - 2, height=ROW - 2, rx=3, class_="heat", fill_opacity=opacity)
     frame = tag("rect", x=x + 1, y=y + 1, width=wide - 2, height=ROW - 2, rx=3, class_="frame") if one.framed else None
-    written = tag("text", one.shown, x=x + wide / 2, y=y + ROW / 2 + 4,
-                  class_="mid on" if strength >= STRONG else "mid")  # fmt: skip
+    written = tag("text", one.shown, x=x + wide / 2, y=y + ROW / 2 + 4, class_="mid")
     return tag("g", ground, filled, frame, written)

@@ -26,8 +26,8 @@ def _lede(result: Results) -> str:
     if not result["knee"]:
         return counted
     point = result["front"][result["knee"]["place"]]
-    return f"{counted} Trial {point['trial']} is the knee of the front: mean |SS − 50| {number(point['bias'], 2)}, \
-{number(point['lms_lost'], 2)} points of LMS lost."
+    aims = f"mean |SS\u00a0−\u00a050| {number(point['bias'], 2)}, {number(point['lms_lost'], 2)} points of LMS lost"
+    return f"{counted} Trial {point['trial']} is the knee of the front: {aims}."
 
 
 def _front(result: Results) -> Markup | None:
@@ -36,9 +36,9 @@ def _front(result: Results) -> Markup | None:
     knee, recipe = result["knee"]["trial"], _recipe(result)
     drawn = trials(result["trials"], result["front"], knee, result["given_up"], recipe)
     beyond = outside([*result["trials"], *result["given_up"]], result["front"])
-    key = [("best", "on the front, by number"), ("beaten", "beaten in both by another"), ("given-up", "given up")]
+    key = [("best", "on the front"), ("beaten", "beaten in both by another"), ("given-up", "given up")]
     parts = tag("ul", [tag("li", _sign(kind), said) for kind, said in key], class_="key")
-    edge = f" {beyond} trials lie beyond the edge and are drawn on it." if beyond else ""
+    edge = f" Beyond the edge, and drawn on it: {beyond}." if beyond else ""
     note = (
         "Every mark is a trial; less bias to the left, less LMS lost to the top, both on the stop split. Whoever is "
         "below and to the right of the dotted line is beaten in both. A cross stands where a trial was when it was "
@@ -66,7 +66,7 @@ def _listed(result: Results) -> Markup:
     rows = []
     for point in result["front"]:
         said = ", ".join(word for word, trial in (("knee", knee), ("recipe", recipe)) if trial == point["trial"])
-        label = [str(point["trial"]), *([" ", tag("small", said)] if said else [])]
+        label = [*([tag("small", said), " "] if said else []), str(point["trial"])]
         rows.append([Cell(join(label), point["trial"]), *_values(point)])
     return table("The front: bias, LMS lost and the settings of each trial", _heads(result), rows, kind="close")
 

@@ -9,11 +9,14 @@ from .markup import Markup, tag
 WIDE, HIGH = 460, 340
 LEFT, RIGHT, TOP, BOTTOM = 36, 448, 34, 290
 
-BEYOND = 1.5
+BEYOND = 0.6
 """The picture reaches this many times the front's own extent behind its ends; what lies beyond sits on the edge."""
 
 LEAST = 2.0
 """Points of either axis that are shown in any case."""
+
+LETTER, LINE = 7.0, 13.0
+"""About as much as a letter takes."""
 
 Point = Mapping[str, Any]
 """{"trial", "bias", "lms_lost"}"""
@@ -37,8 +40,10 @@ def trials(complete: Sequence[Point], front: Sequence[Point], knee: int | None, 
 {len(given_up)} were given up."
     return tag(
         "svg", _frame(across, down), tag("path", d=way, class_="front"), [_cross(p, across, down) for p in given_up],
-        [_beaten(p, across, down, p["trial"] == recipe) for p in beaten],
-        [_best(p, across, down, p["trial"] == knee, p["trial"] == recipe) for p in front],
+        [_dot(p, across, down, "beaten", "beaten", 4.5) for p in beaten],
+        [_dot(p, across, down, "best", "on the front", 5.5) for p in front],
+        [_ring(p, across, down) for p in front if p["trial"] == knee],
+        _names([*front, *beaten], across, down, best, knee, recipe),
         viewbox=f"0 0 {WIDE} {HIGH}", role="img", class_="scatter trials", aria_label=label,
     )  # fmt: skip
 
@@ -46,7 +51,7 @@ def trials(complete: Sequence[Point], front: Sequence[Point], knee: int | None, 
 def axes(front: Sequence[Point]) -> tuple[Axis, Axis]:
     """From 0 (or the least LMS lost) to well behind the front's ends; of the second, less is above.
 
-    By hand: a front from (1, 4) to (3, 0) -> 0 to 6, and 0 to 10.
+    By hand: a front from (1, 5) to (6, 0) -> 0 to 9, and 0 to 8.
     """
     bias, lost = ([point[key] for point in front] for key in ("bias", "lms_lost"))
     wide, high = max(max(bias) - min(bias), LEAST), max(max(lost) - min(lost), LEAST)
@@ -81,19 +86,38 @@ def _title(point: Point, what: str) -> Markup:
     return tag("title", f"trial {point['trial']}, {what}: {figures}")
 
 
-def _best(point: Point, across: Axis, down: Axis, at_knee: bool, recipe: bool) -> Markup:
+def _dot(point: Point, across: Axis, down: Axis, kind: str, said: str, radius: float) -> Markup:
     x, y = across.at(point["bias"]), down.at(point["lms_lost"])
-    ring = tag("circle", cx=x, cy=y, r=13, class_="knee") if at_knee else None
-    said = " and ".join(word for word, there in (("knee", at_knee), ("recipe", recipe)) if there)
-    name = tag("text", said, x=x + 17, y=y - 8, class_="name strong") if said else None
-    number = tag("text", str(point["trial"]), x=x, y=y + 4, class_="mid")
-    return tag("g", _title(point, "on the front"), ring, tag("circle", cx=x, cy=y, r=9), number, name, class_="best")
+    return tag("g", _title(point, said), tag("circle", cx=x, cy=y, r=radius), class_=kind)
 
 
-def _beaten(point: Point, across: Axis, down: Axis, recipe: bool) -> Markup:
-    x, y = across.at(point["bias"]), down.at(point["lms_lost"])
-    name = tag("text", "recipe", x=x + 8, y=y - 6, class_="name") if recipe else None
-    return tag("g", _title(point, "beaten"), tag("circle", cx=x, cy=y, r=4.5), name, class_="beaten")
+def _ring(point: Point, across: Axis, down: Axis) -> Markup:
+    return tag("circle", cx=across.at(point["bias"]), cy=down.at(point["lms_lost"]), r=9.5, class_="knee")
+
+
+def _names(points: Sequence[Point], across: Axis, down: Axis, best: set[int], knee: int | None, recipe: int | None
+           ) -> list[Markup]:  # fmt: skip
+    """The knee, the recipe, and the number of every other trial of the front that has room for it."""
+    said = {p["trial"]: str(p["trial"]) for p in points if p["trial"] in best}
+    if recipe is not None:
+        said[recipe] = f"{recipe}, the recipe"
+    if knee is not None:
+        said[knee] = f"{knee}, the knee" + (" and the recipe" if knee == recipe else "")
+    taken: list[tuple[float, float, float]] = []  # from, to, height
+    found = []
+    for point in sorted(points, key=lambda p: (p["trial"] != knee, p["trial"] != recipe, p["bias"])):
+        if (name := said.get(point["trial"])) is None:
+            continue
+        x, y, long = across.at(point["bias"]), down.at(point["lms_lost"]), LETTER * len(name)
+        marked = point["trial"] in (knee, recipe)
+        # The numbers stand to the upper left: nothing lies there, or it would beat the front.
+        begin, height = (x + 9, y - 11) if marked else (x - 7 - long, y - 5)
+        near = [one for one in taken if begin < one[1] and one[0] < begin + long and abs(height - one[2]) < LINE]
+        if marked or (not near and begin > LEFT):
+            found.append(tag("text", name, x=round(begin, 1), y=round(height, 1),
+                             class_="name strong" if marked else "name"))  # fmt: skip
+            taken.append((begin, begin + long, height))
+    return found
 
 
 def _cross(point: Point, across: Axis, down: Axis) -> Markup:
