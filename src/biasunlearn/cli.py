@@ -128,8 +128,8 @@ def _ablate(args: argparse.Namespace) -> int:
 def _disentangle(args: argparse.Namespace) -> int:
     from .disentangling import disentangle, matrix_table
 
-    result = _series(args, disentangle, leave_out=args.leave_out)
-    where = f"stored in {args.out} (matrix.json, one run folder a row)"
+    result = _series(args, disentangle, seeds=args.seeds, leave_out=args.leave_out)
+    where = f"stored in {args.out} (matrix.json, one run folder a row and seed)"
     return INTERRUPTED if result is None else _tell(args, result, matrix_table, where)
 
 
@@ -535,6 +535,8 @@ def _experiments(commands: Any, parents: list[_Parser]) -> None:
 
     disentangle = commands.add_parser("disentangle", parents=parents, help="train on one bias type, report on all")
     disentangle.add_argument("--leave-out", action="store_true", help="train on all but one instead: an unseen type")
+    disentangle.add_argument("--seeds", metavar="N", type=int, nargs="+", default=[],
+                             help="each row's (default: the recipe's seed alone)")  # fmt: skip
     disentangle.set_defaults(run=_disentangle)
 
     sweep = commands.add_parser("sweep", parents=parents, help="search the recipe's settings on the stop split")
