@@ -40,7 +40,7 @@ def heatmap(
         wide: of a cell; wider where the names of the columns are words.
     """
     parts: list[Markup] = [
-        tag("text", short(name, wide // 7), x=NAMES + wide * place + wide / 2, y=TOP - 7, class_="mid")
+        tag("text", short(name, wide // 6), x=NAMES + wide * place + wide / 2, y=TOP - 7, class_="mid")
         for place, name in enumerate(columns)
     ]
     for line, (name, squares) in enumerate(rows):

@@ -24,17 +24,16 @@ def probe_sections(probes: Results | None) -> list[Markup]:
 
 def _read(probes: Results) -> Markup:
     layers = [str(layer) for layer in probes["layers"]]
-    pictures = [
-        tag("figure", tag("figcaption", STAGES[stage]), _selectivities(probes["questions"], layers, place, stage))
-        for place, stage in enumerate(probes["stages"])
-    ]
+    pictures = [_map(probes["questions"], layers, place, "accuracy", STAGES[stage])
+                for place, stage in enumerate(probes["stages"])]  # fmt: skip
+    pictures.append(_map(probes["questions"], layers, -1, "control", "Control task"))
     settings = probes["settings"]
     note = (
-        "What a linear classifier reads from hidden states at the words in which the two sentences of a pair differ. "
-        "Shown: selectivity, the points of balanced accuracy above a control task in which every wording has a label "
-        "at random; what stays is not known by heart. Columns are layers, 0 the embeddings. A frame: the 95 % interval "
-        "lies above 0. Stereotype, group and bias type are asked on target terms that the probe has not seen, target "
-        "terms on unseen pairs."
+        "Balanced accuracy, in percent, of linear classifiers that read the hidden states at the words in which the "
+        "two sentences of a pair differ. Columns are layers, 0 the embeddings, which know nothing but these words; the "
+        "ground is the stronger the farther above chance. Stereotype, group and bias type are asked on target terms "
+        "that the probe has not seen, target terms on unseen pairs. In the control task every wording has a label at "
+        "random, which can only be known by heart; a frame: the interval of what is read beyond that lies above 0."
     )
     last = layers[-1]
     listed = _in_full(probes, last)
@@ -47,16 +46,17 @@ draws of either control, seed {settings['seed']}; {probes['pairs']:,} pairs, {pr
                    left, others, note=note)  # fmt: skip
 
 
-def _selectivities(questions: Sequence[Results], layers: Sequence[str], place: int, stage: str) -> Markup:
+def _map(questions: Sequence[Results], layers: Sequence[str], place: int, what: str, title: str) -> Markup:
     rows = []
     for question in questions:
         found = [question["layers"][layer]["stages"][place] for layer in layers]
-        room = 100 - question["chance"]
+        chance = question["chance"]
         rows.append((about(question), [
-            Square(number(one["selectivity"]["value"], 0, signed=True), one["selectivity"]["value"] / room,
-                   one["selectivity"]["low"] > 0) for one in found
+            Square(number(one[what]["value"], 0), (one[what]["value"] - chance) / (100 - chance),
+                   what == "accuracy" and one["selectivity"]["low"] > 0) for one in found
         ]))  # fmt: skip
-    return heatmap(f"Selectivity by layer, {STAGES[stage].lower()}; the numbers stand below.", layers, rows)
+    drawn = heatmap(f"{title}: accuracy by layer; the numbers stand below.", layers, rows, wide=40)
+    return tag("figure", tag("figcaption", title), drawn)
 
 
 def _in_full(probes: Results, layer: str) -> Markup:
@@ -128,4 +128,4 @@ def _matrix(tables: Results, what: str, title: str) -> Markup:
         f"{short(one, 40)} and {short(other, 40)} {number(found[one][other]['value'], 0)}"
         for place, one in enumerate(names) for other in names[place:]
     )  # fmt: skip
-    return heatmap(f"{title}, degrees: {angles}", names, rows, wide=78)
+    return heatmap(f"{title}, degrees: {angles}", names, rows, wide=72)
