@@ -9,8 +9,10 @@ import tiny
 from test_cli import write_pairs
 from test_report import HOSTILE, read
 
+from biasunlearn.benchmarks.stereoset import score_clusters
 from biasunlearn.cli import main
 from biasunlearn.config import DebiasConfig
+from biasunlearn.data import read_clusters
 from biasunlearn.errors import RequestError
 from biasunlearn.report_sweep import sweep_page
 from biasunlearn.sweeping import SPACE, _draw, _holds, _study, _watch, knee, sweep
@@ -28,6 +30,8 @@ def test_the_knee_by_hand() -> None:
 def test_fronts_without_a_knee() -> None:
     assert knee([(3.0, 0.1), (2.0, 0.5)])[0] == 1
     assert knee([(4.0, 0.0)])[0] == 0
+    place, reason = knee([(4.0, 0.0)] * 3)
+    assert place == 0 and "all came to the same" in reason
     place, reason = knee([(1.0, 5.0), (5.0, 4.5), (9.0, 1.0)])  # bent the other way
     assert place == 0 and "no point lies below" in reason
 
@@ -57,8 +61,15 @@ def test_the_space_holds_the_default_recipe() -> None:
 
 
 def test_a_sweep_goes_on_and_scores_the_report_split_once_for_the_chosen_point(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked: list[str] = []
+
+    def noting(loaded, clusters, **options):
+        asked.extend(cluster.stereotype.text for cluster in clusters)
+        return score_clusters(loaded, clusters, **options)
+
+    monkeypatch.setattr("biasunlearn.benchmarks.stereoset.score_clusters", noting)
     tiny.save(tiny.gpt2(), tmp_path / "model")
     write_pairs(tmp_path / "train.jsonl")
     write_pairs(tmp_path / "report.jsonl", bias_types=("old", "new"))
@@ -71,6 +82,9 @@ def test_a_sweep_goes_on_and_scores_the_report_split_once_for_the_chosen_point(
     assert first["complete"] == 2 and "chosen" not in first
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"study.journal", "sweep.json", "report.html"}  # no run: the report split is not scored
+    report = {row.stereotype.text for row in read_clusters(tmp_path / "report.jsonl").clusters}
+    assert asked and not report & set(asked)
+    monkeypatch.undo()
     recipe = first["request"]["recipe"]
     assert first["trials"][0]["params"] == {key: recipe[key] for key in SPACE}
 
