@@ -196,7 +196,7 @@ def knee(front: Sequence[tuple[float, float]]) -> tuple[int, str]:
     points has no knee: the one with the smaller bias is taken, since every point on it kept its LMS floor or says so.
     """
     order = sorted(range(len(front)), key=lambda place: front[place])
-    if len(set(front)) == 1:
+    if len(front) > 1 and len(set(front)) == 1:
         return order[0], "the first of its points, which all came to the same"
     if len(front) < 3:
         return order[0], "the smallest bias: a front of fewer than three points has no knee"
