@@ -45,16 +45,18 @@ LAYERS = [
         "prompting",
         "reference_store",
     },
-    {"curves", "feed", "models", "preparing", "scatter", "stats", "strips"},
-    {"abilities", "page", "paired"},
-    {"forest", "lasting_panels"},
+    {"angles", "curves", "feed", "models", "preparing", "probe_tables", "scatter", "stats", "strips"},
+    {"abilities", "bars", "heatmap", "page", "paired", "probes", "trials"},
+    {"forest", "lasting_panels", "report_probes", "report_sweep"},
     {"report"},
-    {"compatibility", "effect", "keeping", "objectives", "reading", "scoring", "targets"},
+    {"compatibility", "effect", "keeping", "objectives", "questions", "reading", "scoring",
+     "targets"},
     {"capability", "chat", "classifying", "embedding", "finetuning", "generating", "references"},
     {"benchmarks", "trainer"},
     {"lasting", "measuring", "methods", "report_runs", "stages"},
     {"comparing", "debiasing", "exporting", "merging", "playing", "playground", "publishing"},
-    {"ablating", "demo", "disentangling", "gating", "reporting", "sweeping", "tracking", "transferring"},
+    {"ablating", "demo", "disentangling", "gating", "probing", "reporting", "sweeping", "tracking",
+     "transferring"},
     {"combining", "relearning"},
     {"cli"},
     {"__main__", "__init__"},
@@ -67,8 +69,9 @@ LIGHT = {"errors", "method_settings", "records", "config", "counterfactual", "da
          "comparing", "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "card",
          "effect", "gguf", "playground", "publishing", "scaling", "transfer_tables", "ablating", "disentangling",
          "sweeping", "cli", "axes", "cards", "curves", "forest", "leanings", "listing", "markup", "page",
-         "report_runs", "reporting", "scatter", "sentences", "strips", "tracking", "lasting", "lasting_panels",
-         "lasting_table", "relearning"}  # fmt: skip
+         "report_runs", "reporting", "scatter", "sentences", "strips", "tracking", "angles", "probes", "probe_tables",
+         "probing", "questions", "heatmap", "report_probes", "bars",
+         "report_sweep", "trials", "lasting", "lasting_panels", "lasting_table", "relearning"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

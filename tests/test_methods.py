@@ -17,7 +17,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.method_settings import SETTINGS
 from biasunlearn.methods import cda, erasure, mlp_edit, task_vector
 from biasunlearn.methods.task import Task, nearest
-from biasunlearn.models import evaluating, last_hidden, load, reference, trainable, weights_hash, with_lora
+from biasunlearn.models import evaluating, hidden_states, load, reference, trainable, weights_hash, with_lora
 from biasunlearn.objectives import OBJECTIVES
 from biasunlearn.prompting import FLOOR, Prompted, inserted, self_debiased
 from biasunlearn.records import Passage
@@ -218,7 +218,7 @@ def _hidden(loaded: Any) -> torch.Tensor:
 
     batch = collate(encode(loaded.tokenizer, [Passage("", TEXT[0])]))
     with evaluating(loaded.model):
-        return last_hidden(loaded.model, batch)
+        return hidden_states(loaded.model, batch)[-1]
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .exporting import export_lm_eval
     from .gating import gate
     from .measuring import measure, rescore
+    from .probing import probe
     from .publishing import export
     from .relearning import relearn
     from .reporting import write_report
@@ -48,6 +49,7 @@ _WHERE = {
     "load_stereoset": "data",
     "load_term_list": "counterfactual",
     "measure": "measuring",
+    "probe": "probing",
     "read_clusters": "data",
     "relearn": "relearning",
     "rescore": "measuring",
@@ -75,6 +77,7 @@ __all__ = [
     "load_stereoset",
     "load_term_list",
     "measure",
+    "probe",
     "read_clusters",
     "relearn",
     "rescore",

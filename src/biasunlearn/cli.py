@@ -65,6 +65,19 @@ def _measure(args: argparse.Namespace) -> int:
     return _show(args, results)
 
 
+def _probe(args: argparse.Namespace) -> int:
+    from .probe_tables import probe_table
+    from .probing import probe
+
+    with _progress(args) as (progress, _):
+        results = probe(
+            args.model, data=args.data, out=args.out, adapter=args.adapter, layers=args.layers, pooling=args.pool,
+            groups=args.groups, seed=args.seed, dtype=args.dtype, skip_invalid=args.skip_invalid,
+            trust_remote_code=args.trust_remote_code, progress=progress,
+        )  # fmt: skip
+    return _show(args, results, probe_table)
+
+
 def _rescore(args: argparse.Namespace) -> int:
     from .measuring import rescore
 
@@ -115,8 +128,8 @@ def _ablate(args: argparse.Namespace) -> int:
 def _disentangle(args: argparse.Namespace) -> int:
     from .disentangling import disentangle, matrix_table
 
-    result = _series(args, disentangle, leave_out=args.leave_out)
-    where = f"stored in {args.out} (matrix.json, one run folder a row)"
+    result = _series(args, disentangle, seeds=args.seeds, leave_out=args.leave_out)
+    where = f"stored in {args.out} (matrix.json, one run folder a row and seed)"
     return INTERRUPTED if result is None else _tell(args, result, matrix_table, where)
 
 
@@ -499,6 +512,19 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--resume", action="store_true", help="go on with a run in --out that was killed")
     measure.set_defaults(run=_measure)
 
+    probe = commands.add_parser("probe", parents=[common, reading, loading], help="what its hidden states give away")
+    add = probe.add_argument
+    add("--adapter", metavar="DIR", help="a run's adapter: reads the model with it off and on")
+    add("--data", metavar="PATH", required=True, help="pairs to read, as for --report")
+    add("--out", metavar="DIR", required=True, help="the run folder to write")
+    add("--layers", metavar="N", type=int, nargs="+", help="0 is the embeddings (default: up to seven, evenly)")
+    add("--pool", choices=("mean", "last"), default="mean", help="over the tokens in which the pair differs")
+    add("--groups", metavar="LIST", action="append",
+        help="a term list that knows groups, by name or file (default: gender and race)")  # fmt: skip
+    add("--seed", metavar="N", type=int, default=0, help="of folds, controls and intervals (default: 0)")
+    add("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    probe.set_defaults(run=_probe)
+
     training = _training_options()
     debias = commands.add_parser("debias", parents=[common, reading, loading, training, asking],
                                  help="unlearn a model's bias")  # fmt: skip
@@ -524,6 +550,8 @@ def _experiments(commands: Any, parents: list[_Parser]) -> None:
 
     disentangle = commands.add_parser("disentangle", parents=parents, help="train on one bias type, report on all")
     disentangle.add_argument("--leave-out", action="store_true", help="train on all but one instead: an unseen type")
+    disentangle.add_argument("--seeds", metavar="N", type=int, nargs="+", default=[],
+                             help="each row's (default: the recipe's seed alone)")  # fmt: skip
     disentangle.set_defaults(run=_disentangle)
 
     sweep = commands.add_parser("sweep", parents=parents, help="search the recipe's settings on the stop split")

@@ -111,16 +111,18 @@ def states_at(model: Any, batch: Batch) -> Tensor:
     return seen[0]
 
 
-def last_hidden(model: Any, batch: Batch) -> Tensor:
-    """What the last layer makes of every position: [lines, width, hidden]. The output layer is spared all but one."""
+def hidden_states(model: Any, batch: Batch) -> tuple[Tensor, ...]:
+    """What the embeddings and then every layer make of each position: [lines, width, hidden] for each of them.
+
+    The last one is what the output layer reads, behind the final norm. The output layer is spared all but one position.
+    """
     head = bare(model).get_output_embeddings() if hasattr(bare(model), "get_output_embeddings") else None
     picking = contextlib.nullcontext() if head is None else _only_positions(head, batch.positions[:1])
     with picking:
         found = model(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, output_hidden_states=True
         )
-    hidden: Tensor = found.hidden_states[-1]
-    return hidden
+    return tuple(found.hidden_states)
 
 
 def max_tokens(model: Any) -> int | None:

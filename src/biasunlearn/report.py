@@ -18,6 +18,7 @@ from .listing import Cell, Head, estimate, interval, number, table, with_small
 from .markup import Markup, name_of, short, tag
 from .metrics import Item, fair_distance, over_debiased
 from .page import facts, folded, page, section, warning
+from .report_probes import probe_sections
 from .strips import Field, strip
 
 Results = Mapping[str, Any]
@@ -67,7 +68,8 @@ def header(run: Shown) -> Markup:
     trained = bool(run.before)
     method = str(run.results.get("method") or "biasunlearn")
     by = "unlearning" if method == "biasunlearn" else short(method, 40)
-    eyebrow = f"Social bias, before and after {by}" if trained else "Social bias, as measured"
+    measured = "Social bias, as measured" if run.after else "Hidden states, probed"
+    eyebrow = f"Social bias, before and after {by}" if trained else measured
     return tag(
         "header", tag("p", eyebrow, class_="eyebrow"), tag("h1", name_of(run.model)),
         tag("p", lede(run), class_="lede"), tiles(run),
@@ -79,6 +81,7 @@ def run_sections(run: Shown) -> list[Markup]:
     return [
         *lasting(run.results),
         *_headline(run),
+        *probe_sections(run.results.get("probes")),
         *_training(run),
         *_terms(run),
         *_items(run),
@@ -90,6 +93,8 @@ def run_sections(run: Shown) -> list[Markup]:
 def lede(run: Shown) -> str:
     """The result in words: how many bias types contain 50, and what it cost."""
     entry = run.after.get("stereoset")
+    if run.results.get("probes") and not run.after:
+        return "What linear classifiers read from the hidden states, and how far the bias types lie apart in them."
     if not entry:
         return "Not measured on StereoSet; what was measured stands below."
     types = entry["bias_types"].values()
@@ -334,6 +339,8 @@ def _provenance(run: Shown) -> Markup:
     for name, part in (data.get("splits") or {}).items():
         if isinstance(part, Mapping) and part.get("sha256"):
             rows[f"{short(name, 40)} split"] = [f"{part.get('pairs', '')} pairs ", _hash(part["sha256"])]
+    if probed := (run.results.get("probes") or {}).get("data"):
+        rows["pairs probed"] = _file(probed["data"], probed.get("sha256"))
     for name, entry in run.after.items():
         if isinstance(entry, Mapping) and entry.get("data"):
             rows[f"benchmark {short(name, 40)}"] = _file(entry["data"], entry.get("sha256"))
