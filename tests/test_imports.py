@@ -39,6 +39,7 @@ LAYERS = [
         "transfer_tables",
         "erasing",
         "splitting",
+        "quantised",
         "fused_activation",
         "output_layer",
         "prompting",
