@@ -189,7 +189,7 @@ def load(
     kind = auto.AutoModelForMaskedLM if masked else auto.AutoModelForCausalLM
     _need_weights(name)
     device = _join().device
-    quantised.demand(name, dtype, getattr(config, "quantization_config", None), split=splitting.asked())
+    quantised.demand(name, dtype, getattr(config, "quantization_config", None), split=splitting.asked() or splitting.deepspeed())
     options = {"use_safetensors": True, "output_loading_info": True, **trust}
     options |= quantised.options(dtype, auto.BitsAndBytesConfig, device)
     model, info = _ask(name, "model", lambda: kind.from_pretrained(name, **options))
@@ -409,6 +409,8 @@ def peft() -> Any:
     """Likewise."""
     import peft
 
+    # What was learned on quantised layers meets GPT-2's own, which have their weights the other way round.
+    warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False but the target module is `Conv1D`")
     return peft
 
 
