@@ -1,4 +1,4 @@
-"""A base in 4 and 8 bits: trained on, measured, saved, put elsewhere; and what is refused, with bitsandbytes or without."""
+"""A base in 4 and 8 bits: trained on, measured, saved, taken elsewhere; and what is refused."""
 
 import importlib.util
 import json

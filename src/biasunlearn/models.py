@@ -189,7 +189,8 @@ def load(
     kind = auto.AutoModelForMaskedLM if masked else auto.AutoModelForCausalLM
     _need_weights(name)
     device = _join().device
-    quantised.demand(name, dtype, getattr(config, "quantization_config", None), split=splitting.asked() or splitting.deepspeed())
+    saved, in_parts = getattr(config, "quantization_config", None), splitting.asked() or splitting.deepspeed()
+    quantised.demand(name, dtype, saved, split=in_parts)
     options = {"use_safetensors": True, "output_loading_info": True, **trust}
     options |= quantised.options(dtype, auto.BitsAndBytesConfig, device)
     model, info = _ask(name, "model", lambda: kind.from_pretrained(name, **options))

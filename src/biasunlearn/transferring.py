@@ -242,7 +242,7 @@ def _train_beside(
     say: Say,
     on_step: Callable[[dict[str, Any]], None] | None,
 ) -> dict[str, Any]:
-    """The run's own recipe and data on the target itself, loaded as it is measured; nothing where that was not asked for."""
+    """The run's own recipe and data on the target itself, loaded as measured; nothing where that was not asked for."""
     if not request["also_train"]:
         return {}
     asked, out = learned.request, folder.path / DIRECT
