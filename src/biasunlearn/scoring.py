@@ -32,7 +32,7 @@ SAME = 1e-4
 """Nats by which a sentence's score may differ between two ways of reading it, in float32."""
 
 SAME_HALF = 0.5
-"""The same in half precision and 8 bits, where a sentence's sum rounds by tenths; a wrong mask is off by several nats."""
+"""The same in half precision and 8 bits, where a sentence's sum rounds by tenths; a wrong mask is off by nats."""
 
 T = TypeVar("T")
 
