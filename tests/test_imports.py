@@ -40,6 +40,7 @@ LAYERS = [
         "lasting_table",
         "erasing",
         "splitting",
+        "quantised",
         "fused_activation",
         "output_layer",
         "prompting",

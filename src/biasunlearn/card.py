@@ -103,6 +103,8 @@ def _told(results: Results) -> Iterator[str]:
     if combined := results.get("combined"):
         parts = ", ".join(f"{_plain(part['run'])} (weight {part['weight']:g})" for part in combined["parts"])
         yield f"\nCombined from: {parts}."
+    if small := results.get("protocol", {}).get("quantised"):
+        yield f"\nMeasured with the base in {small['kind'][0]} bits: with the base's own weights the scores are others."
     if stopped := results.get("stopped"):
         yield f"\nTraining stopped at step {stopped['step']}: {stopped['reason']}."
     if results.get("collapsed"):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ._version import __version__
+from .config import DTYPES
 from .errors import DataError, RequestError, WriteError
 from .writing import is_first
 
@@ -242,7 +243,6 @@ def _transfer(args: argparse.Namespace) -> int:
             scales=_scales(args.scale),
             force=args.force,
             also_train=args.also_train,
-            bits=args.bits,
             dtype=args.dtype,
             benchmarks=_named_paths(args.benchmark),
             skip_invalid=args.skip_invalid,
@@ -508,7 +508,7 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--benchmark", metavar="NAME=PATH", action="append",
                          help="a benchmark and its file, as in stereoset=dev.json; may be repeated")  # fmt: skip
     measure.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
-    measure.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    measure.add_argument("--dtype", choices=DTYPES, default="float32", help="of its weights; 4bit, 8bit: bitsandbytes")
     measure.add_argument("--resume", action="store_true", help="go on with a run in --out that was killed")
     measure.set_defaults(run=_measure)
 
@@ -574,8 +574,7 @@ def _elsewhere(commands: Any, common: _Parser, measuring: list[_Parser]) -> None
         help="how strongly: numbers (the best of them), or search (default), on the run's stop split")  # fmt: skip
     add("--force", action="store_true", help="go on although the target looks doubtful")
     add("--also-train", action="store_true", help="debias the target itself as well, for comparison")
-    add("--bits", metavar="4|8", type=int, choices=(4, 8), help="quantise the target while loading (bitsandbytes)")
-    add("--dtype", choices=("float32", "bfloat16", "float16"), help="of the target (default: as in the run)")
+    add("--dtype", choices=DTYPES, help="of the target; 4bit, 8bit: bitsandbytes (default: as in the run)")
     add("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
     add("--trust-remote-code", action="store_true", help="run code that the model repository ships")
     add("--resume", action="store_true", help="go on with a transfer in --out that was killed")
