@@ -330,6 +330,14 @@ def test_a_wrong_request_is_one_line(
     assert len(told) == 1 and message in told[0]
 
 
+def test_deepspeed_is_refused_and_not_ignored(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    assert debias(place, tmp_path / "run", "biasunlearn") == 2
+    assert "DeepSpeed does not work yet" in capsys.readouterr().err
+
+
 def test_a_saved_state_of_another_model_is_refused(place: Path, tmp_path: Path) -> None:
     save_file({"projection": torch.eye(7), "center": torch.zeros(7)}, tmp_path / "erasure.safetensors")
     with pytest.raises(RequestError, match="made for hidden states of 7 numbers, the model has 32"):
