@@ -11,6 +11,7 @@ from torch import Tensor
 from .batches import Batch, Row, collate
 from .models import bare, evaluating, logits_at, max_tokens, states_at, text_config
 from .output_layer import OutputLayer
+from .quantised import exact
 from .sharing import Group, alone, collate_groups, opening
 from .splitting import is_split
 
@@ -24,7 +25,7 @@ SAME = 1e-4
 """Nats by which a token's log-probability may differ between two ways of reading it, in float32."""
 
 SAME_HALF = 0.1
-"""The same in half precision; a wrong mask or a missing cap is off by whole nats."""
+"""The same in half precision and in 8 bits; a wrong mask or a missing cap is off by whole nats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def _tried(model: Any) -> Abilities:
     apart = torch.cat([_log_probs(logits_at(model, batch), batch) for batch in one_by_one])
 
     def agrees(other: Tensor) -> bool:
-        return bool((other - apart).abs().max() <= (SAME if model.dtype == torch.float32 else SAME_HALF))
+        return bool((other - apart).abs().max() <= (SAME if exact(model) else SAME_HALF))
 
     try:
         pair = Group((0, 1), SHARED, len(rows[0].ids) + len(rows[1].ids) - SHARED)

@@ -16,6 +16,7 @@ from .errors import RequestError
 from .losses import token_log_probs
 from .models import Loaded, evaluating, logits_at, max_tokens, text_config
 from .processes import count, from_first, mine, summed
+from .quantised import exact
 from .records import Passage
 from .remembering import Job
 from .sharing import Group, alone, collate_groups, groups
@@ -34,7 +35,7 @@ SAME = 1e-4
 """Nats by which a sentence's score may differ between two ways of reading it, in float32."""
 
 SAME_HALF = 0.5
-"""The same in half precision, where the sum over a sentence rounds by tenths; a wrong mask is off by several nats."""
+"""The same in half precision and 8 bits, where a sentence's sum rounds by tenths; a wrong mask is off by nats."""
 
 T = TypeVar("T")
 
@@ -227,8 +228,7 @@ def _reads_groups(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -
         together = _sums(loaded, rows, tried)
     except Exception:  # whatever a family raises when it is given a mask that it does not know
         together = torch.full_like(apart, math.inf)
-    exact = loaded.model.dtype == torch.float32
-    if agrees := bool((together - apart).abs().max() <= (SAME if exact else SAME_HALF)):
+    if agrees := bool((together - apart).abs().max() <= (SAME if exact(loaded.model) else SAME_HALF)):
         return agrees
     warnings.warn(
         f"{type(loaded.model).__name__} takes no tree mask: sentences that begin alike are read one by one",
