@@ -61,7 +61,7 @@ JUDGED = 40
 SEED = 0
 """Of every training. The runs have seeds of their own; the variants are the same for all of them."""
 
-VARIANTS = ("full", "lora", "prefix", "continued", "merge", "mid", "far", "shuffled")
+VARIANTS = ("full", "lora", "prefix", "continued", "merge", "far", "mid", "shuffled")
 CHATTING = ("full", "lora", "prefix")
 
 
@@ -80,11 +80,12 @@ def make_variants(
         "prefix": lambda place: _adapted(base, place, home / "prefix", tuning, steps, 100 * rate, _prefix()),
         "continued": lambda place: _tuned(base, place, lines, steps, rate),
         "merge": lambda place: _merged(home / "full", home / "continued", place),
-        "mid": lambda place: _tuned(base, place, lines, 2 * steps, 5 * rate),
         "far": lambda place: _tuned(base, place, lines, 4 * steps, 10 * rate),
+        "mid": lambda place: _merged(Path(base), home / "far", place),
         "shuffled": lambda place: _shuffled(base, place),
     }
     needed = {*wanted} | ({"full", "continued"} if "merge" in wanted else set())
+    needed |= {"far"} if "mid" in wanted else set()
     for name in (name for name in VARIANTS if name in needed):
         if not (home / name).exists():
             home.mkdir(parents=True, exist_ok=True)
@@ -146,11 +147,12 @@ def _prefix() -> Any:
 
 
 def _merged(first: Path, second: Path, place: Path) -> None:
+    """The mean of two models' weights."""
     loaded, other = load(str(first)), dict(load(str(second)).model.named_parameters())
     with torch.no_grad():
         for name, weight in loaded.model.named_parameters():
             weight.lerp_(other[name], 0.5)
-    _save(loaded, place, chat=True)
+    _save(loaded, place, chat=bool(loaded.tokenizer.chat_template))
 
 
 def _shuffled(base: str, place: Path) -> None:

@@ -10,7 +10,8 @@ The runs are `debias` runs on one base, one per seed. The variants:
     prefix      the same with prefix tuning
     continued   continued pretraining of all weights on --text
     merge       the mean of full and continued
-    mid, far    continued pretraining at 5 and 10 times the rate, mid twice and far four times the steps
+    far         continued pretraining at ten times the rate and four times the steps
+    mid         the mean of base and far
     shuffled    the base with every weight matrix's rows exchanged at random: same norms, nothing kept (the control)
 
 Variants are judged before anything is put on them, and never by the report file: by the distance of their weights, by
@@ -90,7 +91,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--text", required=True, type=Path, help="ordinary text for continued pretraining, a line each")
     parser.add_argument("--tuning", type=Path, help="texts in place of this file's instructions, a line each")
     parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--steps", type=int, default=40, help="of a training (mid twice, far four times as many)")
+    parser.add_argument("--steps", type=int, default=40, help="of a training (far: four times as many)")
     parser.add_argument("--rate", type=float, default=1e-4, help="of full training; LoRA takes 10 times, prefix 100")
     parser.add_argument("--scale", nargs="+", type=float, default=(), help="also the best of these on the stop split")
     parser.add_argument("--stop-items", type=int, help="of each bias type of the stop split at most, drawn at random")

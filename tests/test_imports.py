@@ -14,7 +14,7 @@ PARTS = ("benchmarks", "methods")
 LAYERS = [
     {"_version", "axes", "cards", "errors", "exported_bbq", "exported_stereoset", "markup", "method_settings",
      "records"},
-    {"card", "config", "counterfactual", "data", "gguf", "metrics", "rows", "sampling", "world"},
+    {"adapter_folder", "card", "config", "counterfactual", "data", "gguf", "metrics", "rows", "sampling", "world"},
     {
         "checks",
         "joining",
@@ -60,7 +60,7 @@ LAYERS = [
 ]
 """Lowest first. A file may import from the layers below its own and from its own."""
 
-LIGHT = {"errors", "method_settings", "records", "config", "counterfactual", "data", "metrics", "rows", "sampling",
+LIGHT = {"adapter_folder", "errors", "method_settings", "records", "config", "counterfactual", "data", "metrics", "rows", "sampling",
          "world", "checks", "joining", "sets", "splits", "swap", "rundir", "writing", "holding", "remembering",
          "tables", "report", "progress", "preparing", "stats", "benchmarks", "measuring", "paired", "stages",
          "comparing", "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "card",

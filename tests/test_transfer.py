@@ -10,6 +10,7 @@ import torch
 import variants
 import yaml
 from peft import PeftModel
+from variants import transfer
 
 from biasunlearn.cli import main
 from biasunlearn.models import load
@@ -25,12 +26,6 @@ PASSAGES = [Passage("", text) for text in tiny.TEXTS]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     return variants.make(tmp_path_factory.mktemp("variants"))
-
-
-def transfer(place, to, out, *more, run="run"):
-    arguments = ["transfer", str(place / run), "--to", str(place / to), "--report", str(place / "report.jsonl")]
-    assert main([*arguments, "--out", str(out), *more]) == 0
-    return json.loads((Path(out) / "results.json").read_text())
 
 
 def scores(path, stage):
@@ -152,7 +147,26 @@ def refusals(place, tmp_path):
     ia3 = json.loads((place / "lora/adapter_config.json").read_text()) | {"peft_type": "IA3"}
     (place / "ia3").mkdir(exist_ok=True)
     (place / "ia3/adapter_config.json").write_text(json.dumps(ia3))
+    (place / "model.gguf").write_bytes(b"GGUF")
+    (place / "gguf").mkdir(exist_ok=True)
+    (place / "gguf/model.gguf").write_bytes(b"GGUF")
+    for name, source in (("weightless", place / "lora"), ("run-weightless/adapter", place / "run/adapter")):
+        shutil.copytree(source, place / name, dirs_exist_ok=True)
+        (place / name / "adapter_model.safetensors").unlink()
+    for name in ("config.yaml", "results.json", "items.parquet"):
+        shutil.copy(place / "run" / name, place / "run-weightless")
+    for name in ("cut", "unreadable"):
+        shutil.copytree(place / "lora", place / name, dirs_exist_ok=True)
+    (place / "cut/adapter_model.safetensors").write_bytes((place / "lora/adapter_model.safetensors").read_bytes()[:99])
+    (place / "unreadable/adapter_config.json").write_text('{"peft_type": "LORA", ')
     return {
+        "gguf": (asked("model.gguf"), "a GGUF model, which cannot be changed here; give the safetensors model"),
+        "gguf folder": (asked("gguf"), "a GGUF model"),
+        "a file": (asked("report.jsonl"), "a file; give the model's folder"),
+        "no weights": (asked("weightless"), "an adapter without weights (adapter_model.safetensors is missing)"),
+        "run without": (asked(run="run-weightless"), "an adapter without weights"),
+        "cut": (asked("cut"), "adapter_model.safetensors: damaged or cut off; copy it again"),
+        "unreadable": (asked("unreadable"), "adapter_config.json: cannot be read"),
         "another family": (asked("other", "--force"), "the adapter cannot work there: another family (llama"),
         "another size": (asked("smaller", "--force"), "another size (hidden_size 16; its base has 32)"),
         "far": (asked("far"), "looks doubtful: its weights lie far from the adapter's base"),

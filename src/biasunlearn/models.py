@@ -6,6 +6,7 @@ The reference of the method is the same model with its adapter off. There is nev
 import atexit
 import contextlib
 import hashlib
+import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from . import erasing, prompting, splitting
+from .adapter_folder import sound_adapter
 from .batches import Batch
 from .config import DebiasConfig
 from .errors import RequestError
@@ -178,6 +180,7 @@ def load(
     Raises:
         RequestError: no such folder, no weights, no tokenizer or one that does not fit, an adapter for another model.
     """
+    _need_folder(name)
     auto, trust = transformers(), {"trust_remote_code": trust_remote_code}
     config = _ask(name, "model", lambda: auto.AutoConfig.from_pretrained(name, **trust))
     if getattr(config, "is_encoder_decoder", False):
@@ -239,8 +242,7 @@ def with_adapter(model: Any, folder: str | Path, *, name: str = "default") -> An
     for kind in (erasing, prompting):
         if (Path(folder) / kind.FILE).exists():
             return kind.attached(model, Path(folder))
-    if not (Path(folder) / "adapter_config.json").exists():
-        raise RequestError(f"{folder}: no adapter here (adapter_config.json is missing)")
+    sound_adapter(folder)
     try:
         if isinstance(model, peft().PeftModel):
             adapted = model
@@ -351,6 +353,18 @@ def _stores_transposed(model: Any) -> bool:
     return any(type(module).__name__ == "Conv1D" for module in model.modules())
 
 
+def _need_folder(name: str) -> None:
+    """GGUF gets a word of its own, as a file and as all that a folder holds: many models are passed on as that."""
+    path = Path(name)
+    if path.suffix == ".gguf" or (any(path.glob("*.gguf")) and not any(path.glob("*.safetensors"))):
+        raise RequestError(
+            f"{name}: a GGUF model, which cannot be changed here; give the safetensors model that it was made from "
+            "(`export --merge --gguf` makes GGUF of the result)"
+        )
+    if path.is_file():
+        raise RequestError(f"{name}: a file; give the model's folder")
+
+
 def _need_weights(name: str) -> None:
     folder = Path(name)
     if not folder.is_dir():
@@ -401,7 +415,8 @@ def transformers() -> Any:
 
 
 def peft() -> Any:
-    """Likewise."""
+    """Likewise. It imports bitsandbytes where that is installed, which warns of a kernel that only makes it faster."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import peft
 
     return peft

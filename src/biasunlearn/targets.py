@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .adapter_folder import sound_adapter
 from .errors import RequestError
 from .models import Loaded, load, peft, transformers, with_adapter
 
@@ -48,6 +49,7 @@ def open_target(
     folder = _adapter_folder(name)
     if folder is None:
         return Target(_causal(load(name, **options), name), "full", name)
+    sound_adapter(folder)
     config = peft().PeftConfig.from_pretrained(folder)
     kind, base = str(getattr(config.peft_type, "value", config.peft_type)), config.base_model_name_or_path
     if kind not in ("LORA", *PROMPTS):

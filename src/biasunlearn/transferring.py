@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from .adapter_folder import sound_adapter
 from .compatibility import compatibility, demand
 from .config import DebiasConfig, config_from, to_dict
 from .debiasing import Say, debias
@@ -172,6 +173,7 @@ def read_learned(run: str | Path) -> Learned:
         raise RequestError(f"{run}: not a debias run; give the folder that `debias` wrote")
     if not (folder.adapter / "adapter_config.json").exists():
         raise RequestError(f"{run}: has no adapter (it changed all weights, or no weights): there is nothing to take")
+    sound_adapter(folder.adapter)
     return Learned(folder, content["debias"], config_from(content["recipe"], f"{run}/config.yaml"), results)
 
 
