@@ -34,7 +34,9 @@ POLICY = (
 
 STYLE = """
 .pair h2 { font-size: 1.1rem; margin: 0 0 .25rem } .pair .prompt { font-size: 1.05rem; margin: 0 0 .5rem }
-.pair table { border: 0 !important; border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums;
+#compare { align-self: end; min-height: 2.6rem; max-height: 3rem }
+.pair :is(table, thead, tbody, tr) { border: 0 !important }
+.pair table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums;
   margin: 0 }
 .pair caption { text-align: left; color: var(--body-text-color-subdued); padding: 0 0 .25rem }
 .pair th, .pair td { padding: .2rem .5rem .2rem 0; text-align: left; border: 0 !important;
@@ -100,8 +102,8 @@ def build_page(gradio: Any, loaded: Any, adapter: str, said: str) -> Any:
     """
     with gradio.Blocks(title="biasunlearn playground", analytics_enabled=False) as page:
         gradio.Markdown("# Base and debiased, side by side")
-        gradio.HTML(f"<p>{escape(said)}</p><p>{HELP}</p>")
-        with gradio.Row(equal_height=True):
+        gradio.HTML(f"<p>{escape(said)}</p><p>{HELP}</p>", padding=False)
+        with gradio.Row():
             prompt = gradio.Textbox(
                 label="Prompt (Enter compares)", value=EXAMPLES[0], max_lines=1, autofocus=True, elem_id="prompt",
                 scale=4, min_width=260,
@@ -112,10 +114,10 @@ def build_page(gradio: Any, loaded: Any, adapter: str, said: str) -> Any:
             button = gradio.Button("Compare", variant="primary", elem_id="compare", scale=0, min_width=120)
         gradio.Examples([[text] for text in EXAMPLES], [prompt], label="Examples: choose one, then compare")
         with gradio.Row():
-            shown = [
-                gradio.HTML(elem_id=name, elem_classes="pair", min_height=80, min_width=300, container=True)
-                for name in ("written", "swapped")
-            ]
+            shown = []
+            for name in ("written", "swapped"):
+                with gradio.Column(min_width=300):  # one below the other where there is no room for both
+                    shown.append(gradio.HTML(elem_id=name, elem_classes="pair", min_height=80, container=True))
 
         def compare(text: str, name: str) -> tuple[str, str]:
             return compared(loaded, adapter, text, name)
