@@ -61,8 +61,8 @@ LAYERS = [
 """Lowest first. A file may import from the layers below its own and from its own."""
 
 LIGHT = {"errors", "method_settings", "records", "config", "counterfactual", "data", "metrics", "rows", "sampling",
-         "adapter_folder", "world", "checks", "joining", "sets", "splits", "swap", "rundir", "writing", "holding", "remembering",
-         "tables", "report", "progress", "preparing", "stats", "benchmarks", "measuring", "paired", "stages",
+         "world", "checks", "joining", "sets", "splits", "swap", "rundir", "writing", "holding", "remembering",
+         "adapter_folder", "tables", "report", "progress", "preparing", "stats", "benchmarks", "measuring", "paired", "stages",
          "comparing", "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "card",
          "effect", "gguf", "playground", "publishing", "scaling", "transfer_tables", "ablating", "disentangling",
          "sweeping", "cli", "axes", "cards", "curves", "forest", "leanings", "listing", "markup", "page",
