@@ -62,11 +62,11 @@ LAYERS = [
 
 LIGHT = {"errors", "method_settings", "records", "config", "counterfactual", "data", "metrics", "rows", "sampling",
          "world", "checks", "joining", "sets", "splits", "swap", "rundir", "writing", "holding", "remembering",
-         "adapter_folder", "tables", "report", "progress", "preparing", "stats", "benchmarks", "measuring", "paired", "stages",
+         "tables", "report", "progress", "preparing", "stats", "benchmarks", "measuring", "paired", "stages",
          "comparing", "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "card",
          "effect", "gguf", "playground", "publishing", "scaling", "transfer_tables", "ablating", "disentangling",
          "sweeping", "cli", "axes", "cards", "curves", "forest", "leanings", "listing", "markup", "page",
-         "report_runs", "reporting", "scatter", "sentences", "strips", "tracking"}  # fmt: skip
+         "report_runs", "reporting", "scatter", "sentences", "strips", "tracking", "adapter_folder"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 
