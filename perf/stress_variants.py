@@ -193,5 +193,6 @@ def _train(loaded: Loaded, texts: Sequence[str], steps: int, rate: float) -> Non
 
 def _rows(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     start = [token for token in (tokenizer.bos_token_id, tokenizer.eos_token_id) if token is not None][:1]
-    rows = [(start + tokenizer(text, add_special_tokens=False)["input_ids"])[:LONGEST] for text in texts]
+    few = {"add_special_tokens": False, "truncation": True, "max_length": LONGEST}
+    rows = [(start + tokenizer(text, **few)["input_ids"])[:LONGEST] for text in texts]
     return [row for row in rows if len(row) > 2]

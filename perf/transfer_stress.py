@@ -112,7 +112,9 @@ class _Stored:
     def add(self, row: Row) -> None:
         self.rows.append(row)
         (self.out / "transfer_stress.json").write_text(json.dumps(self.rows, indent=1) + "\n")
-        (self.out / "transfer_stress.md").write_text(f"{judged_table(self.rows)}\n{table(self.rows)}")
+        (self.out / "transfer_stress.md").write_text(
+            "\n".join(part(self.rows) for part in (judged_table, summary, table))
+        )
         (self.out / "transfer_stress.svg").write_text(picture(self.rows))
 
 
@@ -273,6 +275,32 @@ def table(rows: Sequence[Row]) -> str:
         cells.append("-" if row["lms"] is None else f"{row['lms']:+.1f}")
         lines.append("| " + " | ".join([*cells, _share(row)]) + " |")
     return "\n".join(lines) + "\n"
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Markdown, a row for each variant and protocol: means over the runs, with the lowest and the highest."""
+    heads = ("variant", "protocol", "distance", "SS before", "SS at scale 1", "LMS change", "effect kept, %",
+             "scale chosen", "SS", "LMS change", "effect kept, %")  # fmt: skip
+    lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
+    groups: dict[tuple[str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in (row for row in rows if "variant" in row and "refused" not in row):
+        groups[row["variant"], row["protocol"]][row["how"]].append(row)
+    for (name, protocol), found in groups.items():
+        one, chosen = found["1"], found["chosen"]
+        cells = [_spread(one, "distance", 3), _spread(one, "ss_before", 1)]
+        for part, keys in ((one, ("ss_after", "lms", "kept")), (chosen, ("scale", "ss_after", "lms", "kept"))):
+            cells += [_spread(part, key, {"kept": 0, "scale": 2}.get(key, 1)) for key in keys]
+        lines.append("| " + " | ".join([name, protocol, *cells]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _spread(rows: Sequence[Row], key: str, places: int) -> str:
+    known = [row[key] * (100 if key == "kept" else 1) for row in rows if row[key] is not None]
+    if not known:
+        return "-"
+    sign = "+" if key == "lms" else ""
+    mean, *ends = (f"{value:{sign}.{places}f}" for value in (statistics.mean(known), min(known), max(known)))
+    return mean if ends[0] == ends[1] else f"{mean} ({ends[0]} to {ends[1]})"
 
 
 def _share(row: Row) -> str:

@@ -86,6 +86,8 @@ def test_the_tables_have_every_run_and_the_picture_a_dot_for_each_at_scale_1(str
             {"variant": "x", "protocol": "raw", "seed": 0, "how": "1", "refused": "another size"}]  # fmt: skip
     table = stress.table(rows)
     assert "| 80 (60 to 100) |" in table and "| 1.5 (chosen) |" in table and "refused: another size" in table
+    summary = stress.summary([*rows, row(1, 1.0)])
+    assert "| full | raw | 0.050 | 60.0 | 52.0 | -0.5 | 90 (80 to 100) | 1.50 | 52.0 | -0.5 | 90 |" in summary
     picture = stress.picture([*rows, row(0, 0.5, variant="a<b", distance=1.4)])
     assert picture.count("<circle") == 2 and "a&lt;b" in picture
     ElementTree.fromstring(picture)
