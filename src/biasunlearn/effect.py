@@ -24,7 +24,8 @@ def effect_kept(states: Sequence[Sequence[Outcome]], *, ideal: float = 50.0, see
     Args:
         states: SS outcomes, in percent, of `STATES`; units that one of them lacks do not count.
     Returns:
-        {"n", "base", "target": {"value", "low", "high"} (points), "kept": the same (a share) or None, "reason"}
+        {"n", "base", "target": {"value", "low", "high"} (points), "kept": the same (a share) or None, "reason",
+        "most"}. most: the share that a fall to 50 would be: a target that is less biased than the base cannot show all of it.
     """
     rows = _rows(states)
     if not rows:
@@ -45,7 +46,8 @@ def effect_kept(states: Sequence[Sequence[Outcome]], *, ideal: float = 50.0, see
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = (drawn[:, 2] - drawn[:, 3]) / (drawn[:, 0] - drawn[:, 1])
     shares[drawn[:, 0] <= drawn[:, 1]] = np.nan
-    return {**found, "kept": percentile(target.value / base.value, shares, *free).to_dict()}
+    kept = percentile(target.value / base.value, shares, *free).to_dict()
+    return {**found, "kept": kept, "most": float(means[2]) / base.value}
 
 
 def _rows(states: Sequence[Sequence[Outcome]]) -> dict[str, list[tuple[str, list[float]]]]:
