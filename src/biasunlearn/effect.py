@@ -25,7 +25,7 @@ def effect_kept(states: Sequence[Sequence[Outcome]], *, ideal: float = 50.0, see
         states: SS outcomes, in percent, of `STATES`; units that one of them lacks do not count.
     Returns:
         {"n", "base", "target": {"value", "low", "high"} (points), "kept": the same (a share) or None, "reason",
-        "most"}. most: the share that a fall to 50 would be: a target that is less biased than the base cannot show all of it.
+        "most": the share that a fall to 50 would be, since a target less biased than the base cannot show all of it}
     """
     rows = _rows(states)
     if not rows:
