@@ -61,7 +61,7 @@ JUDGED = 40
 SEED = 0
 """Of every training. The runs have seeds of their own; the variants are the same for all of them."""
 
-VARIANTS = ("full", "lora", "prefix", "continued", "merge", "far", "mid", "shuffled")
+VARIANTS = ("full", "lora", "prefix", "continued", "merge", "far", "mid", "beyond", "shuffled")
 CHATTING = ("full", "lora", "prefix")
 
 
@@ -82,10 +82,11 @@ def make_variants(
         "merge": lambda place: _merged(home / "full", home / "continued", place),
         "far": lambda place: _tuned(base, place, lines, 4 * steps, 10 * rate),
         "mid": lambda place: _merged(Path(base), home / "far", place),
+        "beyond": lambda place: _merged(Path(base), home / "far", place, share=3.0),
         "shuffled": lambda place: _shuffled(base, place),
     }
     needed = {*wanted} | ({"full", "continued"} if "merge" in wanted else set())
-    needed |= {"far"} if "mid" in wanted else set()
+    needed |= {"far"} if {"mid", "beyond"} & needed else set()
     for name in (name for name in VARIANTS if name in needed):
         if not (home / name).exists():
             home.mkdir(parents=True, exist_ok=True)
@@ -146,12 +147,12 @@ def _prefix() -> Any:
     return peft().PrefixTuningConfig(num_virtual_tokens=8, task_type="CAUSAL_LM")
 
 
-def _merged(first: Path, second: Path, place: Path) -> None:
-    """The mean of two models' weights."""
+def _merged(first: Path, second: Path, place: Path, share: float = 0.5) -> None:
+    """A model on the line from one to the other: 0.5 is their mean, beyond 1 what moved one from the other goes on."""
     loaded, other = load(str(first)), dict(load(str(second)).model.named_parameters())
     with torch.no_grad():
         for name, weight in loaded.model.named_parameters():
-            weight.lerp_(other[name], 0.5)
+            weight.lerp_(other[name], share)
     _save(loaded, place, chat=bool(loaded.tokenizer.chat_template))
 
 

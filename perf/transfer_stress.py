@@ -12,6 +12,7 @@ The runs are `debias` runs on one base, one per seed. The variants:
     merge       the mean of full and continued
     far         continued pretraining at ten times the rate and four times the steps
     mid         the mean of base and far
+    beyond      base and three times what moved far from it: as far as it goes before the language is lost
     shuffled    the base with every weight matrix's rows exchanged at random: same norms, nothing kept (the control)
 
 Variants are judged before anything is put on them, and never by the report file: by the distance of their weights, by

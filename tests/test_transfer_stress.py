@@ -40,7 +40,8 @@ def test_it_runs_on_a_tiny_model(tmp_path, stress, capsys):
     assert list(judged) == ["base", *stress.VARIANTS]
     distance = {name: row["distance"] for name, row in judged.items()}
     assert distance["prefix"] == distance["base"] == 0
-    assert 0 < distance["full"] < distance["mid"] < distance["far"] < distance["shuffled"]
+    assert 0 < distance["full"] < distance["mid"] < distance["far"] < distance["beyond"]
+    assert distance["beyond"] == pytest.approx(3 * distance["far"], rel=1e-3)
     assert 1.0 < distance["shuffled"] < 1.5
     rows = [row for row in found if "variant" in row]
     assert not [row for row in rows if "refused" in row]
