@@ -184,18 +184,18 @@ def transfers(
             continue
         try:
             loaded, distance = _ready(folder, base, run, chat)
+            scale = 1.0 if how == "1" else _chosen(loaded, run, given)
+            known = next((other for other in done.rows if {**row, "how": "1"}.items() <= other.items()), None)
+            if scale != 1 or known is None:
+                if (name, chat) not in before:
+                    with scaled(loaded.model, 0.0, DEBIASING):
+                        before[name, chat] = score_clusters(loaded, clusters)
+                with scaled(loaded.model, scale, DEBIASING):
+                    known = _compared(run, before[name, chat], score_clusters(loaded, clusters))
         except RequestError as refusal:
             yield row | {"how": how, "refused": str(refusal)}
-            continue
-        scale = 1.0 if how == "1" else _chosen(loaded, run, given)
-        known = next((other for other in done.rows if {**row, "how": "1"}.items() <= other.items()), None)
-        if scale != 1 or known is None:
-            if (name, chat) not in before:
-                with scaled(loaded.model, 0.0, DEBIASING):
-                    before[name, chat] = score_clusters(loaded, clusters)
-            with scaled(loaded.model, scale, DEBIASING):
-                known = _compared(run, before[name, chat], score_clusters(loaded, clusters))
-        yield known | row | {"how": how, "scale": scale, "distance": distance}
+        else:
+            yield known | row | {"how": how, "scale": scale, "distance": distance}
 
 
 def _ready(folder: Path, base: str, run: Learned, chat: bool) -> tuple[Loaded, float]:

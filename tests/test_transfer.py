@@ -13,7 +13,8 @@ from peft import PeftModel
 from variants import transfer
 
 from biasunlearn.cli import main
-from biasunlearn.models import load
+from biasunlearn.errors import RequestError
+from biasunlearn.models import load, max_tokens
 from biasunlearn.records import Passage
 from biasunlearn.rundir import read_items
 from biasunlearn.scoring import score
@@ -196,6 +197,15 @@ def test_refusals_are_one_line_and_exit_code_2(place, tmp_path, capsys):
 def test_a_doubtful_target_may_be_forced_and_the_result_says_so(place, tmp_path):
     told = transfer(place, "far", tmp_path / "out", "--scale", "1", "--force")["transferred"]
     assert told["forced"] and told["compatibility"]["doubts"]
+
+
+def test_a_tuned_prompt_takes_places_of_the_longest_row(place):
+    target = open_target(str(place / "prompt"))
+    assert max_tokens(target.loaded.model) == tiny.LONGEST
+    loaded = debiased(target, place / "run/adapter")
+    assert max_tokens(loaded.model) == tiny.LONGEST - 3
+    with pytest.raises(RequestError, match="tokens"):  # and not an index error of the embeddings
+        score(loaded, [Passage("", " ".join(["tired"] * 200))])
 
 
 def test_the_target_s_own_lora_is_untouched(place):

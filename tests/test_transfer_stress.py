@@ -29,7 +29,7 @@ def arguments(tmp_path, *more):
 
 
 def test_it_runs_on_a_tiny_model(tmp_path, stress, capsys):
-    tiny.save(tiny.gpt2(), tmp_path / "model")
+    tiny.save(tiny.gpt2(n_positions=128), tmp_path / "model")
     variants.write_pairs(tmp_path / "train.jsonl")
     variants.write_pairs(tmp_path / "report.jsonl", ("old", "new"))
     variants.debias(tmp_path, "run", str(tmp_path / "model"))

@@ -126,7 +126,7 @@ def last_hidden(model: Any, batch: Batch) -> Tensor:
 
 
 def max_tokens(model: Any) -> int | None:
-    """The longest row the model takes, where its configuration says so."""
+    """The longest row the model takes, where its configuration says so; a tuned prompt takes places of it."""
     length = getattr(text_config(model), "max_position_embeddings", None)
     if not length:
         return None
@@ -136,7 +136,8 @@ def max_tokens(model: Any) -> int | None:
         for name, module in model.named_modules()
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
     )
-    return int(length) - next(unused, 0)
+    prompts = getattr(model, "peft_config", {}).values()
+    return int(length) - next(unused, 0) - sum(getattr(prompt, "num_virtual_tokens", 0) or 0 for prompt in prompts)
 
 
 def text_config(model: Any) -> Any:
