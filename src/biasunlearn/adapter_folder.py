@@ -9,31 +9,28 @@ from .errors import RequestError
 CONFIG, WEIGHTS, OLD_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 
 
-def sound_adapter(folder: str | Path) -> dict[str, Any]:
-    """The content of its adapter_config.json.
-
-    Raises:
-        RequestError: no such file, one that cannot be read, weights that are missing or shorter than their head says.
-    """
-    folder = Path(folder)
-    config = _json((folder / CONFIG), f"{folder}: no adapter here ({CONFIG} is missing)")
-    if (folder / WEIGHTS).exists():
-        _whole(folder / WEIGHTS)
-    elif not (folder / OLD_WEIGHTS).exists():
-        raise RequestError(f"{folder}: an adapter without weights ({WEIGHTS} is missing)")
-    return config
-
-
-def _json(path: Path, missing: str) -> dict[str, Any]:
+def adapter_config(folder: str | Path) -> dict[str, Any]:
+    """The content of adapter_config.json. RequestError where there is none, or none that can be read."""
+    path = Path(folder) / CONFIG
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RequestError(missing) from None
+        raise RequestError(f"{folder}: no adapter here ({CONFIG} is missing)") from None
     except (OSError, ValueError) as error:
         raise RequestError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(found, dict):
         raise RequestError(f"{path}: cannot be read: not an object")
     return found
+
+
+def sound_adapter(folder: str | Path) -> dict[str, Any]:
+    """The same, with a look at the weights. RequestError where they are missing, or not as long as their head says."""
+    folder, config = Path(folder), adapter_config(folder)
+    if (folder / WEIGHTS).exists():
+        _whole(folder / WEIGHTS)
+    elif not (folder / OLD_WEIGHTS).exists():
+        raise RequestError(f"{folder}: an adapter without weights ({WEIGHTS} is missing)")
+    return config
 
 
 def _whole(path: Path) -> None:
