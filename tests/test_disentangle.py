@@ -8,6 +8,7 @@ import tiny
 from test_cli import write_pairs
 
 from biasunlearn.cli import main
+from biasunlearn.disentangling import _mean
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +33,12 @@ def test_a_run_for_each_bias_type_reported_on_all(place: Path, capsys: pytest.Ca
     assert found["trained_on"] == {"only-age": ["age"], "only-work": ["work"]}
     assert list(found["before"]) == list(found["after"]["only-age"]) == ["new", "old"]
     for name, types in found["trained_on"].items():
-        results = json.loads((place / "only" / name / "results.json").read_text())
+        results = json.loads((place / "only" / name / "seed-0/results.json").read_text())
         assert list(results["data"]["splits"]["train"]["bias_types"]) == types
         assert results["data"]["unrelated"]["sentences"] > 16  # of both types: the same KL term in every run
-    written = [path.stat().st_mtime_ns for path in sorted((place / "only").glob("*/results.json"))]
+    written = [path.stat().st_mtime_ns for path in sorted((place / "only").glob("*/*/results.json"))]
     assert main(command(place, "only")) == 0
-    assert [path.stat().st_mtime_ns for path in sorted((place / "only").glob("*/results.json"))] == written
+    assert [path.stat().st_mtime_ns for path in sorted((place / "only").glob("*/*/results.json"))] == written
     assert "only-work" in capsys.readouterr().out
 
 
@@ -45,6 +46,24 @@ def test_leaving_one_out_trains_on_the_others(place: Path, capsys: pytest.Captur
     assert main(command(place, "without", "--leave-out", "--json")) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["trained_on"] == {"without-age": ["work"], "without-work": ["age"]}
+
+
+def test_several_seeds_are_runs_of_their_own(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(place, "only", "--seeds", "0", "1", "--json")) == 0  # those of seed 0 are there
+    found = json.loads(capsys.readouterr().out)
+    assert {path.parent.name for path in (place / "only").glob("*/*/results.json")} == {"seed-0", "seed-1"}
+    stored = json.loads((place / "only/only-age/seed-1/results.json").read_text())
+    assert stored["config"]["seed"] == 1 and found["seeds"] == [0, 1]
+    for name, rows in found["by_seed"].items():
+        for bias_type, ss in found["after"][name].items():
+            assert ss["value"] == pytest.approx(sum(row[bias_type]["value"] for row in rows) / 2)
+            assert ss["low"] == min(row[bias_type]["low"] for row in rows)
+
+
+def test_the_mean_over_seeds_by_hand() -> None:
+    rows = [{"age": {"value": 48.0, "low": 44.0, "high": 52.0}}, {"age": {"value": 52.0, "low": 47.0, "high": 57.0}}]
+    assert _mean(rows) == {"age": {"value": 50.0, "low": 44.0, "high": 57.0}}
+    assert _mean([{"age": None}]) == {"age": None}
 
 
 def test_wrong_requests_are_one_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,6 +89,8 @@ def place(tmp_path_factory):
     report = Path(test_cli.write_pairs(folder / "report.jsonl", bias_types=("old", "new")))
     _as_stereoset(report, folder / "dev.json")
     shutil.copy(folder / "dev.json", folder / "unrelated.json")
+    for name in ("text.txt", "other.txt"):
+        (folder / name).write_text("The river rose in spring. Boats lay at the old bridge.\n" * 9, encoding="utf-8")
     (folder / "runs").mkdir()
     return folder
 
@@ -106,7 +108,10 @@ def _as_stereoset(pairs: Path, out: Path) -> None:
 
 
 def shortened(arguments: list[str]) -> list[str]:
-    return [*arguments, *(word for one in QUICK for word in ("--set", one))] if arguments[0] == "debias" else arguments
+    if arguments[0] == "relearn":
+        return [*arguments, "--steps", "2", "--batch", "2"]
+    sets = [word for one in QUICK for word in ("--set", one)]
+    return [*arguments, *sets] if arguments[0] in ("debias", "disentangle") else arguments
 
 
 RUN = [page for page in PAGES if page.name not in NOT_RUN and (commands(page) or snippets(page))]

@@ -45,6 +45,17 @@ def test_an_overshoot_is_not_an_effect():
     assert found["target"]["value"] == pytest.approx(0) and found["kept"]["value"] == pytest.approx(0)
 
 
+def test_signed_takes_what_is_past_50_for_a_gain():
+    """Base 70 -> 50 (20 points), target 70 -> 40: 10 nearer to 50, 30 away from the stereotype. 30 / 20 = 1.5."""
+    states = [both(84), both(60), both(84), both(48)]
+    assert effect_kept(states)["kept"]["value"] == pytest.approx(0.5)
+    found = effect_kept(states, signed=True)
+    assert found["target"]["value"] == pytest.approx(30) and found["kept"]["value"] == pytest.approx(1.5)
+    # the side is each bias type's own: one that leant to the anti-stereotype gains by rising
+    mixed = [ss(age=84, work=36), both(60), ss(age=84, work=36), ss(age=72, work=48)]
+    assert effect_kept(mixed, signed=True)["kept"]["value"] == pytest.approx(0.5)
+
+
 def test_nothing_to_keep_is_said():
     assert "not told from none" in effect_kept([both(84), both(84), both(84), both(60)])["reason"]
     other = stereoset.outcomes(made_runs.items({"age": 60, "work": 60}, prefix="x"))

@@ -17,7 +17,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.method_settings import SETTINGS
 from biasunlearn.methods import cda, erasure, mlp_edit, task_vector
 from biasunlearn.methods.task import Task, nearest
-from biasunlearn.models import evaluating, last_hidden, load, reference, trainable, weights_hash, with_lora
+from biasunlearn.models import evaluating, hidden_states, load, reference, trainable, weights_hash, with_lora
 from biasunlearn.objectives import OBJECTIVES
 from biasunlearn.prompting import FLOOR, Prompted, inserted, self_debiased
 from biasunlearn.records import Passage
@@ -218,7 +218,7 @@ def _hidden(loaded: Any) -> torch.Tensor:
 
     batch = collate(encode(loaded.tokenizer, [Passage("", TEXT[0])]))
     with evaluating(loaded.model):
-        return last_hidden(loaded.model, batch)
+        return hidden_states(loaded.model, batch)[-1]
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
@@ -328,6 +328,14 @@ def test_a_wrong_request_is_one_line(
     assert debias(place, tmp_path / "run", method, *more) == 2
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("biasunlearn: ")]
     assert len(told) == 1 and message in told[0]
+
+
+def test_deepspeed_is_refused_and_not_ignored(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    assert debias(place, tmp_path / "run", "biasunlearn") == 2
+    assert "DeepSpeed does not work yet" in capsys.readouterr().err
 
 
 def test_a_saved_state_of_another_model_is_refused(place: Path, tmp_path: Path) -> None:

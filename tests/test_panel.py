@@ -93,6 +93,7 @@ def files(folder) -> dict[str, str]:
     return {
         "stereoset": str(folder / "pairs.jsonl"),
         "controls": str(folder / "pairs.jsonl"),
+        "paraphrases": str(folder / "pairs.jsonl"),
         "crows_pairs": test_crows_pairs.write(folder / "crows.csv"),
         "bbq": test_bbq.write(folder / "bbq.jsonl", [test_bbq.example(0), test_bbq.example(1, category="SES")]),
         "winobias": test_winobias.folder(folder / "winobias"),
@@ -132,7 +133,7 @@ def test_pairs_that_an_adapter_has_seen_are_counted_in_every_benchmark_made_of_p
     entries = {name: {} for name in request}
     stamp(entries, request, {"pairs": seen}, skip_invalid=False)
     marked = {name: entry["contaminated"]["clusters"] for name, entry in entries.items() if entry}
-    assert marked == {"stereoset": 2, "controls": 2, "crows_pairs": 1}
+    assert marked == {"stereoset": 2, "controls": 2, "paraphrases": 2, "crows_pairs": 1}
     entries = {name: {} for name in request}
     stamp(entries, request, {"pairs": []}, skip_invalid=False)
     stamp(entries, request, None, skip_invalid=False)

@@ -49,6 +49,19 @@ def read(page) -> Reader:
     return reader
 
 
+def probes(name):
+    """What `probe` stores, as far as a page shows it, of one question at one layer."""
+    one = {"value": 60.0, "low": 55.0, "high": 65.0}
+    stage = {key: one for key in ("accuracy", "control", "shuffled", "selectivity")}
+    question = {"asks": name, "bias_type": name, "chance": 50.0, "sentences": 4,
+                "layers": {"3": {"stages": [stage, stage], "change": {"accuracy": one}}}}  # fmt: skip
+    table = {name: {name: one}}
+    apart = {"direction": table, "subspace": table, "chance": {"direction": one, "subspace": one}}
+    return {"layers": [3], "stages": ["before", "after"], "pooling": name, "data": {"data": name, "sha256": name},
+            "pairs": 2, "left_out": [name], "settings": {"C": 4.0, "folds": 5, "draws": 3, "seed": 0},
+            "questions": [question], "angles": {"3": {"stages": [apart, apart], "turned": {name: 9.0}}}}  # fmt: skip
+
+
 def results(name="m", bias_type="gender"):
     rows = [Triplet(bias_type, f"t{n % 12}", float(n % 3 > 0), 1.0, 1.0) for n in range(48)]
     ideal = {"ss": 50.0, "lms": 100.0, "icat": 100.0}
@@ -66,7 +79,7 @@ def results(name="m", bias_type="gender"):
         "stopped": {"step": 3, "best_step": 2, "reason": name}, "method": name,
         "data": {"findings": [name], "train": {"path": name, "sha256": name}, "splits": {name: {"sha256": name}}},
         "environment": {"command": name, "versions": {name: name}, "python": name, "platform": name},
-        "config": {"a": name, "seed": 0, "beta": 0.1},
+        "config": {"a": name, "seed": 0, "beta": 0.1}, "probes": probes(name),
     }  # fmt: skip
 
 
@@ -107,6 +120,7 @@ def test_one_run_has_every_part_and_its_numbers():
     reader = read(report_page(shown()))
     said = " ".join(reader.text)
     for part in ("Stereotype score by bias type", "How training went", "Target terms", "Single pairs",
+                 "What the hidden states give away", "How far the bias types lie apart",
                  "All benchmarks", "How this was made", "Known defects of the benchmarks used"):  # fmt: skip
         assert part in said, part
     assert "66.7" in said and "+0.00" in said and "a sentence about m" in said

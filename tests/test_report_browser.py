@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from test_report import HOSTILE, hostile_pages, runs_of, shown
+from test_sweep import made
 
 from biasunlearn import write_report
 from biasunlearn.report import report_page
+from biasunlearn.report_sweep import sweep_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = os.environ.get("BIASUNLEARN_CHROMIUM") or next(
@@ -44,7 +46,7 @@ def pages(tmp_path_factory):
     """A plain run, several real runs, and pages in which every name is hostile."""
     folder = tmp_path_factory.mktemp("pages")
     write_report(runs_of(folder), folder / "runs.html")
-    for name, content in {"plain": report_page(shown()), **hostile_pages()}.items():
+    for name, content in {"plain": report_page(shown()), "sweep": sweep_page(made()), **hostile_pages()}.items():
         (folder / f"{name}.html").write_text(content, encoding="utf-8")
     return {path.stem: path for path in folder.glob("*.html")}
 
@@ -73,7 +75,7 @@ def opened(browser, pages):
         context.close()
 
 
-NAMES = ["plain", "runs", "one", "several", "refused"]
+NAMES = ["plain", "runs", "sweep", "one", "several", "refused"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -160,7 +162,7 @@ def test_right_to_left_text_keeps_to_itself(opened):
 
 
 @needs_axe
-@pytest.mark.parametrize("name", ["plain", "runs", "one"])
+@pytest.mark.parametrize("name", ["plain", "runs", "sweep", "one"])
 @pytest.mark.parametrize(("width", "dark"), [(1100, False), (1100, True), (390, False)])
 def test_axe_finds_nothing(opened, name, width, dark):
     page = opened(name, width=width, dark=dark)

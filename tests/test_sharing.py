@@ -11,7 +11,7 @@ from biasunlearn.batches import Row
 from biasunlearn.models import Loaded
 from biasunlearn.records import Passage
 from biasunlearn.scoring import score
-from biasunlearn.sharing import Group, alone, collate_groups, groups
+from biasunlearn.sharing import Group, alone, collate_groups, groups, opening, packed
 
 SHARED = [
     Passage("", f"The nurse said that {rest}")
@@ -71,6 +71,32 @@ def test_padding_of_a_group_is_seen_by_nobody():
     chosen = [Group((0, 1), 3, 7), Group((2, 3), 2, 4)]
     seen = collate_groups(rows, [[group] for group in chosen], dtype=torch.float32).attention_mask[1, 0] == 0
     assert not seen[:4, 4:].any()
+
+
+def test_an_opening_is_read_once_a_line_by_hand():
+    """5 begins all three rows; the first two share 6 as well. From 5 both 6 and 9 are predicted, at one place."""
+    rows = [row(5, 6, 1), row(5, 6, 2), row(5, 9)]
+    shared = opening(rows)
+    assert shared == 1 and opening([*rows, row(6, 5)]) == 0 and opening([]) == 0
+    chosen = [Group((0, 1), 2, 4), alone(2, rows[2])]
+    batch = collate_groups(rows, [chosen], dtype=torch.float32, shared=shared)
+    assert batch.input_ids.tolist() == [[5, 6, 1, 2, 9]]
+    assert batch.position_ids is not None and batch.position_ids.tolist() == [[0, 1, 2, 2, 1]]
+    sees = [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [1, 0, 0, 0, 1]]
+    assert (batch.attention_mask[0, 0] == 0).int().tolist() == sees
+    # 6 from 5, 1 from 6, 2 from 6, 9 from 5
+    assert list(zip(batch.positions.tolist(), batch.targets.tolist(), strict=True)) == [(0, 6), (1, 1), (1, 2), (0, 9)]
+    assert batch.sums(torch.tensor([0.5, 1.0, 2.0, 4.0])).tolist() == [1.5, 2.5, 4.0]
+
+
+def test_an_opening_takes_no_room_from_what_is_packed():
+    """Six rows of 3 tokens of their own behind an opening of 100: lines of 106 tokens, three of them."""
+    rows = [row(*range(100), *(200 + 3 * number + i for i in range(3))) for number in range(6)]
+    lines = packed([alone(number, row) for number, row in enumerate(rows)], 6, shared=opening(rows))
+    assert [len(line) for line in lines] == [2, 2, 2]
+    batch = collate_groups(rows, lines, dtype=torch.float32, shared=100)
+    assert batch.input_ids.shape == (3, 106)
+    assert packed([alone(0, rows[0])], shared=103) == [[alone(0, rows[0])]]  # one row begins like itself
 
 
 def one_by_one(loaded: Loaded) -> list[float]:

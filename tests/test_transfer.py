@@ -122,14 +122,15 @@ def test_a_killed_transfer_goes_on(place, tmp_path):
     assert transfer(*asked, "--resume")["transferred"] == done["transferred"]
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-def test_quantised_targets(place, tmp_path, bits):
+@pytest.mark.parametrize("dtype", ["4bit", "8bit"])
+def test_quantised_targets(place, tmp_path, dtype):
+    """GPT-2 of a width of 32: less than one of the blocks that 4 bits have."""
     pytest.importorskip("bitsandbytes")
-    if not (place / "wide-run").exists():
-        variants.debias(place, "wide-run", str(place / "wide"))
-    results = transfer(place, "wide", tmp_path / "out", "--scale", "1", "--bits", str(bits), run="wide-run")
-    told = results["transferred"]
-    assert told["bits"] == bits and 0.001 < told["compatibility"]["distances"]["adapted"] < 0.2
+    results = transfer(place, "model", tmp_path / "out", "--scale", "1", "--dtype", dtype, "--also-train")
+    assert results["protocol"]["dtype"] == results["protocol"]["quantised"]["kind"] == dtype
+    assert 0.001 < results["transferred"]["compatibility"]["distances"]["adapted"] < 0.2
+    direct = json.loads((tmp_path / "out/direct/results.json").read_text())
+    assert direct["protocol"] == results["protocol"] and direct["before"] == results["before"]
     assert not close(scores(tmp_path / "out", "before"), scores(tmp_path / "out", "after"), 0.01)
 
 
@@ -179,7 +180,6 @@ def refusals(place, tmp_path):
         "data changed": (asked(run="moved"), "its stop split cannot be made again; give one --scale"),
         "scale": (asked("tuned", "--scale", "11"), "--scale 11: must lie between 0 (off) and 10"),
         "no number": (asked("tuned", "--scale", "much"), "--scale much: write numbers"),
-        "train quantised": (asked("tuned", "--also-train", "--bits", "8"), "leave out one of it and --bits"),
         "train an adapter": (asked("lora", "--also-train"), "--also-train:"),
         "finished": ([*asked(), "--out", str(place / "run")], "already holds a finished run"),
     }  # fmt: skip

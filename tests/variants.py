@@ -38,7 +38,7 @@ def debias(place: Path, name: str, model: str, *more: str) -> str:
 
 
 def make(place: Path) -> Path:
-    """model/, train.jsonl, report.jsonl, run/; other models: tuned, lora, prefix, prompt, far, other, smaller, wide."""
+    """model/, train.jsonl, report.jsonl, run/; other models: tuned, lora, prefix, prompt, far, other, smaller."""
     tiny.save(tiny.gpt2(), place / "model")
     write_pairs(place / "train.jsonl")
     write_pairs(place / "report.jsonl", ("old", "new"))
@@ -50,7 +50,6 @@ def make(place: Path) -> Path:
     tiny.save(tiny.gpt2(seed=9), place / "far")
     tiny.save(tiny.causal("llama"), place / "other")
     tiny.save(tiny.gpt2(n_embd=16), place / "smaller")
-    tiny.save(tiny.gpt2(n_embd=64), place / "wide")  # 4 bits want blocks of 64
     own = {
         "lora": LoraConfig(r=2, target_modules=["c_attn"], task_type="CAUSAL_LM", fan_in_fan_out=True),
         "prefix": PrefixTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM"),

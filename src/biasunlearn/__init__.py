@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from .exporting import export_lm_eval
     from .gating import gate
     from .measuring import measure, rescore
+    from .probing import probe
     from .publishing import export
+    from .relearning import relearn
     from .reporting import write_report
     from .sampling import Asking
     from .sweeping import sweep
@@ -47,7 +49,9 @@ _WHERE = {
     "load_stereoset": "data",
     "load_term_list": "counterfactual",
     "measure": "measuring",
+    "probe": "probing",
     "read_clusters": "data",
+    "relearn": "relearning",
     "rescore": "measuring",
     "sweep": "sweeping",
     "transfer": "transferring",
@@ -73,7 +77,9 @@ __all__ = [
     "load_stereoset",
     "load_term_list",
     "measure",
+    "probe",
     "read_clusters",
+    "relearn",
     "rescore",
     "sweep",
     "transfer",

@@ -11,11 +11,12 @@ from torch import Tensor
 from .batches import Batch, Row, collate
 from .models import bare, evaluating, logits_at, max_tokens, states_at, text_config
 from .output_layer import OutputLayer
-from .sharing import Group, alone, collate_groups
+from .quantised import exact
+from .sharing import Group, alone, collate_groups, opening
 from .splitting import is_split
 
 TRIED = ((40, 1), (28, 1), (33, 2))
-"""Length and kind of the made-up rows; those of a kind begin alike."""
+"""Length and kind of the made-up rows; those of a kind begin alike, and all of them with one token."""
 
 SHARED = 20
 """Tokens that they begin with."""
@@ -24,7 +25,7 @@ SAME = 1e-4
 """Nats by which a token's log-probability may differ between two ways of reading it, in float32."""
 
 SAME_HALF = 0.1
-"""The same in half precision; a wrong mask or a missing cap is off by whole nats."""
+"""The same in half precision and in 8 bits; a wrong mask or a missing cap is off by whole nats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def abilities(model: Any) -> Abilities:
 
 def made_up(length: int, kind: int = 0) -> Row:
     """A row of ids that any vocabulary has."""
-    return Row(tuple(((i if i < SHARED else i + length) * 7 + 11 * kind) % 97 for i in range(length)), 1)
+    return Row((0, *(((i if i < SHARED else i + length) * 7 + 11 * kind) % 97 for i in range(1, length))), 1)
 
 
 def _tried(model: Any) -> Abilities:
@@ -75,11 +76,12 @@ def _tried(model: Any) -> Abilities:
     apart = torch.cat([_log_probs(logits_at(model, batch), batch) for batch in one_by_one])
 
     def agrees(other: Tensor) -> bool:
-        return bool((other - apart).abs().max() <= (SAME if model.dtype == torch.float32 else SAME_HALF))
+        return bool((other - apart).abs().max() <= (SAME if exact(model) else SAME_HALF))
 
     try:
         pair = Group((0, 1), SHARED, len(rows[0].ids) + len(rows[1].ids) - SHARED)
-        batch = collate_groups(rows, [[pair, alone(2, rows[2])]], dtype=model.dtype, device=model.device)
+        line = [pair, alone(2, rows[2])]
+        batch = collate_groups(rows, [line], dtype=model.dtype, shared=opening(rows), device=model.device)
         packs = agrees(_log_probs(logits_at(model, batch), batch)[batch.reads])
     except Exception:  # whatever a family raises when it is given a mask that it does not know
         packs = False

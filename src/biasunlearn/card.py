@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from ._version import __version__
+from .metrics import over_debiased
 
 Results = Mapping[str, Any]
 
@@ -102,6 +103,8 @@ def _told(results: Results) -> Iterator[str]:
     if combined := results.get("combined"):
         parts = ", ".join(f"{_plain(part['run'])} (weight {part['weight']:g})" for part in combined["parts"])
         yield f"\nCombined from: {parts}."
+    if small := results.get("protocol", {}).get("quantised"):
+        yield f"\nMeasured with the base in {small['kind'][0]} bits: with the base's own weights the scores are others."
     if stopped := results.get("stopped"):
         yield f"\nTraining stopped at step {stopped['step']}: {stopped['reason']}."
     if results.get("collapsed"):
@@ -125,6 +128,8 @@ def _table(results: Results) -> Iterator[str]:
         yield f"| {_plain(name)} | {entry['n']} | {cells} |"
     if seen := after.get("contaminated"):
         yield f"\n**Contaminated:** the adapter has seen {seen['clusters']} of {seen['of']} report clusters."
+    if over := over_debiased(after):
+        yield f"\n**Over-debiased:** the whole interval of SS lies below 50 in {', '.join(map(_plain, over))}."
     if after["overall"].get("low_lms"):
         yield "\n**LMS is low:** meaningful and unrelated sentences are hardly told apart; SS is no sign of fairness."
 

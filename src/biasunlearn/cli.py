@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ._version import __version__
+from .config import DTYPES
 from .errors import DataError, RequestError, WriteError
 from .writing import is_first
 
@@ -65,6 +66,19 @@ def _measure(args: argparse.Namespace) -> int:
     return _show(args, results)
 
 
+def _probe(args: argparse.Namespace) -> int:
+    from .probe_tables import probe_table
+    from .probing import probe
+
+    with _progress(args) as (progress, _):
+        results = probe(
+            args.model, data=args.data, out=args.out, adapter=args.adapter, layers=args.layers, pooling=args.pool,
+            groups=args.groups, seed=args.seed, dtype=args.dtype, skip_invalid=args.skip_invalid,
+            trust_remote_code=args.trust_remote_code, progress=progress,
+        )  # fmt: skip
+    return _show(args, results, probe_table)
+
+
 def _rescore(args: argparse.Namespace) -> int:
     from .measuring import rescore
 
@@ -115,8 +129,8 @@ def _ablate(args: argparse.Namespace) -> int:
 def _disentangle(args: argparse.Namespace) -> int:
     from .disentangling import disentangle, matrix_table
 
-    result = _series(args, disentangle, leave_out=args.leave_out)
-    where = f"stored in {args.out} (matrix.json, one run folder a row)"
+    result = _series(args, disentangle, seeds=args.seeds, leave_out=args.leave_out)
+    where = f"stored in {args.out} (matrix.json, one run folder a row and seed)"
     return INTERRUPTED if result is None else _tell(args, result, matrix_table, where)
 
 
@@ -229,7 +243,6 @@ def _transfer(args: argparse.Namespace) -> int:
             scales=_scales(args.scale),
             force=args.force,
             also_train=args.also_train,
-            bits=args.bits,
             dtype=args.dtype,
             benchmarks=_named_paths(args.benchmark),
             skip_invalid=args.skip_invalid,
@@ -241,6 +254,20 @@ def _transfer(args: argparse.Namespace) -> int:
             on_step=on_step,
         )
     return _show(args, results, transfer_table)
+
+
+def _relearn(args: argparse.Namespace) -> int:
+    from .lasting_table import relearning_table
+    from .relearning import relearn
+
+    with _progress(args) as (progress, _):
+        results = relearn(
+            args.run_folder, on=args.on, report=args.report, out=args.out, steps=args.steps, seeds=args.seeds,
+            rate=args.rate, batch=args.batch, length=args.length, benchmarks=_named_paths(args.benchmark),
+            skip_invalid=args.skip_invalid, trust_remote_code=args.trust_remote_code, resume=args.resume,
+            progress=progress, say=_say,
+        )  # fmt: skip
+    return _show(args, results, relearning_table)
 
 
 def _export_run(args: argparse.Namespace) -> int:
@@ -481,9 +508,22 @@ def _parser() -> argparse.ArgumentParser:
     measure.add_argument("--benchmark", metavar="NAME=PATH", action="append",
                          help="a benchmark and its file, as in stereoset=dev.json; may be repeated")  # fmt: skip
     measure.add_argument("--out", metavar="DIR", required=True, help="the run folder to write")
-    measure.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    measure.add_argument("--dtype", choices=DTYPES, default="float32", help="of its weights; 4bit, 8bit: bitsandbytes")
     measure.add_argument("--resume", action="store_true", help="go on with a run in --out that was killed")
     measure.set_defaults(run=_measure)
+
+    probe = commands.add_parser("probe", parents=[common, reading, loading], help="what its hidden states give away")
+    add = probe.add_argument
+    add("--adapter", metavar="DIR", help="a run's adapter: reads the model with it off and on")
+    add("--data", metavar="PATH", required=True, help="pairs to read, as for --report")
+    add("--out", metavar="DIR", required=True, help="the run folder to write")
+    add("--layers", metavar="N", type=int, nargs="+", help="0 is the embeddings (default: up to seven, evenly)")
+    add("--pool", choices=("mean", "last"), default="mean", help="over the tokens in which the pair differs")
+    add("--groups", metavar="LIST", action="append",
+        help="a term list that knows groups, by name or file (default: gender and race)")  # fmt: skip
+    add("--seed", metavar="N", type=int, default=0, help="of folds, controls and intervals (default: 0)")
+    add("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    probe.set_defaults(run=_probe)
 
     training = _training_options()
     debias = commands.add_parser("debias", parents=[common, reading, loading, training, asking],
@@ -496,6 +536,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _experiments(commands, [common, reading, loading, training])
     _elsewhere(commands, common, [common, reading, asking])
+    _lasting(commands, [common, reading])
     _around(commands, common, [common, reading])
     return parser
 
@@ -509,6 +550,8 @@ def _experiments(commands: Any, parents: list[_Parser]) -> None:
 
     disentangle = commands.add_parser("disentangle", parents=parents, help="train on one bias type, report on all")
     disentangle.add_argument("--leave-out", action="store_true", help="train on all but one instead: an unseen type")
+    disentangle.add_argument("--seeds", metavar="N", type=int, nargs="+", default=[],
+                             help="each row's (default: the recipe's seed alone)")  # fmt: skip
     disentangle.set_defaults(run=_disentangle)
 
     sweep = commands.add_parser("sweep", parents=parents, help="search the recipe's settings on the stop split")
@@ -531,8 +574,7 @@ def _elsewhere(commands: Any, common: _Parser, measuring: list[_Parser]) -> None
         help="how strongly: numbers (the best of them), or search (default), on the run's stop split")  # fmt: skip
     add("--force", action="store_true", help="go on although the target looks doubtful")
     add("--also-train", action="store_true", help="debias the target itself as well, for comparison")
-    add("--bits", metavar="4|8", type=int, choices=(4, 8), help="quantise the target while loading (bitsandbytes)")
-    add("--dtype", choices=("float32", "bfloat16", "float16"), help="of the target (default: as in the run)")
+    add("--dtype", choices=DTYPES, help="of the target; 4bit, 8bit: bitsandbytes (default: as in the run)")
     add("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, before and after")
     add("--trust-remote-code", action="store_true", help="run code that the model repository ships")
     add("--resume", action="store_true", help="go on with a transfer in --out that was killed")
@@ -564,6 +606,26 @@ def _elsewhere(commands: Any, common: _Parser, measuring: list[_Parser]) -> None
     playground.add_argument("run_folder", metavar="RUN", help="the folder of a debias, transfer or combine run")
     playground.add_argument("--port", metavar="N", type=int, default=7860, help="on 127.0.0.1 (default: 7860)")
     playground.set_defaults(run=_playground)
+
+
+def _lasting(commands: Any, parents: list[_Parser]) -> None:
+    """The command that asks what further training leaves of a debiasing."""
+    relearn = commands.add_parser("relearn", parents=parents, help="does it last? fine-tune a debiased model, measure")
+    add = relearn.add_argument
+    add("run_folder", metavar="RUN", help="the folder of a debias run")
+    add("--on", metavar="FILE|stereotypes", required=True, help="a text, or the stereotypes that the run forgot")
+    add("--report", metavar="PATH", help="clusters to measure on (default: those of the run)")
+    add("--out", metavar="DIR", required=True, help="the run folder to write")
+    add("--steps", metavar="N", type=int, nargs="+", default=[0, 25, 50, 100, 200],
+        help="when to measure (default: 0 25 50 100 200)")  # fmt: skip
+    add("--seeds", metavar="N", type=int, nargs="+", default=[0], help="orders of the text (default: 0)")
+    add("--rate", metavar="R", type=float, default=5e-5, help="learning rate (default: 5e-5)")
+    add("--batch", metavar="N", type=int, default=16, help="rows of a step (default: 16)")
+    add("--length", metavar="N", type=int, default=64, help="tokens of a row of text (default: 64)")
+    add("--benchmark", metavar="NAME=PATH", action="append", help="measure this too, as in perplexity=other.txt")
+    add("--trust-remote-code", action="store_true", help="run code that the model repository ships")
+    add("--resume", action="store_true", help="go on with a relearning in --out that was killed")
+    relearn.set_defaults(run=_relearn)
 
 
 def _around(commands: Any, common: _Parser, reading: list[_Parser]) -> None:

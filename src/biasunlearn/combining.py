@@ -68,6 +68,7 @@ def combine(
     folder = new_run(out)
     from .chat import protocol
     from .models import load
+    from .quantised import facts
 
     loaded = ready(load(base, dtype=recipe.dtype, trust_remote_code=trust_remote_code), asking)
     folder.write_yaml("config.yaml", {"combine": request})  # from here on there is a run
@@ -85,7 +86,7 @@ def combine(
         "model": base,
         "adapter": str(folder.adapter),
         "combined": {"parts": parts, "how": how},
-        "protocol": {**protocol(loaded), "dtype": recipe.dtype, "masked": False},
+        "protocol": {**protocol(loaded), "dtype": recipe.dtype, "masked": False, **facts(loaded.model)},
         "before": before,
         "benchmarks": after,
         "data": {"report": {"path": report, "sha256": after["stereoset"].get("sha256")}},

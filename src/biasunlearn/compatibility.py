@@ -17,6 +17,7 @@ from torch import Tensor
 from .batches import encode
 from .errors import RequestError
 from .models import Loaded, peft, text_config
+from .quantised import dequantised
 from .records import Passage
 
 DOUBTFUL, NOTABLE = 0.2, 0.1
@@ -135,24 +136,14 @@ def _weights(model: Any) -> Iterator[tuple[str, Tensor]]:
     for name, parameter in model.named_parameters():
         if "lora_" in name or "prompt_encoder" in name:
             continue
-        weight = _dequantised(parameter).detach()
+        holder = model.get_submodule(name.rpartition(".")[0])
+        weight = dequantised(parameter, holder).detach()
         module = name.rpartition(".base_layer.")[0]
         if name.endswith("weight") and module in added:
             weight = weight + added[module].detach()
-        if weight.dim() == 2 and type(model.get_submodule(name.rpartition(".")[0])).__name__ == "Conv1D":
+        if weight.dim() == 2 and type(holder).__name__ == "Conv1D":
             weight = weight.T  # GPT-2 stores its layers the other way round, until they are quantised
         yield name.removeprefix("base_model.model.").removeprefix("base_model.").replace(".base_layer.", "."), weight
-
-
-def _dequantised(weight: Any) -> Tensor:
-    """What bitsandbytes' numbers stand for; any other weight as it is."""
-    if getattr(weight, "quant_state", None) is not None:
-        from bitsandbytes.functional import dequantize_4bit
-
-        return dequantize_4bit(weight.data, weight.quant_state)
-    if getattr(weight, "SCB", None) is not None:
-        return weight.data * weight.SCB[:, None] / 127
-    return weight if weight.is_floating_point() else weight.float()
 
 
 def _architecture(base: Any, target: Any) -> str:

@@ -28,6 +28,9 @@ Method = Literal[
     "self_debias", "debiasing_prompt",
 ]  # fmt: skip
 
+Dtype = Literal["float32", "bfloat16", "float16", "8bit", "4bit"]
+DTYPES: tuple[str, ...] = typing.get_args(Dtype)
+
 RECIPES = importlib.resources.files("biasunlearn") / "recipes"
 
 
@@ -148,8 +151,9 @@ class DebiasConfig:
     """Mean |log ratio| of the forget sentences (nats) beyond which the forget loss has run away."""
 
     # --- machine --------------------------------------------------------------------------------------------
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of the base model's weights."""
+    dtype: Dtype = "float32"
+    """Precision of the base model's weights. 8bit, 4bit (NF4): of its linear layers, by bitsandbytes; all else is then
+    in half precision on an accelerator, and in float32 on a CPU."""
     batch_tokens: int = 4096
     """Tokens in a scoring batch."""
 
@@ -285,5 +289,10 @@ def _check_values(config: DebiasConfig) -> None:
         for name in names:
             if not holds(getattr(config, name)):
                 raise RequestError(f"{name}: {getattr(config, name)!r}; {demand}")
+    if config.lora_rank == 0 and config.dtype in ("8bit", "4bit"):
+        raise RequestError(
+            f"lora_rank: 0 trains all weights, and those in {config.dtype[0]} bits are frozen; train an adapter "
+            "(lora_rank above 0), or choose another dtype"
+        )
     if config.stop_items is not None and config.stop_items < 1:
         raise RequestError(f"stop_items: {config.stop_items}; must be at least 1, or null for all")

@@ -165,6 +165,17 @@ def counterfactual_pairs(
     return clusters, unswapped
 
 
+def side_of(term: str, terms: TermList) -> str | None:
+    """The group that a term belongs to: the family of its group, or the side of its pair, named by the first pair.
+
+    By hand, with the list gender: "schoolgirl" -> "she", "himself" -> "he", "table" -> None.
+    """
+    entry = _lookup(terms).entries.get(_key(term))
+    if entry is None:
+        return None
+    return (terms.groups[entry.group].family or None) if entry.group >= 0 else terms.pairs[0][entry.side]
+
+
 # ---- finding the terms ----
 
 # The three-way knot his/her/him/hers is cut in `_pronoun`; the value here only tells the side.

@@ -89,6 +89,7 @@ def debias(
     from .chat import protocol
     from .keeping import Keeper
     from .models import load
+    from .quantised import facts
 
     loaded = load(model, dtype=config.dtype, trust_remote_code=trust_remote_code)
     if loaded.masked:
@@ -113,7 +114,7 @@ def debias(
         "method": config.method,
         "adapter": None if whole_model else str(trained),
         "trained_model": str(trained) if whole_model else None,
-        "protocol": {**protocol(loaded), "dtype": config.dtype, "masked": False},
+        "protocol": {**protocol(loaded), "dtype": config.dtype, "masked": False, **facts(loaded.model)},
         "before": before,
         "benchmarks": after,
         **_able(able_before, capability(loaded, asking)),

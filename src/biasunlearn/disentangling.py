@@ -5,6 +5,7 @@ them: a matrix of SS, each cell with its interval. Finished runs are not run aga
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def disentangle(
     out: str | Path,
     unrelated: str | None = None,
     config: DebiasConfig | None = None,
+    seeds: Sequence[int] = (),
     leave_out: bool = False,
     benchmarks: Mapping[str, str] | None = None,
     skip_invalid: bool = False,
@@ -34,12 +36,15 @@ def disentangle(
     say: Say | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
-    """Runs in `out`/only-TYPE, or with `leave_out` in `out`/without-TYPE; the training pairs of each lie beside it.
+    """Runs in `out`/only-TYPE/seed-N, or with `leave_out` in `out`/without-TYPE/seed-N; the training pairs lie beside.
 
     Args:
+        seeds: every row is trained with each of them (default: the recipe's seed alone).
         leave_out: train on every bias type but one: does it reach the one that is missing?
     Returns:
-        {"before": {bias type: SS with interval}, "after": {name of the run: the same}}, as in `out`/matrix.json.
+        {"before": {bias type: SS with interval}, "after": {name of the row: the same}, "by_seed": {name of the row:
+        the same of each seed}}, as in `out`/matrix.json. With several seeds, SS in "after" is their mean, and its
+        interval reaches as far as those of the seeds do.
     Raises:
         RequestError: as `debias`; a single bias type; a folder made of other training pairs.
         Interrupted: Ctrl-C; call again to go on.
@@ -51,24 +56,33 @@ def disentangle(
         raise RequestError(f"{train}: only the bias type {types[0]}; disentangle needs pairs of two or more")
     if len({_file_name(bias_type) for bias_type in types}) < len(types):
         raise RequestError(f"{train}: two bias types would share a folder; tell them apart in letters or digits")
-    found, trained_on = {}, {}
+    seeds = [*seeds] or [config.seed]
+    found: dict[str, list[dict[str, Any]]] = {}
+    trained_on = {}
     for bias_type in types:
         name = f"{'without' if leave_out else 'only'}-{_file_name(bias_type)}"
         chosen = [cluster for cluster in clusters if (cluster.bias_type == bias_type) != leave_out]
         trained_on[name] = sorted({cluster.bias_type for cluster in chosen})
-        pairs, folder = _stored(chosen, Path(out) / f"{name}.jsonl"), Path(out) / name
-        if say:
-            say(f"{name}: {len(chosen)} training pairs, {folder}")
-        found[name] = debias(
-            model, train=str(pairs), report=report, unrelated=unrelated or _own_unrelated(clusters, Path(out)),
-            out=folder, config=config, benchmarks=benchmarks, trust_remote_code=trust_remote_code,
-            skip_invalid=skip_invalid, resume=folder.exists(), progress=progress, on_step=on_step,
-        )  # fmt: skip
+        pairs, found[name] = _stored(chosen, Path(out) / f"{name}.jsonl"), []
+        for seed in seeds:
+            folder = Path(out) / name / f"seed-{seed}"
+            if say:
+                say(f"{name}, seed {seed}: {len(chosen)} training pairs, {folder}")
+            results = debias(
+                model, train=str(pairs), report=report, unrelated=unrelated or _own_unrelated(clusters, Path(out)),
+                out=folder, config=replace(config, seed=seed), benchmarks=benchmarks,
+                trust_remote_code=trust_remote_code, skip_invalid=skip_invalid, resume=folder.exists(),
+                progress=progress, on_step=on_step,
+            )  # fmt: skip
+            found[name].append(results)
+    by_seed = {name: [_scores(results["benchmarks"]) for results in runs] for name, runs in found.items()}
     result = {
         "model": model,
         "leave_out": leave_out,
-        "before": _scores(next(iter(found.values()))["before"]),
-        "after": {name: _scores(results["benchmarks"]) for name, results in found.items()},
+        "seeds": seeds,
+        "before": _scores(next(iter(found.values()))[0]["before"]),
+        "after": {name: _mean(rows) for name, rows in by_seed.items()},
+        "by_seed": by_seed,
         "trained_on": trained_on,
         "recipe": to_dict(config),
     }
@@ -82,7 +96,9 @@ def matrix_table(result: Mapping[str, Any]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title="SS by bias type (ideal 50), 95 % intervals", title_justify="left", title_style="bold")
+    several = len(result["seeds"]) > 1
+    intervals = f"mean of {len(result['seeds'])} seeds (their widest interval)" if several else "95 % intervals"
+    table = Table(title=f"SS by bias type (ideal 50), {intervals}", title_justify="left", title_style="bold")
     table.add_column("trained on")
     for bias_type in result["before"]:
         table.add_column(Text(bias_type), justify="right")
@@ -96,6 +112,19 @@ def matrix_table(result: Mapping[str, Any]) -> Any:
 
 def _scores(entries: Mapping[str, Any]) -> dict[str, Any]:
     return {bias_type: entry["ss"] for bias_type, entry in entries["stereoset"]["bias_types"].items()}
+
+
+def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """SS of each bias type over seeds. By hand: 48 (44-52) and 52 (47-57) -> 50 (44-57)"""
+    found: dict[str, Any] = {}
+    for bias_type in rows[0]:
+        each = [row[bias_type] for row in rows if row[bias_type] is not None]
+        found[bias_type] = {
+            "value": sum(ss["value"] for ss in each) / len(each),
+            "low": min(ss["low"] for ss in each),
+            "high": max(ss["high"] for ss in each),
+        } if each else None  # fmt: skip
+    return found
 
 
 def _cell(ss: Mapping[str, float] | None) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from .axes import Axis, around
 from .listing import Cell, Head, estimate, places_of, table
 from .markup import Markup, name_of, short, tag
+from .metrics import over_debiased
 from .page import folded, section, warning
 from .strips import Field, strip
 
@@ -118,6 +119,9 @@ def _by_bias_type(after: Results, before: Results) -> list[Markup]:
             cells = [estimate(_known(one.get(score)), _places(types, score)) for score in scores for one in both]
             rows.append([Cell(name_of(bias_type, 40)), Cell(row.get("n", "")), *cells])
         notes = [warning(short(line, 600)) for line in entry.get("notes") or ()]
+        if over := over_debiased(entry):
+            said = ", ".join(short(one, 40) for one in over)
+            notes.append(warning(f"Over-debiased, the whole interval lies below 50: {said}."))
         title = f"{short(name, 40)} by bias type"
         parts.append(folded(title, notes, table(title, heads, rows)))
     return parts

@@ -69,6 +69,7 @@ def measure(
     memory = Memory(run.scored, {"measure": request}) if run is not None else None
     from .chat import protocol
     from .models import load  # torch is only imported once the request is known to be sound
+    from .quantised import facts
 
     loaded = load(model, adapter=adapter, dtype=dtype, trust_remote_code=trust_remote_code)
     loaded = ready(loaded, asking).remembering(memory)
@@ -80,7 +81,7 @@ def measure(
         "schema": SCHEMA,
         "model": model,
         "adapter": adapter,
-        "protocol": {**protocol(loaded), "dtype": dtype, "masked": loaded.masked},
+        "protocol": {**protocol(loaded), "dtype": dtype, "masked": loaded.masked, **facts(loaded.model)},
         "benchmarks": entries,
         **capability(loaded, asking),
         "environment": environment(),

@@ -7,7 +7,7 @@ the literature; `ss` is this one, `ss_micro` pools the clusters.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -293,6 +293,20 @@ def _interval(value: float, *samples: Floats) -> Estimate:
     low = min(float(np.percentile(sample, 2.5)) for sample in samples)
     high = max(float(np.percentile(sample, 97.5)) for sample in samples)
     return Estimate(value, low, high)
+
+
+def over_debiased(entry: Mapping[str, Any]) -> list[str]:
+    """Bias types, and `overall`, whose whole interval lies below 50: the anti-stereotype is the likelier one there.
+
+    Asked of the first score of an entry of results.json whose ideal is 50 (ss, stereotype_share, pro_likelier); of
+    those behind it not every one is a preference for stereotypes (controls: a negated pair).
+    """
+    ideals = entry.get("ideal") or {"ss": 50.0}
+    score = next((name for name, ideal in ideals.items() if ideal == 50), None)
+    if score is None:
+        return []
+    rows: dict[str, Any] = {**(entry.get("bias_types") or {}), "overall": entry.get("overall") or {}}
+    return [name for name, row in rows.items() if (row.get(score) or {}).get("high", 100.0) < 50]
 
 
 def smallest_difference(n: int) -> float:

@@ -17,13 +17,14 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from . import erasing, prompting, splitting
+from . import erasing, prompting, quantised, splitting
 from .adapter_folder import sound_adapter
 from .batches import Batch
 from .config import DebiasConfig
 from .errors import RequestError
 from .fused_activation import fuse_activations
 from .processes import from_first, leave
+from .products import Products
 from .remembering import Memory
 
 
@@ -87,7 +88,7 @@ def logits_at(model: Any, batch: Batch) -> Tensor:
     head = bare(model).get_output_embeddings() if hasattr(bare(model), "get_output_embeddings") else None
     picking = contextlib.nullcontext() if head is None else _only_positions(head, batch.positions)
     places = {} if batch.position_ids is None else {"position_ids": batch.position_ids}
-    with picking:
+    with picking, Products():
         found = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **places)
     logits = found.logits
     if head is not None and logits.shape[:2] == (1, len(batch.positions)):
@@ -107,22 +108,25 @@ def states_at(model: Any, batch: Batch) -> Tensor:
     handle = bare(model).get_output_embeddings().register_forward_pre_hook(take)
     places = {} if batch.position_ids is None else {"position_ids": batch.position_ids}
     try:
-        model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **places)
+        with Products():
+            model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **places)
     finally:
         handle.remove()
     return seen[0]
 
 
-def last_hidden(model: Any, batch: Batch) -> Tensor:
-    """What the last layer makes of every position: [lines, width, hidden]. The output layer is spared all but one."""
+def hidden_states(model: Any, batch: Batch) -> tuple[Tensor, ...]:
+    """What the embeddings and then every layer make of each position: [lines, width, hidden] for each of them.
+
+    The last one is what the output layer reads, behind the final norm. The output layer is spared all but one position.
+    """
     head = bare(model).get_output_embeddings() if hasattr(bare(model), "get_output_embeddings") else None
     picking = contextlib.nullcontext() if head is None else _only_positions(head, batch.positions[:1])
     with picking:
         found = model(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, output_hidden_states=True
         )
-    hidden: Tensor = found.hidden_states[-1]
-    return hidden
+    return tuple(found.hidden_states)
 
 
 def max_tokens(model: Any) -> int | None:
@@ -172,14 +176,14 @@ def load(
     adapter: str | Path | None = None,
     dtype: str = "float32",
     trust_remote_code: bool = False,
-    bits: int | None = None,
 ) -> Loaded:
     """Loads a model from a folder or the hub, safetensors only, with its adapter if one is given.
 
     Args:
-        bits: 4 or 8: quantise its linear layers while loading (bitsandbytes).
+        dtype: a precision; or 8bit, 4bit: its linear layers are quantised while loading (quantised.py).
     Raises:
-        RequestError: no such folder, no weights, no tokenizer or one that does not fit, an adapter for another model.
+        RequestError: no such folder, no weights, no tokenizer or one that does not fit, an adapter for another model;
+            a quantised model that is to be split, has nothing to quantise, or lacks bitsandbytes.
     """
     _need_folder(name)
     auto, trust = transformers(), {"trust_remote_code": trust_remote_code}
@@ -191,19 +195,20 @@ def load(
     masked |= type(config) in auto.MODEL_FOR_MASKED_LM_MAPPING and getattr(config, "is_decoder", None) is False
     kind = auto.AutoModelForMaskedLM if masked else auto.AutoModelForCausalLM
     _need_weights(name)
-    options = {"dtype": getattr(torch, dtype), "use_safetensors": True, "output_loading_info": True, **trust}
-    if bits is not None:
-        options["quantization_config"] = auto.BitsAndBytesConfig(
-            load_in_4bit=bits == 4, load_in_8bit=bits == 8, bnb_4bit_quant_type="nf4"
-        )
+    device = _join().device
+    saved, in_parts = getattr(config, "quantization_config", None), splitting.asked() or splitting.deepspeed()
+    quantised.demand(name, dtype, saved, split=in_parts)
+    options = {"use_safetensors": True, "output_loading_info": True, **trust}
+    options |= quantised.options(dtype, auto.BitsAndBytesConfig, device)
     model, info = _ask(name, "model", lambda: kind.from_pretrained(name, **options))
     if info["missing_keys"]:
         raise RequestError(f"{name}: the weights lack {sorted(info['missing_keys'])[0]}; use the full model's folder")
     tokenizer = _ask(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **trust))
     _need_fit(name, model, tokenizer)
+    quantised.settle(model, name, dtype)
     fuse_activations(model)
-    device = _join().device
-    model = splitting.split(model, device) if splitting.asked() else model.to(device)
+    if not quantised.kind(model):  # which is on its device already
+        model = splitting.split(model, device) if splitting.asked() else model.to(device)
     if adapter is not None:
         model = with_adapter(model, adapter)
     model.eval()
@@ -343,6 +348,9 @@ def weights_hash(model: Any) -> str:
         own = weight.to_local() if hasattr(weight, "to_local") else weight  # split over processes: this one's part
         bits = own.detach().contiguous().view(whole[own.element_size()]).sum(dtype=torch.int64)
         digest.update(f"{name} {tuple(weight.shape)} {weight.dtype} {int(bits)}\n".encode())
+    for name, scale in quantised.scales(model):
+        bits = scale.contiguous().view(whole[scale.element_size()]).sum(dtype=torch.int64)
+        digest.update(f"{name} {tuple(scale.shape)} {int(bits)}\n".encode())
     for name, module in model.named_modules():  # of an adapter also whether it is on, and how strongly
         if hasattr(module, "disable_adapters"):
             state = (module.disable_adapters, module.active_adapters, getattr(module, "scaling", None))
@@ -411,6 +419,7 @@ def transformers() -> Any:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else a line for every layer of every forward
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
     return transformers
 
@@ -420,6 +429,8 @@ def peft() -> Any:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import peft
 
+    # What was learned on quantised layers meets GPT-2's own, which have their weights the other way round.
+    warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False but the target module is `Conv1D`")
     return peft
 
 

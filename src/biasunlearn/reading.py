@@ -13,7 +13,7 @@ from .losses import sum_by_row
 from .models import bare, logits_at, max_tokens, states_at
 from .output_layer import OutputLayer, PairLoss
 from .records import Passage
-from .sharing import collate_groups, groups, packed
+from .sharing import collate_groups, groups, opening, packed
 
 WIDTHS = 4
 """Forwards that a reading is cut into, by length, where the model takes no packed lines."""
@@ -82,9 +82,10 @@ def _forwards(
     """Where each row's tokens stand among all that was predicted; the states and the targets of those."""
     device = bare(model).device
     if able.packs and max(len(row.ids) for row in rows) <= able.window:
-        lines = packed(groups(rows))
+        shared = opening(rows)
+        lines = packed(groups(rows), shared=shared)
         members = [[number for line in lines for group in line for number in group.rows]]
-        batches = [collate_groups(rows, lines, dtype=bare(model).dtype, device=device)]
+        batches = [collate_groups(rows, lines, dtype=bare(model).dtype, shared=shared, device=device)]
     else:
         order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
         size = -(-len(rows) // WIDTHS)

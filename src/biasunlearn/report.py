@@ -13,10 +13,12 @@ from .axes import around
 from .cards import cards
 from .curves import Marks, lms_panel, loss_panels, score_panels
 from .forest import forest
+from .lasting_panels import lasting
 from .listing import Cell, Head, estimate, interval, number, table, with_small
 from .markup import Markup, name_of, short, tag
-from .metrics import Item, fair_distance
+from .metrics import Item, fair_distance, over_debiased
 from .page import facts, folded, page, section, warning
+from .report_probes import probe_sections
 from .strips import Field, strip
 
 Results = Mapping[str, Any]
@@ -66,7 +68,8 @@ def header(run: Shown) -> Markup:
     trained = bool(run.before)
     method = str(run.results.get("method") or "biasunlearn")
     by = "unlearning" if method == "biasunlearn" else short(method, 40)
-    eyebrow = f"Social bias, before and after {by}" if trained else "Social bias, as measured"
+    measured = "Social bias, as measured" if run.after else "Hidden states, probed"
+    eyebrow = f"Social bias, before and after {by}" if trained else measured
     return tag(
         "header", tag("p", eyebrow, class_="eyebrow"), tag("h1", name_of(run.model)),
         tag("p", lede(run), class_="lede"), tiles(run),
@@ -76,7 +79,9 @@ def header(run: Shown) -> Markup:
 def run_sections(run: Shown) -> list[Markup]:
     """Everything about one run, in the order in which it is read."""
     return [
+        *lasting(run.results),
         *_headline(run),
+        *probe_sections(run.results.get("probes")),
         *_training(run),
         *_terms(run),
         *_items(run),
@@ -88,6 +93,8 @@ def run_sections(run: Shown) -> list[Markup]:
 def lede(run: Shown) -> str:
     """The result in words: how many bias types contain 50, and what it cost."""
     entry = run.after.get("stereoset")
+    if run.results.get("probes") and not run.after:
+        return "What linear classifiers read from the hidden states, and how far the bias types lie apart in them."
     if not entry:
         return "Not measured on StereoSet; what was measured stands below."
     types = entry["bias_types"].values()
@@ -131,12 +138,14 @@ def _headline(run: Shown) -> list[Markup]:
     entry, first = run.after.get("stereoset"), run.before.get("stereoset")
     if not entry:
         return []
-    note = (
-        "How often the stereotype is the likelier of two sentences, on target terms that training never saw. "
-        "The bar is the 95 % interval, the shaded band is what counts as reached."
-        if first
-        else "How often the stereotype is the likelier of two sentences. The bar is the 95 % interval."
-    )
+    note = "How often the stereotype is the likelier of two sentences. The bar is the 95 % interval."
+    if run.results.get("relearned"):
+        note += " Before: the debiased model. After: the same when it has learned on."
+    elif first:
+        note = (
+            "How often the stereotype is the likelier of two sentences, on target terms that training never saw. "
+            "The bar is the 95 % interval, the shaded band is what counts as reached."
+        )
     parts = [score_table(entry, first, run.margin, "Stereotype score by bias type"), _key(bool(first))]
     found = [section("Stereotype score by bias type", parts, [warning(line) for line in _warnings(entry)], note=note)]
     inter = entry.get("intersentence")
@@ -195,7 +204,9 @@ def _warnings(entry: Results) -> list[str]:
         notes.append("LMS is low: meaningful and unrelated sentences are hardly told apart; SS is no sign of fairness.")
     if seen := entry.get("contaminated"):
         notes.append(f"Contaminated: the adapter has seen {seen['clusters']} of {seen['of']} clusters.")
-    if over := [short(name, 40) for name, row in entry["bias_types"].items() if row.get("over_debiased")]:
+    over = [short(name, 40) for name in over_debiased(entry)]
+    over += [f"intersentence {short(name, 40)}" for name in over_debiased(entry.get("intersentence") or {})]
+    if over:
         notes.append(f"Over-debiased, the whole interval lies below 50: {', '.join(over)}.")
     if few := [short(name, 40) for name, row in entry["bias_types"].items() if row.get("few_terms")]:
         notes.append(f"Fewer than 10 target terms in {', '.join(few)}: the wider interval of terms and items is shown.")
@@ -328,6 +339,8 @@ def _provenance(run: Shown) -> Markup:
     for name, part in (data.get("splits") or {}).items():
         if isinstance(part, Mapping) and part.get("sha256"):
             rows[f"{short(name, 40)} split"] = [f"{part.get('pairs', '')} pairs ", _hash(part["sha256"])]
+    if probed := (run.results.get("probes") or {}).get("data"):
+        rows["pairs probed"] = _file(probed["data"], probed.get("sha256"))
     for name, entry in run.after.items():
         if isinstance(entry, Mapping) and entry.get("data"):
             rows[f"benchmark {short(name, 40)}"] = _file(entry["data"], entry.get("sha256"))

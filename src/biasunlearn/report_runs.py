@@ -8,6 +8,7 @@ from typing import Any
 from .axes import around
 from .listing import Cell, Head, estimate, number, places_of, table
 from .markup import Markup, join, name_of, short, tag
+from .metrics import over_debiased
 from .page import folded, page, section, warning
 from .report import Shown, report_page, run_sections
 from .scatter import Point, beats, front, scatter
@@ -134,7 +135,12 @@ def _bias_types(lines: Sequence[Line]) -> Markup:
             cells = [Cell(join([tag("span", letter, class_="letter"), label])), Cell(picture)]
             rows.append([*cells, estimate(ss), estimate(types[name].get("lms"))])
         parts.append(table(f"{short(name, 40)}: SS of every run", heads, rows, kind="lanes several"))
-    return section("Stereotype score by bias type", parts, note="Hollow: the base model. All on one axis.")
+    over = [
+        warning(f"{letter}: over-debiased, the whole interval lies below 50: {short(', '.join(found), 200)}.")
+        for letter, _, line_entries in lines
+        if letter != "0" and (found := over_debiased(line_entries.get("stereoset") or {}))
+    ]
+    return section("Stereotype score by bias type", over, parts, note="Hollow: the base model. All on one axis.")
 
 
 def _tests(comparison: Results | None, lines: Sequence[Line], refused: str | None) -> Markup | None:
@@ -153,13 +159,18 @@ def _tests(comparison: Results | None, lines: Sequence[Line], refused: str | Non
         rows.append([
             Cell(letters[line["run"]]), Cell(name_of(line["benchmark"], 40)), Cell(name_of(line["score"], 60)),
             estimate(line["a"], places), estimate(line["b"], places), change, _p(line.get("p")),
-            Cell(short(line.get("verdict") or "one value, not tested", 60)),
+            Cell(_verdict(line)),
         ])  # fmt: skip
     note = f"Every run against {letters[names[0]] if names else ''} ({short(names[0], 80)}), item by item. A verdict \
 asks for two things: a test that finds a difference, and an interval of the change of the distance from the ideal that \
 lies on one side of 0. “Too few items” means that these data could not have shown ten points."
     listed = table("Tests of every run against the base", heads, rows, kind="close")
     return section("Tests against the base", listed, note=note)
+
+
+def _verdict(line: Results) -> str:
+    said = short(line.get("verdict") or "one value, not tested", 60)
+    return f"{said}, over-debiased" if line.get("over_debiased") else said
 
 
 def _percent(change: float | None) -> Cell:

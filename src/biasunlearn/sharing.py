@@ -2,7 +2,8 @@
 
 The three sentences of a StereoSet cluster share all that stands before the BLANK. In one group with a tree mask that
 part is computed once, and so are its logits; every token has the position and the context that it has on its own.
-Several groups stand in one line, none of which sees another: so hardly anything of a batch is padding.
+Several groups stand in one line, none of which sees another: so hardly anything of a batch is padding. What all rows
+begin with (the start token, a chat template's opening) is read once a line: of sentences of ten tokens that is a tenth.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ MOST_BRANCHES = 8
 """Rows in a group, so that one mask stays small."""
 
 LINE = 64
-"""Tokens of a line that groups are packed into: attention looks at a whole line, so that it should be short."""
+"""Tokens of a line that groups are packed into, besides its opening: attention looks at a whole line, so that it should
+be short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,31 +62,36 @@ def groups(rows: Sequence[Row]) -> list[Group]:
     ]
 
 
-def packed(chosen: Sequence[Group], length: int = LINE) -> list[list[Group]]:
+def opening(rows: Sequence[Row]) -> int:
+    """Tokens that all rows begin with."""
+    return min((_common(rows[0].ids, row.ids) for row in rows), default=0)
+
+
+def packed(chosen: Sequence[Group], length: int = LINE, *, shared: int = 0) -> list[list[Group]]:
     """Groups -> as few lines of about `length` tokens as hold them, and those as short as that number allows.
 
-    A group that is longer than that sets the length.
+    A group that is longer than that sets the length. `shared`: the opening, which is not counted.
     """
-    total = sum(group.length for group in chosen)
-    number = -(-total // length)
-    width = max(-(-total // number), max(group.length for group in chosen))
-    while len(lines := _first_fit(chosen, width)) > number:
+    lengths = [group.length - shared for group in chosen]
+    number = max(1, -(-sum(lengths) // length))
+    width = max(-(-sum(lengths) // number), *lengths)
+    while len(lines := _first_fit(chosen, width + shared, shared)) > number:
         width += 1
     return lines
 
 
-def _first_fit(chosen: Sequence[Group], width: int) -> list[list[Group]]:
+def _first_fit(chosen: Sequence[Group], width: int, shared: int) -> list[list[Group]]:
     """The longest group first, each into the first line that has room for it."""
     lines: list[list[Group]] = []
     room: list[int] = []
     for group in sorted(chosen, key=lambda group: group.length, reverse=True):
-        place = next((i for i, left in enumerate(room) if left >= group.length), None)
+        place = next((i for i, left in enumerate(room) if left >= group.length - shared), None)
         if place is None:
             lines.append([])
-            room.append(width)
+            room.append(width - shared)
             place = len(room) - 1
         lines[place].append(group)
-        room[place] -= group.length
+        room[place] -= group.length - shared
     return lines
 
 
@@ -93,36 +100,42 @@ def collate_groups(
     lines: Sequence[Sequence[Group]],
     *,
     dtype: torch.dtype,
+    shared: int = 0,
     pad: int = 0,
     device: torch.device | str = "cpu",
 ) -> Batch:
     """One padded line per list of groups, with a mask [lines, 1, width, width] added to the attention, and positions.
 
     `owners` counts the rows of the groups, in order. A token that several rows share is predicted once: `reads`
-    says which of the predictions each of them takes.
+    says which of the predictions each of them takes. `shared`: the opening of all rows, at the begin of each line.
     """
-    width = max(sum(group.length for group in line) for line in lines)
+    width = shared + max(sum(group.length - shared for group in line) for line in lines)
     input_ids = torch.full((len(lines), width), pad, dtype=torch.long)
     places = torch.zeros((len(lines), width), dtype=torch.long)
-    tree = torch.full((len(lines), width), -1, dtype=torch.long)  # which group of the line; -1: padding
+    tree = torch.full((len(lines), width), -1, dtype=torch.long)  # which group; 0: the opening; -1: padding
     branch = torch.zeros((len(lines), width), dtype=torch.long)  # 0: shared, from 1: a row's own
     predictions: dict[tuple[int, int], int] = {}
     reads: list[int] = []
     owners: list[int] = []
     owner = 0
     for number, line in enumerate(lines):
-        begin = 0
-        for root, group in enumerate(line):
-            at = begin + group.shared
-            input_ids[number, begin:at] = torch.tensor(rows[group.rows[0]].ids[: group.shared], dtype=torch.long)
-            places[number, begin:at] = torch.arange(group.shared)
+        input_ids[number, :shared] = torch.tensor(rows[line[0].rows[0]].ids[:shared], dtype=torch.long)
+        places[number, :shared] = torch.arange(shared)
+        tree[number, :shared] = 0
+        begin = shared
+        for root, group in enumerate(line, 1):
+            common = max(group.shared, shared)
+            at = begin + common - shared
+            input_ids[number, begin:at] = torch.tensor(rows[group.rows[0]].ids[shared:common], dtype=torch.long)
+            places[number, begin:at] = torch.arange(shared, common)
+            stem = [*range(shared), *range(begin, at)]
             for order, member in enumerate(group.rows, 1):
                 ids = rows[member].ids
-                end = at + len(ids) - group.shared
-                input_ids[number, at:end] = torch.tensor(ids[group.shared :], dtype=torch.long)
-                places[number, at:end] = torch.arange(group.shared, len(ids))
+                end = at + len(ids) - common
+                input_ids[number, at:end] = torch.tensor(ids[common:], dtype=torch.long)
+                places[number, at:end] = torch.arange(common, len(ids))
                 branch[number, at:end] = order
-                stands = [*range(begin, begin + group.shared), *range(at, end)]  # each token of the row in the line
+                stands = [*stem, *range(at, end)]  # each token of the row in the line
                 for place in range(rows[member].first_scored, len(ids)):
                     asked = (number * width + stands[place - 1], ids[place])
                     reads.append(predictions.setdefault(asked, len(predictions)))
@@ -139,13 +152,14 @@ def collate_groups(
 
 
 def _forest_mask(tree: Tensor, branch: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 where a token may look: back, into the shared part of its group or its own branch; elsewhere the lowest number.
+    """0 where a token may look: back, into the opening, the shared part of its group or its own branch.
 
-    Padding sees itself, so that its attention is a number, and is seen by nobody.
+    Elsewhere the lowest number. Padding sees itself, so that its attention is a number, and is seen by nobody.
     """
     width = tree.shape[1]
     same_branch = (branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None])
-    seen = (tree[:, None, :] == tree[:, :, None]) & same_branch & (tree[:, None, :] >= 0)
+    same_tree = (tree[:, None, :] == tree[:, :, None]) | (tree[:, None, :] == 0)
+    seen = same_tree & same_branch & (tree[:, None, :] >= 0)
     seen = seen & torch.ones(width, width, dtype=torch.bool).tril() | torch.eye(width, dtype=torch.bool)
     return torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)[:, None]
 

@@ -23,6 +23,11 @@ def asked() -> bool:
     return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true" and count() > 1
 
 
+def deepspeed() -> bool:
+    """Has the launcher asked for DeepSpeed?"""
+    return os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+
+
 def split(model: Any, device: torch.device) -> Any:
     """Splits a loaded model's weights, each block of layers on its own, and moves this process's part to its device.
 

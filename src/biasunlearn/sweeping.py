@@ -15,6 +15,7 @@ from .debiasing import Say, debias
 from .errors import RequestError
 from .measuring import Progress
 from .preparing import Prepared, prepare
+from .report_sweep import sweep_page
 from .rundir import RunFolder
 from .swap import distance
 from .writing import is_first
@@ -30,6 +31,9 @@ SPACE: Mapping[str, tuple[Any, ...]] = {
     "margin": ("linear", 1.0, 4.0),
 }
 """Key of the recipe -> how it is drawn and from where. The other keys stay as the recipe has them."""
+
+Watch = Callable[[float, tuple[float, float]], None]
+"""Called at each look with the distance from the goal and (mean |SS - 50|, LMS lost)."""
 
 PRUNED_FROM = 2
 """The look from which on a trial may be given up."""
@@ -65,9 +69,11 @@ def sweep(
         storage: Optuna's URL of a database; default: `out`/study.journal.
         search_only: add trials and stop there: for the second and further machines.
     Returns:
-        What `out`/sweep.json holds: trials, front, knee, importance, and the runs of the chosen point.
+        What `out`/sweep.json holds: trials, front, knee, importance, and the runs of the chosen point; report.html
+        beside it shows the same.
     Raises:
-        RequestError: as `debias`; Optuna is not installed; a method without a gradient; a study of another request.
+        RequestError: as `debias`; Optuna is not installed; a method without a gradient; a recipe that stops on the
+            report split; a study of another request.
         Interrupted: Ctrl-C; call again to go on.
     """
     optuna, config = _optuna(), config or DebiasConfig()
@@ -75,6 +81,8 @@ def sweep(
         raise RequestError("sweep: needs at least one trial and one seed")
     if config.lora_rank == 0:
         raise RequestError("lora_rank: 0; a sweep trains adapters: --set lora_rank=8 or the like")
+    if config.stop_on == "report":
+        raise RequestError("stop_on: report; a sweep would choose the settings on the report split: use held_out")
     prepared = prepare(train, report, unrelated, config, skip_invalid=skip_invalid)
     splits = {name: prepared.facts["splits"][name]["sha256"] for name in ("train", "stop")}
     request = {"model": model, "recipe": to_dict(config), "seeds": [*seeds], "splits": splits}
@@ -109,6 +117,7 @@ def sweep(
         ]  # fmt: skip
     if is_first():
         RunFolder(Path(out)).write_json("sweep.json", result)
+        RunFolder(Path(out)).write_text("report.html", sweep_page(result))
     return result
 
 
@@ -117,7 +126,7 @@ def _trained(
     prepared: Prepared,
     config: DebiasConfig,
     trust_remote_code: bool,
-    watch: Callable[[float], None] | None,
+    watch: Watch | None,
     on_step: Callable[[dict[str, Any]], None] | None,
 ) -> tuple[float, float]:
     """Mean |SS - 50| and the points of LMS lost, both on the stop split, of the checkpoint that a run would keep."""
@@ -141,7 +150,9 @@ def _trained(
     def look(state: Any) -> dict[str, Any]:
         scores = scored(state)
         if watch:
-            watch(distance(as_check(0, scores, lms_of(first)), config))
+            check = as_check(0, scores, lms_of(first))
+            ss = {name: one.ss for name, one in check.scores.items()}
+            watch(distance(check, config), _aims(ss, check.lms_before, check.lms))
         return scores
 
     first, keep = scored(loaded.model), Keeper(None)
@@ -150,18 +161,24 @@ def _trained(
         raise Interrupted("stopped; finished trials are stored, and the same command goes on")
     looks = {row["step"]: row for row in keep.rows if "ss" in row}
     kept, begun = looks[outcome.best_step], looks[0]
-    lost = 0.0 if kept["lms"] is None else begun["lms"] - kept["lms"]
-    return statistics.fmean(abs(ss - 50) for ss in kept["ss"].values()), lost
+    return _aims(kept["ss"], begun["lms"], kept["lms"])
 
 
-def _watch(optuna: Any, trial: Any, study: Any) -> Callable[[float], None]:
+def _aims(ss: Mapping[str, float], before: float | None, after: float | None) -> tuple[float, float]:
+    """Mean |SS - 50| over bias types, and the points of LMS lost (0 where there are no unrelated sentences)."""
+    lost = 0.0 if before is None or after is None else before - after
+    return statistics.fmean(abs(value - 50) for value in ss.values()), lost
+
+
+def _watch(optuna: Any, trial: Any, study: Any) -> Watch:
     """Gives a trial up at a look where the median of the finished ones was nearer to the goal (the median rule of
     Golovin et al. 2017; Optuna's own pruners know one objective only)."""
     course: list[float] = []
 
-    def watch(far: float) -> None:
+    def watch(far: float, aims: tuple[float, float]) -> None:
         course.append(far)
         trial.set_user_attr("course", course)
+        trial.set_user_attr("last", [*aims])
         states = (optuna.trial.TrialState.COMPLETE,)
         others = [t.user_attrs.get("course", []) for t in study.get_trials(deepcopy=False, states=states)]
         there = [other[len(course) - 1] for other in others if len(other) >= len(course)]
@@ -179,6 +196,8 @@ def knee(front: Sequence[tuple[float, float]]) -> tuple[int, str]:
     points has no knee: the one with the smaller bias is taken, since every point on it kept its LMS floor or says so.
     """
     order = sorted(range(len(front)), key=lambda place: front[place])
+    if len(front) > 1 and len(set(front)) == 1:
+        return order[0], "the first of its points, which all came to the same"
     if len(front) < 3:
         return order[0], "the smallest bias: a front of fewer than three points has no knee"
     (low, most), (high, least) = front[order[0]], front[order[-1]]
@@ -255,8 +274,9 @@ def _study(optuna: Any, out: Path, storage: str | None, request: Mapping[str, An
     if stored is not None and stored != request:
         raise RequestError(f"{storage or out}: holds a study of another request; go on with the same one, or elsewhere")
     study.set_user_attr("request", request)
-    if not study.get_trials(deepcopy=False) and all(_holds(key, request["recipe"][key]) for key in SPACE):
-        study.enqueue_trial({key: request["recipe"][key] for key in SPACE}, skip_if_exists=True)
+    begun = (trial for trial in study.get_trials(deepcopy=False) if trial.state != optuna.trial.TrialState.FAIL)
+    if next(begun, None) is None and all(_holds(key, request["recipe"][key]) for key in SPACE):
+        study.enqueue_trial({key: request["recipe"][key] for key in SPACE})  # again, where Ctrl-C ended the first one
     return study
 
 
@@ -284,6 +304,7 @@ def _result(optuna: Any, study: Any, request: Mapping[str, Any]) -> dict[str, An
         "complete": len(complete),
         "pruned": sum(trial.state == states.PRUNED for trial in every),
         "trials": [_point(trial) for trial in complete],
+        "given_up": [_where(trial) for trial in every if trial.state == states.PRUNED],
         "front": front,
         "knee": None if place is None else {"place": place, "trial": front[place]["trial"], "reason": reason},
         "importance": _importance(optuna, study) if len(complete) >= COMPARED_WITH else {},
@@ -293,6 +314,12 @@ def _result(optuna: Any, study: Any, request: Mapping[str, Any]) -> dict[str, An
 def _point(trial: Any) -> dict[str, Any]:
     bias, lost = trial.values
     return {"trial": trial.number, "bias": bias, "lms_lost": lost, "params": dict(trial.params)}
+
+
+def _where(trial: Any) -> dict[str, Any]:
+    """Where a trial was, at which look, when it was given up."""
+    (bias, lost), course = trial.user_attrs["last"], trial.user_attrs["course"]
+    return {"trial": trial.number, "bias": bias, "lms_lost": lost, "look": len(course), "params": dict(trial.params)}
 
 
 def _importance(optuna: Any, study: Any) -> dict[str, dict[str, float]]:

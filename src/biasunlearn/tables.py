@@ -7,6 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from .metrics import over_debiased
+
 Results = Mapping[str, Any]
 
 MOST_WIDE = 4
@@ -77,6 +79,8 @@ def _panel(name: str, after: Results, before: Results | None) -> list[Renderable
         table.add_row(Text(path[1]), str(row["n"]), *cells, style="bold" if path[0] == "" else "", end_section=last)
     few = [path[1] for path, row in rows if row.get("few_clusters")]
     notes = [*after.get("notes", ()), *_data_notes(after)]
+    if over := over_debiased(after):
+        notes.append(f"over-debiased: the interval lies below 50, at the anti-stereotype, in {', '.join(over)}")
     if few:
         notes.append(f"fewer than 10 clusters in {', '.join(few)}: the interval is unreliable; the wider one is shown")
     return [table, *(Text(note, style="yellow") for note in notes)]
@@ -207,11 +211,15 @@ def _notes(entry: Results) -> list[RenderableType]:
     few = [name for name, row in entry["bias_types"].items() if row["few_terms"]]
     if few:
         notes.append(f"fewer than 10 target terms in {', '.join(few)}: the wider interval of terms and items is shown")
-    if over := [name for name, row in entry["bias_types"].items() if row.get("over_debiased")]:
+    if over := [*over_debiased(entry), *(f"intersentence {name}" for name in _intersentence_over(entry))]:
         notes.append(f"over-debiased: the interval of SS lies below 50 in {', '.join(over)}")
     if entry.get("unscored_clusters"):
         notes.append(f"{entry['unscored_clusters']} clusters of the benchmark have no stored score")
     return [Text(note, style="yellow") for note in notes]
+
+
+def _intersentence_over(entry: Results) -> list[str]:
+    return over_debiased(entry["intersentence"]) if entry.get("intersentence") else []
 
 
 def _perplexity(after: Results, before: Results | None) -> Text:

@@ -35,17 +35,15 @@ class Target:
     """The folder of the target's own adapter."""
 
 
-def open_target(
-    name: str, *, dtype: str = "float32", bits: int | None = None, trust_remote_code: bool = False
-) -> Target:
+def open_target(name: str, *, dtype: str = "float32", trust_remote_code: bool = False) -> Target:
     """Loads a target of any kind.
 
     Args:
-        bits: 4 or 8: quantised while loading. A model that was saved quantised needs no such option.
+        dtype: as for `models.load`. A model that was saved quantised needs no 4bit or 8bit.
     Raises:
         RequestError: as `models.load`; a masked model; an adapter of a kind that nothing can stand beside.
     """
-    options: dict[str, Any] = {"dtype": dtype, "bits": bits, "trust_remote_code": trust_remote_code}
+    options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code}
     folder = _adapter_folder(name)
     if folder is None:
         return Target(_causal(load(name, **options), name), "full", name)

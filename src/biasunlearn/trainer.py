@@ -22,7 +22,7 @@ from .processes import count, mean, summed
 from .reading import read
 from .references import Reference, adapter_off, cached, remembered
 from .sets import TrainingSets
-from .splitting import average_gradients, is_split
+from .splitting import average_gradients, deepspeed, is_split
 from .swap import Check, StopScore, begin, decide, distance, takes_its_place
 
 
@@ -61,16 +61,19 @@ def loss_terms(
 
     The weights are the push of each sentence's bias type.
     """
-    n_forget, n_referred = len(batch.forget), len(batch.forget) + len(batch.unrelated)
+    n_forget, n_told = len(batch.forget), len(batch.forget) + len(batch.retain)
     both = config.method in BOTH_REFERENCES  # then the reference reads the retained sentences behind the forgotten
     ref = (refer or adapter_off(model, tokenizer))(_with_retained(batch) if both else batch)
-    now = read(model, tokenizer, (*batch.forget, *batch.unrelated, *batch.retain))
+    now = read(model, tokenizer, (*batch.forget, *batch.retain, *batch.unrelated))
 
-    forget, retain = now.part(0, n_forget), now.part(n_referred, now.rows)
-    log_probs, forget_ref = forget.log_probs, ref.forget[:n_forget]
+    told = now.part(0, n_told)
+    (log_probs, kept_log_probs), (tokens, kept_tokens) = (
+        values.tensor_split([n_forget]) for values in (told.log_probs, told.tokens)
+    )
+    forget_ref = ref.forget[:n_forget]
     npo, kept = OBJECTIVES[config.method](
-        Side(log_probs, forget.tokens, forget_ref),
-        Side(retain.log_probs, retain.tokens, ref.forget[n_forget:] if both else None),
+        Side(log_probs, tokens, forget_ref),
+        Side(kept_log_probs, kept_tokens, ref.forget[n_forget:] if both else None),
         config,
     )
     weights, kept_weights = (
@@ -79,7 +82,7 @@ def loss_terms(
     if config.npo_ratio == "batch_mean" and len(npo) == 1:
         weights = weights.mean()
 
-    unrelated = now.part(n_forget, n_referred)
+    unrelated = now.part(n_told, now.rows)
     if not batch.unrelated:
         kl = torch.zeros(0, device=now.device)
     elif config.kl == "real_tokens":
@@ -131,6 +134,8 @@ def train(
         keep: where checkpoints live; holds the state to resume from, if there is one.
         first: what `look` gives before the first step, where the caller knows it already (without `look` he must).
     """
+    if deepspeed():
+        raise RequestError("DeepSpeed does not work yet (docs/scale.md); split the model by configs/fsdp2-8-gpus.yaml")
     accelerator = accelerate().Accelerator(cpu=on_cpu())
     if config.npo_ratio == "batch_mean" and count() > 1:
         raise RequestError("npo_ratio: batch_mean is one ratio of a whole batch; run it in one process")

@@ -1,7 +1,7 @@
 """`transfer`: a debiasing that was learned on one model, on another one: checked, scaled, measured, saved for it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from .measuring import (
     stamp,
 )
 from .metrics import Item, stereoset_scores, triplets
-from .preparing import prepare
+from .preparing import Prepared, prepare
 from .records import Cluster, Outcome
 from .remembering import Memory
 from .rundir import SCHEMA, RunFolder, environment, finished, new_run
@@ -61,7 +61,6 @@ def transfer(
     scales: Sequence[float] | None = None,
     force: bool = False,
     also_train: bool = False,
-    bits: int | None = None,
     dtype: str | None = None,
     benchmarks: Mapping[str, str] | None = None,
     skip_invalid: bool = False,
@@ -82,8 +81,7 @@ def transfer(
             that one, and no stop split is needed.
         force: go on although the target looks doubtful. What cannot work is refused all the same.
         also_train: debias the target itself as well, by the run's recipe, in OUT/direct.
-        bits: 4 or 8: quantise the target while loading.
-        dtype: of the target's weights (default: as in the run's recipe).
+        dtype: of the target's weights (default: as in the run's recipe); 4bit, 8bit: quantised while loading.
     Returns:
         The content of results.json.
     Raises:
@@ -99,23 +97,22 @@ def transfer(
     dtype = dtype or learned.recipe.dtype
     request = {
         "run": str(run), "to": to, "report": report, "scales": None if chosen is None else list(chosen),
-        "force": force, "also_train": also_train, "bits": bits, "dtype": dtype, "benchmarks": dict(benchmarks or {}),
+        "force": force, "also_train": also_train, "dtype": dtype, "benchmarks": dict(benchmarks or {}),
         "skip_invalid": skip_invalid, "trust_remote_code": trust_remote_code, "asking": plain(asking),
     }  # fmt: skip
     if resume and (stored := finished(out, {"transfer": request})) is not None:
         return stored
-    if also_train and bits:
-        raise RequestError("--also-train: trains whole weights, not quantised ones; leave out one of it and --bits")
     stop = stop_split(learned) if chosen is None or len(chosen) > 1 else ()
     folder = new_run(out, resume=resume)
     from .chat import protocol
+    from .quantised import facts as quantised
     from .targets import DEBIASING, debiased, open_target
 
-    target = open_target(to, dtype=dtype, bits=bits, trust_remote_code=trust_remote_code)
+    target = open_target(to, dtype=dtype, trust_remote_code=trust_remote_code)
     if also_train and target.kind != "full":
         raise RequestError(f"--also-train: {to} is an adapter ({target.kind}); merge it and give the merged model")
     loaded = ready(target.loaded, asking)
-    found = _compare(learned, target.loaded, dtype, trust_remote_code)
+    found = _compare(learned, target.loaded, trust_remote_code)
     demand(found, to, force=force)
     for line in (*found.doubts, *found.notes):
         say(line)
@@ -135,7 +132,7 @@ def transfer(
     stamp(after, measured, read_manifest(learned.folder.adapter), skip_invalid=skip_invalid)
     _save_adapter(learned.folder.adapter, folder.adapter, scale, target.base)
     facts = {"target_kind": target.kind, "own_adapter": target.own_adapter, "scale": scale}
-    said = {**protocol(loaded), "dtype": dtype, "masked": False}
+    said = {**protocol(loaded), "dtype": dtype, "masked": False, **quantised(loaded.model)}
     del loaded, target  # the one trained beside it is loaded anew
     direct = _train_beside(to, learned, folder, measured, request, asking, resume, progress, say, on_step)
     results = {
@@ -143,7 +140,7 @@ def transfer(
         "model": to,
         "adapter": str(folder.adapter),
         "transferred": {
-            "run": str(run), "base": learned.request["model"], **facts, "bits": bits,
+            "run": str(run), "base": learned.request["model"], **facts,
             "scales": [asdict(look) for look in looks],
             "compatibility": found.to_dict(), "forced": bool(found.doubts),
             "effect": _effect(learned, items_before, items_after, said["text"]),
@@ -163,6 +160,15 @@ def transfer(
 
 def read_learned(run: str | Path) -> Learned:
     """RequestError where the folder is no finished `debias` run, or one without an adapter."""
+    learned = read_run(run)
+    if not (learned.folder.adapter / "adapter_config.json").exists():
+        raise RequestError(f"{run}: has no adapter (it changed all weights, or no weights): there is nothing to take")
+    sound_adapter(learned.folder.adapter)
+    return learned
+
+
+def read_run(run: str | Path) -> Learned:
+    """RequestError where the folder is no finished `debias` run."""
     folder = RunFolder(Path(run))
     results = folder.read_results()
     try:
@@ -171,34 +177,36 @@ def read_learned(run: str | Path) -> Learned:
         raise RequestError(f"{run}/config.yaml: cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(content, dict) or not {"debias", "recipe"} <= content.keys():
         raise RequestError(f"{run}: not a debias run; give the folder that `debias` wrote")
-    if not (folder.adapter / "adapter_config.json").exists():
-        raise RequestError(f"{run}: has no adapter (it changed all weights, or no weights): there is nothing to take")
-    sound_adapter(folder.adapter)
     return Learned(folder, content["debias"], config_from(content["recipe"], f"{run}/config.yaml"), results)
 
 
 def stop_split(learned: Learned) -> tuple[Cluster, ...]:
     """The stop split of a run, made again from its data. RequestError where the data is gone or has changed."""
-    asked, folder = learned.request, learned.folder.path
-    mend = f"{folder}: its stop split cannot be made again; give one --scale (1 is as it was learned)"
     try:
-        prepared = prepare(
-            asked["train"], asked["report"], asked["unrelated"], learned.recipe, skip_invalid=asked["skip_invalid"]
-        )
+        return prepared_again(learned, "stop").stop
     except RequestError as error:
-        raise RequestError(f"{mend}: {error}") from None
-    stored = learned.results.get("data", {}).get("splits", {}).get("stop", {})
-    if stored.get("sha256") != prepared.facts["splits"]["stop"]["sha256"]:
-        raise RequestError(f"{mend}: {asked['train']} is not what it was")
-    return prepared.stop
+        mend = "its stop split cannot be made again; give one --scale (1 is as it was learned)"
+        raise RequestError(f"{learned.folder.path}: {mend}: {error}") from None
 
 
-def _compare(learned: Learned, target: Any, dtype: str, trust_remote_code: bool) -> Any:
-    """The base is loaded for this alone, and gone afterwards."""
+def prepared_again(learned: Learned, part: str) -> Prepared:
+    """The sets and splits of a run, made again. RequestError: the data is gone, or `part` (train, stop) differs."""
+    asked = learned.request
+    prepared = prepare(
+        asked["train"], asked["report"], asked["unrelated"], learned.recipe, skip_invalid=asked["skip_invalid"]
+    )
+    stored = learned.results.get("data", {}).get("splits", {}).get(part, {})
+    if stored.get("sha256") != prepared.facts["splits"][part]["sha256"]:
+        raise RequestError(f"{asked['train']} is not what it was")
+    return prepared
+
+
+def _compare(learned: Learned, target: Any, trust_remote_code: bool) -> Any:
+    """The base, as the run had it, is loaded for this alone, and gone afterwards."""
     from .models import load
 
     try:
-        base = load(learned.request["model"], dtype=dtype, trust_remote_code=trust_remote_code)
+        base = load(learned.request["model"], dtype=learned.recipe.dtype, trust_remote_code=trust_remote_code)
     except RequestError as error:
         return compatibility(None, target, learned.folder.adapter, why_no_base=str(error))
     return compatibility(base, target, learned.folder.adapter)
@@ -247,7 +255,7 @@ def _train_beside(
     say: Say,
     on_step: Callable[[dict[str, Any]], None] | None,
 ) -> dict[str, Any]:
-    """The run's own recipe and data on the target itself; nothing where that was not asked for."""
+    """The run's own recipe and data on the target itself, loaded as measured; nothing where that was not asked for."""
     if not request["also_train"]:
         return {}
     asked, out = learned.request, folder.path / DIRECT
@@ -257,7 +265,7 @@ def _train_beside(
         unrelated=asked["unrelated"],
         report=measured["stereoset"],
         out=out,
-        config=learned.recipe,
+        config=replace(learned.recipe, dtype=request["dtype"]),
         benchmarks={name: path for name, path in measured.items() if name != "stereoset"},
         skip_invalid=request["skip_invalid"],
         trust_remote_code=request["trust_remote_code"],

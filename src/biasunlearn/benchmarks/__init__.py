@@ -20,6 +20,7 @@ from . import (
     bold,
     controls,
     crows_pairs,
+    paraphrases,
     perplexity,
     realtoxicityprompts,
     seat,
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "bold": bold,
     "realtoxicityprompts": realtoxicityprompts,
     "controls": controls,
+    "paraphrases": paraphrases,
     "perplexity": perplexity,
 }
 NAMES = tuple(BENCHMARKS)

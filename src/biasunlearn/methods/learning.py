@@ -2,14 +2,22 @@
 
 from dataclasses import replace
 
+from ..errors import RequestError
 from ..models import with_lora
+from ..quantised import kind
 from ..sets import TrainingSets
 from ..trainer import train
 from .task import Done, Task
 
 
 def run(task: Task) -> Done:
-    """Trains an adapter (with `lora_rank: 0` the whole model) by the method's objective."""
+    """Trains an adapter (with `lora_rank: 0` the whole model) by the method's objective.
+
+    Raises:
+        RequestError: the whole of a quantised model.
+    """
+    if not task.config.lora_rank and kind(task.loaded.model):  # saved so: the recipe alone does not tell
+        raise RequestError("lora_rank: 0 trains all weights, and this model's are quantised; train an adapter")
     model = with_lora(task.loaded.model, task.config) if task.config.lora_rank else task.loaded.model
     outcome = train(
         model, task.loaded.tokenizer, task.sets, lambda: task.look(model), task.config, task.keep, first=task.first,

@@ -1,0 +1,118 @@
+"""Do two bias types differ along the same directions of the hidden states? Angles, in degrees, with what to hold them
+against.
+
+From the differences stereotype - anti-stereotype of each type's pairs come two things. The *direction*: their mean,
+which is where the two class means lie apart; two of them may be 0 (the same) to 180 degrees (opposite) apart. The
+*subspace*: their first principal components, as sentence_debias takes them (arXiv 2007.08100). A component does not
+change where some differences change their sign, so the subspace knows where sentences of a pair differ, and nothing of
+which one is the stereotype.
+
+An angle says little on its own: two means of the same few noisy differences are far from parallel. Every angle is
+therefore one between halves, and the yardstick is that of two halves of one type, split by target term. Two types share
+a direction as far as their angle comes near the yardsticks of both.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+COMPONENTS = 3
+"""Of a subspace."""
+
+SPLITS = 10
+"""Random halves of every type; means over them are shown, with the smallest and the largest."""
+
+
+def angle(one: Floats, other: Floats) -> float:
+    """Between two vectors, 0 to 180 degrees. By hand: (1, 0) and (0, 2) -> 90; (1, 0) and (-1, 0) -> 180"""
+    length = np.linalg.norm(one) * np.linalg.norm(other)
+    if length == 0:
+        return 90.0
+    return float(np.degrees(np.arccos(np.clip(one @ other / length, -1, 1))))
+
+
+def subspace_angle(one: Floats, other: Floats) -> float:
+    """The mean of the principal angles between two subspaces, 0 to 90 degrees. Bases as columns: [hidden, k]."""
+    return float(np.degrees(scipy.linalg.subspace_angles(one, other)).mean())
+
+
+def components(differences: Floats, count: int = COMPONENTS) -> Floats:
+    """The first principal components of differences, which pass through the origin: [hidden, count]."""
+    rows, width = differences.shape
+    count = min(count, rows, width)
+    if width <= rows:
+        _, found = scipy.linalg.eigh(differences.T @ differences, subset_by_index=(width - count, width - 1))
+        return np.asarray(found)
+    _, found = scipy.linalg.eigh(differences @ differences.T, subset_by_index=(rows - count, rows - 1))
+    return np.linalg.qr(differences.T @ found).Q
+
+
+def halves(terms: Sequence[str], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Which rows make the first half: [n]. Whole target terms, dealt in random order to the smaller half."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for row, term in enumerate(terms):
+        members[term].append(row)
+    names = sorted(members)
+    rng.shuffle(names)
+    first, sizes = np.zeros(len(terms), bool), [0, 0]
+    for name in names:
+        side = int(sizes[1] < sizes[0])
+        first[members[name]] = side == 0
+        sizes[side] += len(members[name])
+    return first
+
+
+def angles(
+    differences: Mapping[str, Floats], terms: Mapping[str, Sequence[str]], *, count: int = COMPONENTS, seed: int = 0
+) -> dict[str, Any]:
+    """Angles between every two bias types and between halves of each.
+
+    Args:
+        differences: bias type -> [pairs, hidden].
+        terms: bias type -> the target term of each pair; two different ones at least.
+    Returns:
+        {"direction" and "subspace": {type: {type: {"value", "low", "high"}}}, "chance": {"direction", "subspace"}}
+        in degrees; low and high are the smallest and largest of the splits. On the diagonal two halves of one type.
+        chance: halves of a type whose differences have random signs (direction), and random subspaces (subspace).
+    """
+    rng = np.random.default_rng(seed)
+    seen: dict[str, dict[tuple[str, str], list[float]]] = {
+        "direction": defaultdict(list), "subspace": defaultdict(list)}  # fmt: skip
+    chance: dict[str, list[float]] = {"direction": [], "subspace": []}
+    names = list(differences)
+    for _ in range(SPLITS):
+        parts = {}
+        for name in names:
+            first = halves(terms[name], rng)
+            parts[name] = (differences[name][first], differences[name][~first])
+            signed = differences[name] * rng.choice([-1.0, 1.0], size=(len(first), 1))
+            chance["direction"].append(angle(signed[first].mean(0), signed[~first].mean(0)))
+        means = {name: [half.mean(0) for half in both] for name, both in parts.items()}
+        bases = {name: [components(half, count) for half in both] for name, both in parts.items()}
+        width = differences[names[0]].shape[1]
+        strange = [rng.standard_normal((width, min(count, width))) for _ in range(2)]
+        chance["subspace"].append(subspace_angle(*strange))
+        for one in names:
+            for other in names:
+                seen["direction"][one, other].append(angle(means[one][0], means[other][1]))
+                seen["subspace"][one, other].append(subspace_angle(bases[one][0], bases[other][1]))
+    tables = {
+        what: {one: {other: _spread([*found[one, other], *found[other, one]]) for other in names} for one in names}
+        for what, found in seen.items()
+    }
+    return {**tables, "chance": {what: _spread(found) for what, found in chance.items()}}
+
+
+def turned(before: Floats, after: Floats) -> float:
+    """By how far the direction of a type turned: the angle between the means of the same pairs' differences."""
+    return angle(before.mean(0), after.mean(0))
+
+
+def _spread(found: Sequence[float]) -> dict[str, float]:
+    return {"value": float(np.mean(found)), "low": min(found), "high": max(found)}

@@ -1,0 +1,89 @@
+"""Matrix products in float32 on a CPU through oneDNN in place of MKL: a tenth faster, and twice to five times as fast
+where one side is narrow (LoRA) or very wide (the output layer).
+
+torch brings oneDNN along, but asks it for lower precisions only. Inside this mode the products of whatever model runs
+(`Linear`, GPT-2's `Conv1D`, LoRA's two factors) are the same sums, taken there. On a GPU, in another precision, with
+weights that are split or quantised, or with a torch that lacks the operation, nothing changes.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.overrides import TorchFunctionMode
+
+PLAIN = {torch.Tensor, torch.nn.Parameter}
+"""A tensor of any other type is split over processes, quantised or the like."""
+
+KEPT = "32"
+"""Products whose code oneDNN keeps ready, 2 to 3 MB each. It writes new code for every number of rows, in a third of a
+millisecond, and no two steps have the same: of 1,024, as it would keep, most are never asked again. A layer has 20."""
+
+
+class Products(TorchFunctionMode):
+    """Inside, x W^T + b is asked of oneDNN where it can be; everything else is as it was."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.nn.functional.linear and not kwargs and _suits(*args):
+            return _Product.apply(*args, *[None] * (3 - len(args)))
+        if func is torch.addmm and not kwargs and _suits(args[1], args[2], args[0]):
+            return _Product.apply(args[1], args[2].t(), args[0])
+        return func(*args, **(kwargs or {}))
+
+
+def _suits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+    """Plain float32 in main memory, a matrix and a vector, and something to multiply."""
+    given = (x, weight) if bias is None else (x, weight, bias)
+    plain = all(type(t) in PLAIN and t.dtype == torch.float32 and t.device.type == "cpu" for t in given)
+    shapes = plain and x.dim() >= 2 and weight.dim() == 2 and (bias is None or bias.dim() == 1)
+    return shapes and x.numel() > 0 and not torch.is_autocast_enabled("cpu") and available()
+
+
+class _Product(torch.autograd.Function):
+    """x W^T + b, and its gradients as up to two more products: a frozen weight needs one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, weight)
+        return _product(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        flat = slope.reshape(-1, slope.shape[-1])
+        for_weight = None
+        if ctx.needs_input_grad[1]:
+            rows = x.reshape(-1, x.shape[-1])
+            narrow = rows.shape[1] < flat.shape[1]  # the narrow side first: the other way takes ten times as long
+            for_weight = _product(rows.t(), flat.t()).t() if narrow else _product(flat.t(), rows.t())
+        return (
+            _product(slope, weight.t()) if ctx.needs_input_grad[0] else None,
+            for_weight,
+            flat.sum(0) if ctx.needs_input_grad[2] else None,
+        )
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return found
+
+
+@functools.cache
+def available() -> bool:
+    """Tried once: the operation is torch's own, for its compiler, and not one that it promises to keep."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # its own, and torch's; read at first use
+        os.environ.setdefault(name, KEPT)
+    x, weight, bias = torch.arange(6.0).view(3, 2), torch.arange(8.0).view(4, 2), torch.arange(4.0)
+    try:
+        return torch.equal(_product(x, weight, bias), x @ weight.t() + bias)
+    except (AttributeError, RuntimeError, TypeError):
+        return False
