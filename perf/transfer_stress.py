@@ -346,8 +346,12 @@ def picture(rows: Sequence[Row]) -> str:
             f'stroke="{BLUE}" stroke-opacity=".3" stroke-width="3"/><circle cx="{at:.1f}" cy="{y(row["kept"]):.1f}" '
             f'r="4.5" {hollow}><title>{escape(_line(row))}</title></circle>'
         )
-    for name, chosen in seeds.items():  # behind the last dot, at the height of their mean
+    taken: list[tuple[float, float]] = []
+    for name, chosen in seeds.items():  # behind the last dot, at the height of their mean, and not over another name
         at, high = x(max(row["distance"] for row in chosen)), y(statistics.mean(row["kept"] for row in chosen))
+        while any(abs(at - other) < 90 and abs(high - height) < 14 for other, height in taken):
+            high += 14
+        taken.append((at, high))
         parts.append(f'<text x="{at + 8:.1f}" y="{high + 4:.1f}" fill="{INK}">{escape(name)}</text>')
     label = "Share of the debiasing effect kept on each variant against the variant's distance from the base model"
     return (
