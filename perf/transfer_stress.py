@@ -131,7 +131,7 @@ def judge(
         if done.has(judged=name):
             continue
         target = open_target(str(folder))
-        found = compatibility(load(base), target.loaded, runs[0].folder.adapter)
+        found = compatibility(_base(base), target.loaded, runs[0].folder.adapter)
         alone = debiased(target, runs[0].folder.adapter)
         with scaled(alone.model, 0.0, DEBIASING):  # with its own prompt, if it has one
             look = _look(alone, 0.0, _stop(runs[0], given))
@@ -198,10 +198,15 @@ def transfers(
             yield known | row | {"how": how, "scale": scale, "distance": distance}
 
 
+@cache
+def _base(name: str) -> Loaded:
+    return load(name)
+
+
 def _ready(folder: Path, base: str, run: Learned, chat: bool) -> tuple[Loaded, float]:
     """The variant with the run's adapter on, and its distance. RequestError for what cannot work at all."""
     target = open_target(str(folder))
-    found = compatibility(load(base), target.loaded, run.folder.adapter)
+    found = compatibility(_base(base), target.loaded, run.folder.adapter)
     if found.refusals:
         raise RequestError(found.refusals[0])
     loaded = debiased(target, run.folder.adapter)
