@@ -26,7 +26,8 @@ DOUBTFUL, NOTABLE = 0.25, 0.1
 From `perf/transfer_stress.py` (docs/transfer.md): variants at 0.01 to 0.03 keep two thirds of the effect or more; of
 one trained on with other text, at 0.12, an eighth arrives, with an interval down to none; in the demo's world a LoRA
 at 0.37 keeps three quarters, and more training at 0.64 a tenth. Rounding to 4 bits alone comes to 0.09, on
-random weights to 0.2, and must not be doubted. Two trainings from scratch are about 1.4 apart, as two independent draws are."""
+random weights to 0.2, and must not be doubted. Two trainings from scratch are about 1.4
+apart, as two independent draws are."""
 
 MOVED_TOKENS = 0.01
 """Share of the base's tokens that may have another id, or none, in the target before that is refused."""
