@@ -3,7 +3,7 @@ distance.
 
     python perf/transfer_stress.py runs/seed-0 runs/seed-1 runs/seed-2 --report dev.json --text other.txt --out stress
 
-Each run (one per seed) is a `debias` run on the same base. For each, the variants are made anew with that seed:
+The runs are `debias` runs on one base, one per seed. The variants:
 
     full        instruction tuning of all weights, on the small set of this file
     lora        the same with LoRA, kept as an adapter
@@ -11,93 +11,77 @@ Each run (one per seed) is a `debias` run on the same base. For each, the varian
     continued   continued pretraining of all weights on --text
     merge       the mean of full and continued
     far         continued pretraining at ten times the rate and four times the steps
+    mid         the mean of base and far
+    beyond      base and three times what moved far from it: as far as it goes before the language is lost
     shuffled    the base with every weight matrix's rows exchanged at random: same norms, nothing kept (the control)
 
-Instruction-tuned variants are asked both with raw text and through a chat template. Writes transfer_stress.json,
-transfer_stress.md (the table) and transfer_stress.svg. A variant that is there already is used again.
+Variants are judged before anything is put on them, and never by the report file: by the distance of their weights, by
+the loss on texts that their training did not read, and by LMS on the stop split. Each then takes the adapter of every
+run at scale 1, and with --scale also at the one of these that is best on the stop split. Instruction-tuned variants are
+asked with raw text and through a chat template.
+
+Writes transfer_stress.json, transfer_stress.md (the tables) and transfer_stress.svg. What is there already, variants
+and measurements, is used again, so a killed test goes on.
 """
 
 import argparse
 import json
 import math
+import random
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
 
-import torch
+from stress_variants import CHATTING, VARIANTS, instructions, loss_on, make_variants, trained_and_held_out
 
+from biasunlearn.benchmarks.stereoset import outcomes, score_clusters
+from biasunlearn.chat import with_chat_template
+from biasunlearn.compatibility import compatibility
+from biasunlearn.data import read_clusters
+from biasunlearn.effect import effect_kept
 from biasunlearn.errors import RequestError
-from biasunlearn.models import Loaded, load, peft
-from biasunlearn.transferring import read_learned, transfer
-from biasunlearn.writing import whole_folder
-
-TEMPLATE = (
-    "{{ bos_token or '' }}{% for m in messages %}{{ 'Question: ' if m['role'] == 'user' else 'Answer: ' }}"
-    "{{ m['content'] }}\n{% endfor %}"
-)
-
-INSTRUCTIONS = (
-    ("Name three colours.", "Red, green and blue are three colours."),
-    ("How do I boil an egg?", "Put it into boiling water and wait for about eight minutes."),
-    ("What is the opposite of hot?", "The opposite of hot is cold."),
-    ("Write a short greeting.", "Good morning, I hope that you are well."),
-    ("How many days does a week have?", "A week has seven days."),
-    ("Give me a tip for better sleep.", "Go to bed at the same time every night and keep the room dark."),
-    ("What do bees make?", "Bees make honey and wax."),
-    ("Describe the sea in one sentence.", "The sea is wide and blue, and it never stands still."),
-    ("What is two plus three?", "Two plus three is five."),
-    ("Finish the sentence: After the rain", "After the rain the streets were wet and the air was clear."),
-    ("What is a bicycle?", "A bicycle is a vehicle with two wheels that you move with your legs."),
-    ("Name a fruit that is yellow.", "A banana is a yellow fruit."),
-    ("How do I plant a tree?", "Dig a hole, put the roots into it, fill it with earth and give it water."),
-    ("Say that you do not know.", "I am sorry, but I do not know that."),
-    ("What is the first month of the year?", "The first month of the year is January."),
-    ("Write a sentence about a train.", "The train left the station a few minutes late."),
-    ("Why is the sky blue?", "The air scatters blue light more than red light."),
-    ("What do you need for bread?", "For bread you need flour, water, salt and yeast."),
-    ("Put these in order: three, one, two.", "In order they are one, two, three."),
-    ("What does a thermometer measure?", "A thermometer measures temperature."),
-    ("Give me another word for large.", "Another word for large is big."),
-    ("How can I save water at home?", "Take short showers and close the tap while you wash the dishes."),
-    ("Summarise: The shop was closed, so we went home.", "We found the shop closed and went home."),
-    ("Which is heavier, a stone or a feather?", "A stone is heavier than a feather."),
-    ("Write a sentence in the past tense.", "Yesterday we walked along the river."),
-    ("What is ice?", "Ice is frozen water."),
-    ("Name an animal that can fly.", "An owl is an animal that can fly."),
-    ("How do I make tea?", "Pour hot water over the leaves and wait for some minutes."),
-    ("What is the plural of leaf?", "The plural of leaf is leaves."),
-    ("Tell me something about the moon.", "The moon goes around the earth in about a month."),
-)
-"""Harmless, and about no group of people: what changes is the form, as in instruction tuning."""
-
-LONGEST = 48
-"""Tokens of a training text; a prefix comes on top of them."""
-
-VARIANTS = ("full", "lora", "prefix", "continued", "merge", "far", "shuffled")
-CHATTING = ("full", "lora", "prefix")
+from biasunlearn.metrics import Item, stereoset_scores, triplets
+from biasunlearn.models import Loaded, load
+from biasunlearn.records import Cluster, Outcome
+from biasunlearn.scaling import Look, checked, nearest, scaled
+from biasunlearn.stages import outcomes_by_score, read_stage
+from biasunlearn.targets import DEBIASING, debiased, open_target
+from biasunlearn.transferring import Learned, read_learned, stop_split
 
 FARTHEST = 2.0
 """Right end of the picture; two trainings from scratch are about 1.4 apart."""
 
 BLUE, INK, SOFT = "#2563eb", "#1c2330", "#98a2b3"
 
+Row = dict[str, Any]
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     given = _arguments(arguments)
-    given.out.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    for seed, run in enumerate(given.runs):
-        base = str(read_learned(run).request["model"])
-        home = given.out / f"seed-{seed}"
-        for name, folder in make_variants(base, home, given, seed).items():
-            for chat in (False, True) if name in CHATTING else (False,):
-                rows.append(_one(run, name, folder, home, chat, seed, given))
-                _write(given.out, rows)
-                print(_line(rows[-1]), file=sys.stderr, flush=True)
+    runs = [read_learned(run) for run in given.runs]
+    bases = {str(run.request["model"]) for run in runs}
+    if len(bases) > 1:
+        raise SystemExit(f"the runs are on different bases: {', '.join(sorted(bases))}")
+    base = bases.pop()
+    lines = [line for line in given.text.read_text(encoding="utf-8").splitlines() if len(line.split()) > 3]
+    tuning = given.tuning.read_text(encoding="utf-8").splitlines() if given.tuning else instructions()
+    parts = {"tuning": trained_and_held_out(tuning), "text": trained_and_held_out(lines)}
+    wanted = given.variants or VARIANTS
+    folders = make_variants(base, given.out, wanted, parts["tuning"][0], parts["text"][0], given.steps, given.rate)
+    done = _Stored(given.out)
+    judge(base, folders, runs, {name: held_out for name, (_, held_out) in parts.items()}, given, done)
+    clusters = read_clusters(str(given.report)).clusters
+    before: dict[tuple[str, bool], list[Item]] = {}
+    for how in ("1", "chosen") if given.scale else ("1",):
+        for name, chat in [(name, chat) for chat in (False, True) for name in folders if not chat or name in CHATTING]:
+            for row in transfers(name, folders[name], chat, how, base, runs, clusters, before, given, done):
+                done.add(row)
+                print(_line(row), file=sys.stderr, flush=True)
     print((given.out / "transfer_stress.md").read_text())
 
 
@@ -106,157 +90,163 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="debias runs on one base, one per seed")
     parser.add_argument("--report", required=True, help="clusters to report on: those of the runs, for the effect kept")
     parser.add_argument("--text", required=True, type=Path, help="ordinary text for continued pretraining, a line each")
+    parser.add_argument("--tuning", type=Path, help="texts in place of this file's instructions, a line each")
     parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--steps", type=int, default=60, help="of every training (far: four times as many)")
+    parser.add_argument("--steps", type=int, default=40, help="of a training (far: four times as many)")
     parser.add_argument("--rate", type=float, default=1e-4, help="of full training; LoRA takes 10 times, prefix 100")
-    parser.add_argument("--scale", nargs="+", type=float, help="default: searched on the stop split")
+    parser.add_argument("--scale", nargs="+", type=float, default=(), help="also the best of these on the stop split")
+    parser.add_argument("--stop-items", type=int, help="of each bias type of the stop split at most, drawn at random")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, help="only these")
     return parser.parse_args(arguments)
 
 
-# --- variants --------------------------------------------------------------------------------------------------------
+class _Stored:
+    """The rows so far, on disk after each: a killed test goes on behind the last one."""
+
+    def __init__(self, out: Path):
+        self.out, path = out, out / "transfer_stress.json"
+        self.rows: list[Row] = json.loads(path.read_text()) if path.exists() else []
+
+    def has(self, **wanted: Any) -> bool:
+        return any(wanted.items() <= row.items() for row in self.rows)
+
+    def add(self, row: Row) -> None:
+        self.rows.append(row)
+        (self.out / "transfer_stress.json").write_text(json.dumps(self.rows, indent=1) + "\n")
+        (self.out / "transfer_stress.md").write_text(
+            "\n".join(part(self.rows) for part in (judged_table, summary, table))
+        )
+        (self.out / "transfer_stress.svg").write_text(picture(self.rows))
 
 
-def make_variants(base: str, home: Path, given: argparse.Namespace, seed: int) -> dict[str, Path]:
-    """Name -> folder of every variant, made where it is not there yet."""
-    chats = [f"Question: {question}\nAnswer: {answer}" for question, answer in INSTRUCTIONS]
-    lines = [line for line in given.text.read_text(encoding="utf-8").splitlines() if len(line.split()) > 3]
-    steps, rate = given.steps, given.rate
-    makers: dict[str, Callable[[Path], None]] = {
-        "full": lambda place: _tuned(base, place, chats, steps, rate, seed, chat=True),
-        "lora": lambda place: _adapted(base, place, home / "lora", chats, steps, 10 * rate, seed, _lora()),
-        "prefix": lambda place: _adapted(base, place, home / "prefix", chats, steps, 100 * rate, seed, _prefix()),
-        "continued": lambda place: _tuned(base, place, lines, steps, rate, seed),
-        "merge": lambda place: _merged(home / "full", home / "continued", place),
-        "far": lambda place: _tuned(base, place, lines, 4 * steps, 10 * rate, seed),
-        "shuffled": lambda place: _shuffled(base, place, seed),
-    }
-    wanted = {*(given.variants or VARIANTS)}
-    wanted |= {"full", "continued"} if "merge" in wanted else set()
-    chosen = [name for name in VARIANTS if name in wanted]
-    for name in chosen:
-        if not (home / name).exists():
-            home.mkdir(parents=True, exist_ok=True)
-            with whole_folder(home / name) as place:
-                makers[name](place)
-    return {name: home / name for name in chosen}
+# --- the variants as they are ----------------------------------------------------------------------------------------
 
 
-def _tuned(
-    base: str, place: Path, texts: Sequence[str], steps: int, rate: float, seed: int, *, chat: bool = False
-) -> None:
-    loaded = load(base)
-    _train(loaded, texts, steps, rate, seed)
-    _save(loaded, place, chat=chat)
+def judge(
+    base: str, folders: dict[str, Path], runs: Sequence[Learned], held_out: dict[str, Sequence[str]],
+    given: argparse.Namespace, done: _Stored,
+) -> None:  # fmt: skip
+    """Distance, losses on held-out texts, SS and LMS on the first run's stop split: of the base and every variant."""
+    for name, folder in {"base": base, **folders}.items():
+        if done.has(judged=name):
+            continue
+        target = open_target(str(folder))
+        found = compatibility(_base(base), target.loaded, runs[0].folder.adapter)
+        alone = debiased(target, runs[0].folder.adapter)
+        with scaled(alone.model, 0.0, DEBIASING):  # with its own prompt, if it has one
+            look = _look(alone, 0.0, _stop(runs[0], given))
+            losses = {f"{kind}_loss": loss_on(alone, texts) for kind, texts in held_out.items()}
+        row = {"judged": name, "distance": found.distances["adapted"], "layers": dict(found.distances), **losses}
+        done.add({**row, "stop_ss": look.ss, "stop_lms": look.lms})
+        print(f"{name}: {row['distance']:.3f} from the base", file=sys.stderr, flush=True)
 
 
-def _adapted(
-    base: str, place: Path, final: Path, texts: Sequence[str], steps: int, rate: float, seed: int, config: Any
-) -> None:
-    """A PEFT repository on a copy of the base whose tokenizer has the chat template, in the same folder.
-
-    Args:
-        final: what the folder is called once it is whole.
-    """
-    loaded = load(base)
-    torch.manual_seed(seed)
-    config.fan_in_fan_out = any(type(module).__name__ == "Conv1D" for module in loaded.model.modules())
-    adapted = peft().get_peft_model(loaded.model, config)
-    _train(loaded.with_model(adapted), texts, steps, rate, seed)
-    adapted.save_pretrained(place)
-    _save(load(base), place / "base", chat=True)
-    path = place / "adapter_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": str(final / "base")}))
+_splits: dict[Path, tuple[Cluster, ...]] = {}
 
 
-def _lora() -> Any:
-    return peft().LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
+def _stop(run: Learned, given: argparse.Namespace) -> tuple[Cluster, ...]:
+    """The run's stop split, or a seeded sample of each of its bias types."""
+    if run.folder.path not in _splits:
+        found = stop_split(run)
+        if given.stop_items:
+            by_type: dict[str, list[Cluster]] = defaultdict(list)
+            for cluster in found:
+                by_type[cluster.bias_type].append(cluster)
+            draw = random.Random(0)
+            few = [draw.sample(chosen, min(given.stop_items, len(chosen))) for chosen in by_type.values()]
+            found = tuple(cluster for chosen in few for cluster in chosen)
+        _splits[run.folder.path] = found
+    return _splits[run.folder.path]
 
 
-def _prefix() -> Any:
-    return peft().PrefixTuningConfig(num_virtual_tokens=8, task_type="CAUSAL_LM")
-
-
-def _merged(first: Path, second: Path, place: Path) -> None:
-    loaded, other = load(str(first)), dict(load(str(second)).model.named_parameters())
-    with torch.no_grad():
-        for name, weight in loaded.model.named_parameters():
-            weight.lerp_(other[name], 0.5)
-    _save(loaded, place, chat=True)
-
-
-def _shuffled(base: str, place: Path, seed: int) -> None:
-    loaded, generator = load(base), torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for weight in loaded.model.parameters():
-            weight.copy_(weight[torch.randperm(len(weight), generator=generator)])
-    _save(loaded, place)
-
-
-def _save(loaded: Loaded, place: Path, *, chat: bool = False) -> None:
-    if chat:
-        loaded.tokenizer.chat_template = TEMPLATE
-    loaded.model.save_pretrained(place)
-    loaded.tokenizer.save_pretrained(place)
-
-
-def _train(loaded: Loaded, texts: Sequence[str], steps: int, rate: float, seed: int) -> None:
-    """Next-token prediction on whole texts, eight a step, at a rate that falls to nothing."""
-    generator = torch.Generator().manual_seed(seed)
-    tokenizer, model = loaded.tokenizer, loaded.model
-    start = [token for token in (tokenizer.bos_token_id, tokenizer.eos_token_id) if token is not None][:1]
-    rows = [(start + tokenizer(text, add_special_tokens=False)["input_ids"])[:LONGEST] for text in texts]
-    rows = [row for row in rows if len(row) > 2]
-    optimizer = torch.optim.AdamW([weight for weight in model.parameters() if weight.requires_grad], lr=rate)
-    for step in range(steps):
-        chosen = [rows[i] for i in torch.randint(len(rows), (8,), generator=generator).tolist()]
-        width = max(map(len, chosen))
-        ids = torch.tensor([row + [0] * (width - len(row)) for row in chosen])
-        real = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in chosen])
-        logits = model(input_ids=ids, attention_mask=real).logits[:, -width:]
-        wanted = ids.masked_fill(real == 0, -100)[:, 1:]
-        loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), wanted.flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * (1 - step / steps)
-        optimizer.step()
+def _look(loaded: Loaded, scale: float, stop: Sequence[Cluster]) -> Look:
+    with scaled(loaded.model, scale, DEBIASING):
+        scores = stereoset_scores(triplets(score_clusters(loaded, stop)))["overall"]
+    lms = scores["lms"]
+    return Look(scale, scores["ss"]["value"], scores["ss_distance"]["value"], lms["value"] if lms else None)
 
 
 # --- transfers -------------------------------------------------------------------------------------------------------
 
 
-def _one(
-    run: Path, name: str, folder: Path, home: Path, chat: bool, seed: int, given: argparse.Namespace
-) -> dict[str, Any]:
-    from biasunlearn.sampling import Asking
+def transfers(
+    name: str, folder: Path, chat: bool, how: str, base: str, runs: Sequence[Learned], clusters: Sequence[Cluster],
+    before: dict[tuple[str, bool], list[Item]], given: argparse.Namespace, done: _Stored,
+) -> Iterator[Row]:  # fmt: skip
+    """A row for each run, at scale 1 or at the one that the stop split chooses. What is stored is left out.
 
-    out = home / f"to-{name}{'-chat' if chat else ''}"
-    row: dict[str, Any] = {"variant": name, "protocol": "chat" if chat else "raw", "seed": seed}
-    try:
-        results = transfer(
-            run, to=str(folder), report=given.report, out=out, scales=given.scale, force=True,
-            asking=Asking(chat_template=chat), resume=(out / "config.yaml").exists(),
-        )  # fmt: skip
-    except RequestError as refusal:
-        return row | {"refused": str(refusal)}
-    told = results["transferred"]
-    before, after = (results[key]["stereoset"]["overall"] for key in ("before", "benchmarks"))
-    kept = told["effect"].get("kept")
-    return row | {
-        "distance": told["compatibility"]["distances"]["adapted"], "scale": told["scale"],
-        "doubtful": bool(told["compatibility"]["doubts"]),
-        "ss_before": before["ss"]["value"], "ss_after": after["ss"]["value"],
-        "apart_before": before["ss_distance"]["value"], "apart_after": after["ss_distance"]["value"],
-        "lms": after["lms"]["value"] - before["lms"]["value"] if after["lms"] else None,
+    Args:
+        before: what the variants came to on their own, as far as that is known; added to.
+    """
+    for seed, run in enumerate(runs):
+        row: Row = {"variant": name, "protocol": "chat" if chat else "raw", "seed": seed}
+        if done.has(**row, how=how):
+            continue
+        try:
+            loaded, distance = _ready(folder, base, run, chat)
+            scale = 1.0 if how == "1" else _chosen(loaded, run, given)
+            known = next((other for other in done.rows if {**row, "how": "1"}.items() <= other.items()), None)
+            if scale != 1 or known is None:
+                if (name, chat) not in before:
+                    with scaled(loaded.model, 0.0, DEBIASING):
+                        before[name, chat] = score_clusters(loaded, clusters)
+                with scaled(loaded.model, scale, DEBIASING):
+                    known = _compared(run, before[name, chat], score_clusters(loaded, clusters))
+        except RequestError as refusal:
+            yield row | {"how": how, "refused": str(refusal)}
+        else:
+            yield known | row | {"how": how, "scale": scale, "distance": distance}
+
+
+@cache
+def _base(name: str) -> Loaded:
+    return load(name)
+
+
+def _ready(folder: Path, base: str, run: Learned, chat: bool) -> tuple[Loaded, float]:
+    """The variant with the run's adapter on, and its distance. RequestError for what cannot work at all."""
+    target = open_target(str(folder))
+    found = compatibility(_base(base), target.loaded, run.folder.adapter)
+    if found.refusals:
+        raise RequestError(found.refusals[0])
+    loaded = debiased(target, run.folder.adapter)
+    return with_chat_template(loaded) if chat else loaded, found.distances["adapted"]
+
+
+def _chosen(loaded: Loaded, run: Learned, given: argparse.Namespace) -> float:
+    scales, stop = checked(given.scale), _stop(run, given)
+    looks = [_look(loaded, scale, stop) for scale in dict.fromkeys((0.0, *scales))]
+    return nearest(looks, run.recipe.lms_floor, scales).scale
+
+
+def _compared(run: Learned, before: Sequence[Item], after: Sequence[Item]) -> Row:
+    entries = [stereoset_scores(triplets(items))["overall"] for items in (before, after)]
+    kept = effect_kept([*_on_base(run.folder.path), _ss(before), _ss(after)]).get("kept")
+    lms = [entry["lms"] for entry in entries]
+    return {
+        "ss_before": entries[0]["ss"]["value"], "ss_after": entries[1]["ss"]["value"],
+        "apart_before": entries[0]["ss_distance"]["value"], "apart_after": entries[1]["ss_distance"]["value"],
+        "lms": lms[1]["value"] - lms[0]["value"] if lms[0] and lms[1] else None,
         "kept": kept["value"] if kept else None, "kept_low": kept["low"] if kept else None,
         "kept_high": kept["high"] if kept else None,
     }  # fmt: skip
 
 
-def _line(row: dict[str, Any]) -> str:
-    head = f"seed {row['seed']} {row['variant']} ({row['protocol']})"
+def _ss(items: Sequence[Item]) -> list[Outcome]:
+    return [outcome for outcome in outcomes(items) if outcome.score == "ss"]
+
+
+@cache
+def _on_base(run: Path) -> list[list[Outcome]]:
+    stages = [read_stage(f"{run}:{when}") for when in ("before", "after")]
+    return [outcomes_by_score(stage, "stereoset").get("ss", []) for stage in stages]
+
+
+# --- what came of it -------------------------------------------------------------------------------------------------
+
+
+def _line(row: Row) -> str:
+    head = f"{row['variant']} ({row['protocol']}), run {row['seed']}"
     if "refused" in row:
         return f"{head}: refused: {row['refused']}"
     kept = "unknown" if row["kept"] is None else f"{100 * row['kept']:.0f} %"
@@ -264,43 +254,70 @@ def _line(row: dict[str, Any]) -> str:
            f"{row['ss_after']:.1f}, effect kept {kept}"  # fmt: skip
 
 
-def _write(out: Path, rows: Sequence[dict[str, Any]]) -> None:
-    (out / "transfer_stress.json").write_text(json.dumps(list(rows), indent=1) + "\n")
-    (out / "transfer_stress.md").write_text(table(rows))
-    (out / "transfer_stress.svg").write_text(picture(rows))
+def judged_table(rows: Sequence[Row]) -> str:
+    """Markdown: the variants before anything is put on them."""
+    heads = ("variant", "distance", "loss on tuning texts", "loss on text", "SS, stop split", "LMS, stop split")
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    for row in (row for row in rows if "judged" in row):
+        cells = [row["judged"], f"{row['distance']:.3f}", f"{row['tuning_loss']:.2f}", f"{row['text_loss']:.2f}"]
+        cells += ["-" if row[key] is None else f"{row[key]:.1f}" for key in ("stop_ss", "stop_lms")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Markdown: means over seeds, with the lowest and the highest where there are several."""
-    heads = ("variant", "protocol", "distance", "scale", "SS before", "SS after", "mean SS-50 before", "after",
+def table(rows: Sequence[Row]) -> str:
+    """Markdown, a row for each variant, protocol and run; effect kept with its interval."""
+    heads = ("variant", "protocol", "run", "distance", "scale", "SS before", "after", "mean SS-50 before", "after",
              "LMS change", "effect kept, %")  # fmt: skip
-    keys = ("distance", "scale", "ss_before", "ss_after", "apart_before", "apart_after", "lms", "kept")
     lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        groups[row["variant"], row["protocol"]].append(row)
-    for (name, protocol), chosen in groups.items():
-        done = [row for row in chosen if "refused" not in row]
-        if not done:
-            lines.append(f"| {name} | {protocol} | refused: {chosen[0]['refused']} |" + " |" * (len(heads) - 3))
+    for row in (row for row in rows if "variant" in row):
+        first = [row["variant"], row["protocol"], str(row["seed"])]
+        if "refused" in row:
+            lines.append(f"| {' | '.join(first)} | refused: {row['refused']} |" + " |" * (len(heads) - 4))
             continue
-        cells = [_spread([row[key] for row in done], key) for key in keys]
+        scale = f"{row['scale']:g}{' (chosen)' if row['how'] == 'chosen' else ''}"
+        numbers = [row[key] for key in ("ss_before", "ss_after", "apart_before", "apart_after")]
+        cells = [*first, f"{row['distance']:.3f}", scale, *(f"{number:.1f}" for number in numbers)]
+        cells.append("-" if row["lms"] is None else f"{row['lms']:+.1f}")
+        lines.append("| " + " | ".join([*cells, _share(row)]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """Markdown, a row for each variant and protocol: means over the runs, with the lowest and the highest."""
+    heads = ("variant", "protocol", "distance", "SS before", "SS at scale 1", "LMS change", "effect kept, %",
+             "scale chosen", "SS", "LMS change", "effect kept, %")  # fmt: skip
+    lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
+    groups: dict[tuple[str, str], dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in (row for row in rows if "variant" in row and "refused" not in row):
+        groups[row["variant"], row["protocol"]][row["how"]].append(row)
+    for (name, protocol), found in groups.items():
+        one, chosen = found["1"], found["chosen"]
+        cells = [_spread(one, "distance", 3), _spread(one, "ss_before", 1)]
+        for part, keys in ((one, ("ss_after", "lms", "kept")), (chosen, ("scale", "ss_after", "lms", "kept"))):
+            cells += [_spread(part, key, {"kept": 0, "scale": 2}.get(key, 1)) for key in keys]
         lines.append("| " + " | ".join([name, protocol, *cells]) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _spread(values: Sequence[float | None], key: str) -> str:
-    known = [100 * value if key == "kept" else value for value in values if value is not None]
+def _spread(rows: Sequence[Row], key: str, places: int) -> str:
+    known = [row[key] * (100 if key == "kept" else 1) for row in rows if row[key] is not None]
     if not known:
         return "-"
-    places = {"distance": 3, "scale": 2, "kept": 0}.get(key, 1)
-    mean, *ends = (f"{value:.{places}f}" for value in (statistics.mean(known), min(known), max(known)))
+    sign = "+" if key == "lms" else ""
+    mean, *ends = (f"{value:{sign}.{places}f}" for value in (statistics.mean(known), min(known), max(known)))
     return mean if ends[0] == ends[1] else f"{mean} ({ends[0]} to {ends[1]})"
 
 
-def picture(rows: Sequence[dict[str, Any]]) -> str:
-    """SVG: effect kept against distance, a dot per transfer with its interval; distance on a logarithmic axis."""
-    shown = [row for row in rows if row.get("kept") is not None]
+def _share(row: Row) -> str:
+    if row["kept"] is None:
+        return "-"
+    return f"{100 * row['kept']:.0f} ({100 * row['kept_low']:.0f} to {100 * row['kept_high']:.0f})"
+
+
+def picture(rows: Sequence[Row]) -> str:
+    """SVG: effect kept at scale 1 against distance, a dot per transfer with its interval; a logarithmic axis."""
+    shown = [row for row in rows if row.get("kept") is not None and row["how"] == "1"]
     nearest = min((row["distance"] for row in shown if row["distance"] > 0), default=0.01)
     lowest = 10 ** math.floor(math.log10(max(1e-4, nearest)))
     decades = math.log10(FARTHEST / lowest)
@@ -324,7 +341,7 @@ def picture(rows: Sequence[dict[str, Any]]) -> str:
         tick *= 10
     below = "relative distance of the adapted layers' weights (0 at the left edge)"
     parts.append(f'<text x="370" y="374" text-anchor="middle" fill="{INK}">{below}</text>')
-    seeds: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    seeds: dict[str, list[Row]] = defaultdict(list)
     for row in shown:
         at, name = x(row["distance"]), f"{row['variant']}{' (chat)' if row['protocol'] == 'chat' else ''}"
         seeds[name].append(row)
@@ -334,8 +351,12 @@ def picture(rows: Sequence[dict[str, Any]]) -> str:
             f'stroke="{BLUE}" stroke-opacity=".3" stroke-width="3"/><circle cx="{at:.1f}" cy="{y(row["kept"]):.1f}" '
             f'r="4.5" {hollow}><title>{escape(_line(row))}</title></circle>'
         )
-    for name, chosen in seeds.items():  # behind the last dot, at the height of their mean
+    taken: list[tuple[float, float]] = []
+    for name, chosen in seeds.items():  # behind the last dot, at the height of their mean, and not over another name
         at, high = x(max(row["distance"] for row in chosen)), y(statistics.mean(row["kept"] for row in chosen))
+        while any(abs(at - other) < 90 and abs(high - height) < 14 for other, height in taken):
+            high += 14
+        taken.append((at, high))
         parts.append(f'<text x="{at + 8:.1f}" y="{high + 4:.1f}" fill="{INK}">{escape(name)}</text>')
     label = "Share of the debiasing effect kept on each variant against the variant's distance from the base model"
     return (

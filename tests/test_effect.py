@@ -5,6 +5,7 @@ import pytest
 
 from biasunlearn.benchmarks import stereoset
 from biasunlearn.effect import effect_kept
+from biasunlearn.transfer_tables import effect_line
 
 
 def ss(**hits):
@@ -22,6 +23,15 @@ def test_half_is_kept():
     assert found["n"] == 240 and found["base"]["value"] == pytest.approx(20)
     assert found["target"]["value"] == pytest.approx(10) and found["kept"]["value"] == pytest.approx(0.5)
     assert found["kept"]["low"] <= 0.5 <= found["kept"]["high"]
+
+
+def test_a_target_that_is_less_biased_cannot_show_all_of_it():
+    """84 -> 66 is 20 -> 5 points; from 72 (10 points) to 60 (none) is 10 of 15, and there is no more to be had."""
+    found = effect_kept([both(84), both(66), both(72), both(60)])
+    assert found["kept"]["value"] == pytest.approx(10 / 15) and found["most"] == pytest.approx(10 / 15)
+    line = effect_line(found)
+    assert "effect kept: 67 %" in line and "; at most 67 % here, where there is less bias" in line
+    assert "at most" not in effect_line(effect_kept([both(84), both(66), both(84), both(60)]))
 
 
 def test_an_identical_target_keeps_all_of_it_exactly():

@@ -14,7 +14,7 @@ PARTS = ("benchmarks", "methods")
 LAYERS = [
     {"_version", "axes", "cards", "errors", "exported_bbq", "exported_stereoset", "markup", "method_settings",
      "records"},
-    {"card", "config", "counterfactual", "data", "gguf", "metrics", "rows", "sampling", "world"},
+    {"adapter_folder", "card", "config", "counterfactual", "data", "gguf", "metrics", "rows", "sampling", "world"},
     {
         "checks",
         "joining",
@@ -72,7 +72,7 @@ LIGHT = {"errors", "method_settings", "records", "config", "counterfactual", "da
          "effect", "gguf", "playground", "publishing", "scaling", "transfer_tables", "ablating", "disentangling",
          "sweeping", "cli", "axes", "cards", "curves", "forest", "leanings", "listing", "markup", "page",
          "report_runs", "reporting", "scatter", "sentences", "strips", "tracking", "angles", "probes", "probe_tables",
-         "probing", "questions", "heatmap", "report_probes", "bars",
+         "probing", "questions", "heatmap", "report_probes", "bars", "adapter_folder",
          "report_sweep", "trials", "lasting", "lasting_panels", "lasting_table", "relearning"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 

@@ -48,14 +48,23 @@ def test_by_keyboard_and_nothing_leaves_the_machine(run, tmp_path):
             assert "default-src 'self'" in answer.headers["content-security-policy"]
             field = page.locator("#prompt input, #prompt textarea").first
             field.wait_for()
+            page.locator("#written table").wait_for()  # of the first example, before anybody asks
             field.focus()
             page.keyboard.press("Control+A")
             page.keyboard.type("The nurse said that he")
             page.keyboard.press("Enter")  # no mouse
-            page.locator("#written table").wait_for()
-            page.locator("#swapped table").wait_for()
-            assert "The nurse said that he" in page.locator("#written").inner_text()
-            assert "The nurse said that she" in page.locator("#swapped").inner_text()
+            page.locator("#written .prompt", has_text="The nurse said that he").wait_for()
+            page.locator("#swapped .prompt", has_text="The nurse said that she").wait_for()
+            assert page.locator("#swapped mark").inner_text() == "she"
+            order = []
+            for _ in range(2):  # on from the prompt, by Tab alone
+                page.keyboard.press("Tab")
+                order.append(page.evaluate("document.activeElement.closest('[id=terms], [id=compare]')?.id"))
+            assert order == ["terms", "compare"]
+            page.set_viewport_size({"width": 390, "height": 844})  # a phone: one below the other, nothing cut off
+            written, swapped = (page.locator(f"#{name}").bounding_box() for name in ("written", "swapped"))
+            assert swapped["y"] >= written["y"] + written["height"] and swapped["x"] == written["x"]
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
             page.screenshot(path=str(tmp_path / "playground.png"), full_page=True)
             browser.close()
         own = page_of_run.local_url.rstrip("/")

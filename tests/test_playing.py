@@ -9,8 +9,9 @@ import torch
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
 from biasunlearn.models import with_lora
-from biasunlearn.playground import as_html, compared
+from biasunlearn.playground import as_html, compared, told
 from biasunlearn.playing import LONGEST, Seen, side_by_side, swapped, term_list
+from biasunlearn.rundir import SCHEMA, RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +76,30 @@ def test_what_is_shown_is_escaped_and_what_is_wrong_is_said(loaded):
     html = as_html(seen, "As written")
     assert "<script>" not in html and "<b>x" not in html and "<i>" not in html and "&amp;" in html
     assert "50.0 %" in html and "25.0 %" in html
+    marked = as_html(seen, "Swapped", instead_of="<script>alert(2)</script>")
+    assert "<mark>&lt;script&gt;alert(1)&lt;/script&gt;</mark>" in marked and "<script>" not in marked
     for prompt, message in (("  ", "write a beginning"), ("a BLANK b BLANK", "more than one BLANK"),
                             ("x" * (LONGEST + 1), "characters")):  # fmt: skip
         with pytest.raises(RequestError, match=message):
             side_by_side(loaded, "default", prompt)
         assert message in compared(loaded, "default", prompt, "gender")[0]
     assert "Not swapped" in compared(loaded, "default", "It rains", "gender")[1]
+
+
+def test_what_was_swapped_is_marked_and_words_that_nobody_expects_are_named_below(loaded):
+    seen = Seen("She saw his book", (("he", 0.9, 0.8), ("to", 0.0002, 0.0)), {})
+    html = as_html(seen, "Swapped", instead_of="He saw her book")
+    assert "<mark>She</mark> saw <mark>his</mark> book" in html
+    assert "shares of the words shown" in html and "Below 0.1 % in both: to" in html and html.count("<tr>") == 2
+    assert "mark" not in as_html(seen, "As written")
+    assert "No whole word" in as_html(Seen("x", (), {}), "As written")
+
+
+def test_the_page_says_which_run_it_is(tmp_path):
+    results = {"schema": SCHEMA, "model": "some/where/mini", "benchmarks": {}}
+    RunFolder(tmp_path).write_json("results.json", results)
+    assert told(tmp_path) == f"mini, run {tmp_path}"
+    stages = {key: {"stereoset": {"overall": {"ss": {"value": value}}}} for key, value in
+              (("before", 61.23), ("benchmarks", 50.2))}  # fmt: skip
+    RunFolder(tmp_path).write_json("results.json", results | stages)
+    assert told(tmp_path).endswith(": SS 61.2 before, 50.2 after, on its report split")

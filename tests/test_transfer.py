@@ -10,9 +10,11 @@ import torch
 import variants
 import yaml
 from peft import PeftModel
+from variants import transfer
 
 from biasunlearn.cli import main
-from biasunlearn.models import load
+from biasunlearn.errors import RequestError
+from biasunlearn.models import load, max_tokens
 from biasunlearn.records import Passage
 from biasunlearn.rundir import read_items
 from biasunlearn.scoring import score
@@ -25,12 +27,6 @@ PASSAGES = [Passage("", text) for text in tiny.TEXTS]
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     return variants.make(tmp_path_factory.mktemp("variants"))
-
-
-def transfer(place, to, out, *more, run="run"):
-    arguments = ["transfer", str(place / run), "--to", str(place / to), "--report", str(place / "report.jsonl")]
-    assert main([*arguments, "--out", str(out), *more]) == 0
-    return json.loads((Path(out) / "results.json").read_text())
 
 
 def scores(path, stage):
@@ -153,7 +149,26 @@ def refusals(place, tmp_path):
     ia3 = json.loads((place / "lora/adapter_config.json").read_text()) | {"peft_type": "IA3"}
     (place / "ia3").mkdir(exist_ok=True)
     (place / "ia3/adapter_config.json").write_text(json.dumps(ia3))
+    (place / "model.gguf").write_bytes(b"GGUF")
+    (place / "gguf").mkdir(exist_ok=True)
+    (place / "gguf/model.gguf").write_bytes(b"GGUF")
+    for name, source in (("weightless", place / "lora"), ("run-weightless/adapter", place / "run/adapter")):
+        shutil.copytree(source, place / name, dirs_exist_ok=True)
+        (place / name / "adapter_model.safetensors").unlink()
+    for name in ("config.yaml", "results.json", "items.parquet"):
+        shutil.copy(place / "run" / name, place / "run-weightless")
+    for name in ("cut", "unreadable"):
+        shutil.copytree(place / "lora", place / name, dirs_exist_ok=True)
+    (place / "cut/adapter_model.safetensors").write_bytes((place / "lora/adapter_model.safetensors").read_bytes()[:99])
+    (place / "unreadable/adapter_config.json").write_text('{"peft_type": "LORA", ')
     return {
+        "gguf": (asked("model.gguf"), "a GGUF model, which cannot be changed here; give the safetensors model"),
+        "gguf folder": (asked("gguf"), "a GGUF model"),
+        "a file": (asked("report.jsonl"), "a file; give the model's folder"),
+        "no weights": (asked("weightless"), "an adapter without weights (adapter_model.safetensors is missing)"),
+        "run without": (asked(run="run-weightless"), "an adapter without weights"),
+        "cut": (asked("cut"), "adapter_model.safetensors: damaged or cut off; copy it again"),
+        "unreadable": (asked("unreadable"), "adapter_config.json: cannot be read"),
         "another family": (asked("other", "--force"), "the adapter cannot work there: another family (llama"),
         "another size": (asked("smaller", "--force"), "another size (hidden_size 16; its base has 32)"),
         "far": (asked("far"), "looks doubtful: its weights lie far from the adapter's base"),
@@ -182,6 +197,15 @@ def test_refusals_are_one_line_and_exit_code_2(place, tmp_path, capsys):
 def test_a_doubtful_target_may_be_forced_and_the_result_says_so(place, tmp_path):
     told = transfer(place, "far", tmp_path / "out", "--scale", "1", "--force")["transferred"]
     assert told["forced"] and told["compatibility"]["doubts"]
+
+
+def test_a_tuned_prompt_takes_places_of_the_longest_row(place):
+    target = open_target(str(place / "prompt"))
+    assert max_tokens(target.loaded.model) == tiny.LONGEST
+    loaded = debiased(target, place / "run/adapter")
+    assert max_tokens(loaded.model) == tiny.LONGEST - 3
+    with pytest.raises(RequestError, match="tokens"):  # and not an index error of the embeddings
+        score(loaded, [Passage("", " ".join(["tired"] * 200))])
 
 
 def test_the_target_s_own_lora_is_untouched(place):

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import tiny
 from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
@@ -61,3 +62,10 @@ def make(place: Path) -> Path:
         tiny.perturb(adapted, spread=0.1)
         adapted.save_pretrained(place / name)
     return place
+
+
+def transfer(place: Path, to: str, out: Path, *more: str, run: str = "run") -> dict[str, Any]:
+    """Takes a run to another model in the folder; the results."""
+    arguments = ["transfer", str(place / run), "--to", str(place / to), "--report", str(place / "report.jsonl")]
+    assert main([*arguments, "--out", str(out), *more]) == 0
+    return json.loads((out / "results.json").read_text())

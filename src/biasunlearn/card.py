@@ -84,7 +84,7 @@ def _body(
         yield f"\nWeights are {dtype}, as the base's."
         if largest is not None:
             most = math.ceil(largest * 1e6) / 1e6
-            yield f"Mean log-probabilities differ from the adapter's by {most:g} nats at most (sentences compared)."
+            yield f"Mean log-probabilities differ from the adapter's by {most:g} nats at most, computed in float32."
     yield f"\n## Intended use\n\n{USE}"
     yield f"\n## Limits\n\n{LIMITS}"
     yield from _training(results)

@@ -20,10 +20,14 @@ from .models import Loaded, peft, text_config
 from .quantised import dequantised
 from .records import Passage
 
-DOUBTFUL = 0.5
-"""Relative distance of a layer's weights beyond which a transfer looks doubtful. Two trainings from scratch are about
-1.4 apart, as two independent draws are; rounding to 4 bits alone moves random weights by 0.2. Between the two the limit
-is a convention: `perf/transfer_stress.py` shows where the effect is lost on a model of yours."""
+DOUBTFUL, NOTABLE = 0.25, 0.1
+"""Relative distance of a layer's weights beyond which a transfer looks doubtful, and beyond which that is said.
+
+From `perf/transfer_stress.py` (docs/transfer.md): variants at 0.01 to 0.03 keep two thirds of the effect or more; of
+one trained on with other text, at 0.12, an eighth arrives, with an interval down to none; in the demo's world a LoRA
+at 0.37 keeps three quarters, and more training at 0.64 a tenth. Rounding to 4 bits alone comes to 0.09, on
+random weights to 0.2, and must not be doubted. Two trainings from scratch are about 1.4
+apart, as two independent draws are."""
 
 MOVED_TOKENS = 0.01
 """Share of the base's tokens that may have another id, or none, in the target before that is refused."""
@@ -77,18 +81,15 @@ def compatibility(base: Loaded | None, target: Loaded, adapter: Path, *, why_no_
     elif other := _architecture(base.model, target.model):
         refusals = [other]  # the shapes below only follow from it
     else:
-        moved, told = _tokens(base, target)
-        (refusals if moved > MOVED_TOKENS else doubts).extend(told)
+        moved, odd = _tokens(base, target)
+        (refusals if moved > MOVED_TOKENS else doubts).extend(odd)
         notes += _rows(base.model, target.model)
         parts = distances(base.model, target.model, adapted_modules(adapter))
         weighed = {part: value for part, value in parts.items() if part.startswith(("adapted", "layer"))}
-        far = {part: value for part, value in weighed.items() if value > DOUBTFUL}
-        if far:
-            part = max(far, key=lambda name: far[name])
-            doubts.append(
-                f"its weights lie far from the adapter's base ({part}: {far[part]:.2f} of their norm; "
-                f"beyond {DOUBTFUL} it is hardly a variant of it)"
-            )
+        part = max(weighed, key=lambda name: weighed[name], default="")
+        if part and weighed[part] > NOTABLE:
+            told = f"its weights lie far from the adapter's base ({part}: {weighed[part]:.2f} of their norm)"
+            (doubts if weighed[part] > DOUBTFUL else notes).append(f"{told}: look at how much of the effect is kept")
     return Compatibility(tuple(refusals), tuple(doubts), tuple(notes), parts)
 
 

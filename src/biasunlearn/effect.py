@@ -31,7 +31,8 @@ def effect_kept(
         signed: in place of |SS - 50| take SS - 50 toward the side that the base before leans to, bias type by bias
             type. A step past 50 is then no loss; and noise, which only adds to a distance near 0, cancels.
     Returns:
-        {"n", "base", "target": {"value", "low", "high"} (points), "kept": the same (a share) or None, "reason"}
+        {"n", "base", "target": {"value", "low", "high"} (points), "kept": the same (a share) or None, "reason",
+        "most": the share that a fall to 50 would be, since a target less biased than the base cannot show all of it}
     """
     found = _distances(states, ideal, seed, signed)
     if found is None:
@@ -42,7 +43,8 @@ def effect_kept(
     if base.value <= 0 or base.low <= 0:
         reason = "the base run's own improvement is not told from none on these items"
         return {**told, "kept": None, "reason": reason}
-    return {**told, "kept": found.fall(lambda far: _target_fall(far) / _positive(far[..., 0] - far[..., 1])).to_dict()}
+    kept = found.fall(lambda far: _target_fall(far) / _positive(far[..., 0] - far[..., 1]))
+    return {**told, "kept": kept.to_dict(), "most": float(found.means[2::2].mean()) / base.value}
 
 
 def distance_change(first: Sequence[Outcome], last: Sequence[Sequence[Outcome]], *, seed: int = 0) -> dict[str, float]:

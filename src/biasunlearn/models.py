@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from . import erasing, prompting, quantised, splitting
+from .adapter_folder import sound_adapter
 from .batches import Batch
 from .config import DebiasConfig
 from .errors import RequestError
@@ -129,7 +130,7 @@ def hidden_states(model: Any, batch: Batch) -> tuple[Tensor, ...]:
 
 
 def max_tokens(model: Any) -> int | None:
-    """The longest row the model takes, where its configuration says so."""
+    """The longest row the model takes, where its configuration says so; a tuned prompt takes places of it."""
     length = getattr(text_config(model), "max_position_embeddings", None)
     if not length:
         return None
@@ -139,7 +140,8 @@ def max_tokens(model: Any) -> int | None:
         for name, module in model.named_modules()
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
     )
-    return int(length) - next(unused, 0)
+    prompts = getattr(model, "peft_config", {}).values()
+    return int(length) - next(unused, 0) - sum(getattr(prompt, "num_virtual_tokens", 0) or 0 for prompt in prompts)
 
 
 def text_config(model: Any) -> Any:
@@ -183,6 +185,7 @@ def load(
         RequestError: no such folder, no weights, no tokenizer or one that does not fit, an adapter for another model;
             a quantised model that is to be split, has nothing to quantise, or lacks bitsandbytes.
     """
+    _need_folder(name)
     auto, trust = transformers(), {"trust_remote_code": trust_remote_code}
     config = _ask(name, "model", lambda: auto.AutoConfig.from_pretrained(name, **trust))
     if getattr(config, "is_encoder_decoder", False):
@@ -245,8 +248,7 @@ def with_adapter(model: Any, folder: str | Path, *, name: str = "default") -> An
     for kind in (erasing, prompting):
         if (Path(folder) / kind.FILE).exists():
             return kind.attached(model, Path(folder))
-    if not (Path(folder) / "adapter_config.json").exists():
-        raise RequestError(f"{folder}: no adapter here (adapter_config.json is missing)")
+    sound_adapter(folder)
     try:
         if isinstance(model, peft().PeftModel):
             adapted = model
@@ -360,6 +362,18 @@ def _stores_transposed(model: Any) -> bool:
     return any(type(module).__name__ == "Conv1D" for module in model.modules())
 
 
+def _need_folder(name: str) -> None:
+    """GGUF gets a word of its own, as a file and as all that a folder holds: many models are passed on as that."""
+    path = Path(name)
+    if path.suffix == ".gguf" or (any(path.glob("*.gguf")) and not any(path.glob("*.safetensors"))):
+        raise RequestError(
+            f"{name}: a GGUF model, which cannot be changed here; give the safetensors model that it was made from "
+            "(`export --merge --gguf` makes GGUF of the result)"
+        )
+    if path.is_file():
+        raise RequestError(f"{name}: a file; give the model's folder")
+
+
 def _need_weights(name: str) -> None:
     folder = Path(name)
     if not folder.is_dir():
@@ -411,7 +425,8 @@ def transformers() -> Any:
 
 
 def peft() -> Any:
-    """Likewise."""
+    """Likewise. It imports bitsandbytes where that is installed, which warns of a kernel that only makes it faster."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import peft
 
     # What was learned on quantised layers meets GPT-2's own, which have their weights the other way round.

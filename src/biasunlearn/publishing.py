@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .adapter_folder import sound_adapter
 from .card import model_card, on_the_hub
 from .data import read_clusters
 from .errors import RequestError
@@ -116,6 +117,8 @@ def _check(folder: RunFolder, out: Path, merge: bool, complete: bool, push: str 
         raise RequestError(f"{folder.path}: has neither an adapter nor a trained model; export a debias run")
     if complete and not merge:
         raise RequestError(f"{folder.path}: changed all weights, so there is no adapter; add --merge")
+    if not complete:
+        sound_adapter(folder.adapter)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"{out}: is already there; choose another --out or remove it")
     if push is not None and (push.count("/") != 1 or not all(push.split("/"))):
@@ -125,7 +128,7 @@ def _check(folder: RunFolder, out: Path, merge: bool, complete: bool, push: str 
 def _copy_adapter(source: Path, place: Path, base: str) -> None:
     """A plain PEFT repository, which says what it is an adapter for."""
     shutil.copyfile(source / "adapter_model.safetensors", place / "adapter_model.safetensors")
-    config = json.loads((source / "adapter_config.json").read_text(encoding="utf-8"))
+    config = sound_adapter(source)
     config["base_model_name_or_path"] = base
     (place / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .adapter_folder import adapter_config, sound_adapter
 from .errors import RequestError
 from .models import Loaded, load, peft, transformers, with_adapter
 
@@ -46,12 +47,13 @@ def open_target(name: str, *, dtype: str = "float32", trust_remote_code: bool = 
     folder = _adapter_folder(name)
     if folder is None:
         return Target(_causal(load(name, **options), name), "full", name)
-    config = peft().PeftConfig.from_pretrained(folder)
-    kind, base = str(getattr(config.peft_type, "value", config.peft_type)), config.base_model_name_or_path
+    own = adapter_config(folder)
+    kind, base = str(own.get("peft_type")), own.get("base_model_name_or_path")
     if kind not in ("LORA", *PROMPTS):
         raise RequestError(f"{name}: a {kind} adapter; merge it into its base, and give the merged model's folder")
     if not base:
         raise RequestError(f"{name}/adapter_config.json: names no base model; fill in base_model_name_or_path")
+    sound_adapter(folder)
     loaded = _causal(load(base, **options), base)
     if kind == "LORA":
         loaded = loaded.with_model(with_adapter(loaded.model, folder))

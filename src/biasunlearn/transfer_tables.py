@@ -28,7 +28,9 @@ def effect_line(effect: Results) -> str:
     kept, own, base = effect["kept"], effect["target"], effect["base"]
     share = f"{100 * kept['value']:.0f} % ({100 * kept['low']:.0f} to {100 * kept['high']:.0f})"
     falls = f"mean |SS - 50| falls by {own['value']:.1f} points here, by {base['value']:.1f} on the base"
-    return f"effect kept: {share}: {falls}"
+    most = effect.get("most", 1.0)
+    left = f"; at most {100 * most:.0f} % here, where there is less bias to begin with" if most < 1 else ""
+    return f"effect kept: {share}: {falls}{left}"
 
 
 def combination_table(results: Results) -> RenderableType:

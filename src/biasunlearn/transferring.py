@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from .adapter_folder import sound_adapter
 from .compatibility import compatibility, demand
 from .config import DebiasConfig, config_from, to_dict
 from .debiasing import Say, debias
@@ -162,6 +163,7 @@ def read_learned(run: str | Path) -> Learned:
     learned = read_run(run)
     if not (learned.folder.adapter / "adapter_config.json").exists():
         raise RequestError(f"{run}: has no adapter (it changed all weights, or no weights): there is nothing to take")
+    sound_adapter(learned.folder.adapter)
     return learned
 
 
