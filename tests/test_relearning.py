@@ -224,7 +224,9 @@ def test_a_step_is_plain_torch_on_the_mean_of_the_tokens():
     optimizer.step()
     assert loss == pytest.approx(float(mean.detach()), abs=1e-5)
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-        assert torch.allclose(mine, other, atol=2e-4)
+        assert other.grad is not None
+        told = other.grad.abs() > 1e-6  # AdamW's first step is the gradient's sign: of rounding, either
+        assert torch.allclose(mine[told], other[told], atol=2e-4) and torch.allclose(mine, other, atol=2.1e-3)
 
 
 def test_names_cannot_break_the_page():
