@@ -49,6 +49,18 @@ def test_a_tracker_that_is_not_installed_says_how_to_get_it(tmp_path, monkeypatc
             pass
 
 
+def test_a_tracker_that_cannot_be_started_is_one_line(tmp_path, monkeypatch):
+    pytest.importorskip("tensorboard")
+
+    def refuse(*_given, **_named):
+        raise OSError("no such account\nask somebody")
+
+    monkeypatch.setattr("accelerate.Accelerator.init_trackers", refuse)
+    with tracked(["tensorboard"], tmp_path, {}, lambda row: None) as step:
+        with pytest.raises(RequestError, match="--track tensorboard: cannot be started: no such account$"):
+            step(ROW)
+
+
 def test_the_command_knows_the_same_trackers():
     words = ["debias", "m", "--train", "t", "--report", "r", "--out", "o"]
     given = _parser().parse_args([*words, *(word for name in TRACKERS for word in ("--track", name))])

@@ -23,7 +23,7 @@ def tracked(names: Sequence[str], out: str | Path, config: Mapping[str, Any], on
     the request is known to be sound.
 
     Raises:
-        RequestError: a tracker whose package is not installed.
+        RequestError: a tracker whose package is not installed, or that cannot be started.
     """
     for name in names:
         _installed(name)
@@ -71,5 +71,9 @@ def _open(names: Sequence[str], out: Path, config: Mapping[str, Any]) -> Any:
     folders = ProjectConfiguration(project_dir=str(out), logging_dir=str(out / "logs"))
     accelerator = accelerate().Accelerator(cpu=on_cpu(), log_with=list(names), project_config=folders)
     plain = {key: value if isinstance(value, (int, float, str)) else str(value) for key, value in config.items()}
-    accelerator.init_trackers(PROJECT, config=plain)
+    try:
+        accelerator.init_trackers(PROJECT, config=plain)
+    except Exception as error:  # theirs to choose: an account, a server, a store of theirs
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RequestError(f"--track {' '.join(names)}: cannot be started: {reason}") from error
     return accelerator
