@@ -132,9 +132,10 @@ def told(run: Path) -> str:
     results = RunFolder(run).read_results()
     found = f"{Path(str(results['model'])).name}, run {run}"
     stages = [(results.get(key) or {}).get("stereoset") for key in ("before", "benchmarks")]
-    if not all(stages):
+    measured = [stage["overall"]["ss"]["value"] for stage in stages if stage]
+    if len(measured) < len(stages):
         return found
-    before, after = (stage["overall"]["ss"]["value"] for stage in stages)
+    before, after = measured
     return f"{found}: SS {before:.1f} before, {after:.1f} after, on its report split"
 
 

@@ -85,22 +85,24 @@ def _overview(lines: Sequence[Line]) -> Markup:
     shown = [entry["overall"]["ss"] for _, entry in entries]
     lane = Field(around(50.0, [one[end] for one in shown for end in ("low", "high")], 10.0), 50.0, 2.0)
     heads = [Head("run", kind="word"), Head("SS", sorts=False, kind="picture", below=lane.scale()), Head("SS"),
-             Head("mean |SS − 50|"), Head("LMS"), Head("ICAT"), Head("perplexity")]  # fmt: skip
+             Head("mean |SS − 50|"), Head("LMS"), Head("ICAT")]  # fmt: skip
+    read = any("perplexity" in all_entries for (_, _, all_entries), _ in entries)
+    heads += [Head("perplexity")] * read
     rows = []
     for (letter, name, all_entries), entry in entries:
         overall, text = entry["overall"], all_entries.get("perplexity")
         far = overall.get("ss_distance")
         values = [estimate(overall["ss"]), estimate(far), *(estimate(overall.get(key)) for key in ("lms", "icat"))]
-        cost = estimate({"value": text["per_token"]}, 2) if text else estimate(None)
+        values += [estimate({"value": text["per_token"]}, 2) if text else estimate(None)] * read
         label = join([tag("span", letter, class_="letter"), name])
         picture = strip(lane, None, overall["ss"]) if letter == "0" else strip(lane, overall["ss"])
-        rows.append([Cell(label, letter), Cell(picture), *values, cost])
+        rows.append([Cell(label, letter), Cell(picture), *values])
     note = "Less bias to the left, more ability to the top. The dotted line is the Pareto front: whoever is below and \
 to the right of it is beaten in both by somebody. Thin lines are 95 % intervals; runs whose intervals overlap are \
 not told apart by this picture, the tests below are for that."
     points = [point for line, _ in entries if (point := _point(line))]
     drawn = tag("div", scatter(points), _who(lines, points), class_="beside") if len(points) > 1 else None
-    listed = table("Every run: SS, mean distance from 50, LMS, ICAT and perplexity", heads, rows, kind="lanes")
+    listed = table("Every run: SS, mean distance from 50 and ability", heads, rows, kind="lanes")
     return section("Bias left against ability kept", drawn, listed, note=note)
 
 
