@@ -36,10 +36,11 @@ import numpy as np
 
 from ..counterfactual import LISTS, CannotSwap, TermList, counterfactual, load_term_list
 from ..data import read_clusters
-from ..metrics import FORMULATIONS, LOW_LMS, Item
+from ..metrics import LOW_LMS, Item
 from ..records import BLANK, Cluster, Outcome, Passage, shared_prefix
 from ..stats import resample
 from .entries import entry_of
+from .rewritten import by_pair, score_made, taken
 
 if TYPE_CHECKING:
     from ..models import Loaded
@@ -70,13 +71,12 @@ def run(
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Item], dict[str, Any]]:
     """Makes the controls of a file of clusters and scores all. Returns the items and the entry of results.json."""
-    data = read_clusters(path, skip_invalid=skip_invalid)
-    kind = next(kind for kind in FORMULATIONS if any(cluster.kind == kind for cluster in data.clusters))
-    chosen = [cluster for cluster in data.clusters if cluster.kind == kind]
-    items = score_controls(loaded, chosen, batch_tokens=batch_tokens, progress=progress)
-    found = {**entry(items), **data.facts, "left_out": len(data.clusters) - len(chosen)}
-    if found["left_out"]:
-        found["notes"] += [f"{found['left_out']} intersentence pairs were left out"]
+    chosen, facts, notes = taken(path, skip_invalid=skip_invalid)
+    made = ((cluster, *one) for cluster, other in zip(chosen, _others(chosen), strict=True)
+            for one in controls(cluster, other))  # fmt: skip
+    items = score_made("controls", loaded, made, batch_tokens=batch_tokens, progress=progress)
+    found = {**entry(items), **facts}
+    found["notes"] += notes
     return items, found
 
 
@@ -85,33 +85,11 @@ def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Cluster]:
     return read_clusters(path, skip_invalid=skip_invalid).clusters
 
 
-def score_controls(
-    loaded: "Loaded",
-    clusters: Sequence[Cluster],
-    *,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Item]:
-    """The pair of every cluster and its controls through the scoring door."""
-    from ..scoring import score
-
-    asked = [(cluster, *one) for cluster, other in zip(clusters, _others(clusters), strict=True)
-             for one in controls(cluster, other)]  # fmt: skip
-    scores = score(loaded, [passage for *_, passage in asked], batch_tokens=batch_tokens, progress=progress)
-    return [
-        Item(
-            "controls", f"{cluster.id}/{kind}/{role}", f"{cluster.kind}/{cluster.id}", cluster.bias_type,
-            cluster.target or cluster.context or cluster.id, kind, role, found.mean, found.tokens,
-        )
-        for (cluster, kind, role, _), found in zip(asked, scores, strict=True)
-    ]  # fmt: skip
-
-
 def outcomes(items: Sequence[Item]) -> list[Outcome]:
     """Per pair, where the control could be made: `ss`, `ss_negated`, `ss_swapped` (100 or 0), `group_effect`,
     `meaningful`, `in_order` (0, 50 or 100), and the two margins (nats) that margin_ratio is made of."""
     found = []
-    for pair in _pairs(items):
+    for pair in by_pair(items):
         item = pair["pair", "stereotype"]
         values = {
             name: 100.0 * (pair[kind, "stereotype"].score > pair[kind, "anti-stereotype"].score)
@@ -158,13 +136,6 @@ def reading(row: dict[str, Any]) -> str:
     if row["group_effect"] and row["group_effect"]["low"] <= 0 <= row["group_effect"]["high"]:
         return f"leans to the {side}, but as far as can be told also when another group is named"
     return f"leans to the {side}"
-
-
-def _pairs(items: Sequence[Item]) -> Iterator[dict[tuple[str, str], Item]]:
-    grouped: dict[str, dict[tuple[str, str], Item]] = {}
-    for item in items:
-        grouped.setdefault(item.cluster_id, {})[item.kind, item.role] = item
-    yield from grouped.values()
 
 
 def _margin_ratio(found: Sequence[Outcome]) -> dict[str, float] | None:

@@ -30,9 +30,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..data import read_clusters
-from ..metrics import FORMULATIONS, Item
+from ..metrics import Item
 from ..records import Cluster, Outcome, Passage
 from .entries import entry_of
+from .rewritten import Pair, by_pair, score_made, taken
 
 if TYPE_CHECKING:
     from ..models import Loaded
@@ -75,13 +76,11 @@ def run(
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Item], dict[str, Any]]:
     """Frames the pairs of a file of clusters and scores all. Returns the items and the entry of results.json."""
-    data = read_clusters(path, skip_invalid=skip_invalid)
-    kind = next(kind for kind in FORMULATIONS if any(cluster.kind == kind for cluster in data.clusters))
-    chosen = [cluster for cluster in data.clusters if cluster.kind == kind]
-    items = score_frames(loaded, chosen, batch_tokens=batch_tokens, progress=progress)
-    found = {**entry(items), **data.facts, "left_out": len(data.clusters) - len(chosen)}
-    if found["left_out"]:
-        found["notes"] += [f"{found['left_out']} intersentence pairs were left out"]
+    chosen, facts, notes = taken(path, skip_invalid=skip_invalid)
+    made = ((cluster, *one) for cluster in chosen for one in framed(cluster))
+    items = score_made("paraphrases", loaded, made, batch_tokens=batch_tokens, progress=progress)
+    found = {**entry(items), **facts}
+    found["notes"] += notes
     return items, found
 
 
@@ -90,32 +89,11 @@ def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Cluster]:
     return read_clusters(path, skip_invalid=skip_invalid).clusters
 
 
-def score_frames(
-    loaded: "Loaded",
-    clusters: Sequence[Cluster],
-    *,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Item]:
-    """Every sentence of every cluster in every frame through the scoring door."""
-    from ..scoring import score
-
-    asked = [(cluster, *one) for cluster in clusters for one in framed(cluster)]
-    scores = score(loaded, [passage for *_, passage in asked], batch_tokens=batch_tokens, progress=progress)
-    return [
-        Item(
-            "paraphrases", f"{cluster.id}/{frame}/{role}", f"{cluster.kind}/{cluster.id}", cluster.bias_type,
-            cluster.target or cluster.context or cluster.id, frame, role, found.mean, found.tokens,
-        )
-        for (cluster, frame, role, _), found in zip(asked, scores, strict=True)
-    ]  # fmt: skip
-
-
 def outcomes(items: Sequence[Item]) -> list[Outcome]:
     """Per pair, in percent: `ss` and `lms` over its frames, `ss_plain`, and, for one with all frames, `same_side` and,
     if that is 100, `ss_stable`."""
     found = []
-    for pair in _pairs(items):
+    for pair in by_pair(items):
         item = pair[PLAIN, "stereotype"]
         sides = {frame: _side(pair, frame) for frame in FRAMES if (frame, "stereotype") in pair}
         senses = [sense for frame in sides if (sense := _sense(pair, frame)) is not None]
@@ -150,7 +128,7 @@ def entry(items: Sequence[Item]) -> dict[str, Any]:
 def _by_frame(items: Sequence[Item]) -> list[Outcome]:
     """ss and lms of each frame; the frame stands in the place of the bias type."""
     found = []
-    for pair in _pairs(items):
+    for pair in by_pair(items):
         for frame in FRAMES:
             if item := pair.get((frame, "stereotype")):
                 found.append(Outcome(item.cluster_id, item.target, frame, "ss", _side(pair, frame)))
@@ -170,18 +148,11 @@ def _worst(items: Sequence[Item], bias_type: str | None) -> dict[str, Any]:
     return {"frame": worst, "ss": means[worst]}
 
 
-def _pairs(items: Sequence[Item]) -> Iterator[dict[tuple[str, str], Item]]:
-    grouped: dict[str, dict[tuple[str, str], Item]] = {}
-    for item in items:
-        grouped.setdefault(item.cluster_id, {})[item.kind, item.role] = item
-    yield from grouped.values()
-
-
-def _side(pair: dict[tuple[str, str], Item], frame: str) -> float:
+def _side(pair: Pair, frame: str) -> float:
     return 100.0 * (pair[frame, "stereotype"].score > pair[frame, "anti-stereotype"].score)
 
 
-def _sense(pair: dict[tuple[str, str], Item], frame: str) -> float | None:
+def _sense(pair: Pair, frame: str) -> float | None:
     unrelated = pair.get((frame, "unrelated"))
     sides = [pair[frame, role] for role in ("stereotype", "anti-stereotype")]
     return None if unrelated is None else 50.0 * sum(side.score > unrelated.score for side in sides)
