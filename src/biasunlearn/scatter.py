@@ -42,29 +42,39 @@ def scatter(points: Sequence[Point]) -> Markup:
     up = covering([end for p in points for end in p.lms], start=BOTTOM, end=TOP)
     best = front(points)
     corners = [(across.at(p.distance[0]), up.at(p.lms[0])) for p in best]
-    way = f"M{corners[0][0]} {BOTTOM} V{corners[0][1]}" + "".join(f" H{x} V{y}" for x, y in corners[1:]) + f" H{RIGHT}"
     said = ", ".join(f"{p.letter}: {p.distance[0]:.1f} from 50, LMS {p.lms[0]:.1f}" for p in points)
     on_front = f"On the front: {', '.join(p.letter for p in best)}"
     return tag(
-        "svg", _frame(across, up), tag("path", d=way, class_="front"), [_cross(p, across, up) for p in points],
+        "svg", frame(across, up, "← less bias: mean |SS − 50| over bias types", "↑ more ability: LMS"),
+        stairs(corners, across, up), [_cross(p, across, up) for p in points],
         [_dot(p, across, up, p in best) for p in points], viewbox=f"0 0 {WIDE} {HIGH}", role="img",
         class_="scatter", aria_label=f"Bias left against LMS. {said}. {on_front}.",
     )  # fmt: skip
 
 
-def _frame(across: Axis, up: Axis) -> list[Markup]:
+def frame(across: Axis, up: Axis, below: str, above: str) -> list[Markup]:
+    """Grid, ticks, and the names of both axes: of the one below the picture, and of the one above its upper left."""
+    left, right = across.start, across.end
+    top, bottom = sorted((up.start, up.end))
     parts = []
     for tick in across.ticks(5):
         x = across.at(tick)
-        parts.append(tag("line", x1=x, x2=x, y1=TOP, y2=BOTTOM, class_="grid"))
-        parts.append(tag("text", shown(tick), x=x, y=BOTTOM + 16, class_="mid"))
+        parts.append(tag("line", x1=x, x2=x, y1=top, y2=bottom, class_="grid"))
+        parts.append(tag("text", shown(tick), x=x, y=bottom + 16, class_="mid"))
     for tick in up.ticks(4):
         y = up.at(tick)
-        parts.append(tag("line", x1=LEFT, x2=RIGHT, y1=y, y2=y, class_="grid"))
-        parts.append(tag("text", shown(tick), x=LEFT - 7, y=y + 4, class_="end"))
-    parts.append(tag("text", "← less bias: mean |SS − 50| over bias types", x=LEFT, y=BOTTOM + 36, class_="name"))
-    parts.append(tag("text", "↑ more ability: LMS", x=0, y=13, class_="name"))
+        parts.append(tag("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
+        parts.append(tag("text", shown(tick), x=left - 7, y=y + 4, class_="end"))
+    parts.append(tag("text", below, x=left, y=bottom + 36, class_="name"))
+    parts.append(tag("text", above, x=0, y=13, class_="name"))
     return parts
+
+
+def stairs(corners: Sequence[tuple[float, float]], across: Axis, up: Axis) -> Markup:
+    """The front through its corners, from the nearest to 50 on."""
+    (x, y), *rest = corners
+    way = f"M{x} {max(up.start, up.end)} V{y}" + "".join(f" H{x} V{y}" for x, y in rest) + f" H{across.end}"
+    return tag("path", d=way, class_="front")
 
 
 def _cross(point: Point, across: Axis, up: Axis) -> list[Markup]:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .axes import Axis, shown
+from .axes import Axis
 from .markup import Markup, tag
+from .scatter import frame, stairs
 
 WIDE, HIGH = 460, 340
 LEFT, RIGHT, TOP, BOTTOM = 36, 448, 34, 290
@@ -33,13 +34,13 @@ def trials(complete: Sequence[Point], front: Sequence[Point], knee: int | None, 
     best = {point["trial"] for point in front}
     beaten = [point for point in complete if point["trial"] not in best]
     places = [(across.at(p["bias"]), down.at(p["lms_lost"])) for p in sorted(front, key=lambda p: p["bias"])]
-    way = f"M{places[0][0]} {BOTTOM} V{places[0][1]}" + "".join(f" H{x} V{y}" for x, y in places[1:]) + f" H{RIGHT}"
     said = ", ".join(f"trial {p['trial']}: {p['bias']:.1f} from 50, {p['lms_lost']:.1f} LMS lost" for p in front)
     marked = "" if knee is None else f" The knee is trial {knee}."
     label = f"Bias left against LMS lost. On the front {said}.{marked} {len(beaten)} trials are beaten, \
 {len(given_up)} were given up."
     return tag(
-        "svg", _frame(across, down), tag("path", d=way, class_="front"), [_cross(p, across, down) for p in given_up],
+        "svg", frame(across, down, "← less bias: mean |SS − 50| on the stop split", "↑ fewer points of LMS lost"),
+        stairs(places, across, down), [_cross(p, across, down) for p in given_up],
         [_dot(p, across, down, "beaten", "beaten", 4.5) for p in beaten],
         [_dot(p, across, down, "best", "on the front", 5.5) for p in front],
         [_ring(p, across, down) for p in front if p["trial"] == knee],
@@ -63,21 +64,6 @@ def outside(points: Sequence[Point], front: Sequence[Point]) -> int:
     """How many of the points sit on the edge because they lie beyond it."""
     across, down = axes(front)
     return sum(p["bias"] > across.high or not down.low <= p["lms_lost"] <= down.high for p in points)
-
-
-def _frame(across: Axis, down: Axis) -> list[Markup]:
-    parts = []
-    for tick in across.ticks(5):
-        x = across.at(tick)
-        parts.append(tag("line", x1=x, x2=x, y1=TOP, y2=BOTTOM, class_="grid"))
-        parts.append(tag("text", shown(tick), x=x, y=BOTTOM + 16, class_="mid"))
-    for tick in down.ticks(4):
-        y = down.at(tick)
-        parts.append(tag("line", x1=LEFT, x2=RIGHT, y1=y, y2=y, class_="grid"))
-        parts.append(tag("text", shown(tick), x=LEFT - 7, y=y + 4, class_="end"))
-    parts.append(tag("text", "← less bias: mean |SS − 50| on the stop split", x=LEFT, y=BOTTOM + 36, class_="name"))
-    parts.append(tag("text", "↑ fewer points of LMS lost", x=0, y=13, class_="name"))
-    return parts
 
 
 def _title(point: Point, what: str) -> Markup:
