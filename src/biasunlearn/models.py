@@ -183,8 +183,9 @@ def load(
         dtype: a precision; or 8bit, 4bit: its linear layers are quantised while loading (quantised.py).
     Raises:
         RequestError: no such folder, no weights, no tokenizer or one that does not fit, an adapter for another model;
-            a quantised model that is to be split, has nothing to quantise, or lacks bitsandbytes.
+            a quantised model that is to be split, has nothing to quantise, or lacks bitsandbytes; DeepSpeed.
     """
+    splitting.refuse_deepspeed()
     _need_folder(name)
     auto, trust = transformers(), {"trust_remote_code": trust_remote_code}
     config = _ask(name, "model", lambda: auto.AutoConfig.from_pretrained(name, **trust))
@@ -196,8 +197,7 @@ def load(
     kind = auto.AutoModelForMaskedLM if masked else auto.AutoModelForCausalLM
     _need_weights(name)
     device = _join().device
-    saved, in_parts = getattr(config, "quantization_config", None), splitting.asked() or splitting.deepspeed()
-    quantised.demand(name, dtype, saved, split=in_parts)
+    quantised.demand(name, dtype, getattr(config, "quantization_config", None), split=splitting.asked())
     options = {"use_safetensors": True, "output_loading_info": True, **trust}
     options |= quantised.options(dtype, auto.BitsAndBytesConfig, device)
     model, info = _ask(name, "model", lambda: kind.from_pretrained(name, **options))

@@ -33,7 +33,7 @@ def demand(name: str, dtype: str, saved: Any = None, *, split: bool = False) -> 
     if dtype not in BITS and saved is None:
         return
     if split:
-        raise RequestError(f"{name}: a quantised base cannot be split over processes; leave out FSDP and DeepSpeed")
+        raise RequestError(f"{name}: a quantised base cannot be split over processes; leave out FSDP")
     if dtype in BITS and method and not (method.startswith("bitsandbytes") and _said(saved, f"load_in_{dtype}")):
         raise RequestError(f"{name}: dtype: {dtype}, but it was saved quantised ({method}); leave dtype out")
     wanted = dtype in BITS or method.startswith("bitsandbytes")

@@ -23,9 +23,10 @@ def asked() -> bool:
     return os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true" and count() > 1
 
 
-def deepspeed() -> bool:
-    """Has the launcher asked for DeepSpeed?"""
-    return os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+def refuse_deepspeed() -> None:
+    """RequestError where the launcher has asked for DeepSpeed: on a CPU accelerate would ignore it without a word."""
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true":
+        raise RequestError("DeepSpeed does not work yet (docs/scale.md); split the model by configs/fsdp2-8-gpus.yaml")
 
 
 def split(model: Any, device: torch.device) -> Any:

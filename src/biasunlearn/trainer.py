@@ -22,7 +22,7 @@ from .processes import count, mean, summed
 from .reading import read
 from .references import Reference, adapter_off, cached, remembered
 from .sets import TrainingSets
-from .splitting import average_gradients, deepspeed, is_split
+from .splitting import average_gradients, is_split
 from .swap import Check, StopScore, begin, decide, distance, takes_its_place
 
 
@@ -134,8 +134,6 @@ def train(
         keep: where checkpoints live; holds the state to resume from, if there is one.
         first: what `look` gives before the first step, where the caller knows it already (without `look` he must).
     """
-    if deepspeed():
-        raise RequestError("DeepSpeed does not work yet (docs/scale.md); split the model by configs/fsdp2-8-gpus.yaml")
     accelerator = accelerate().Accelerator(cpu=on_cpu())
     if config.npo_ratio == "batch_mean" and count() > 1:
         raise RequestError("npo_ratio: batch_mean is one ratio of a whole batch; run it in one process")
