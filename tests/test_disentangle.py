@@ -8,7 +8,7 @@ import tiny
 from test_cli import write_pairs
 
 from biasunlearn.cli import main
-from biasunlearn.disentangling import _mean
+from biasunlearn.stats import over_seeds
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +61,9 @@ def test_several_seeds_are_runs_of_their_own(place: Path, capsys: pytest.Capture
 
 
 def test_the_mean_over_seeds_by_hand() -> None:
-    rows = [{"age": {"value": 48.0, "low": 44.0, "high": 52.0}}, {"age": {"value": 52.0, "low": 47.0, "high": 57.0}}]
-    assert _mean(rows) == {"age": {"value": 50.0, "low": 44.0, "high": 57.0}}
-    assert _mean([{"age": None}]) == {"age": None}
+    each = [{"value": 48.0, "low": 44.0, "high": 52.0}, {"value": 52.0, "low": 47.0, "high": 57.0}]
+    assert over_seeds(each) == {"value": 50.0, "low": 44.0, "high": 57.0, "seeds": [48.0, 52.0]}
+    assert over_seeds([None, {"value": 3.0}]) == {"value": 3.0, "seeds": [3.0]} and over_seeds([None]) is None
 
 
 def test_wrong_requests_are_one_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ PARTS = ("benchmarks", "methods")
 """Subpackages: one layer each."""
 
 LAYERS = [
-    {"_version", "axes", "cards", "errors", "exported_bbq", "exported_stereoset", "markup", "method_settings",
+    {"_version", "axes", "cards", "cost", "errors", "exported_bbq", "exported_stereoset", "markup", "method_settings",
      "records"},
     {"adapter_folder", "card", "config", "counterfactual", "data", "gguf", "metrics", "rows", "sampling", "world"},
     {
@@ -49,7 +49,7 @@ LAYERS = [
     },
     {"angles", "curves", "feed", "models", "preparing", "probe_tables", "scatter", "stats", "strips"},
     {"abilities", "bars", "heatmap", "page", "paired", "probes", "trials"},
-    {"forest", "lasting_panels", "report_probes", "report_sweep"},
+    {"forest", "lasting_panels", "report_probes", "report_survey", "report_sweep"},
     {"report"},
     {"compatibility", "effect", "keeping", "objectives", "questions", "reading", "scoring",
      "targets"},
@@ -57,8 +57,8 @@ LAYERS = [
     {"benchmarks", "trainer"},
     {"lasting", "measuring", "methods", "report_runs", "stages"},
     {"comparing", "debiasing", "exporting", "merging", "playing", "playground", "publishing"},
-    {"ablating", "demo", "disentangling", "gating", "probing", "reporting", "sweeping", "tracking",
-     "transferring"},
+    {"ablating", "demo", "disentangling", "experiment", "gating", "probing", "reporting", "surveying", "sweeping",
+     "tracking", "transferring"},
     {"combining", "relearning"},
     {"cli"},
     {"__main__", "__init__"},
@@ -73,7 +73,8 @@ LIGHT = {"errors", "method_settings", "records", "config", "counterfactual", "da
          "sweeping", "cli", "axes", "cards", "curves", "forest", "leanings", "listing", "markup", "page",
          "report_runs", "reporting", "scatter", "sentences", "strips", "tracking", "angles", "probes", "probe_tables",
          "probing", "questions", "heatmap", "report_probes", "bars", "adapter_folder",
-         "report_sweep", "trials", "lasting", "lasting_panels", "lasting_table", "relearning"}  # fmt: skip
+         "report_sweep", "trials", "cost", "experiment", "report_survey",
+         "surveying", "lasting", "lasting_panels", "lasting_table", "relearning"}  # fmt: skip
 """Files that must not import torch or transformers at their top."""
 
 

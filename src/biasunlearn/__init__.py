@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .relearning import relearn
     from .reporting import write_report
     from .sampling import Asking
+    from .surveying import survey
     from .sweeping import sweep
     from .transferring import transfer
 
@@ -53,6 +54,7 @@ _WHERE = {
     "read_clusters": "data",
     "relearn": "relearning",
     "rescore": "measuring",
+    "survey": "surveying",
     "sweep": "sweeping",
     "transfer": "transferring",
     "write_report": "reporting",
@@ -81,6 +83,7 @@ __all__ = [
     "read_clusters",
     "relearn",
     "rescore",
+    "survey",
     "sweep",
     "transfer",
     "write_report",

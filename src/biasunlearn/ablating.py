@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from .config import DebiasConfig, to_dict
-from .debiasing import Say, debias
+from .debiasing import Say
 from .errors import RequestError
+from .experiment import Experiment
 from .measuring import Progress
 from .rundir import RunFolder
 from .writing import is_first
@@ -68,19 +69,17 @@ def ablate(
         raise RequestError(f"method: {config.method}; ablate takes parts out of biasunlearn")
     if not seeds or not variants:
         raise RequestError("ablate: nothing to run; give at least one seed and one variant")
+    experiment = Experiment(
+        model=model, report=report, unrelated=unrelated, benchmarks=benchmarks, skip_invalid=skip_invalid,
+        trust_remote_code=trust_remote_code, progress=progress, say=say, on_step=on_step,
+    )  # fmt: skip
     rows = {}
     for variant in variants:
         runs = []
         for seed in seeds:
             folder = Path(out) / variant / f"seed-{seed}"
-            if say:
-                say(f"{variant}, seed {seed}: {folder}")
-            debias(
-                model, train=train, report=report, unrelated=unrelated, out=folder,
-                config=replace(config, seed=seed, **VARIANTS[variant]), benchmarks=benchmarks,
-                skip_invalid=skip_invalid, trust_remote_code=trust_remote_code, resume=folder.exists(),
-                progress=progress, on_step=on_step,
-            )  # fmt: skip
+            changed = replace(config, seed=seed, **VARIANTS[variant])
+            experiment.run(f"{variant}, seed {seed}", folder, changed, train=train)
             runs.append(RunFolder(folder))
         rows[variant] = row_of(variant, runs)
     result = {"model": model, "seeds": [*seeds], "variants": rows, "recipe": to_dict(config)}

@@ -142,11 +142,21 @@ def _sweep(args: argparse.Namespace) -> int:
     return INTERRUPTED if result is None else _tell(args, result, sweep_table, f"stored in {args.out} (sweep.json)")
 
 
+def _survey(args: argparse.Namespace) -> int:
+    from .surveying import METHODS, survey, survey_table
+
+    own = {"methods": args.methods or METHODS, "seeds": args.seeds, "text": args.text}
+    result = _series(args, survey, config=args.config, changes=args.set, **own)
+    where = f"stored in {args.out} (survey.json, report.html, one run folder a method and seed)"
+    return INTERRUPTED if result is None else _tell(args, result, survey_table, where)
+
+
 def _series(args: argparse.Namespace, run: Callable[..., dict[str, Any]], **own: Any) -> dict[str, Any] | None:
     """An experiment of several runs, with what all such take from the command line; None where it was interrupted."""
     from .config import load_config
     from .debiasing import Interrupted
 
+    own = own if "config" in own else {**own, "config": load_config(args.config, args.set)}
     try:
         with _progress(args) as (progress, on_step):
             return run(
@@ -155,7 +165,6 @@ def _series(args: argparse.Namespace, run: Callable[..., dict[str, Any]], **own:
                 unrelated=args.unrelated,
                 report=args.report,
                 out=args.out,
-                config=load_config(args.config, args.set),
                 benchmarks=_named_paths(args.benchmark),
                 skip_invalid=args.skip_invalid,
                 trust_remote_code=args.trust_remote_code,
@@ -543,6 +552,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _experiments(commands: Any, parents: list[_Parser]) -> None:
     """Commands that train several times."""
+    survey = commands.add_parser("survey", parents=parents, help="every method under one budget, in one table")
+    survey.add_argument("--methods", metavar="NAME", nargs="+", help="some of them only (default: all)")
+    survey.add_argument("--seeds", metavar="N", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
+    survey.add_argument("--text", metavar="FILE", help="ordinary sentences for cda and dropout (default: --unrelated)")
+    survey.set_defaults(run=_survey)
+
     ablate = commands.add_parser("ablate", parents=parents, help="take one part of the method out at a time")
     ablate.add_argument("--seeds", metavar="N", type=int, nargs="+", default=[0, 1, 2], help="(default: 0 1 2)")
     ablate.add_argument("--variants", metavar="NAME", nargs="+", help="some of them only (default: all)")

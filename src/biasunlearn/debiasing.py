@@ -8,6 +8,7 @@ from typing import Any
 
 from .checks import check_labels
 from .config import DebiasConfig, to_dict
+from .cost import costing
 from .errors import RequestError
 from .holding import letting_go
 from .measuring import (
@@ -53,6 +54,7 @@ def debias(
     progress: Progress | None = None,
     say: Say | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
+    untrained: Memory | None = None,
 ) -> dict[str, Any]:
     """Unlearns a causal model's social bias with an adapter, and reports before and after on the report file.
 
@@ -63,6 +65,7 @@ def debias(
         benchmarks: more benchmarks to measure before and after, as {name: path}.
         asking: how they are asked (chat template, classifiers, ...), and tasks of lm-eval to run before and after.
         say: called with every finding, one line each.
+        untrained: what other runs of this process found of the untrained model, and this one adds to (experiment.py).
     Returns:
         The content of results.json.
     Raises:
@@ -99,10 +102,14 @@ def debias(
     arguments: dict[str, Any] = {
         "batch_tokens": config.batch_tokens, "skip_invalid": skip_invalid, "asking": asking, "progress": progress,
     }  # fmt: skip
-    items_before, before = run_benchmarks(loaded.remembering(memory), measured, label="before: ", **arguments)
+    as_it_came = loaded.remembering(memory if untrained is None else untrained)
+    items_before, before = run_benchmarks(as_it_came, measured, label="before: ", **arguments)
     able_before = capability(loaded, asking)
+    resumed = run.checkpoint.exists()
     keep = Keeper(run.checkpoint, _identity(loaded, prepared, config), resume=resume, say=say)
-    done = _unlearn(loaded, prepared, config, keep, say=say, on_step=on_step)
+    with costing() as cost:
+        shared = None if untrained is None else as_it_came
+        done = _unlearn(loaded, prepared, config, keep, shared, say=say, on_step=on_step)
     loaded, outcome = loaded.with_model(done.model), done.outcome
     whole_model = not hasattr(done.model, "disable_adapter")
     trained = save_trained(loaded, run, prepared.manifest, adapter=not whole_model)
@@ -120,6 +127,7 @@ def debias(
         **_able(able_before, capability(loaded, asking)),
         "stopped": {"step": outcome.step, "reason": outcome.reason, "best_step": outcome.best_step},
         "collapsed": outcome.collapsed,
+        "cost": {**cost, "resumed": resumed},
         **({"search": done.search} if done.search else {}),
         "data": prepared.facts,
         "config": to_dict(config),
@@ -152,21 +160,26 @@ def _unlearn(
     prepared: Prepared,
     config: DebiasConfig,
     keep: Any,
+    as_it_came: Any | None,
     *,
     say: Say,
     on_step: Callable[[dict[str, Any]], None] | None,
 ) -> Any:
-    """Looks at the untrained model, then leaves it to the method."""
+    """Looks at the untrained model, then leaves it to the method.
+
+    Args:
+        as_it_came: the untrained model with a memory of what other runs found.
+    """
     from .benchmarks.stereoset import score_clusters
     from .methods import METHODS, Task
 
-    def compare(model: Any) -> list[Triplet]:
-        return triplets(score_clusters(loaded.with_model(model), prepared.stop, batch_tokens=config.batch_tokens))
+    def compare(scorer: Any) -> list[Triplet]:
+        return triplets(score_clusters(scorer, prepared.stop, batch_tokens=config.batch_tokens))
 
     def look(model: Any) -> dict[str, Any]:
-        return stereoset_scores(compare(model), seed=config.seed)
+        return stereoset_scores(compare(loaded.with_model(model)), seed=config.seed)
 
-    untrained = compare(loaded.model)
+    untrained = compare(as_it_came or loaded)
     prepared.facts["findings"] += check_labels(untrained)
     first = stereoset_scores(untrained, seed=config.seed)
     for finding in prepared.facts["findings"]:

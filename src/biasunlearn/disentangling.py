@@ -11,11 +11,13 @@ from typing import Any
 
 from .config import DebiasConfig, to_dict
 from .data import fingerprint, read_clusters, write_pairs
-from .debiasing import Say, debias
+from .debiasing import Say
 from .errors import RequestError
+from .experiment import Experiment
 from .measuring import Progress
 from .records import Cluster
 from .rundir import RunFolder
+from .stats import over_seeds
 from .writing import is_first
 
 
@@ -57,6 +59,10 @@ def disentangle(
     if len({_file_name(bias_type) for bias_type in types}) < len(types):
         raise RequestError(f"{train}: two bias types would share a folder; tell them apart in letters or digits")
     seeds = [*seeds] or [config.seed]
+    experiment = Experiment(
+        model=model, report=report, unrelated=unrelated or _own_unrelated(clusters, Path(out)), benchmarks=benchmarks,
+        skip_invalid=skip_invalid, trust_remote_code=trust_remote_code, progress=progress, say=say, on_step=on_step,
+    )  # fmt: skip
     found: dict[str, list[dict[str, Any]]] = {}
     trained_on = {}
     for bias_type in types:
@@ -66,22 +72,18 @@ def disentangle(
         pairs, found[name] = _stored(chosen, Path(out) / f"{name}.jsonl"), []
         for seed in seeds:
             folder = Path(out) / name / f"seed-{seed}"
-            if say:
-                say(f"{name}, seed {seed}: {len(chosen)} training pairs, {folder}")
-            results = debias(
-                model, train=str(pairs), report=report, unrelated=unrelated or _own_unrelated(clusters, Path(out)),
-                out=folder, config=replace(config, seed=seed), benchmarks=benchmarks,
-                trust_remote_code=trust_remote_code, skip_invalid=skip_invalid, resume=folder.exists(),
-                progress=progress, on_step=on_step,
-            )  # fmt: skip
-            found[name].append(results)
+            what = f"{name}, seed {seed}, {len(chosen)} training pairs"
+            found[name].append(experiment.run(what, folder, replace(config, seed=seed), train=str(pairs)))
     by_seed = {name: [_scores(results["benchmarks"]) for results in runs] for name, runs in found.items()}
     result = {
         "model": model,
         "leave_out": leave_out,
         "seeds": seeds,
         "before": _scores(next(iter(found.values()))[0]["before"]),
-        "after": {name: _mean(rows) for name, rows in by_seed.items()},
+        "after": {
+            name: {bias_type: over_seeds([row[bias_type] for row in rows]) for bias_type in rows[0]}
+            for name, rows in by_seed.items()
+        },
         "by_seed": by_seed,
         "trained_on": trained_on,
         "recipe": to_dict(config),
@@ -114,19 +116,6 @@ def _scores(entries: Mapping[str, Any]) -> dict[str, Any]:
     return {bias_type: entry["ss"] for bias_type, entry in entries["stereoset"]["bias_types"].items()}
 
 
-def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """SS of each bias type over seeds. By hand: 48 (44-52) and 52 (47-57) -> 50 (44-57)"""
-    found: dict[str, Any] = {}
-    for bias_type in rows[0]:
-        each = [row[bias_type] for row in rows if row[bias_type] is not None]
-        found[bias_type] = {
-            "value": sum(ss["value"] for ss in each) / len(each),
-            "low": min(ss["low"] for ss in each),
-            "high": max(ss["high"] for ss in each),
-        } if each else None  # fmt: skip
-    return found
-
-
 def _cell(ss: Mapping[str, float] | None) -> str:
     return "-" if ss is None else f"{ss['value']:.1f} ({ss['low']:.1f}-{ss['high']:.1f})"
 
@@ -148,6 +137,7 @@ def _own_unrelated(clusters: Sequence[Cluster], out: Path) -> str | None:
     if not sentences:
         return None
     if is_first() and not (out / "unrelated.txt").exists():
+        out.mkdir(parents=True, exist_ok=True)
         RunFolder(out).write_text("unrelated.txt", "".join(f"{sentence}\n" for sentence in dict.fromkeys(sentences)))
     return str(out / "unrelated.txt")
 

@@ -1,6 +1,7 @@
 """What a long measurement has found so far, on disk as it comes, so that a killed one goes on where it stopped.
 
 The file has one line per piece of work, appended and never rewritten. It is removed once the results are stored.
+Without a file the memory lasts as long as the process: several runs on one model share what it scores untrained.
 """
 
 import hashlib
@@ -23,18 +24,25 @@ class Memory:
     A job is a call that does many pieces of work. Its identity says everything that its findings depend on, and its
     place among the jobs of the run keeps two of the same identity apart.
 
+    Args:
+        path: None: nothing is stored.
     Raises:
         RequestError: the file belongs to another request.
     """
 
-    def __init__(self, path: Path, request: Any):
+    def __init__(self, path: Path | None = None, request: Any = None):
         self._path = path
         self._head = json.dumps({"request": request}, sort_keys=True)
         self._found: dict[str, dict[str, Any]] = {}
         self._jobs = 0
         self._model = ""
         self._synced = time.monotonic()
-        self._begun = is_first() and path.exists() and self._read()
+        self._begun = is_first() and path is not None and path.exists() and self._read(path)
+
+    def again(self) -> "Memory":
+        """The same memory for another run, whose jobs are counted from the first one again."""
+        self._jobs = 0
+        return self
 
     def about(self, model: str) -> "Memory":
         """The same memory, whose next jobs are about another model, given by a hash of its weights."""
@@ -49,6 +57,9 @@ class Memory:
 
     def keep(self, job: str, part: str, found: Any) -> None:
         """Stores what was found for a part of a job: any JSON. Numbers come back bit for bit."""
+        if self._path is None:
+            self._found[job][part] = found
+            return
         if not self._begun:
             append(self._path, self._head + "\n")
             self._begun = True
@@ -57,13 +68,13 @@ class Memory:
         if due:
             self._synced = time.monotonic()
 
-    def _read(self) -> bool:
+    def _read(self, path: Path) -> bool:
         """Every whole line; a last line that a killed process left unfinished is cut off. False: not even a head."""
-        content = self._path.read_bytes()
+        content = path.read_bytes()
         lines = content[: content.rfind(b"\n") + 1].splitlines(keepends=True)
         if lines and lines[0].decode(errors="replace").rstrip("\n") != self._head:
             raise RequestError(
-                f"{self._path}: scores of another request; go on with the very same command, or remove the file"
+                f"{path}: scores of another request; go on with the very same command, or remove the file"
             )
         sound = len(lines[0]) if lines else 0
         for line in lines[1:]:
@@ -73,7 +84,7 @@ class Memory:
                 break
             self._found.setdefault(job, {})[part] = found
             sound += len(line)
-        with self._path.open("r+b") as handle:
+        with path.open("r+b") as handle:
             handle.truncate(sound)
         return sound > 0
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from .config import DebiasConfig, to_dict
-from .debiasing import Say, debias
+from .debiasing import Say
 from .errors import RequestError
+from .experiment import Experiment
 from .measuring import Progress
 from .preparing import Prepared, prepare
 from .report_sweep import sweep_page
@@ -87,6 +88,10 @@ def sweep(
     splits = {name: prepared.facts["splits"][name]["sha256"] for name in ("train", "stop")}
     request = {"model": model, "recipe": to_dict(config), "seeds": [*seeds], "splits": splits}
     study = _study(optuna, Path(out), storage, request)
+    experiment = Experiment(
+        model=model, report=report, unrelated=unrelated, benchmarks=benchmarks, skip_invalid=skip_invalid,
+        trust_remote_code=trust_remote_code, progress=progress, say=say, on_step=on_step,
+    )  # fmt: skip
 
     def objective(trial: Any) -> tuple[float, float]:
         drawn = replace(config, **{key: _draw(trial, key) for key in SPACE})
@@ -97,7 +102,7 @@ def sweep(
             watch = _watch(optuna, trial, study) if number == 0 else None
             # The sets are split anew by each seed, as they will be when the chosen point is run.
             sets = prepare(train, report, unrelated, replace(drawn, seed=seed), skip_invalid=skip_invalid)
-            ends.append(_trained(model, sets, replace(drawn, seed=seed), trust_remote_code, watch, on_step))
+            ends.append(_trained(experiment, sets, replace(drawn, seed=seed), watch))
         return tuple(statistics.fmean(column) for column in zip(*ends, strict=True))  # type: ignore[return-value]
 
     finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
@@ -107,14 +112,12 @@ def sweep(
     if not search_only and result["knee"] is not None:
         best = result["front"][result["knee"]["place"]]
         chosen = replace(config, **best["params"])
-        result["chosen"] = [
-            debias(
-                model, train=train, report=report, unrelated=unrelated, out=folder, config=replace(chosen, seed=seed),
-                benchmarks=benchmarks, skip_invalid=skip_invalid, trust_remote_code=trust_remote_code,
-                resume=folder.exists(), progress=progress, on_step=on_step,
-            )["benchmarks"]["stereoset"]["overall"] | {"seed": seed, "run": str(folder)}
-            for seed in seeds if (folder := Path(out) / f"trial-{best['trial']}" / f"seed-{seed}")
-        ]  # fmt: skip
+        result["chosen"] = []
+        for seed in seeds:
+            folder = Path(out) / f"trial-{best['trial']}" / f"seed-{seed}"
+            what = f"trial {best['trial']}, seed {seed}"
+            entry = experiment.run(what, folder, replace(chosen, seed=seed), train=train)["benchmarks"]["stereoset"]
+            result["chosen"].append(entry["overall"] | {"seed": seed, "run": str(folder)})
     if is_first():
         RunFolder(Path(out)).write_json("sweep.json", result)
         RunFolder(Path(out)).write_text("report.html", sweep_page(result))
@@ -122,12 +125,7 @@ def sweep(
 
 
 def _trained(
-    model: str,
-    prepared: Prepared,
-    config: DebiasConfig,
-    trust_remote_code: bool,
-    watch: Watch | None,
-    on_step: Callable[[dict[str, Any]], None] | None,
+    experiment: Experiment, prepared: Prepared, config: DebiasConfig, watch: Watch | None
 ) -> tuple[float, float]:
     """Mean |SS - 50| and the points of LMS lost, both on the stop split, of the checkpoint that a run would keep."""
     from .benchmarks.stereoset import score_clusters
@@ -135,28 +133,29 @@ def _trained(
     from .keeping import Keeper
     from .methods import METHODS, Task
     from .metrics import stereoset_scores, triplets
-    from .models import load
+    from .models import Loaded, load
     from .objectives import OBJECTIVES
     from .trainer import as_check, lms_of
 
     if config.method not in OBJECTIVES:
         raise RequestError(f"method: {config.method}; only methods that descend a gradient can be swept")
-    loaded = load(model, dtype=config.dtype, trust_remote_code=trust_remote_code)
+    loaded = load(experiment.model, dtype=config.dtype, trust_remote_code=experiment.trust_remote_code)
 
-    def scored(state: Any) -> dict[str, Any]:
-        found = score_clusters(loaded.with_model(state), prepared.stop, batch_tokens=config.batch_tokens)
+    def scored(scorer: Loaded) -> dict[str, Any]:
+        found = score_clusters(scorer, prepared.stop, batch_tokens=config.batch_tokens)
         return stereoset_scores(triplets(found), seed=config.seed)
 
     def look(state: Any) -> dict[str, Any]:
-        scores = scored(state)
+        scores = scored(loaded.with_model(state))
         if watch:
             check = as_check(0, scores, lms_of(first))
             ss = {name: one.ss for name, one in check.scores.items()}
             watch(distance(check, config), _aims(ss, check.lms_before, check.lms))
         return scores
 
-    first, keep = scored(loaded.model), Keeper(None)
-    outcome = METHODS[config.method](Task(loaded, prepared.sets, config, keep, look, first, on_step=on_step)).outcome
+    first, keep = scored(loaded.remembering(experiment.untrained.again())), Keeper(None)
+    task = Task(loaded, prepared.sets, config, keep, look, first, on_step=experiment.on_step)
+    outcome = METHODS[config.method](task).outcome
     if outcome.interrupted:
         raise Interrupted("stopped; finished trials are stored, and the same command goes on")
     looks = {row["step"]: row for row in keep.rows if "ss" in row}

@@ -1,0 +1,131 @@
+"""A survey: every method on the same sets, runs that are not run twice, the base measured once, and its page."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from test_cli import write_pairs
+
+from biasunlearn.cli import main
+from biasunlearn.config import DebiasConfig
+from biasunlearn.debiasing import debias
+from biasunlearn.errors import RequestError
+from biasunlearn.remembering import Memory
+from biasunlearn.report_survey import remarks, survey_page
+from biasunlearn.surveying import METHODS, survey
+
+SMALL = ("max_steps=2", "first_check=2", "forget_batch=4", "unrelated_batch=2", "lora_rank=2")
+
+
+def command(place: Path, *more: str) -> list[str]:
+    return ["survey", str(place / "model"), "--train", str(place / "train.jsonl"), "--report",
+            str(place / "report.jsonl"), "--out", str(place / "out"),
+            *(part for value in SMALL for part in ("--set", value)), *more]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("survey")
+    tiny.save(tiny.gpt2(), folder / "model")
+    write_pairs(folder / "train.jsonl")
+    write_pairs(folder / "report.jsonl", bias_types=("old", "new"))
+    (folder / "text.txt").write_text("".join(f"he reads book {number} at home .\n" for number in range(30)))
+    return folder
+
+
+def test_methods_stand_in_one_table_and_are_run_once(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ("--methods", "dpo", "inlp", "dropout", "--seeds", "0", "1", "--text", str(place / "text.txt"),
+              "--benchmark", f"perplexity={place / 'text.txt'}")  # fmt: skip
+    assert main(command(place, *chosen, "--json")) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert first == json.loads((place / "out/survey.json").read_text())
+    assert first["refused"] == {} and set(first["methods"]) == {"dpo", "inlp", "dropout"}
+    runs = sorted((place / "out").glob("*/seed-*/results.json"))
+    assert len(runs) == 6
+    results = [json.loads(path.read_text()) for path in runs]
+    assert {one["config"]["max_steps"] for one in results} == {2}
+    assert len({json.dumps(one["before"], sort_keys=True) for one in results}) == 1
+    texts = {one["method"]: one["data"]["unrelated"]["path"] for one in results}
+    assert texts["dropout"] == str(place / "text.txt") and texts["dpo"] != texts["dropout"]
+
+    for name, row in first["methods"].items():
+        own = [one for one in results if one["method"] == name]
+        ss = [one["benchmarks"]["stereoset"]["overall"]["ss"] for one in own]
+        assert row["scores"]["ss"]["seeds"] == [one["value"] for one in ss]
+        assert row["scores"]["ss"]["low"] == min(one["low"] for one in ss)
+        assert row["scores"]["perplexity"]["value"] == pytest.approx(
+            sum(one["benchmarks"]["perplexity"]["per_token"] for one in own) / 2
+        )
+        assert row["cost"]["seconds"] > 0 and row["cost"]["memory"] > 2**20
+    distances = [row["scores"]["distance"]["value"] for row in first["methods"].values()]
+    assert distances == sorted(distances)
+
+    written = [path.stat().st_mtime_ns for path in runs]
+    assert main(command(place, *chosen)) == 0
+    assert [path.stat().st_mtime_ns for path in runs] == written
+    shown = capsys.readouterr().out
+    assert "mean |SS-50|" in shown and "inlp" in shown
+    page = (place / "out/report.html").read_text()
+    assert "3 methods under one budget, 2 seeds" in page and "inlp" in page
+
+
+def test_a_shared_memory_changes_no_number(place: Path, tmp_path: Path) -> None:
+    """The second run takes the first one's untrained scores, and what it then does is the same to the bit."""
+    same: dict[str, Any] = {
+        "train": str(place / "train.jsonl"), "report": str(place / "report.jsonl"),
+        "config": DebiasConfig(max_steps=2, first_check=2, forget_batch=4, unrelated_batch=2, lora_rank=2),
+    }  # fmt: skip
+    memory = Memory()
+    debias(str(place / "model"), out=tmp_path / "first", untrained=memory.again(), **same)
+    again = debias(str(place / "model"), out=tmp_path / "second", untrained=memory.again(), **same)
+    alone = debias(str(place / "model"), out=tmp_path / "alone", **same)
+    for key in ("before", "benchmarks", "stopped"):
+        assert again[key] == alone[key]
+    assert len(memory._found) > 0
+    metrics = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("second", "alone")]
+    assert metrics[0] == metrics[1]
+
+
+def test_a_method_that_cannot_run_is_left_out_with_its_reason(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from biasunlearn import methods
+
+    def missing(task: Any) -> Any:
+        raise RequestError("method: leace needs a package")
+
+    monkeypatch.setitem(methods.METHODS, "leace", missing)
+    paths = {"train": str(place / "train.jsonl"), "report": str(place / "report.jsonl"), "out": tmp_path / "out"}
+    found = survey(str(place / "model"), **paths, methods=("leace", "inlp"), seeds=(0,), changes=SMALL)
+    assert list(found["methods"]) == ["inlp"] and found["refused"] == {"leace": "method: leace needs a package"}
+    assert "leace is left out: method: leace needs a package" in remarks(found)
+    assert "leace is left out" in survey_page(found)
+    with pytest.raises(RequestError, match="needs a package"):
+        survey(str(place / "model"), **{**paths, "out": tmp_path / "none"}, methods=("leace",), seeds=(0,))
+
+
+def test_wrong_requests(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more, said in (
+        (("--methods", "half"), "--methods half: unknown; known: biasunlearn"),
+        (("--set", "method=dpo"), "--methods and --seeds say which"),
+        (("--set", "seed=3"), "--methods and --seeds say which"),
+    ):
+        assert main(command(place, *more)) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_names_from_outside_are_escaped_on_the_page() -> None:
+    score = {"value": 55.0, "low": 50.0, "high": 60.0}
+    scores = {"ss <b>": score, "ss": score, "distance": score, "lms": None, "icat": None}
+    row = {"scores": scores, "unchanged": 1, "collapsed": 0, "steps": 2, "cost": None, "runs": []}
+    result = {"model": "<script>", "methods": {"dpo": row}, "base": scores, "front": [], "refused": {"inlp": "<i>"},
+              "seeds": [0], "changes": ["<u>"], "environment": {"command": "<s>"}}  # fmt: skip
+    page = survey_page(result)
+    assert not any(mark in page for mark in ("<script>alert", "<i>", "<u>", "<s>", "ss <b>"))
+    assert "dpo kept the base with 1 of 1 seeds" in page
+
+
+def test_every_method_of_the_configuration_is_surveyed() -> None:
+    assert len(METHODS) == len(set(METHODS)) == 20
