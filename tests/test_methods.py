@@ -1,6 +1,7 @@
 """Every method from the command line on a tiny model: the same run folder, and `measure --adapter` sees what it did."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors.torch import save_file
 from test_cli import write_pairs
 from test_trainer import CLUSTERS, config
 
+from biasunlearn.batches import Batch
 from biasunlearn.cli import main
 from biasunlearn.erasing import Erased
 from biasunlearn.errors import RequestError
@@ -19,7 +21,7 @@ from biasunlearn.methods import cda, erasure, mlp_edit, task_vector
 from biasunlearn.methods.task import Task, nearest
 from biasunlearn.models import evaluating, hidden_states, load, reference, trainable, weights_hash, with_lora
 from biasunlearn.objectives import OBJECTIVES
-from biasunlearn.prompting import FLOOR, Prompted, inserted, self_debiased
+from biasunlearn.prompting import FLOOR, Prompted, behind, inserted, self_debiased
 from biasunlearn.records import Passage
 from biasunlearn.scoring import score
 from biasunlearn.sets import training_sets
@@ -277,6 +279,34 @@ def test_a_prompted_score_is_the_score_given_the_prompt() -> None:
     with reference(model):
         plain = [s.log_prob for s in score(loaded, passages)]
         assert [s.log_prob for s in score(loaded.with_model(model), passages)] == pytest.approx(plain, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("kind", ["prompt", "self_debias"])
+def test_sentences_that_begin_alike_are_read_once_behind_prompts(kind: str, family: str) -> None:
+    """Together behind every prompt they score what they score alone; a warning would say that they are read apart."""
+    loaded = tiny.causal(family)
+    said = [{"text": text, "ids": loaded.tokenizer.encode(text, add_special_tokens=False)} for text in ("Rain", "It")]
+    model = Prompted(loaded.model, kind, said if kind == "self_debias" else said[:1], start_of(loaded), 50.0)
+    prompted = loaded.with_model(model)
+    passages = [Passage("A man", end) for end in (" ran", " ran off", " sat", " is in")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        together = score(prompted, passages)
+    alone = [score(prompted, [passage])[0] for passage in passages]
+    assert [s.log_prob for s in together] == pytest.approx([s.log_prob for s in alone], abs=1e-4)
+    plain = score(loaded, passages)
+    assert max(abs(a.log_prob - b.log_prob) for a, b in zip(together, plain, strict=True)) > 1e-3
+
+
+def test_lines_that_do_not_begin_with_the_start_token_are_refused() -> None:
+    batch = Batch(torch.tensor([[5, 6]]), torch.zeros(1, 1, 2, 2), torch.tensor([0]), torch.tensor([6]),
+                  torch.tensor([0]), rows=1)  # fmt: skip
+    with pytest.raises(ValueError, match="start token"):
+        behind(batch, [8, 9], 1)
+    # without a start token the prompt is the beginning: 8 9 5 6, and what follows 5 is predicted two places later
+    found = behind(batch, [8, 9], None)
+    assert found.input_ids.tolist() == [[8, 9, 5, 6]] and found.positions.tolist() == [2]
 
 
 @pytest.mark.parametrize("kind", ["prompt", "self_debias"])

@@ -85,6 +85,8 @@ def bare(model: Any) -> Any:
 
 def logits_at(model: Any, batch: Batch) -> Tensor:
     """Logits at the batch's positions: [predicted, vocabulary], in the model's own precision."""
+    if isinstance(model, prompting.Prompted):
+        return model.joined([logits_at(model.model, reading) for reading in model.readings(batch)])
     head = bare(model).get_output_embeddings() if hasattr(bare(model), "get_output_embeddings") else None
     picking = contextlib.nullcontext() if head is None else _only_positions(head, batch.positions)
     places = {} if batch.position_ids is None else {"position_ids": batch.position_ids}

@@ -11,13 +11,16 @@ Nothing of this needs weights: what is stored is a small JSON of token ids, with
 import contextlib
 import copy
 import json
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .batches import Batch
 from .errors import RequestError
 
 FILE = "prompts.json"
@@ -77,6 +80,18 @@ class Prompted(torch.nn.Module):
         biased = [self._behind(prompt["ids"], input_ids, mask).logits for prompt in self.prompts]
         found.logits = self_debiased(found.logits, biased, self.decay)
         return found
+
+    def readings(self, batch: Batch) -> list[Batch]:
+        """What the model inside is to read for a batch, so that `joined` can answer for it (models.logits_at): only the
+        positions that are asked for, and rows that begin alike once, behind every prompt."""
+        if not self._on:
+            return [batch]
+        plain = [batch] if self.kind == "self_debias" else []
+        return plain + [behind(batch, prompt["ids"], self.start) for prompt in self.prompts]
+
+    def joined(self, logits: Sequence[Tensor]) -> Tensor:
+        """The logits of the readings [predicted, vocabulary] as those of this model."""
+        return logits[0] if len(logits) == 1 else self_debiased(logits[0], logits[1:], self.decay)
 
     def generate(
         self, input_ids: Tensor, attention_mask: Tensor, logits_processor: Sequence[Any] = (), **more: Any
@@ -151,6 +166,46 @@ def inserted(ids: Tensor, mask: Tensor, prompt: Sequence[int], start: int | None
     return wide_ids.scatter(1, slots, said), wide_mask.scatter(1, slots, 1), predicted
 
 
+def behind(batch: Batch, prompt: Sequence[int], start: int | None) -> Batch:
+    """The same batch with a prompt in front of every line, behind its start token; the same positions are asked for.
+
+    Raises:
+        ValueError: a line of several groups that does not begin with the start token.
+    """
+    ids, mask, width, new = batch.input_ids, batch.attention_mask, batch.input_ids.shape[1], len(prompt)
+    line, column = batch.positions // width, batch.positions % width
+    if mask.dim() == 2:
+        wide_ids, wide_mask, predicted = inserted(ids, mask, prompt, start)
+        column, places = predicted[line, column], (wide_mask.cumsum(1) - 1).clamp(min=0)
+    else:
+        kept = 0 if start is None else 1
+        if start is not None and bool((ids[:, 0] != start).any()):
+            raise ValueError("a prompt stands behind the start token, and these lines do not begin with it")
+        said = torch.tensor(prompt, device=ids.device).expand(len(ids), -1)
+        wide_ids = torch.cat([ids[:, :kept], said, ids[:, kept:]], 1)
+        wide_mask, column = _mask_behind(mask, new, kept), column + new
+        own = torch.arange(width, device=ids.device) if batch.position_ids is None else batch.position_ids
+        moved = own.expand_as(ids)[:, kept:] + new
+        front = torch.arange(kept + new, device=ids.device).expand(len(ids), -1)
+        places = torch.cat([front, moved], 1)
+    where = line * (width + new) + column
+    return replace(batch, input_ids=wide_ids, attention_mask=wide_mask, positions=where, position_ids=places)
+
+
+def _mask_behind(mask: Tensor, new: int, kept: int) -> Tensor:
+    """A mask that is added to the attention [lines, 1, width, width], with `new` columns behind the first `kept`: the
+    prompt's own tokens look back, and whoever sees a line's first token sees the prompt (padding sees neither)."""
+    width = mask.shape[-1]
+    lowest = torch.finfo(mask.dtype).min
+    found = mask.new_full((len(mask), 1, width + new, width + new), lowest)
+    old = torch.tensor([*range(kept), *range(kept + new, width + new)], device=mask.device)
+    found[:, :, old[:, None], old] = mask
+    found[:, :, old[kept:], kept : kept + new] = mask[:, :, kept:, :1].expand(-1, -1, -1, new)
+    back = torch.ones(new, kept + new, dtype=torch.bool, device=mask.device).tril(kept)
+    found[:, :, kept : kept + new, : kept + new] = mask.new_zeros(back.shape).masked_fill(~back, lowest)
+    return found
+
+
 def self_debiased(logits: Tensor, biased: Sequence[Tensor], decay: float) -> Tensor:
     """Log-probabilities after self-debiasing, of any shape [..., vocabulary].
 
@@ -159,9 +214,11 @@ def self_debiased(logits: Tensor, biased: Sequence[Tensor], decay: float) -> Ten
     """
     log_p = logits.float().log_softmax(-1)
     p = log_p.exp()
-    delta = torch.stack([p - other.float().softmax(-1) for other in biased]).amin(0)
-    factor = (decay * delta.clamp(max=0)).exp().clamp(min=FLOOR)
-    return (log_p + factor.log()).log_softmax(-1)
+    delta = torch.zeros_like(p)  # 0: what becomes no likelier is left as it is
+    for other in biased:
+        torch.minimum(delta, other.float().softmax(-1).neg_().add_(p), out=delta)
+    log_factor = delta.mul_(decay).clamp_(min=math.log(FLOOR))
+    return log_p.add_(log_factor).log_softmax(-1)
 
 
 def attached(model: Any, folder: Path) -> Prompted:
