@@ -26,7 +26,9 @@ def _lede(result: Results) -> str:
     if not result["knee"]:
         return counted
     point = result["front"][result["knee"]["place"]]
-    aims = f"mean |SS\u00a0−\u00a050| {number(point['bias'], 2)}, {number(point['lms_lost'], 2)} points of LMS lost"
+    lost = point["lms_lost"]
+    aims = f"mean |SS\u00a0−\u00a050| {number(point['bias'], 2)}, {number(abs(lost), 2)} points of LMS "
+    aims += "lost" if lost >= 0 else "gained"
     return f"{counted} Trial {point['trial']} is the knee of the front: {aims}."
 
 
