@@ -155,6 +155,28 @@ def test_preference_methods_widen_the_margin(method: str) -> None:
     assert mean_of(loaded, "retain") - mean_of(loaded, "forget") > before + 0.2
 
 
+def test_equalize_rests_where_the_push_says() -> None:
+    """set_point 0.5 at push 0.4: the loss is 0 where the retained sentence is likelier by 0.2 nats a token."""
+    chosen = settings("equalize", set_point=0.5)
+    tokens, push = torch.tensor([2.0, 4.0]), torch.tensor([0.4, 0.4])
+    kept = torch.tensor([-6.0, -8.0])
+    rest = Side((kept / tokens - 0.2) * tokens, tokens, push=push)
+    found, told = OBJECTIVES["equalize"](rest, Side(kept, tokens), chosen)
+    assert found.tolist() == pytest.approx([0.0, 0.0], abs=1e-6) and told.tolist() == [6.0, 8.0]
+    even, _ = OBJECTIVES["equalize"](Side(kept, tokens, push=push), Side(kept, tokens), chosen)
+    assert even.tolist() == pytest.approx([0.15, 0.15])  # by hand: Huber of 0.2 with delta 0.1 is 0.2 - 0.05
+
+
+def test_the_push_moves_equalize_and_does_not_weigh_it() -> None:
+    """With a set point of 0 half a push changes nothing of its pairs, while it halves what is retained."""
+    chosen = settings("equalize", set_point=0.0, places="even")
+    loaded = fresh(chosen)
+    full, half = (Feed(SETS, chosen).next({"gender": push, "race": push}) for push in (1.0, 0.5))
+    one, other = (loss_terms(loaded.model, loaded.tokenizer, batch, chosen) for batch in (full, half))
+    assert other.forget.item() == pytest.approx(one.forget.item())
+    assert other.retain.item() == pytest.approx(one.retain.item() / 2)
+
+
 def test_equalize_narrows_the_margins_whichever_side_they_are_on() -> None:
     def margins(loaded: Any) -> list[float]:
         pairs = [pair for b in SETS.bias_types for pair in SETS.pairs[b] if pair[0] != pair[1]]
@@ -162,7 +184,8 @@ def test_equalize_narrows_the_margins_whichever_side_they_are_on() -> None:
         return [one.mean - other.mean for one, other in zip(forget, retain, strict=True)]
 
     before = margins(fresh(config()))
-    after = margins(trained(settings("equalize", kl_weight=0.0, max_steps=10, average=0.0)))
+    alone = settings("equalize", kl_weight=0.0, max_steps=10, average=0.0, set_point=0.0, retain_weight=0.0)
+    after = margins(trained(alone))
     assert min(before) < 0 < max(before)
     assert sum(map(abs, after)) < 0.8 * sum(map(abs, before))
 

@@ -121,6 +121,8 @@ class DebiasConfig:
     optimizer_at_swap: Literal["kept", "rebuilt"] = "kept"
     """Released code: rebuilt in one script, kept in the other."""
     max_grad_norm: float = 1.0
+    set_point: float = 0.0
+    """equalize: nats of a token by which the anti-stereotype is to be the likelier at full push. 0: not at all."""
     average: float = 0.9
     """Decay of the running average of the adapter's weights; checks and result use the average. 0: none (paper)."""
     max_steps: int = 200

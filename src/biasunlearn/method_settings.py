@@ -28,7 +28,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "ipo": {**ALONE, "learning_rate": 1e-3, "beta": 0.5},  # of a token mean: the margin aims at 1 / (2 beta) = 1 nat
     "kto": {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 1.0, "learning_rate": 5e-4},
     "orpo": {**PUBLISHED, "forget_weight": 0.1, "retain_weight": 1.0, "learning_rate": 1e-3},  # lambda = 0.1
-    "equalize": {"swap": "none", "adversarial_share": 0.0, "forget_weight": 4.0, "retain_weight": 0.0},
+    "equalize": {"adversarial_share": 0.0, "forget_weight": 1.0, "set_point": 1.0},  # swap, retention, KL: as ours
     # data
     "sft": {**PUBLISHED, "forget_weight": 0.0, "retain_weight": 1.0, "learning_rate": 1e-3},
     "cda": {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 1.0, "learning_rate": 2e-4},

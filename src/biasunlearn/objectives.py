@@ -37,6 +37,8 @@ class Side:
     tokens: Tensor
     reference: Tensor | None = None
     """None where the objective does not ask for it."""
+    push: Tensor | None = None
+    """The weight of each sentence in the batch, 0 to 1: how far its bias type is to be pushed (feed.py). None: 1."""
 
     @property
     def means(self) -> Tensor:
@@ -97,8 +99,13 @@ def orpo(forget: Side, retain: Side, config: DebiasConfig) -> Losses:
 
 
 def equalize(forget: Side, retain: Side, config: DebiasConfig) -> Losses:
-    """Ours: neither sentence of a pair is preferred; beta is where the loss turns from a square into a line."""
-    return equal_loss(forget.means - retain.means, config.beta), _none(retain)
+    """Ours: neither sentence of a pair is preferred; beta is where the loss turns from a square into a line.
+
+    Pairs that are trained on come to rest sooner than unseen ones, so the point of rest moves with the push: by what
+    the stop split says is missing. The retained sentence is held up, or both would be made unlikely.
+    """
+    push = 1.0 if forget.push is None else forget.push
+    return equal_loss(forget.means - retain.means + config.set_point * push, config.beta), _retention(retain, config)
 
 
 def imitate(forget: Side, retain: Side, config: DebiasConfig) -> Losses:
@@ -135,6 +142,9 @@ OBJECTIVES: dict[str, Objective] = {
 
 PAIRED = ("dpo", "ipo", "orpo", "equalize")
 """Objectives of pairs: the sentences of a step must be partners."""
+
+MOVED = ("equalize",)
+"""Objectives whose forget losses the push moves to another point of rest; those of the others it weighs."""
 
 BOTH_REFERENCES = ("dpo", "ipo", "kto")
 """Objectives that compare the retained sentences with the reference as well."""

@@ -17,7 +17,7 @@ from .feed import Feed, StepBatch
 from .keeping import Average, Keeper, State
 from .losses import cross_entropy_to_reference, kl_loss, sum_by_row
 from .models import accelerate, adapter_dropout, base_dropout, on_cpu, trainable
-from .objectives import BOTH_REFERENCES, OBJECTIVES, PAIRED, Side
+from .objectives import BOTH_REFERENCES, MOVED, OBJECTIVES, PAIRED, Side
 from .processes import count, mean, summed
 from .reading import read
 from .references import Reference, adapter_off, cached, remembered
@@ -71,14 +71,16 @@ def loss_terms(
         values.tensor_split([n_forget]) for values in (told.log_probs, told.tokens)
     )
     forget_ref = ref.forget[:n_forget]
-    npo, kept = OBJECTIVES[config.method](
-        Side(log_probs, tokens, forget_ref),
-        Side(kept_log_probs, kept_tokens, ref.forget[n_forget:] if both else None),
-        config,
-    )
     weights, kept_weights = (
         torch.tensor(pushes, device=now.device) for pushes in (batch.forget_weights, batch.retain_weights)
     )
+    npo, kept = OBJECTIVES[config.method](
+        Side(log_probs, tokens, forget_ref, weights),
+        Side(kept_log_probs, kept_tokens, ref.forget[n_forget:] if both else None, kept_weights),
+        config,
+    )
+    if config.method in MOVED:
+        weights = torch.ones_like(weights)
     if config.npo_ratio == "batch_mean" and len(npo) == 1:
         weights = weights.mean()
 
