@@ -3,16 +3,14 @@
 Each variant and seed is an ordinary `debias` run in a folder of its own; finished ones are not run again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from .config import DebiasConfig, to_dict
-from .debiasing import Say
 from .errors import RequestError
-from .experiment import Experiment
-from .measuring import Progress
+from .experiment import Common, Experiment
 from .rundir import RunFolder
 from .writing import is_first
 
@@ -39,23 +37,18 @@ def ablate(
     model: str,
     *,
     train: str,
-    report: str,
     out: str | Path,
-    unrelated: str | None = None,
     config: DebiasConfig | None = None,
     seeds: Sequence[int] = (0, 1, 2),
     variants: Sequence[str] = tuple(VARIANTS),
-    benchmarks: Mapping[str, str] | None = None,
-    skip_invalid: bool = False,
-    trust_remote_code: bool = False,
-    progress: Progress | None = None,
-    say: Say | None = None,
-    on_step: Callable[[dict[str, Any]], None] | None = None,
+    **common: Unpack[Common],
 ) -> dict[str, Any]:
     """Runs every variant with every seed in `out`/VARIANT/seed-N, and sets what came out beside the paper.
 
     Called again it goes on: a finished run is read, one that was killed is resumed.
 
+    Args:
+        common: report, unrelated, benchmarks and the like, as `debias` takes them (experiment.py).
     Returns:
         {"variants": {name: a row}}, as stored in `out`/ablation.json.
     Raises:
@@ -69,10 +62,7 @@ def ablate(
         raise RequestError(f"method: {config.method}; ablate takes parts out of biasunlearn")
     if not seeds or not variants:
         raise RequestError("ablate: nothing to run; give at least one seed and one variant")
-    experiment = Experiment(
-        model=model, report=report, unrelated=unrelated, benchmarks=benchmarks, skip_invalid=skip_invalid,
-        trust_remote_code=trust_remote_code, progress=progress, say=say, on_step=on_step,
-    )  # fmt: skip
+    experiment = Experiment(model=model, **common)
     rows = {}
     for variant in variants:
         runs = []

@@ -4,17 +4,15 @@ An ordinary `debias` run for each bias type, trained on that type alone (or on a
 them: a matrix of SS, each cell with its interval. Finished runs are not run again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from .config import DebiasConfig, to_dict
 from .data import fingerprint, read_clusters, write_pairs
-from .debiasing import Say
 from .errors import RequestError
-from .experiment import Experiment
-from .measuring import Progress
+from .experiment import Common, Experiment
 from .records import Cluster
 from .rundir import RunFolder
 from .stats import over_seeds
@@ -25,24 +23,18 @@ def disentangle(
     model: str,
     *,
     train: str,
-    report: str,
     out: str | Path,
-    unrelated: str | None = None,
     config: DebiasConfig | None = None,
     seeds: Sequence[int] = (),
     leave_out: bool = False,
-    benchmarks: Mapping[str, str] | None = None,
-    skip_invalid: bool = False,
-    trust_remote_code: bool = False,
-    progress: Progress | None = None,
-    say: Say | None = None,
-    on_step: Callable[[dict[str, Any]], None] | None = None,
+    **common: Unpack[Common],
 ) -> dict[str, Any]:
     """Runs in `out`/only-TYPE/seed-N, or with `leave_out` in `out`/without-TYPE/seed-N; the training pairs lie beside.
 
     Args:
         seeds: every row is trained with each of them (default: the recipe's seed alone).
         leave_out: train on every bias type but one: does it reach the one that is missing?
+        common: report, unrelated, benchmarks and the like, as `debias` takes them (experiment.py).
     Returns:
         {"before": {bias type: SS with interval}, "after": {name of the row: the same}, "by_seed": {name of the row:
         the same of each seed}}, as in `out`/matrix.json. With several seeds, SS in "after" is their mean, and its
@@ -52,17 +44,15 @@ def disentangle(
         Interrupted: Ctrl-C; call again to go on.
     """
     config = config or DebiasConfig()
-    clusters = read_clusters(train, skip_invalid=skip_invalid).clusters
+    experiment = Experiment(model=model, **common)
+    clusters = read_clusters(train, skip_invalid=experiment.skip_invalid).clusters
     types = sorted({cluster.bias_type for cluster in clusters})
     if len(types) < 2:
         raise RequestError(f"{train}: only the bias type {types[0]}; disentangle needs pairs of two or more")
     if len({_file_name(bias_type) for bias_type in types}) < len(types):
         raise RequestError(f"{train}: two bias types would share a folder; tell them apart in letters or digits")
     seeds = [*seeds] or [config.seed]
-    experiment = Experiment(
-        model=model, report=report, unrelated=unrelated or _own_unrelated(clusters, Path(out)), benchmarks=benchmarks,
-        skip_invalid=skip_invalid, trust_remote_code=trust_remote_code, progress=progress, say=say, on_step=on_step,
-    )  # fmt: skip
+    experiment = replace(experiment, unrelated=experiment.unrelated or _own_unrelated(clusters, Path(out)))
     found: dict[str, list[dict[str, Any]]] = {}
     trained_on = {}
     for bias_type in types:

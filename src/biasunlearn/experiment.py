@@ -7,17 +7,31 @@ found once and shared by all runs of the process.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict
 
 from .config import DebiasConfig
 from .debiasing import Say, debias
 from .measuring import Progress
+from .preparing import Prepared, prepare
 from .remembering import Memory
+
+
+class Common(TypedDict, total=False):
+    """What every command of several runs takes besides its own arguments; all of them are those of `debias`."""
+
+    report: Required[str]
+    unrelated: str | None
+    benchmarks: Mapping[str, str] | None
+    skip_invalid: bool
+    trust_remote_code: bool
+    progress: Progress | None
+    say: Say | None
+    on_step: Callable[[dict[str, Any]], None] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """What all runs have in common; the arguments are those of `debias`."""
+    """What all runs have in common (`Common`)."""
 
     model: str
     report: str
@@ -30,6 +44,15 @@ class Experiment:
     on_step: Callable[[dict[str, Any]], None] | None = None
     untrained: Memory = field(default_factory=Memory)
 
+    def tell(self, line: str) -> None:
+        """Says a line, where somebody listens."""
+        if self.say:
+            self.say(line)
+
+    def prepared(self, train: str, config: DebiasConfig) -> Prepared:
+        """The splits and sets of a run. RequestError: as `debias`."""
+        return prepare(train, self.report, self.unrelated, config, skip_invalid=self.skip_invalid)
+
     def run(
         self, what: str, folder: Path, config: DebiasConfig, *, train: str, unrelated: str | None = None
     ) -> dict[str, Any]:
@@ -40,8 +63,7 @@ class Experiment:
         Raises:
             RequestError, WriteError, Interrupted: as `debias`; the folder holds a run of another request.
         """
-        if self.say:
-            self.say(f"{what}: {folder}")
+        self.tell(f"{what}: {folder}")
         return debias(
             self.model, train=train, report=self.report, unrelated=unrelated or self.unrelated, out=folder,
             config=config, benchmarks=self.benchmarks, skip_invalid=self.skip_invalid,

@@ -6,15 +6,13 @@ Each method and seed is an ordinary `debias` run in a folder of its own. A metho
 
 import statistics
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from .config import Method, load_config
-from .debiasing import Say
 from .errors import DataError, RequestError
-from .experiment import Experiment
-from .measuring import Progress
+from .experiment import Common, Experiment
 from .report_survey import point_of, remarks, survey_page
 from .rundir import SCHEMA, RunFolder, environment
 from .scatter import front
@@ -32,20 +30,13 @@ def survey(
     model: str,
     *,
     train: str,
-    report: str,
     out: str | Path,
-    unrelated: str | None = None,
     text: str | None = None,
     methods: Sequence[str] = METHODS,
     seeds: Sequence[int] = (0, 1, 2),
     config: str | Path | None = None,
     changes: Sequence[str] = (),
-    benchmarks: Mapping[str, str] | None = None,
-    skip_invalid: bool = False,
-    trust_remote_code: bool = False,
-    progress: Progress | None = None,
-    say: Say | None = None,
-    on_step: Callable[[dict[str, Any]], None] | None = None,
+    **common: Unpack[Common],
 ) -> dict[str, Any]:
     """Runs every method with every seed in `out`/METHOD/seed-N, and sets them beside each other and the base.
 
@@ -56,6 +47,7 @@ def survey(
         text: ordinary sentences for `cda` and `dropout`, in place of `unrelated`.
         config: a recipe, by name or file; its values win over the methods' own settings.
         changes: key=value, for all methods; they win over both.
+        common: report, unrelated, benchmarks and the like, as `debias` takes them (experiment.py).
     Returns:
         {"methods": {name: a row, nearest to 50 first}, "base": scores, "front": names, "refused": {name: reason}, ...},
         as in `out`/survey.json; report.html beside it shows the same.
@@ -64,10 +56,7 @@ def survey(
         Interrupted: Ctrl-C; call again to go on.
     """
     configs = _configs(methods, seeds, config, changes)
-    experiment = Experiment(
-        model=model, report=report, unrelated=unrelated, benchmarks=benchmarks, skip_invalid=skip_invalid,
-        trust_remote_code=trust_remote_code, progress=progress, say=say, on_step=on_step,
-    )  # fmt: skip
+    experiment = Experiment(model=model, **common)
     found: dict[str, list[dict[str, Any]]] = {}
     refused: dict[str, RequestError] = {}
     for method, of_seeds in configs.items():
@@ -82,8 +71,7 @@ def survey(
             raise
         except RequestError as error:
             refused[method] = error
-            if say:
-                say(f"{method} is left out: {error}")
+            experiment.tell(f"{method} is left out: {error}")
     if not found:
         raise next(iter(refused.values()))
     result = _result(found, refused) | {"model": model, "seeds": [*seeds], "changes": [*changes], "text": text}

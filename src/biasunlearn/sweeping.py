@@ -8,14 +8,12 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from .config import DebiasConfig, to_dict
-from .debiasing import Say
 from .errors import RequestError
-from .experiment import Experiment
-from .measuring import Progress
-from .preparing import Prepared, prepare
+from .experiment import Common, Experiment
+from .preparing import Prepared
 from .report_sweep import sweep_page
 from .rundir import RunFolder
 from .swap import distance
@@ -47,20 +45,13 @@ def sweep(
     model: str,
     *,
     train: str,
-    report: str,
     out: str | Path,
-    unrelated: str | None = None,
     config: DebiasConfig | None = None,
     trials: int = 30,
     seeds: Sequence[int] = (0,),
     storage: str | None = None,
     search_only: bool = False,
-    benchmarks: Mapping[str, str] | None = None,
-    skip_invalid: bool = False,
-    trust_remote_code: bool = False,
-    progress: Progress | None = None,
-    say: Say | None = None,
-    on_step: Callable[[dict[str, Any]], None] | None = None,
+    **common: Unpack[Common],
 ) -> dict[str, Any]:
     """Searches until the study has `trials` finished trials, then runs the knee of the front with every seed.
 
@@ -69,6 +60,7 @@ def sweep(
         seeds: every trial trains with each of them, and counts with the mean.
         storage: Optuna's URL of a database; default: `out`/study.journal.
         search_only: add trials and stop there: for the second and further machines.
+        common: report, unrelated, benchmarks and the like, as `debias` takes them (experiment.py).
     Returns:
         What `out`/sweep.json holds: trials, front, knee, importance, and the runs of the chosen point; report.html
         beside it shows the same.
@@ -84,24 +76,20 @@ def sweep(
         raise RequestError("lora_rank: 0; a sweep trains adapters: --set lora_rank=8 or the like")
     if config.stop_on == "report":
         raise RequestError("stop_on: report; a sweep would choose the settings on the report split: use held_out")
-    prepared = prepare(train, report, unrelated, config, skip_invalid=skip_invalid)
+    experiment = Experiment(model=model, **common)
+    prepared = experiment.prepared(train, config)
     splits = {name: prepared.facts["splits"][name]["sha256"] for name in ("train", "stop")}
     request = {"model": model, "recipe": to_dict(config), "seeds": [*seeds], "splits": splits}
     study = _study(optuna, Path(out), storage, request)
-    experiment = Experiment(
-        model=model, report=report, unrelated=unrelated, benchmarks=benchmarks, skip_invalid=skip_invalid,
-        trust_remote_code=trust_remote_code, progress=progress, say=say, on_step=on_step,
-    )  # fmt: skip
 
     def objective(trial: Any) -> tuple[float, float]:
         drawn = replace(config, **{key: _draw(trial, key) for key in SPACE})
-        if say:
-            say(f"trial {trial.number}: {', '.join(f'{key} {trial.params[key]:.4g}' for key in SPACE)}")
+        experiment.tell(f"trial {trial.number}: {', '.join(f'{key} {trial.params[key]:.4g}' for key in SPACE)}")
         ends = []
         for number, seed in enumerate(seeds):
             watch = _watch(optuna, trial, study) if number == 0 else None
             # The sets are split anew by each seed, as they will be when the chosen point is run.
-            sets = prepare(train, report, unrelated, replace(drawn, seed=seed), skip_invalid=skip_invalid)
+            sets = experiment.prepared(train, replace(drawn, seed=seed))
             ends.append(_trained(experiment, sets, replace(drawn, seed=seed), watch))
         return tuple(statistics.fmean(column) for column in zip(*ends, strict=True))  # type: ignore[return-value]
 
