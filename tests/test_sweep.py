@@ -144,6 +144,13 @@ def test_the_page_shows_every_trial_its_front_and_its_knee() -> None:
     assert "75 %" in said and "51.5" in said and "Beyond the edge, and drawn on it: 2." in said
     assert sum(value == "given-up" for _, key, value in reader.attributes if key == "class") == 2  # and in the key
     assert "trial 0, beaten: 3.00 from 50, 90.00 LMS lost" in said
+    assert "1.00 points of LMS lost" in said and "Over-debiased" not in said
+    ss = {"value": 46.9, "low": 44.5, "high": 49.5}
+    below = {"seed": 7, "ss": ss, "lms": None, "run": "r", "over_debiased": True}
+    knee = {"place": 0, "trial": 3, "reason": ""}
+    gained = {**made(), "front": [point(3, 1.0, -2.0)], "knee": knee, "chosen": [below]}
+    said = " ".join(read(sweep_page(gained)).text)
+    assert "2.00 points of LMS gained" in said and "lies below 50: seed 7" in said
     empty = {**made(), "front": [], "trials": [], "given_up": [], "knee": None, "importance": {}, "chosen": []}
     assert "No trial has come to its end yet" in " ".join(read(sweep_page(empty)).text)
 

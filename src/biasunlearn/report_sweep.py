@@ -119,7 +119,11 @@ def _chosen(result: Results) -> Markup | None:
         for run in runs
     ]  # fmt: skip
     heads = [Head("seed"), Head("SS"), Head("mean |SS − 50|"), Head("LMS"), Head("run", kind="word")]
-    return section("The chosen point on the report split", table("The chosen point, seed by seed", heads, rows),
+    over = [str(run["seed"]) for run in runs if run.get("over_debiased")]
+    said = f"Over-debiased, the whole interval of SS lies below 50: seed {', '.join(over)}. A search that chooses \
+among so many looks at a small stop split overshoots easily: give it more pairs or more seeds."
+    return section("The chosen point on the report split", warning(said) if over else None,
+                   table("The chosen point, seed by seed", heads, rows),
                    note="The first and only time that the report split is scored.")  # fmt: skip
 
 

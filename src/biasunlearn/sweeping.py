@@ -229,7 +229,8 @@ def sweep_table(result: Mapping[str, Any]) -> Any:
         ss, lms = run["ss"], run["lms"]
         interval = f"{ss['low']:.1f}-{ss['high']:.1f}"
         shown = f"{lms['value']:.2f}" if lms else "-"
-        parts.append(Text(f"report split, seed {run['seed']}: SS {ss['value']:.2f} ({interval}), LMS {shown}"))
+        over = ", over-debiased" if run.get("over_debiased") else ""
+        parts.append(Text(f"report split, seed {run['seed']}: SS {ss['value']:.2f} ({interval}){over}, LMS {shown}"))
     return Group(*parts)
 
 
