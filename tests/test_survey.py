@@ -14,7 +14,7 @@ from biasunlearn.debiasing import debias
 from biasunlearn.errors import RequestError
 from biasunlearn.remembering import Memory
 from biasunlearn.report_survey import remarks, survey_page
-from biasunlearn.surveying import METHODS, survey
+from biasunlearn.surveying import METHODS, _row, survey
 
 SMALL = ("max_steps=2", "first_check=2", "forget_batch=4", "unrelated_batch=2", "lora_rank=2")
 
@@ -125,6 +125,23 @@ def test_names_from_outside_are_escaped_on_the_page() -> None:
     page = survey_page(result)
     assert not any(mark in page for mark in ("<script>alert", "<i>", "<u>", "<s>", "ss <b>"))
     assert "dpo kept the base with 1 of 1 seeds" in page
+
+
+def test_a_row_says_that_nothing_changed() -> None:
+    score = {"value": 60.0, "low": 50.0, "high": 70.0}
+
+    def entries(ss: float) -> dict[str, Any]:
+        overall = {"ss": {**score, "value": ss}, "ss_distance": score, "lms": None, "icat": None}
+        return {"stereoset": {"overall": overall, "bias_types": {"age": {"ss": score}}}, "perplexity": {"per_token": 9}}
+
+    def run(seed: int, ss: float) -> dict[str, Any]:
+        stopped = {"step": 2, "reason": "", "best_step": 0}
+        return {"before": entries(60.0), "benchmarks": entries(ss), "collapsed": False, "stopped": stopped,
+                "config": {"seed": seed}}  # fmt: skip
+
+    row = _row([run(0, 60.0 + 1e-9), run(1, 58.0)])
+    assert row["unchanged"] == 1 and row["cost"] is None
+    assert row["scores"]["ss"]["value"] == pytest.approx(59.0) and row["scores"]["lms"] is None
 
 
 def test_every_method_of_the_configuration_is_surveyed() -> None:
