@@ -30,6 +30,10 @@ def test_the_knee_by_hand() -> None:
 def test_fronts_without_a_knee() -> None:
     assert knee([(3.0, 0.1), (2.0, 0.5)])[0] == 1
     assert knee([(4.0, 0.0)])[0] == 0
+    # What gains LMS is not paid for in bias: the first one costs nothing, and the others are only farther off.
+    assert knee([(2.0, -2.9), (0.8, -2.0), (1.6, -2.5)]) == (1, "the smallest bias, and it costs no LMS")
+    # (9, -5) gains and is farther off than (5, 0); between the ends (1, 4) and (5, 0) lies (2, 1) below the line.
+    assert knee([(9.0, -5.0), (5.0, 0.0), (2.0, 1.0), (1.0, 4.0)])[0] == 2
     place, reason = knee([(4.0, 0.0)] * 3)
     assert place == 0 and "all came to the same" in reason
     place, reason = knee([(1.0, 5.0), (5.0, 4.5), (9.0, 1.0)])  # bent the other way

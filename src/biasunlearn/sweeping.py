@@ -179,18 +179,22 @@ def knee(front: Sequence[tuple[float, float]]) -> tuple[int, str]:
     """The place of the front's knee, and why: (mean |SS - 50|, LMS lost) of points none of which is beaten in both.
 
     With both axes scaled to the front's own extent, it is the point that lies farthest below the straight line between
-    the two ends: beyond it a point less of bias costs more LMS than the front's average, before it less. A front of two
-    points has no knee: the one with the smaller bias is taken, since every point on it kept its LMS floor or says so.
+    the two ends: beyond it a point less of bias costs more LMS than the front's average, before it less. LMS that is
+    gained buys no bias: of the points that lose none only the one with the smallest bias counts. A front of two points
+    has no knee: the one with the smaller bias is taken, since every point on it kept its LMS floor or says so.
     """
     order = sorted(range(len(front)), key=lambda place: front[place])
     if len(front) > 1 and len(set(front)) == 1:
         return order[0], "the first of its points, which all came to the same"
-    if len(front) < 3:
+    order = order[: 1 + next((at for at, place in enumerate(order) if front[place][1] <= 0), len(order))]
+    if len(front) > 1 and len(order) == 1:
+        return order[0], "the smallest bias, and it costs no LMS"
+    if len(order) < 3:
         return order[0], "the smallest bias: a front of fewer than three points has no knee"
-    (low, most), (high, least) = front[order[0]], front[order[-1]]
+    (low, most), (high, least) = front[order[0]], (front[order[-1]][0], max(0.0, front[order[-1]][1]))
 
     def below(place: int) -> float:
-        bias, lost = front[place]
+        bias, lost = front[place][0], max(0.0, front[place][1])
         return 1 - (bias - low) / ((high - low) or 1) - (lost - least) / ((most - least) or 1)
 
     best = max(order, key=below)
