@@ -80,6 +80,7 @@ def results(name="m", bias_type="gender"):
         "data": {"findings": [name], "train": {"path": name, "sha256": name}, "splits": {name: {"sha256": name}}},
         "environment": {"command": name, "versions": {name: name}, "python": name, "platform": name},
         "config": {"a": name, "seed": 0, "beta": 0.1}, "probes": probes(name),
+        "cost": {"seconds": 151.3, "processor_seconds": 95.2, "memory": 838_000_000, "resumed": False},
     }  # fmt: skip
 
 
@@ -123,6 +124,7 @@ def test_one_run_has_every_part_and_its_numbers():
                  "What the hidden states give away", "How far the bias types lie apart",
                  "All benchmarks", "How this was made", "Known defects of the benchmarks used"):  # fmt: skip
         assert part in said, part
+    assert "151 s (95 s of processor time), at most 799 MiB" in said
     assert "66.7" in said and "+0.00" in said and "a sentence about m" in said
     assert cards()["stereoset"]["known defects"] in said
     assert "svg" in reader.tags and "table" in reader.tags

@@ -346,6 +346,7 @@ def _provenance(run: Shown) -> Markup:
             rows[f"benchmark {short(name, 40)}"] = _file(entry["data"], entry.get("sha256"))
     seed = (results.get("config") or {}).get("seed")
     rows |= {"seed": seed} if seed is not None else {}
+    rows |= {"training": said} if (said := _cost(results.get("cost") or {})) else {}
     versions = ", ".join(f"{key} {value}" for key, value in (environment.get("versions") or {}).items() if value)
     rows["versions"] = short(versions, 1000)
     rows["machine"] = short(f"Python {environment.get('python')}, {environment.get('platform')}", 300)
@@ -355,6 +356,15 @@ def _provenance(run: Shown) -> Markup:
     folds = [folded("Recipe: every setting of this run", tag("pre", short(recipe, 20_000)))] if recipe else []
     command = tag("pre", short(environment.get("command") or "", 4000)) if environment.get("command") else None
     return section("How this was made", command, facts(rows), findings, folds, _defects(run.after))
+
+
+def _cost(cost: Results) -> str:
+    """How long it took, and the most memory. By hand: 838 million bytes are 799 MiB."""
+    if not cost:
+        return ""
+    said = f"{cost['seconds']:.0f} s ({cost['processor_seconds']:.0f} s of processor time), at most \
+{cost['memory'] / 2**20:.0f} MiB"
+    return f"{said}, since it was resumed" if cost["resumed"] else said
 
 
 def _defects(entries: Results) -> list[Markup]:
