@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from test_report import HOSTILE, hostile_pages, runs_of, shown
+from test_survey import surveyed
 from test_sweep import made
 
 from biasunlearn import write_report
 from biasunlearn.report import report_page
+from biasunlearn.report_survey import survey_page
 from biasunlearn.report_sweep import sweep_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
@@ -46,7 +48,8 @@ def pages(tmp_path_factory):
     """A plain run, several real runs, and pages in which every name is hostile."""
     folder = tmp_path_factory.mktemp("pages")
     write_report(runs_of(folder), folder / "runs.html")
-    for name, content in {"plain": report_page(shown()), "sweep": sweep_page(made()), **hostile_pages()}.items():
+    written = {"plain": report_page(shown()), "sweep": sweep_page(made()), "survey": survey_page(surveyed())}
+    for name, content in {**written, **hostile_pages()}.items():
         (folder / f"{name}.html").write_text(content, encoding="utf-8")
     return {path.stem: path for path in folder.glob("*.html")}
 
@@ -75,7 +78,7 @@ def opened(browser, pages):
         context.close()
 
 
-NAMES = ["plain", "runs", "sweep", "one", "several", "refused"]
+NAMES = ["plain", "runs", "sweep", "survey", "one", "several", "refused"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -162,7 +165,7 @@ def test_right_to_left_text_keeps_to_itself(opened):
 
 
 @needs_axe
-@pytest.mark.parametrize("name", ["plain", "runs", "sweep", "one"])
+@pytest.mark.parametrize("name", ["plain", "runs", "sweep", "survey", "one"])
 @pytest.mark.parametrize(("width", "dark"), [(1100, False), (1100, True), (390, False)])
 def test_axe_finds_nothing(opened, name, width, dark):
     page = opened(name, width=width, dark=dark)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import tiny
 from test_cli import write_pairs
+from test_report import HOSTILE, read
 
 from biasunlearn.cli import main
 from biasunlearn.config import DebiasConfig
@@ -116,15 +117,38 @@ def test_wrong_requests(place: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert said in capsys.readouterr().err
 
 
-def test_names_from_outside_are_escaped_on_the_page() -> None:
-    score = {"value": 55.0, "low": 50.0, "high": 60.0}
-    scores = {"ss <b>": score, "ss": score, "distance": score, "lms": None, "icat": None}
-    row = {"scores": scores, "unchanged": 1, "collapsed": 0, "steps": 2, "cost": None, "runs": []}
-    result = {"model": "<script>", "methods": {"dpo": row}, "base": scores, "front": [], "refused": {"inlp": "<i>"},
-              "seeds": [0], "changes": ["<u>"], "environment": {"command": "<s>"}}  # fmt: skip
-    page = survey_page(result)
-    assert not any(mark in page for mark in ("<script>alert", "<i>", "<u>", "<s>", "ss <b>"))
-    assert "dpo kept the base with 1 of 1 seeds" in page
+def surveyed(name: str = "gender") -> dict[str, Any]:
+    """survey.json of two methods, one of which kept the base and had no LMS, and one that could not run."""
+
+    def scores(far: float, lms: float | None) -> dict[str, Any]:
+        value = {"value": far, "low": far - 1, "high": far + 1, "seeds": [far, far]}
+        able = None if lms is None else {"value": lms, "low": lms - 1, "high": lms + 1}
+        ss = {"value": 50 + far, "low": 49 + far, "high": 51 + far}
+        return {f"ss {name}": ss, "ss": ss, "distance": value, "lms": able, "icat": able, f"{name} share": None,
+                "perplexity": {"value": 240.0}}  # fmt: skip
+
+    def row(far: float, lms: float | None, unchanged: int, cost: Any) -> dict[str, Any]:
+        return {"scores": scores(far, lms), "unchanged": unchanged, "collapsed": 0, "cost": cost, "runs": []}
+
+    spent = {"seconds": 95.0, "processor_seconds": 90.0, "memory": 838_000_000}
+    return {
+        "model": name, "methods": {"dpo": row(2.0, 88.0, 0, spent), "npo": row(9.0, None, 2, None)},
+        "base": scores(9.0, 87.0), "front": ["dpo"], "refused": {"inlp": name}, "seeds": [0, 1], "changes": [name],
+        "environment": {"command": name},
+    }  # fmt: skip
+
+
+def test_the_page_says_what_is_near_what_was_kept_and_what_it_cost() -> None:
+    said = " ".join(read(survey_page(surveyed())).text)
+    assert "dpo comes nearest to 50, 2.0 points off" in said and "ability: dpo" in said
+    assert "npo kept the base with 2 of 2 seeds" in said and "inlp is left out: gender" in said
+    assert "799" in said and "95" in said and "240.0" in said
+
+
+def test_hostile_names_stay_text_on_the_page() -> None:
+    reader = read(survey_page(surveyed(HOSTILE)))
+    assert not {"img", "iframe", "form"} & set(reader.tags) and reader.tags.count("script") == 1
+    assert not [key for _, key, _ in reader.attributes if key.startswith("on")]
 
 
 def test_a_row_says_that_nothing_changed() -> None:
