@@ -128,7 +128,7 @@ def surveyed(name: str = "gender") -> dict[str, Any]:
                 "perplexity": {"value": 240.0}}  # fmt: skip
 
     def row(far: float, lms: float | None, unchanged: int, cost: Any) -> dict[str, Any]:
-        return {"scores": scores(far, lms), "unchanged": unchanged, "collapsed": 0, "cost": cost, "runs": []}
+        return {"scores": scores(far, lms), "unchanged": unchanged, "collapsed": unchanged, "cost": cost, "runs": []}
 
     spent = {"seconds": 95.0, "processor_seconds": 90.0, "memory": 838_000_000}
     return {
@@ -142,6 +142,7 @@ def test_the_page_says_what_is_near_what_was_kept_and_what_it_cost() -> None:
     said = " ".join(read(survey_page(surveyed())).text)
     assert "dpo comes nearest to 50, 2.0 points off" in said and "ability: dpo" in said
     assert "npo kept the base with 2 of 2 seeds" in said and "inlp is left out: gender" in said
+    assert "npo collapsed with 2 of 2 seeds; shown is what it kept from before" in said and "dpo collapsed" not in said
     assert "799" in said and "95" in said and "240.0" in said
 
 

@@ -128,7 +128,7 @@ def remarks(result: Results) -> list[str]:
             said.append(f"{method} kept the base with {row['unchanged']} of {of} seeds: nothing it tried came nearer "
                         "to 50 within the loss of LMS that is allowed.")  # fmt: skip
         if row["collapsed"]:
-            said.append(f"{method} collapsed with {row['collapsed']} of {of} seeds.")
+            said.append(f"{method} collapsed with {row['collapsed']} of {of} seeds; shown is what it kept from before.")
     return said + [f"{method} is left out: {reason}" for method, reason in result["refused"].items()]
 
 
