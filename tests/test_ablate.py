@@ -76,5 +76,8 @@ def test_what_contradicts_the_paper_is_said() -> None:
     borne_out = verdict({"last_lms": -20.0, "last_ss": 50.0}, PAPER["without-retention"])
     assert borne_out == "LMS -20.0, as in the paper (-35.2)"
     against = verdict({"last_lms": -0.4, "last_ss": 53.0}, PAPER["without-adversarial"])
-    assert against == "LMS -0.4, not as in the paper (-6.1); SS 53.0, not below 50 as in the paper (44.7)"
+    assert against == "LMS -0.4, not as in the paper (-6.1); SS 53.0, not past 50 as in the paper (44.7)"
+    paper = PAPER["without-adversarial"]
+    for ss, word in ((49.9, "not past 50"), (47.0, "past 50")):  # half of the way to 44.72 is 47.36
+        assert f"SS {ss}, {word} as in the paper" in verdict({"last_lms": 0, "last_ss": ss}, paper)
     assert verdict({"last_lms": -9.0, "last_ss": 40.0}, {}) == ""
