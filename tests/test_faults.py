@@ -108,10 +108,11 @@ def measure(place: Path, *more: str) -> list[str]:
 
 
 def content(run: Path) -> dict[str, Any]:
-    """Everything that a finished run holds, bit for bit; of results.json all but the command that made it."""
+    """Everything that a finished run holds, bit for bit; of results.json all but the command and what it cost."""
     found: dict[str, Any] = {str(p.relative_to(run)): p.read_bytes() for p in run.rglob("*") if p.is_file()}
     found["results.json"] = json.loads(found["results.json"])
-    del found["results.json"]["environment"]
+    for differs in ("environment", "cost"):  # what only measured has no cost
+        found["results.json"].pop(differs, None)
     found["items.parquet"] = pyarrow.parquet.read_table(run / "items.parquet").to_pylist()
     return {name: value for name, value in found.items() if name != "report.html"}
 

@@ -42,12 +42,13 @@ def scatter(points: Sequence[Point]) -> Markup:
     up = covering([end for p in points for end in p.lms], start=BOTTOM, end=TOP)
     best = front(points)
     corners = [(across.at(p.distance[0]), up.at(p.lms[0])) for p in best]
+    above = sorted(points, key=lambda p: (p in best, p.base))  # where marks collide, the front lies on top
     said = ", ".join(f"{p.letter}: {p.distance[0]:.1f} from 50, LMS {p.lms[0]:.1f}" for p in points)
     on_front = f"On the front: {', '.join(p.letter for p in best)}"
     return tag(
         "svg", frame(across, up, "← less bias: mean |SS − 50| over bias types", "↑ more ability: LMS"),
         stairs(corners, across, up), [_cross(p, across, up) for p in points],
-        [_dot(p, across, up, p in best) for p in points], viewbox=f"0 0 {WIDE} {HIGH}", role="img",
+        [_dot(p, across, up, p in best) for p in above], viewbox=f"0 0 {WIDE} {HIGH}", role="img",
         class_="scatter", aria_label=f"Bias left against LMS. {said}. {on_front}.",
     )  # fmt: skip
 
