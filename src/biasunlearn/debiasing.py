@@ -107,9 +107,7 @@ def debias(
     able_before = capability(loaded, asking)
     resumed = run.checkpoint.exists()
     keep = Keeper(run.checkpoint, _identity(loaded, prepared, config), resume=resume, say=say)
-    with costing() as cost:
-        shared = None if untrained is None else as_it_came
-        done = _unlearn(loaded, prepared, config, keep, shared, say=say, on_step=on_step)
+    done, cost = _unlearn(loaded, as_it_came, prepared, config, keep, say=say, on_step=on_step)
     loaded, outcome = loaded.with_model(done.model), done.outcome
     whole_model = not hasattr(done.model, "disable_adapter")
     trained = save_trained(loaded, run, prepared.manifest, adapter=not whole_model)
@@ -157,18 +155,18 @@ def save_trained(loaded: Any, run: RunFolder, manifest: Mapping[str, Any], *, ad
 
 def _unlearn(
     loaded: Any,
+    as_it_came: Any,
     prepared: Prepared,
     config: DebiasConfig,
     keep: Any,
-    as_it_came: Any | None,
     *,
     say: Say,
     on_step: Callable[[dict[str, Any]], None] | None,
-) -> Any:
-    """Looks at the untrained model, then leaves it to the method.
+) -> tuple[Any, dict[str, Any]]:
+    """Looks at the untrained model, then leaves it to the method: what that gives, and what it cost.
 
     Args:
-        as_it_came: the untrained model with a memory of what other runs found.
+        as_it_came: the untrained model with a memory of what is known of it.
     """
     from .benchmarks.stereoset import score_clusters
     from .methods import METHODS, Task
@@ -179,17 +177,18 @@ def _unlearn(
     def look(model: Any) -> dict[str, Any]:
         return stereoset_scores(compare(loaded.with_model(model)), seed=config.seed)
 
-    untrained = compare(as_it_came or loaded)
+    untrained = compare(as_it_came)
     prepared.facts["findings"] += check_labels(untrained)
     first = stereoset_scores(untrained, seed=config.seed)
     for finding in prepared.facts["findings"]:
         say(finding)
-    done = METHODS[config.method](Task(loaded, prepared.sets, config, keep, look, first, say, on_step))
+    with costing() as cost:
+        done = METHODS[config.method](Task(loaded, prepared.sets, config, keep, look, first, say, on_step))
     if done.outcome.interrupted:
         raise Interrupted(
             f"stopped at step {done.outcome.step}, everything is saved; go on with the same command and --resume"
         )
-    return done
+    return done, cost
 
 
 def _identity(loaded: Any, prepared: Prepared, config: DebiasConfig) -> str:

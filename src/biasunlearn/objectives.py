@@ -38,7 +38,7 @@ class Side:
     reference: Tensor | None = None
     """None where the objective does not ask for it."""
     push: Tensor | None = None
-    """The weight of each sentence in the batch, 0 to 1: how far its bias type is to be pushed (feed.py). None: 1."""
+    """Of the forget sentences: the weight of each in the batch, 0 to 1: how far its type is to be pushed (feed.py)."""
 
     @property
     def means(self) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any, Unpack
 from .config import Method, load_config
 from .errors import DataError, RequestError
 from .experiment import Common, Experiment
-from .report_survey import point_of, remarks, survey_page
+from .report_survey import OF_TYPE, point_of, remarks, survey_page
 from .rundir import SCHEMA, RunFolder, environment
 from .scatter import front
 from .stages import own_scores
@@ -25,6 +25,9 @@ METHODS: tuple[str, ...] = typing.get_args(Method)
 
 ON_TEXT = ("cda", "dropout")
 """Methods that train on ordinary text: what they take as unrelated sentences is the text."""
+
+LABELS = {"ss": "SS", "distance": "mean |SS-50|", "lms": "LMS", "icat": "ICAT"}
+"""What StereoSet's scores are called on a terminal."""
 
 
 def survey(
@@ -134,7 +137,7 @@ def scores_of(entries: Mapping[str, Any]) -> dict[str, Any]:
     first score of every other benchmark, and perplexity by token."""
     stereoset = entries["stereoset"]
     overall = stereoset["overall"]
-    found = {f"ss {name}": row["ss"] for name, row in stereoset["bias_types"].items()}
+    found = {f"{OF_TYPE}{name}": row["ss"] for name, row in stereoset["bias_types"].items()}
     found |= {"ss": overall["ss"], "distance": overall["ss_distance"], "lms": overall["lms"], "icat": overall["icat"]}
     for benchmark, entry in entries.items():
         if benchmark == "stereoset":
@@ -163,7 +166,7 @@ def survey_table(result: Mapping[str, Any]) -> Any:
     table.add_column("method")
     names = list(result["base"])
     for name in (*(LABELS.get(name, name) for name in names), "seconds", "MiB"):
-        table.add_column(Text(name.removeprefix("ss ")), justify="right")
+        table.add_column(Text(name.removeprefix(OF_TYPE)), justify="right")
     table.add_row("base", *(_cell(result["base"][name], name) for name in names), "", "", end_section=True)
     for method, row in result["methods"].items():
         mark = "* " if method in result["front"] else "  "
@@ -173,9 +176,6 @@ def survey_table(result: Mapping[str, Any]) -> Any:
     note = "*: on the front, no other method is nearer to 50 without a lower LMS. Cost: of training and choosing, with \
 the looks at the stop split, without the measuring before and after."
     return Group(table, *map(Text, remarks(result)), Text(note, style="dim"))
-
-
-LABELS = {"ss": "SS", "distance": "mean |SS-50|", "lms": "LMS", "icat": "ICAT"}
 
 
 def _cell(found: Mapping[str, Any] | None, name: str) -> str:

@@ -76,7 +76,7 @@ def loss_terms(
     )
     npo, kept = OBJECTIVES[config.method](
         Side(log_probs, tokens, forget_ref, weights),
-        Side(kept_log_probs, kept_tokens, ref.forget[n_forget:] if both else None, kept_weights),
+        Side(kept_log_probs, kept_tokens, ref.forget[n_forget:] if both else None),
         config,
     )
     if config.method in MOVED:
