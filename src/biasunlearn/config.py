@@ -86,6 +86,8 @@ class DebiasConfig:
     # --- losses ---------------------------------------------------------------------------------------------
     beta: float = 0.1
     """Beta of NPO."""
+    set_point: float = 0.0
+    """equalize: nats of a token by which the anti-stereotype is to be the likelier at full push. 0: not at all."""
     forget_weight: float = 0.38
     """Weight of L_forget. Paper 0.4, released code 0.5."""
     retain_weight: float = 0.42
@@ -121,8 +123,6 @@ class DebiasConfig:
     optimizer_at_swap: Literal["kept", "rebuilt"] = "kept"
     """Released code: rebuilt in one script, kept in the other."""
     max_grad_norm: float = 1.0
-    set_point: float = 0.0
-    """equalize: nats of a token by which the anti-stereotype is to be the likelier at full push. 0: not at all."""
     average: float = 0.9
     """Decay of the running average of the adapter's weights; checks and result use the average. 0: none (paper)."""
     max_steps: int = 200
