@@ -108,7 +108,7 @@ def equal_loss(margin: Tensor, delta: float) -> Tensor:
 
     SS counts on which side of 0 the margins lie. A shift that all pairs share is where a debiased model differs, and
     the best common shift of a square puts their mean at 0, that of a line their median: then half of the pairs lie on
-    each side, which is SS 50. So delta is small. The pull turns by itself below 50, and needs no swap.
+    each side, which is SS 50. So delta is small. Where the rest should lie for unseen pairs: objectives.equalize.
 
     By hand, delta = 0.1: margin 0 -> 0; 0.1 -> 0.05; 1 or -1 -> 0.95.
 
