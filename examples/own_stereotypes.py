@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from biasunlearn import counterfactual_pairs, load_term_list, measure
-from biasunlearn.data import write_pairs
+from biasunlearn.data.readers import write_pairs
 
 SENTENCES = (
     "The night guard told the newcomer a long story.",

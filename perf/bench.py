@@ -160,7 +160,7 @@ def _other_rate(seconds: Timer) -> float:
     """The same of oneDNN; 0 where this torch does not have it."""
     import torch
 
-    from biasunlearn.products import Products, available
+    from biasunlearn.models.cpu_kernels import Products, available
 
     if not available():
         return 0.0
@@ -193,9 +193,9 @@ def _size(model: Any) -> Size:
 def _score_ours(
     loaded: Any, clusters: Sequence[Any], arguments: argparse.Namespace, seconds: Timer
 ) -> dict[str, float]:
-    from biasunlearn.batches import encode
-    from biasunlearn.scoring import score
-    from biasunlearn.sharing import groups
+    from biasunlearn.models.batches import encode
+    from biasunlearn.models.prefix_sharing import groups
+    from biasunlearn.scoring.log_prob import score
 
     passages = _passages(clusters)
     score(loaded, passages[:60])
@@ -227,14 +227,14 @@ def _score_plain(
 def _step_ours(loaded: Any, clusters: Sequence[Any], arguments: argparse.Namespace, seconds: Timer) -> dict[str, float]:
     import torch
 
-    from biasunlearn.batches import encode
     from biasunlearn.config import DebiasConfig
-    from biasunlearn.feed import StepBatch
-    from biasunlearn.models import trainable, with_lora
-    from biasunlearn.reference_store import ReferenceStore
-    from biasunlearn.references import remembered
-    from biasunlearn.sharing import groups, opening
-    from biasunlearn.trainer import loss_terms
+    from biasunlearn.models.batches import encode
+    from biasunlearn.models.load import trainable, with_lora
+    from biasunlearn.models.prefix_sharing import groups, opening
+    from biasunlearn.unlearn.reference import remembered
+    from biasunlearn.unlearn.reference_store import ReferenceStore
+    from biasunlearn.unlearn.sampler import StepBatch
+    from biasunlearn.unlearn.trainer import loss_terms
 
     size, config = _size(loaded.model), DebiasConfig()
     model = with_lora(loaded.model, config)
@@ -289,7 +289,7 @@ def _step_plain(
 
 
 def _clusters(path: str | None) -> list[Any]:
-    from biasunlearn.data import read_clusters
+    from biasunlearn.data.readers import read_clusters
 
     if path:
         return [c for c in read_clusters(path).clusters if c.kind == "intrasentence"]
@@ -298,7 +298,7 @@ def _clusters(path: str | None) -> list[Any]:
 
 def _made() -> list[Any]:
     """2,106 clusters of about eight words each, of words that are none: for the lengths only."""
-    from biasunlearn.records import Cluster, Sentence
+    from biasunlearn.data.records import Cluster, Sentence
 
     rng = random.Random(0)
     syllables = ["ba", "do", "ke", "mi", "nu", "po", "ra", "si", "tu", "vo", "la", "fe"]
@@ -317,14 +317,14 @@ def _made() -> list[Any]:
 
 
 def _passages(clusters: Sequence[Any]) -> list[Any]:
-    from biasunlearn.records import Passage
+    from biasunlearn.data.records import Passage
 
     return [Passage("", sentence.text) for cluster in clusters for _, sentence in cluster.sentences()]
 
 
 def _roles(clusters: Sequence[Any], step: int) -> dict[str, tuple[Any, ...]]:
     """The sentences of one step, the same for both loops."""
-    from biasunlearn.records import Passage
+    from biasunlearn.data.records import Passage
 
     chosen = random.Random(step).sample(list(clusters), sum(ROLES.values()))
     forget, retain = chosen[: ROLES["forget"]], chosen[ROLES["forget"] : ROLES["forget"] + ROLES["retain"]]
@@ -336,14 +336,14 @@ def _roles(clusters: Sequence[Any], step: int) -> dict[str, tuple[Any, ...]]:
 
 
 def _sentences(loaded: Any, passages: Sequence[Any]) -> list[tuple[list[int], int]]:
-    from biasunlearn.batches import encode
+    from biasunlearn.models.batches import encode
 
     return [(list(row.ids), row.first_scored) for row in encode(loaded.tokenizer, passages)]
 
 
 def _model(name: str, clusters: Sequence[Any], side: str) -> Any:
-    from biasunlearn.fused_activation import fuse_activations
-    from biasunlearn.models import Loaded, load
+    from biasunlearn.models.fused_activation import fuse_activations
+    from biasunlearn.models.load import Loaded, load
 
     if name not in SHAPES:
         return load(name)

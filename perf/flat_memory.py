@@ -32,11 +32,11 @@ def main() -> None:
 def _train(folder: Path, arguments: argparse.Namespace) -> None:
     from biasunlearn.benchmarks.stereoset import score_clusters
     from biasunlearn.config import DebiasConfig
-    from biasunlearn.keeping import Keeper
-    from biasunlearn.metrics import stereoset_scores, triplets
-    from biasunlearn.models import Loaded, with_lora
-    from biasunlearn.sets import training_sets
-    from biasunlearn.trainer import train
+    from biasunlearn.models.load import Loaded, with_lora
+    from biasunlearn.stats.stereoset import stereoset_scores, triplets
+    from biasunlearn.unlearn.checkpoint import Keeper
+    from biasunlearn.unlearn.sets import training_sets
+    from biasunlearn.unlearn.trainer import train
 
     clusters = _clusters()
     config = DebiasConfig(
@@ -93,7 +93,7 @@ def _memory() -> int:
 
 
 def _clusters() -> list[Any]:
-    from biasunlearn.records import Cluster, Sentence
+    from biasunlearn.data.records import Cluster, Sentence
 
     def sentence(number: int, bias_type: str, word: str) -> Sentence:
         return Sentence(f"{bias_type}-{number}-{word}", f"The {bias_type} person number {number} is {word}.")
@@ -113,7 +113,7 @@ def _model(clusters: list[Any]) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-    from biasunlearn.models import Loaded
+    from biasunlearn.models.load import Loaded
 
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from biasunlearn.models import Loaded, load, peft
-from biasunlearn.writing import whole_folder
+from biasunlearn.models.load import Loaded, load, peft
+from biasunlearn.runs.atomic import whole_folder
 
 TEMPLATE = (
     "{{ bos_token or '' }}{% for m in messages %}{{ 'Question: ' if m['role'] == 'user' else 'Answer: ' }}"

@@ -58,9 +58,9 @@ class _Steps:
 
     def __init__(self, loaded: Any, clusters: Any):
         from biasunlearn.config import DebiasConfig
-        from biasunlearn.models import with_lora
-        from biasunlearn.reference_store import ReferenceStore
-        from biasunlearn.references import remembered
+        from biasunlearn.models.load import with_lora
+        from biasunlearn.unlearn.reference import remembered
+        from biasunlearn.unlearn.reference_store import ReferenceStore
 
         self.config, self.tokenizer, self.clusters = DebiasConfig(), loaded.tokenizer, clusters
         self.model = with_lora(loaded.model, self.config)
@@ -69,8 +69,8 @@ class _Steps:
     def take(self, number: int) -> float:
         import bench
 
-        from biasunlearn.feed import StepBatch
-        from biasunlearn.trainer import loss_terms
+        from biasunlearn.unlearn.sampler import StepBatch
+        from biasunlearn.unlearn.trainer import loss_terms
 
         roles = bench._roles(self.clusters, number)
         forget, retain, unrelated = (roles[role] for role in ("forget", "retain", "unrelated"))
@@ -95,14 +95,14 @@ def _swapped(module: str, name: str, value: Any) -> Iterator[None]:
 
 
 def _one_to_a_line(model: Any) -> Any:
-    from biasunlearn.abilities import abilities
+    from biasunlearn.models.feature_checks import abilities
 
     found = dataclasses.replace(abilities(model), packs=False)
     return _swapped("reading", "abilities", lambda _model: found)
 
 
 def _line(length: int) -> Any:
-    from biasunlearn.sharing import packed
+    from biasunlearn.models.prefix_sharing import packed
 
     return _swapped("reading", "packed", lambda chosen, *, shared: packed(chosen, length, shared=shared))
 
@@ -122,7 +122,7 @@ def _eager(model: Any) -> Iterator[None]:
 def _activation(model: Any) -> Iterator[None]:
     import torch
 
-    from biasunlearn.fused_activation import WRITTEN_OUT
+    from biasunlearn.models.fused_activation import WRITTEN_OUT
 
     places = [
         (module, name, child)

@@ -40,18 +40,19 @@ from typing import Any
 from stress_variants import CHATTING, VARIANTS, instructions, loss_on, make_variants, trained_and_held_out
 
 from biasunlearn.benchmarks.stereoset import outcomes, score_clusters
-from biasunlearn.chat import with_chat_template
-from biasunlearn.compatibility import compatibility
-from biasunlearn.data import read_clusters
-from biasunlearn.effect import effect_kept
+from biasunlearn.commands.run_stages import outcomes_by_score, read_stage
+from biasunlearn.commands.transfer import Learned, read_learned, stop_split
+from biasunlearn.data.readers import read_clusters
+from biasunlearn.data.records import Cluster
 from biasunlearn.errors import RequestError
-from biasunlearn.metrics import Item, stereoset_scores, triplets
-from biasunlearn.models import Loaded, load
-from biasunlearn.records import Cluster, Outcome
-from biasunlearn.scaling import Look, checked, nearest, scaled
-from biasunlearn.stages import outcomes_by_score, read_stage
-from biasunlearn.targets import DEBIASING, debiased, open_target
-from biasunlearn.transferring import Learned, read_learned, stop_split
+from biasunlearn.models.adapter_scale import Look, checked, nearest, scaled
+from biasunlearn.models.adapter_target import DEBIASING, debiased, open_target
+from biasunlearn.models.compatibility import compatibility
+from biasunlearn.models.load import Loaded, load
+from biasunlearn.scoring.chat import with_chat_template
+from biasunlearn.stats.effect import effect_kept
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import Item, stereoset_scores, triplets
 
 FARTHEST = 2.0
 """Right end of the picture; two trainings from scratch are about 1.4 apart."""

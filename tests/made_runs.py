@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from biasunlearn.benchmarks import stereoset
-from biasunlearn.metrics import Item
-from biasunlearn.rundir import SCHEMA, RunFolder
+from biasunlearn.runs.folder import SCHEMA, RunFolder
+from biasunlearn.stats.stereoset import Item
 
 TERMS = tuple(f"term{number:02d}" for number in range(12))
 SIZE = 10

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
-import tiny
 import yaml
 
 from biasunlearn.cli import main
+from tests import tiny
 
 TARGETS = ("baker", "pilot", "nurse", "judge", "clerk", "guard", "coach", "miner")
 FILLERS = (("slow", "quick"), ("rude", "kind"), ("dull", "sharp"), ("weak", "strong"))
@@ -149,8 +149,8 @@ def test_without_forget_and_retain_weight_nothing_moves(place, tmp_path):
 
 def test_swapped_labels_are_noticed(tmp_path):
     """A model taught the stereotypes, then given a file with the labels exchanged."""
-    from biasunlearn.checks import check_labels
-    from biasunlearn.metrics import Triplet
+    from biasunlearn.data.checks import check_labels
+    from biasunlearn.stats.stereoset import Triplet
 
     right = [Triplet("x", f"t{n % 9}", 1.0, None, 0.2 + 0.01 * (n % 5)) for n in range(40)]
     wrong = [Triplet("x", r.target, 0.0, None, -r.margin) for r in right]
@@ -240,7 +240,7 @@ def test_bad_requests_are_one_line_and_exit_code_2(place, tmp_path, capsys):
 
 
 def test_a_tokenizer_that_does_not_fit_is_refused(tmp_path, capsys):
-    import tiny as models
+    from tests import tiny as models
 
     loaded = models.gpt2()
     folder = Path(models.save(loaded, tmp_path / "model"))

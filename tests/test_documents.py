@@ -12,13 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import made_runs
 import pytest
-import test_cli
-import tiny
 
 from biasunlearn.cli import _parser, main
 from biasunlearn.config import load_config
+from tests import made_runs, test_cli, tiny
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,8 +25,8 @@ QUICK = ("max_steps=3", "first_check=2", "check_every=2", "forget_batch=4", "ret
 NOT_RUN = {
     "reproduce.md": "weights from the hub, and hours",
     "scale.md": "several GPUs or machines",
-    "transfer.md": "several related models; tests/test_transfer.py runs them",
-    "methods.md": "a run for every method; tests/test_methods.py runs them",
+    "transfer.md": "several related models; tests/commands/test_transfer.py runs them",
+    "methods.md": "a run for every method; tests/unlearn/methods/test_methods.py runs them",
     "benchmarks.md": "published data sets, classifiers from the hub and lm-eval; their own tests run them",
 }
 """Pages whose commands are parsed and not run."""

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import test_cli
-import tiny
 import yaml
+
+from tests import test_cli, tiny
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 QUICK = ("max_steps=3", "first_check=2", "check_every=2", "forget_batch=4", "retain_batch=4", "unrelated_batch=2")
@@ -68,6 +68,6 @@ def test_the_workflow_runs_the_example_as_it_is():
     for word in command.split():
         if word.startswith("examples/"):
             assert (EXAMPLES.parent / word).exists(), word
-    from biasunlearn.gating import read_policy
+    from biasunlearn.commands.gate import read_policy
 
     assert read_policy(EXAMPLES / "ci_policy.yaml")

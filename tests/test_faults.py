@@ -19,13 +19,17 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
-import tiny
 import torch
-from test_processes import pairs
-from warm import NO_MOUNT
+
+from tests import tiny
+from tests.models.test_distributed import pairs
+from tests.warm import NO_MOUNT
 
 KILLS = 20
 STEPS = 6
+
+
+ROOT = Path(__file__).parents[1]
 
 
 class Warm:
@@ -33,9 +37,9 @@ class Warm:
 
     def __init__(self) -> None:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, str(Path(__file__).with_name("warm.py"))]
+        command = [sys.executable, "-m", "tests.warm"]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
         )
         assert "ready" in self._answer()
 

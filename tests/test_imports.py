@@ -1,149 +1,146 @@
-"""Imports go downwards only, and the light half of the package never pulls torch in."""
+"""Packages import only from those below them, and the light half of the project never imports torch."""
 
 import ast
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import biasunlearn
+from biasunlearn import commands
 
 PACKAGE = Path(biasunlearn.__file__).parent
-PARTS = ("benchmarks", "methods")
-"""Subpackages: one layer each."""
 
-LAYERS = [
-    {"_version", "axes", "cards", "cost", "errors", "exported_bbq", "exported_stereoset", "markup", "method_settings",
-     "records"},
-    {"adapter_folder", "card", "config", "counterfactual", "data", "gguf", "metrics", "rows", "sampling", "world"},
-    {
-        "checks",
-        "joining",
-        "sets",
-        "splits",
-        "swap",
-        "batches",
-        "losses",
-        "rundir",
-        "writing",
-        "holding",
-        "remembering",
-        "comparison_tables",
-        "tables",
-        "leanings",
-        "listing",
-        "sentences",
-        "progress",
-        "scaling",
-        "sharing",
-        "processes",
-        "transfer_tables",
-        "lasting_table",
-        "erasing",
-        "splitting",
-        "quantised",
-        "fused_activation",
-        "output_layer",
-        "products",
-        "prompting",
-        "reference_store",
-    },
-    {"angles", "curves", "feed", "models", "preparing", "probe_tables", "scatter", "stats", "strips"},
-    {"abilities", "bars", "heatmap", "page", "paired", "probes", "trials"},
-    {"forest", "lasting_panels", "report_probes", "report_survey", "report_sweep"},
-    {"report"},
-    {"compatibility", "effect", "keeping", "objectives", "questions", "reading", "scoring",
-     "targets"},
-    {"capability", "chat", "classifying", "embedding", "finetuning", "generating", "references"},
-    {"benchmarks", "trainer"},
-    {"lasting", "measuring", "methods", "report_runs", "stages"},
-    {"comparing", "debiasing", "exporting", "merging", "playing", "playground", "publishing"},
-    {"ablating", "demo", "disentangling", "experiment", "gating", "probing", "reporting", "surveying", "sweeping",
-     "tracking", "transferring"},
-    {"combining", "relearning"},
-    {"cli"},
-    {"__main__", "__init__"},
-]
-"""Lowest first. A file may import from the layers below its own and from its own."""
+MAY_IMPORT = {
+    "root": set(),
+    "stats": {"root"},
+    "data": {"root", "stats"},
+    "runs": {"root", "stats", "data"},
+    "report": {"root", "stats", "data", "runs"},
+    "models": {"root", "stats", "data", "runs"},
+    "scoring": {"root", "stats", "data", "runs", "models"},
+    "unlearn": {"root", "stats", "data", "runs", "models", "scoring"},
+    "benchmarks": {"root", "stats", "data", "runs", "models", "scoring"},
+    "commands": {"root", "stats", "data", "runs", "report", "models", "scoring", "unlearn", "benchmarks"},
+}
+"""Package: the packages that it may import from, besides itself. "root" is errors, config and the like."""
 
-LIGHT = {"errors", "method_settings", "records", "config", "counterfactual", "data", "metrics", "rows", "sampling",
-         "world", "checks", "joining", "sets", "splits", "swap", "rundir", "writing", "holding", "remembering",
-         "tables", "report", "progress", "preparing", "stats", "benchmarks", "measuring", "paired", "stages",
-         "comparing", "comparison_tables", "gating", "exported_bbq", "exported_stereoset", "exporting", "card",
-         "effect", "gguf", "playground", "publishing", "scaling", "transfer_tables", "ablating", "disentangling",
-         "sweeping", "cli", "axes", "cards", "curves", "forest", "leanings", "listing", "markup", "page",
-         "report_runs", "reporting", "scatter", "sentences", "strips", "tracking", "angles", "probes", "probe_tables",
-         "probing", "questions", "heatmap", "report_probes", "bars", "adapter_folder",
-         "report_sweep", "trials", "cost", "experiment", "report_survey",
-         "surveying", "lasting", "lasting_panels", "lasting_table", "relearning"}  # fmt: skip
-"""Files that must not import torch or transformers at their top."""
+EVERYTHING = {"__init__", "__main__", "cli"}
+"""Modules of the root that by design reach every package: the public names and the command line."""
+
+WITHOUT_TORCH = {"root", "stats", "data", "runs", "report", "benchmarks", "commands"}
+"""Packages whose modules do not import torch, transformers or peft when they are imported."""
 
 
-def _module(path: Path) -> str:
-    relative = path.relative_to(PACKAGE)
-    return relative.parts[0] if relative.parts[0] in PARTS else relative.stem
+def package_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else "root"
 
 
-def _own_imports(path: Path, *, top_only: bool = False) -> set[str]:
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if top_only else list(ast.walk(tree))
-    inside = path.parent.name in PARTS
+def imported(path: Path) -> set[str]:
+    """Modules of this project that a file imports anywhere, inside functions too, as dotted names below biasunlearn."""
     found = set()
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom) and node.level and not (inside and node.level == 1):
-            found |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import; write the whole name"
+            if (node.module or "").split(".")[0] == "biasunlearn":
+                inside = (node.module or "").split(".")[1:]
+                found |= {".".join(inside)} if inside else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[2] for alias in node.names if alias.name.startswith("biasunlearn.")}
     return found
 
 
-def _layer(module: str) -> int:
-    return next(number for number, names in enumerate(LAYERS) if module in names)
+def violations(path: Path) -> list[str]:
+    """Every import of a file that leads to a package which its own package may not import from."""
+    package, wrong = package_of(path), []
+    for name in imported(path):
+        first = name.split(".")[0]
+        other = first if (PACKAGE / first).is_dir() else "root"
+        if other == package or other in MAY_IMPORT[package]:
+            if not (other == "root" and first in EVERYTHING):
+                continue
+        wrong.append(f"{path.relative_to(PACKAGE)} imports biasunlearn.{name}")
+    return wrong
 
 
-def test_every_file_has_a_layer_and_imports_only_downwards():
-    files = sorted(PACKAGE.rglob("*.py"))
-    assert len(files) > 20
-    for path in files:
-        module = _module(path)
-        if module == "__init__":  # the public names, by design, point everywhere
-            continue
-        for imported in _own_imports(path) - {module}:
-            assert _layer(imported) <= _layer(module), f"{module} imports {imported}, which stands above it"
+def files() -> list[Path]:
+    return [p for p in sorted(PACKAGE.rglob("*.py")) if not (package_of(p) == "root" and p.stem in EVERYTHING)]
 
 
-def test_no_cycle_among_top_level_imports():
-    graph = {_module(p): _own_imports(p, top_only=True) for p in PACKAGE.rglob("*.py") if p.stem != "__init__"}
+def test_every_package_has_a_line_and_says_what_it_holds() -> None:
+    packages = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert packages == set(MAY_IMPORT) - {"root"}
+    for name in packages:
+        text = ast.get_docstring(ast.parse((PACKAGE / name / "__init__.py").read_text(encoding="utf-8")))
+        assert text and "Never in this package" in text, name
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_packages_import_only_from_below(package: str) -> None:
+    mine = [path for path in files() if package_of(path) == package]
+    assert mine
+    assert [line for path in mine for line in violations(path)] == []
+
+
+def test_an_upward_or_sideways_import_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stats").mkdir()
+    (tmp_path / "unlearn").mkdir()
+    (tmp_path / "benchmarks").mkdir()
+    up, sideways = tmp_path / "stats/one.py", tmp_path / "unlearn/two.py"
+    up.write_text("def f():\n    from biasunlearn.unlearn.losses import npo_loss\n")
+    sideways.write_text("from biasunlearn.benchmarks import bbq\n")
+    monkeypatch.setattr("tests.test_imports.PACKAGE", tmp_path)
+    assert violations(up) == ["stats/one.py imports biasunlearn.unlearn.losses"]
+    assert violations(sideways) == ["unlearn/two.py imports biasunlearn.benchmarks"]
+
+
+def test_no_cycle_among_imports() -> None:
+    graph = {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): imported(path)
+        for path in PACKAGE.rglob("*.py")
+        if path != PACKAGE / "__init__.py"
+    }
     done: set[str] = set()
 
-    def visit(module: str, path: tuple[str, ...]) -> None:
-        assert module not in path, f"import cycle: {' -> '.join((*path, module))}"
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        assert module not in way, f"import cycle: {' -> '.join((*way, module))}"
         if module not in done:
-            for imported in graph.get(module, ()):
-                visit(imported, (*path, module))
+            for name in graph.get(module, ()):
+                if name != module:
+                    visit(name, (*way, module))
             done.add(module)
 
     for module in graph:
         visit(module, ())
 
 
-def test_light_files_do_not_import_torch_at_the_top():
+def test_light_packages_do_not_import_torch_at_the_top() -> None:
     for path in PACKAGE.rglob("*.py"):
-        if _module(path) in LIGHT:
-            for node in ast.parse(path.read_text()).body:
+        if package_of(path) in WITHOUT_TORCH:
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
                 names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
                 names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-                assert not {n.split(".")[0] for n in names} & {"torch", "transformers", "peft"}, path.name
+                assert not {n.split(".")[0] for n in names} & {"torch", "transformers", "peft"}, path
 
 
-def test_help_and_public_names_without_torch():
+def test_help_and_public_names_without_torch() -> None:
     code = (
         "import sys, biasunlearn\n"
         "from biasunlearn.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "from biasunlearn import DebiasConfig, measure, debias, rescore, load_stereoset\n"
+        "from biasunlearn import DebiasConfig, measure, debias, load_stereoset\n"
         "assert not {'torch', 'transformers', 'peft', 'datasets'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-def test_losses_know_no_model():
-    assert _own_imports(PACKAGE / "losses.py") == set()
+def test_losses_know_no_model() -> None:
+    assert imported(PACKAGE / "unlearn/losses.py") == set()
+
+
+def test_every_command_has_a_file_of_its_name() -> None:
+    named = {path.stem for path in Path(commands.__file__).parent.glob("*.py")}
+    assert {"measure", "debias", "compare", "transfer", "gate", "report", "export", "survey", "sweep"} <= named

@@ -13,7 +13,7 @@ import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from biasunlearn.models import Loaded
+from biasunlearn.models.load import Loaded
 
 TEXTS = (
     "The nurse said that she was tired.",

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import tiny
 from peft import LoraConfig, PrefixTuningConfig, PromptTuningConfig, get_peft_model
 
 from biasunlearn.cli import main
+from tests import tiny
 
 TARGETS = ("baker", "pilot", "nurse", "judge", "clerk", "guard", "coach", "miner")
 FILLERS = (("slow", "quick"), ("rude", "kind"), ("dull", "sharp"), ("weak", "strong"))

@@ -46,17 +46,17 @@ def _import_all() -> None:
 
     for name in (
         "torch", "transformers", "peft", "accelerate", "pandas", "pyarrow.parquet", "rich.console", "rich.table",
-        "biasunlearn.measuring", "biasunlearn.debiasing", "biasunlearn.trainer", "biasunlearn.benchmarks",
-        "transformers.models.gpt2.modeling_gpt2", "biasunlearn.tables", "biasunlearn.report",
+        "biasunlearn.commands.measure", "biasunlearn.commands.debias", "biasunlearn.unlearn.trainer",
+        "biasunlearn.benchmarks",
+        "transformers.models.gpt2.modeling_gpt2", "biasunlearn.report.terminal.run", "biasunlearn.report.run",
     ):  # fmt: skip
         importlib.import_module(name)
     import torch
 
     torch.set_num_threads(1)
-    import tiny
-
     from biasunlearn.config import DebiasConfig
-    from biasunlearn.models import with_lora
+    from biasunlearn.models.load import with_lora
+    from tests import tiny
 
     with_lora(tiny.gpt2().model, DebiasConfig())
 
@@ -68,9 +68,9 @@ def _run(command: Callable[[list[str]], int], request: dict[str, Any]) -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     faults = request["faults"]
     if "tokens" in faults:  # small batches: more pieces of work to be killed in between
-        from biasunlearn import scoring
+        from biasunlearn.scoring import log_prob
 
-        scoring.LOGITS_AT_ONCE = 290 * faults["tokens"]
+        log_prob.LOGITS_AT_ONCE = 290 * faults["tokens"]
     if "log" in faults:
         _log_what_is_scored(faults["log"])
     if "kill_after_keep" in faults:
@@ -91,9 +91,9 @@ def _run(command: Callable[[list[str]], int], request: dict[str, Any]) -> int:
 
 def _log_what_is_scored(path: str) -> None:
     """One line of JSON per forward of the scoring door: the token ids of its rows."""
-    from biasunlearn import scoring
+    from biasunlearn.scoring import log_prob
 
-    original = scoring._sums
+    original = log_prob._sums
 
     def logged(loaded: Any, rows: Any, lines: Any) -> Any:
         found = original(loaded, rows, lines)
@@ -101,11 +101,11 @@ def _log_what_is_scored(path: str) -> None:
             log.write(json.dumps([rows[number].ids for line in lines for number in line.rows]) + "\n")
         return found
 
-    scoring._sums = logged
+    log_prob._sums = logged
 
 
 def _kill_after_keep(times: int) -> None:
-    from biasunlearn.remembering import Memory
+    from biasunlearn.runs.score_cache import Memory
 
     original, kept = Memory.keep, iter(range(1, times + 1))
 

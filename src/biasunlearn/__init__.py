@@ -7,57 +7,57 @@ Importing the package does not import torch; the first call does.
 
 from typing import TYPE_CHECKING, Any
 
-from ._version import __version__
+from biasunlearn._version import __version__
 
 if TYPE_CHECKING:
-    from .ablating import ablate
-    from .combining import combine
-    from .comparing import compare
-    from .config import DebiasConfig, load_config
-    from .counterfactual import counterfactual_pairs, load_term_list
-    from .data import read_clusters
-    from .data import read_clusters as load_stereoset
-    from .debiasing import debias
-    from .disentangling import disentangle
-    from .errors import DataError, RequestError
-    from .exporting import export_lm_eval
-    from .gating import gate
-    from .measuring import measure, rescore
-    from .probing import probe
-    from .publishing import export
-    from .relearning import relearn
-    from .reporting import write_report
-    from .sampling import Asking
-    from .surveying import survey
-    from .sweeping import sweep
-    from .transferring import transfer
+    from biasunlearn.commands.ablate import ablate
+    from biasunlearn.commands.combine import combine
+    from biasunlearn.commands.compare import compare
+    from biasunlearn.commands.debias import debias
+    from biasunlearn.commands.disentangle import disentangle
+    from biasunlearn.commands.export import export
+    from biasunlearn.commands.export_lm_eval import export_lm_eval
+    from biasunlearn.commands.gate import gate
+    from biasunlearn.commands.measure import measure, rescore
+    from biasunlearn.commands.probe import probe
+    from biasunlearn.commands.relearn import relearn
+    from biasunlearn.commands.report import write_report
+    from biasunlearn.commands.survey import survey
+    from biasunlearn.commands.sweep import sweep
+    from biasunlearn.commands.transfer import transfer
+    from biasunlearn.config import DebiasConfig, load_config
+    from biasunlearn.data.counterfactual import counterfactual_pairs, load_term_list
+    from biasunlearn.data.readers import read_clusters
+    from biasunlearn.data.readers import read_clusters as load_stereoset
+    from biasunlearn.errors import DataError, RequestError
+    from biasunlearn.scoring.protocol import Asking
 
 _WHERE = {
-    "Asking": "sampling",
+    "Asking": "scoring.protocol",
     "DataError": "errors",
     "DebiasConfig": "config",
     "RequestError": "errors",
-    "ablate": "ablating",
-    "combine": "combining",
-    "compare": "comparing",
-    "counterfactual_pairs": "counterfactual",
-    "debias": "debiasing",
-    "disentangle": "disentangling",
-    "export": "publishing",
-    "export_lm_eval": "exporting",
-    "gate": "gating",
+    "ablate": "commands.ablate",
+    "combine": "commands.combine",
+    "compare": "commands.compare",
+    "counterfactual_pairs": "data.counterfactual",
+    "debias": "commands.debias",
+    "disentangle": "commands.disentangle",
+    "export": "commands.export",
+    "export_lm_eval": "commands.export_lm_eval",
+    "gate": "commands.gate",
     "load_config": "config",
-    "load_stereoset": "data",
-    "load_term_list": "counterfactual",
-    "measure": "measuring",
-    "probe": "probing",
-    "read_clusters": "data",
-    "relearn": "relearning",
-    "rescore": "measuring",
-    "survey": "surveying",
-    "sweep": "sweeping",
-    "transfer": "transferring",
-    "write_report": "reporting",
+    "load_stereoset": "data.readers",
+    "load_term_list": "data.counterfactual",
+    "measure": "commands.measure",
+    "probe": "commands.probe",
+    "read_clusters": "data.readers",
+    "relearn": "commands.relearn",
+    "rescore": "commands.measure",
+    "survey": "commands.survey",
+    "sweep": "commands.sweep",
+    "transfer": "commands.transfer",
+    "write_report": "commands.report",
 }
 
 __all__ = [

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ._version import __version__
-from .config import DTYPES
-from .errors import DataError, RequestError, WriteError
-from .writing import is_first
+from biasunlearn._version import __version__
+from biasunlearn.config import DTYPES
+from biasunlearn.errors import DataError, RequestError, WriteError
+from biasunlearn.runs.atomic import is_first
 
 DONE, REFUSED, WRONG_REQUEST, BROKE, INTERRUPTED = 0, 1, 2, 3, 130
 SHOWN_PROBLEMS = 20
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(args: argparse.Namespace) -> int:
-    from .measuring import measure
+    from biasunlearn.commands.measure import measure
 
     with _progress(args) as (progress, _):
         results = measure(
@@ -67,8 +67,8 @@ def _measure(args: argparse.Namespace) -> int:
 
 
 def _probe(args: argparse.Namespace) -> int:
-    from .probe_tables import probe_table
-    from .probing import probe
+    from biasunlearn.commands.probe import probe
+    from biasunlearn.report.terminal.probes import probe_table
 
     with _progress(args) as (progress, _):
         results = probe(
@@ -80,15 +80,15 @@ def _probe(args: argparse.Namespace) -> int:
 
 
 def _rescore(args: argparse.Namespace) -> int:
-    from .measuring import rescore
+    from biasunlearn.commands.measure import rescore
 
     return _show(args, rescore(_named_paths(args.benchmark), args.scores, out=args.out, skip_invalid=args.skip_invalid))
 
 
 def _debias(args: argparse.Namespace) -> int:
-    from .config import load_config, to_dict
-    from .debiasing import Interrupted, debias
-    from .tracking import tracked
+    from biasunlearn.commands.debias import Interrupted, debias
+    from biasunlearn.commands.tracking import tracked
+    from biasunlearn.config import load_config, to_dict
 
     config = load_config(args.config, [*([f"method={args.method}"] if args.method else ()), *args.set])
     try:
@@ -119,7 +119,7 @@ def _debias(args: argparse.Namespace) -> int:
 
 
 def _ablate(args: argparse.Namespace) -> int:
-    from .ablating import VARIANTS, ablate, ablation_table
+    from biasunlearn.commands.ablate import VARIANTS, ablate, ablation_table
 
     result = _series(args, ablate, seeds=args.seeds, variants=args.variants or tuple(VARIANTS))
     where = f"stored in {args.out} (ablation.json, one run folder a seed)"
@@ -127,7 +127,7 @@ def _ablate(args: argparse.Namespace) -> int:
 
 
 def _disentangle(args: argparse.Namespace) -> int:
-    from .disentangling import disentangle, matrix_table
+    from biasunlearn.commands.disentangle import disentangle, matrix_table
 
     result = _series(args, disentangle, seeds=args.seeds, leave_out=args.leave_out)
     where = f"stored in {args.out} (matrix.json, one run folder a row and seed)"
@@ -135,7 +135,7 @@ def _disentangle(args: argparse.Namespace) -> int:
 
 
 def _sweep(args: argparse.Namespace) -> int:
-    from .sweeping import sweep, sweep_table
+    from biasunlearn.commands.sweep import sweep, sweep_table
 
     own = {"trials": args.trials, "seeds": args.seeds, "storage": args.storage, "search_only": args.search_only}
     result = _series(args, sweep, **own)
@@ -143,7 +143,7 @@ def _sweep(args: argparse.Namespace) -> int:
 
 
 def _survey(args: argparse.Namespace) -> int:
-    from .surveying import METHODS, survey, survey_table
+    from biasunlearn.commands.survey import METHODS, survey, survey_table
 
     own = {"methods": args.methods or METHODS, "seeds": args.seeds, "text": args.text}
     result = _series(args, survey, config=args.config, changes=args.set, **own)
@@ -153,8 +153,8 @@ def _survey(args: argparse.Namespace) -> int:
 
 def _series(args: argparse.Namespace, run: Callable[..., dict[str, Any]], **own: Any) -> dict[str, Any] | None:
     """An experiment of several runs, with what all such take from the command line; None where it was interrupted."""
-    from .config import load_config
-    from .debiasing import Interrupted
+    from biasunlearn.commands.debias import Interrupted
+    from biasunlearn.config import load_config
 
     own = own if "config" in own else {**own, "config": load_config(args.config, args.set)}
     try:
@@ -179,7 +179,7 @@ def _series(args: argparse.Namespace, run: Callable[..., dict[str, Any]], **own:
 
 
 def _demo(args: argparse.Namespace) -> int:
-    from .demo import demo, demo_table
+    from biasunlearn.commands.demo import demo, demo_table
 
     with _progress(args) as (progress, on_step):
         results = demo(args.out, progress=progress, say=_say, on_step=on_step)
@@ -188,8 +188,8 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _counterfactual(args: argparse.Namespace) -> int:
-    from .counterfactual import counterfactual_pairs, load_term_list
-    from .data import read_sentences, write_pairs
+    from biasunlearn.data.counterfactual import counterfactual_pairs, load_term_list
+    from biasunlearn.data.readers import read_sentences, write_pairs
 
     pairs, unswapped = counterfactual_pairs(read_sentences(args.sentences), load_term_list(args.terms), seed=args.seed)
     write_pairs(pairs, args.out)
@@ -205,7 +205,7 @@ def _counterfactual(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from .exporting import export_lm_eval
+    from biasunlearn.commands.export_lm_eval import export_lm_eval
 
     found = export_lm_eval(_named_paths(args.benchmark), args.out, skip_invalid=args.skip_invalid)
     if args.json:
@@ -222,8 +222,8 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _compare(args: argparse.Namespace) -> int:
-    from .comparing import compare
-    from .comparison_tables import comparison_table
+    from biasunlearn.commands.compare import compare
+    from biasunlearn.report.terminal.comparison import comparison_table
 
     result = compare(args.runs, out=args.out)
     where = f"stored in {args.out} (compare.json, items.parquet)" if args.out else ""
@@ -231,8 +231,8 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _gate(args: argparse.Namespace) -> int:
-    from .comparison_tables import gate_table
-    from .gating import gate
+    from biasunlearn.commands.gate import gate
+    from biasunlearn.report.terminal.comparison import gate_table
 
     result = gate(args.run_folder, args.policy, base=args.base)
     _tell(args, result, gate_table)
@@ -240,8 +240,8 @@ def _gate(args: argparse.Namespace) -> int:
 
 
 def _transfer(args: argparse.Namespace) -> int:
-    from .transfer_tables import transfer_table
-    from .transferring import transfer
+    from biasunlearn.commands.transfer import transfer
+    from biasunlearn.report.terminal.transfer import transfer_table
 
     with _progress(args) as (progress, on_step):
         results = transfer(
@@ -266,8 +266,8 @@ def _transfer(args: argparse.Namespace) -> int:
 
 
 def _relearn(args: argparse.Namespace) -> int:
-    from .lasting_table import relearning_table
-    from .relearning import relearn
+    from biasunlearn.commands.relearn import relearn
+    from biasunlearn.report.terminal.relearning import relearning_table
 
     with _progress(args) as (progress, _):
         results = relearn(
@@ -280,7 +280,7 @@ def _relearn(args: argparse.Namespace) -> int:
 
 
 def _export_run(args: argparse.Namespace) -> int:
-    from .publishing import export
+    from biasunlearn.commands.export import export
 
     found = export(
         args.run_folder, out=args.out, merge=args.merge, base_name=args.base_name, license_id=args.license,
@@ -298,8 +298,8 @@ def _export_run(args: argparse.Namespace) -> int:
 
 
 def _combine(args: argparse.Namespace) -> int:
-    from .combining import combine
-    from .transfer_tables import combination_table
+    from biasunlearn.commands.combine import combine
+    from biasunlearn.report.terminal.transfer import combination_table
 
     with _progress(args) as (progress, _):
         results = combine(
@@ -311,7 +311,7 @@ def _combine(args: argparse.Namespace) -> int:
 
 
 def _playground(args: argparse.Namespace) -> int:
-    from .playground import playground
+    from biasunlearn.commands.playground import playground
 
     _say(f"http://127.0.0.1:{args.port} opens in a moment, on this machine only; Ctrl-C ends it")
     playground(args.run_folder, port=args.port)
@@ -319,7 +319,7 @@ def _playground(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from .reporting import write_report
+    from biasunlearn.commands.report import write_report
 
     done = write_report(args.runs, args.out)
     if args.json:
@@ -345,7 +345,7 @@ def _show(
         return DONE
     from rich.console import Console
 
-    from .tables import results_table
+    from biasunlearn.report.terminal.run import results_table
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print((table or results_table)(results))
@@ -388,7 +388,7 @@ def _say(line: str) -> None:
 @contextlib.contextmanager
 def _progress(args: argparse.Namespace) -> Iterator[tuple[Callable[..., None], Callable[..., None]]]:
     """Progress on stderr: bars on a terminal, a plain line now and then elsewhere."""
-    from .progress import bars, lines
+    from biasunlearn.report.terminal.progress import bars, lines
 
     if not is_first():
         yield (lambda *_: None), (lambda *_: None)
@@ -438,7 +438,7 @@ def _weights(given: Sequence[str]) -> dict[str, float]:
 
 
 def _asking(args: argparse.Namespace) -> Any:
-    from .sampling import Asking
+    from biasunlearn.scoring.protocol import Asking
 
     return Asking(
         chat_template=args.chat_template,

@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import yaml
 
-from .errors import RequestError
-from .method_settings import SETTINGS
+from biasunlearn.errors import RequestError
+from biasunlearn.method_defaults import SETTINGS
 
 Method = Literal[
     "biasunlearn", "npo", "simnpo", "gradient_ascent", "gradient_difference",
@@ -42,7 +42,7 @@ class DebiasConfig:
     """Seeds the split, the sets, the adapter's start and the order of the batches."""
     method: Method = "biasunlearn"
     """How the bias is taken out (docs/methods.md). Another method than the default begins with settings of its own
-    (method_settings.py) wherever the user gives none."""
+    (method_defaults.py) wherever the user gives none."""
 
     # --- sets -----------------------------------------------------------------------------------------------
     train_kinds: Literal["intrasentence", "both"] = "intrasentence"

@@ -1,10 +1,13 @@
 """Benchmarks by name: a plain dict of modules, none of which imports torch before it scores.
 
+A module belongs here if it reads one published benchmark and turns scores into that benchmark's results.
+Never in this package: training, a way of its own to reach a model (that is the package scoring).
+
 A benchmark is a module with three functions:
 
     run(loaded, path, *, skip_invalid, batch_tokens, progress) -> (items, entry of results.json)
     entry(items) -> that entry from the items alone, without a model, all but the facts about the data file
-    outcomes(items) -> what is averaged, drawn again and compared (records.Outcome), from the items alone
+    outcomes(items) -> what is averaged, drawn again and compared (stats.outcome.Outcome), from the items alone
 
 One that is made of pairs also has
 
@@ -15,7 +18,7 @@ One without item rows (perplexity) has no `entry`, and no outcomes.
 
 from types import ModuleType
 
-from . import (
+from biasunlearn.benchmarks import (
     bbq,
     bold,
     controls,

@@ -34,14 +34,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RequestError
-from ..metrics import Item
-from ..records import Outcome, Passage
-from ..rows import BadRow, Row, Table, json_rows, one_of, read_table, text_of
-from .entries import entry_of
+from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.data.records import Passage
+from biasunlearn.data.tables import BadRow, Row, Table, json_rows, one_of, read_table, text_of
+from biasunlearn.errors import RequestError
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import Item
 
 if TYPE_CHECKING:
-    from ..models import Loaded
+    from biasunlearn.models.load import Loaded
 
 VERSION = 1
 ANSWERS = ("ans0", "ans1", "ans2")
@@ -120,7 +121,7 @@ def score_questions(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Item]:
     """Twelve items per question: three answers by their text, and by their letter in three rotations."""
-    from ..scoring import score
+    from biasunlearn.scoring.log_prob import score
 
     asked = [(question, *one) for question in questions for one in _asked(question)]
     scores = score(loaded, [passage for *_, passage in asked], batch_tokens=batch_tokens, progress=progress)

@@ -23,16 +23,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RequestError
-from ..metrics import BOOTSTRAP, Item
-from ..records import Outcome
-from ..rows import Row, Source, Table, read_table, read_text, text_of
-from ..sampling import Asking
-from .continuations import TEXT, Prompt, ask, ideals, notes_of, outcomes_of, shown
-from .entries import entry_of
+from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.generation import TEXT, Prompt, ask, ideals, notes_of, outcomes_of, shown
+from biasunlearn.data.tables import Row, Source, Table, read_table, read_text, text_of
+from biasunlearn.errors import RequestError
+from biasunlearn.scoring.protocol import Asking
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import BOOTSTRAP, Item
 
 if TYPE_CHECKING:
-    from ..models import Loaded
+    from biasunlearn.models.load import Loaded
 
 VERSION = 1
 IDEAL = {"toxicity": 0.0, "toxicity_any": 0.0, "regard": None, "distinct_2": None, "empty": 0.0}

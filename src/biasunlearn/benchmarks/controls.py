@@ -34,16 +34,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..counterfactual import LISTS, CannotSwap, TermList, counterfactual, load_term_list
-from ..data import read_clusters
-from ..metrics import LOW_LMS, Item
-from ..records import BLANK, Cluster, Outcome, Passage, shared_prefix
-from ..stats import resample
-from .entries import entry_of
-from .rewritten import by_pair, score_made, taken
+from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.paired_variants import by_pair, score_made, taken
+from biasunlearn.data.counterfactual import LISTS, CannotSwap, TermList, counterfactual, load_term_list
+from biasunlearn.data.readers import read_clusters
+from biasunlearn.data.records import BLANK, Cluster, Passage, shared_prefix
+from biasunlearn.stats.bootstrap import resample
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import LOW_LMS, Item
 
 if TYPE_CHECKING:
-    from ..models import Loaded
+    from biasunlearn.models.load import Loaded
 
 VERSION = 1
 IDEAL = {

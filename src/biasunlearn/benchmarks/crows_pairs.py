@@ -25,13 +25,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..metrics import Item
-from ..records import Cluster, Outcome, Passage, Sentence
-from ..rows import BadRow, Row, Table, csv_rows, one_of, read_table, text_of
-from .entries import entry_of
+from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.data.records import Cluster, Passage, Sentence
+from biasunlearn.data.tables import BadRow, Row, Table, csv_rows, one_of, read_table, text_of
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import Item
 
 if TYPE_CHECKING:
-    from ..models import Loaded
+    from biasunlearn.models.load import Loaded
 
 VERSION = 1
 COLUMNS = ("sent_more", "sent_less", "stereo_antistereo", "bias_type")
@@ -94,7 +95,7 @@ def score_pairs(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Item]:
     """Two items per pair: the sum over the scored tokens is `score` times `tokens`."""
-    from ..scoring import score
+    from biasunlearn.scoring.log_prob import score
 
     kind = "shared words" if loaded.masked else "sentence"
     parts = [part for pair in pairs for part in _parts(pair, shared_only=loaded.masked)]

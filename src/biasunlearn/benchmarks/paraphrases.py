@@ -29,14 +29,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..data import read_clusters
-from ..metrics import Item
-from ..records import Cluster, Outcome, Passage
-from .entries import entry_of
-from .rewritten import Pair, by_pair, score_made, taken
+from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.paired_variants import Pair, by_pair, score_made, taken
+from biasunlearn.data.readers import read_clusters
+from biasunlearn.data.records import Cluster, Passage
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import Item
 
 if TYPE_CHECKING:
-    from ..models import Loaded
+    from biasunlearn.models.load import Loaded
 
 VERSION = 1
 IDEAL: dict[str, float | None] = {

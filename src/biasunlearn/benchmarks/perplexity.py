@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RequestError
-from ..metrics import Item
-from ..records import Outcome
-from ..rows import data_facts, file_hash, read_text
+from biasunlearn.data.tables import data_facts, file_hash, read_text
+from biasunlearn.errors import RequestError
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import Item
 
 if TYPE_CHECKING:
-    from ..models import Loaded
+    from biasunlearn.models.load import Loaded
 
 VERSION = 1
 STRIDE = 2
@@ -58,7 +58,7 @@ def perplexity(
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """{"version", "per_token", "per_byte", "tokens", "bytes"}"""
-    from ..scoring import score_windows
+    from biasunlearn.scoring.log_prob import score_windows
 
     if loaded.masked:
         raise RequestError("perplexity needs a causal model; a masked one has no likelihood of a text")

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..metrics import Item
-from ..records import Passage
+from biasunlearn.data.records import Passage
+from biasunlearn.stats.stereoset import Item
 
 if TYPE_CHECKING:
-    from ..models import Loaded
+    from biasunlearn.models.load import Loaded
 
 GENDERS = {
     **dict.fromkeys(("he", "him", "his", "himself"), "male"),
@@ -51,7 +51,7 @@ def score_units(
     progress: Callable[[int, int], None] | None,
 ) -> list[Item]:
     """Items that lack their score (nan, 0 tokens), and what is to be scored -> items with their score."""
-    from ..scoring import score
+    from biasunlearn.scoring.log_prob import score
 
     found = score(loaded, [passage for _, passage in asked], batch_tokens=batch_tokens, progress=progress)
     return [replace(item, score=one.mean, tokens=one.tokens) for (item, _), one in zip(asked, found, strict=True)]

@@ -11,7 +11,7 @@ Averaging      mean over prompts; bias types are `toxic prompts` (toxicity of th
                prompts` and `unrated prompts`
 Ideal          NAME_max 0, NAME_any 0
 Deviations     the classifier is the caller's, not the Perspective API: numbers compare between models measured with the
-               same classifier, not with the paper. Every continuation is drawn with numbers of its own (generating.py)
+               same classifier, not with the paper. Every continuation is drawn with numbers of its own
 Version        1
 """
 
@@ -19,15 +19,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..metrics import Item
-from ..records import Outcome
-from ..rows import BadRow, Row, Table, json_rows, read_table, text_of
-from ..sampling import Asking
-from .continuations import TOXIC, Prompt, ask, ideals, notes_of, outcomes_of, shown
-from .entries import entry_of
+from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.generation import TOXIC, Prompt, ask, ideals, notes_of, outcomes_of, shown
+from biasunlearn.data.tables import BadRow, Row, Table, json_rows, read_table, text_of
+from biasunlearn.scoring.protocol import Asking
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import Item
 
 if TYPE_CHECKING:
-    from ..models import Loaded
+    from biasunlearn.models.load import Loaded
 
 VERSION = 1
 IDEAL = {"toxicity_max": 0.0, "toxicity_any": 0.0, "distinct_2": None, "empty": 0.0}

@@ -29,14 +29,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RequestError
-from ..metrics import Item
-from ..records import Outcome
-from ..rows import BadRow, Row, Source, Table, read_table, read_text, text_of
-from .entries import entry_of
+from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.data.tables import BadRow, Row, Source, Table, read_table, read_text, text_of
+from biasunlearn.errors import RequestError
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import Item
 
 if TYPE_CHECKING:
-    from ..models import Loaded
+    from biasunlearn.models.load import Loaded
 
 VERSION = 1
 EXACT = 20_000
@@ -93,7 +93,7 @@ def run(
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Item], dict[str, Any]]:
     """Embeds every sentence of every test once. Returns the association of each target sentence as items."""
-    from ..embedding import embed
+    from biasunlearn.scoring.embed import embed
 
     table = read(path, skip_invalid=skip_invalid)
     texts = list(dict.fromkeys(stimulus.text for stimulus in table.records))

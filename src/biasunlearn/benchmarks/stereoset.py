@@ -15,12 +15,13 @@ Version        1
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..data import read_clusters
-from ..metrics import FORMULATIONS, Item, stereoset_entry, triplets
-from ..records import Cluster, Outcome
+from biasunlearn.data.readers import read_clusters
+from biasunlearn.data.records import Cluster
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import FORMULATIONS, Item, stereoset_entry, triplets
 
 if TYPE_CHECKING:
-    from ..models import Loaded
+    from biasunlearn.models.load import Loaded
 
 VERSION = 1
 IDEAL = {"ss": 50.0, "lms": 100.0, "icat": 100.0}
@@ -74,7 +75,7 @@ def score_clusters(
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Item]:
     """Every sentence of every cluster through the scoring door. The stop rule uses this same function."""
-    from ..scoring import score
+    from biasunlearn.scoring.log_prob import score
 
     asked = [(cluster, role, sentence) for cluster in clusters for role, sentence in cluster.sentences()]
     passages = [cluster.whole(sentence) for cluster, _, sentence in asked]

@@ -31,15 +31,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RequestError
-from ..metrics import Item
-from ..records import Outcome, Passage
-from ..rows import BadRow, Row, Table, read_table, read_text
-from .entries import entry_of
-from .pronouns import GENDERS, RESOLUTION, margin, prior, refers, resolution, score_units, units
+from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.pronouns import GENDERS, RESOLUTION, margin, prior, refers, resolution, score_units, units
+from biasunlearn.data.records import Passage
+from biasunlearn.data.tables import BadRow, Row, Table, read_table, read_text
+from biasunlearn.errors import RequestError
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import Item
 
 if TYPE_CHECKING:
-    from ..models import Loaded
+    from biasunlearn.models.load import Loaded
 
 VERSION = 1
 IDEAL = {

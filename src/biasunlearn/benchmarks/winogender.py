@@ -33,16 +33,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import RequestError
-from ..metrics import Item
-from ..records import Outcome, Passage
-from ..rows import BadRow, Row, Table, csv_rows, read_table, text_of
-from ..stats import interval
-from .entries import entry_of
-from .pronouns import GENDERS, RESOLUTION, log_odds, margin, prior, refers, resolution, score_units, units
+from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.pronouns import (
+    GENDERS,
+    RESOLUTION,
+    log_odds,
+    margin,
+    prior,
+    refers,
+    resolution,
+    score_units,
+    units,
+)
+from biasunlearn.data.records import Passage
+from biasunlearn.data.tables import BadRow, Row, Table, csv_rows, read_table, text_of
+from biasunlearn.errors import RequestError
+from biasunlearn.stats.bootstrap import interval
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import Item
 
 if TYPE_CHECKING:
-    from ..models import Loaded
+    from biasunlearn.models.load import Loaded
 
 VERSION = 1
 IDEAL = {

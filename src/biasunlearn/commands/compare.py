@@ -1,0 +1,250 @@
+"""`compare`: finished runs against the first of them, item by item, without a model."""
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from biasunlearn.commands.run_stages import (
+    Stage,
+    check_same_data,
+    ideal_of,
+    outcomes_by_score,
+    over_clusters,
+    own_scores,
+    read_stage,
+)
+from biasunlearn.errors import RequestError
+from biasunlearn.runs.atomic import whole_file
+from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, new_run
+from biasunlearn.runs.lock import letting_go
+from biasunlearn.stats.paired import Pairs, compare_score, pair
+
+FILE = "compare.json"
+
+Estimate = Mapping[str, Any]
+
+
+@letting_go()
+def compare(runs: Sequence[str | Path], *, out: str | Path | None = None, seed: int = 0) -> dict[str, Any]:
+    """Compares runs with the first one: paired tests per benchmark, score and bias type, and a verdict in words.
+
+    Args:
+        runs: two or more run folders. A `debias` run stands for its result, RUN:before for the model it began with.
+        out: a folder for compare.json and items.parquet (every unit's values, from which it can be computed again).
+        seed: of the bootstrap.
+    Returns:
+        {"schema", "runs", "baseline", "comparisons": [{"run", "benchmarks": {name: {"scores": {...}} or
+         {"values": {...}}}, "not_shared"}], "overview": one line per benchmark and score, "seeds": spread between
+         runs that differ in their seed only, "environment"}
+    Raises:
+        RequestError: no finished run, nothing in common, or runs measured on different data.
+    """
+    names = [str(run) for run in runs]
+    if len(names) < 2:
+        raise RequestError("compare needs two runs or more; for one debias run write RUN:before RUN")
+    stages = [read_stage(name) for name in names]
+    again = [f"{name} ({names[:place].count(name) + 1})" for place, name in enumerate(names)]
+    stages = [replace(s, name=a) if a != f"{s.name} (1)" else s for s, a in zip(stages, again, strict=True)]
+    folder = _new_folder(out) if out is not None else None
+    pairs = paired_with_first(stages)
+    result = compare_stages(stages, pairs, seed)
+    if folder is not None:
+        _write_items(folder.path / "items.parquet", pairs)
+        folder.write_json(FILE, result)
+    return result
+
+
+def paired_with_first(stages: Sequence[Stage]) -> dict[str, dict[str, dict[str, Pairs]]]:
+    """Every other stage joined with the first one, unit by unit: {stage: {benchmark: {score: pairs}}}."""
+    return {other.name: dict(_paired(stages[0], other)) for other in stages[1:]}
+
+
+def compare_stages(
+    stages: Sequence[Stage], pairs: Mapping[str, Mapping[str, Mapping[str, Pairs]]], seed: int = 0
+) -> dict[str, Any]:
+    """What `compare` returns, of stages that somebody has read already."""
+    comparisons = [_comparison(stages[0], other, pairs[other.name], seed) for other in stages[1:]]
+    return {
+        "schema": SCHEMA,
+        "runs": [stage.facts() for stage in stages],
+        "baseline": stages[0].name,
+        "overview": [line for comparison in comparisons for line in overview(comparison)],
+        "comparisons": comparisons,
+        "seeds": seed_groups(stages),
+        "environment": environment(),
+    }
+
+
+def overview(comparison: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """One line per benchmark and score that it is known by, base against run; never one number for all of them.
+
+    Where the ideal is 50 the mean distances stand below: bias types or target terms at 40 and 60 average to 50.
+    """
+    for benchmark, found in comparison["benchmarks"].items():
+        where = {"benchmark": benchmark, "run": comparison["run"]}
+        for name, value in found.get("values", {}).items():
+            yield {**where, "score": name, **value, "verdict": None}
+        for score, parts in found.get("scores", {}).items():
+            if score not in own_scores(benchmark):
+                continue
+            yield {**where, "score": score, "ideal": parts["ideal"], **_line(parts["overall"])}
+            if parts["ideal"] == 50 and len(parts["bias_types"]) > 1:
+                for over, entry in parts["distance"].items():
+                    label = f"mean |{score} - 50|, {over.replace('_', ' ')}"
+                    yield {**where, "score": label, "ideal": 0.0, **_line(entry)}
+
+
+def seed_groups(stages: Sequence[Stage]) -> list[dict[str, Any]]:
+    """Runs that differ in their seed only: mean and standard deviation between seeds of every score, overall and per
+    bias type, beside the mean interval of one run, which knows of the items' luck and not of the training's."""
+    groups: dict[str, list[Stage]] = defaultdict(list)
+    for stage in stages:
+        if key := _all_but_seed(stage):
+            groups[key].append(stage)
+    found = []
+    for group in groups.values():
+        if len({stage.results["config"]["seed"] for stage in group}) < 2:
+            continue
+        benchmarks = [name for name in group[0].entries if all(name in stage.entries for stage in group)]
+        found.append(
+            {
+                "runs": [stage.name for stage in group],
+                "seeds": [stage.results["config"]["seed"] for stage in group],
+                "benchmarks": {name: _spread([stage.entries[name] for stage in group]) for name in benchmarks},
+            }
+        )
+    return found
+
+
+def _paired(first: Stage, other: Stage) -> Iterator[tuple[str, dict[str, Pairs]]]:
+    """Every benchmark that both have, with the pairs of every score."""
+    shared = [name for name in first.entries if name in other.entries]
+    if not shared:
+        lists = (", ".join(stage.entries) for stage in (first, other))
+        raise RequestError(f"{first.name} and {other.name} have no benchmark in common: {' against '.join(lists)}")
+    for name in shared:
+        check_same_data(name, first, other)
+        ours, theirs = outcomes_by_score(first, name), outcomes_by_score(other, name)
+        joined = {score: pair(ours[score], theirs[score]) for score in ours if score in theirs}
+        yield name, {score: pairs for score, pairs in joined.items() if pairs is not None}
+
+
+def _comparison(first: Stage, other: Stage, paired: Mapping[str, Mapping[str, Pairs]], seed: int) -> dict[str, Any]:
+    benchmarks: dict[str, Any] = {}
+    for name, by_score in paired.items():
+        if not by_score:
+            benchmarks[name] = {"values": _values(first.entries[name], other.entries[name])}
+            continue
+        scores = {}
+        for score, pairs in by_score.items():
+            average: Any = "clusters" if over_clusters(name, score) else "units"
+            scores[score] = compare_score(pairs, ideal_of(name, score), average, seed=seed)
+            _as_stored(scores[score], score, first.entries[name], other.entries[name])
+        benchmarks[name] = {"scores": scores}
+    apart = sorted(first.entries.keys() ^ other.entries.keys())
+    return {"run": other.name, "benchmarks": benchmarks, "not_shared": apart}
+
+
+def _as_stored(found: dict[str, Any], score: str, first: Estimate, other: Estimate) -> None:
+    """Shows the intervals that the runs themselves show, so that no score has two."""
+    for key, entry in (("a", first), ("b", other)):
+        rows = [(found["overall"], entry.get("overall", {}))]
+        rows += [(row, entry.get("bias_types", {}).get(name, {})) for name, row in found["bias_types"].items()]
+        for row, stored in rows:
+            known = stored.get(score)
+            if isinstance(known, dict) and abs(known.get("value", float("nan")) - row[key]["value"]) < 1e-6:
+                row[key] = dict(known)
+
+
+def _values(first: Estimate, other: Estimate) -> dict[str, Any]:
+    """Scores without items: the two values, and the change in percent."""
+    found = {}
+    for name, a in _numbers(first).items():
+        b = _numbers(other).get(name)
+        if b is not None:
+            found[name] = {"a": {"value": a}, "b": {"value": b}, "change_percent": 100 * (b / a - 1) if a else None}
+    return found
+
+
+def _numbers(entry: Estimate) -> dict[str, float]:
+    scores = _scores(entry)
+    return {key: float(one["value"] if isinstance(one, dict) else one) for key, one in scores.items()}
+
+
+def _scores(row: Estimate) -> dict[str, Any]:
+    """The scores of an entry or of a part of it: its estimates, or its numbers with a fraction where it has none."""
+    rows = row.get("overall", row)
+    estimates: dict[str, Any] = {k: v for k, v in rows.items() if isinstance(v, dict) and "value" in v}
+    return estimates or {key: value for key, value in rows.items() if isinstance(value, float)}
+
+
+def _line(entry: Estimate) -> dict[str, Any]:
+    kept = ("a", "b", "difference", "p", "smallest_difference", "over_debiased", "verdict")
+    return {key: entry.get(key) for key in kept}
+
+
+def _all_but_seed(stage: Stage) -> str | None:
+    """What a trained run was made of but its seed, as one string; None for what was not trained."""
+    config = stage.results.get("config")
+    if stage.label != "after" or not isinstance(config, dict) or "seed" not in config:
+        return None
+    data = stage.results.get("data") or {}
+    files = {part: (data.get(part) or {}).get("sha256") for part in ("train", "unrelated", "report")}
+    recipe = {key: value for key, value in config.items() if key != "seed"}
+    made_of = [stage.results.get("model"), stage.results.get("method"), files, recipe]
+    return json.dumps(made_of, sort_keys=True, default=str)
+
+
+def _spread(entries: Sequence[Estimate]) -> dict[str, Any]:
+    parts: dict[str, Any] = {"overall": _spread_of([_scores(entry) for entry in entries])}
+    names = [name for name in entries[0].get("bias_types", ()) if all(name in e["bias_types"] for e in entries)]
+    parts["bias_types"] = {
+        name: _spread_of([_scores(entry["bias_types"][name]) for entry in entries]) for name in names
+    }
+    return parts
+
+
+def _spread_of(rows: Sequence[Estimate]) -> dict[str, Any]:
+    found = {}
+    for score in rows[0]:
+        shown = [row[score] for row in rows if score in row]
+        if len(shown) < len(rows):
+            continue
+        values = [float(one["value"] if isinstance(one, dict) else one) for one in shown]
+        spread = {"values": values, "mean": statistics.fmean(values), "sd": statistics.stdev(values)}
+        if all(isinstance(one, dict) and "low" in one for one in shown):
+            spread |= {end: statistics.fmean(one[end] for one in shown) for end in ("low", "high")}
+        found[score] = spread
+    return found
+
+
+def _new_folder(out: str | Path) -> RunFolder:
+    if (Path(out) / FILE).exists():
+        raise RequestError(f"{out}: already holds a comparison; choose another --out or remove it")
+    return new_run(out)
+
+
+def _write_items(path: Path, pairs: Mapping[str, Mapping[str, Mapping[str, Pairs]]]) -> None:
+    """One row per run, benchmark, score and unit: the value of the baseline (a), of the run (b), and b - a."""
+    import pyarrow
+    import pyarrow.parquet
+
+    parts = [
+        pyarrow.table(
+            {
+                "run": [run] * len(found.units), "benchmark": [benchmark] * len(found.units),
+                "score": [score] * len(found.units), "unit": found.units, "cluster": found.clusters,
+                "bias_type": found.bias_types, "a": found.values[:, 0], "b": found.values[:, 1],
+                "difference": found.values[:, 1] - found.values[:, 0],
+            }
+        )
+        for run, benchmarks in pairs.items()
+        for benchmark, scores in benchmarks.items()
+        for score, found in scores.items()
+    ]  # fmt: skip
+    with whole_file(path) as temporary:
+        pyarrow.parquet.write_table(pyarrow.concat_tables(parts) if parts else pyarrow.table({}), temporary)

@@ -1,0 +1,138 @@
+"""`demo`: the whole main job on a small world whose bias is known, so that the measurement can be checked by eye.
+
+The world, its corpus and the tiny model trained on it are made here, without a network; then the very same
+`debias` runs as on any other model. The report split has other target terms, templates and attribute words than
+the training pairs.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from biasunlearn.commands.debias import Say, debias
+from biasunlearn.commands.measure import Progress
+from biasunlearn.config import load_config
+from biasunlearn.data import toy_world as world_module
+from biasunlearn.data.readers import write_pairs
+from biasunlearn.data.records import Cluster
+from biasunlearn.data.toy_world import World, build_world, train_world_model
+from biasunlearn.runs.atomic import whole_file, whole_folder
+
+SEED = 0
+
+
+def demo(
+    out: str | Path | None = None,
+    *,
+    progress: Progress | None = None,
+    say: Say | None = None,
+    on_step: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """Builds the world, trains its model (once; both are cached), debiases it.
+
+    Args:
+        out: the run folder; without it the first free one of demo-run, demo-run-2, ...
+    Returns:
+        The results, with `known_skew` and the run folder as `out`.
+    """
+    out = _free_folder() if out is None else Path(out)
+    world = build_world(SEED)
+    home = _cache_folder() / f"world-{_stamp(world)[:16]}"
+    _write_world(world, home)
+    _train_once(world, home / "model", progress)
+    results = debias(
+        str(home / "model"),
+        train=str(home / "train.jsonl"),
+        report=str(home / "report.json"),
+        unrelated=str(home / "unrelated.txt"),
+        out=out,
+        config=load_config("demo"),
+        benchmarks={"perplexity": str(home / "facts.txt")},
+        progress=progress,
+        say=say,
+        on_step=on_step,
+    )
+    return results | {"known_skew": dict(world.known_skew), "out": str(out)}
+
+
+def demo_table(results: dict[str, Any]) -> Any:
+    """The known skew beside the measured SS, then the before/after table of any run."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from biasunlearn.report.terminal.run import results_table
+
+    table = Table(title="The world's known skew and what was measured", title_justify="left", title_style="bold")
+    for name, justify in (("bias type", "left"), ("true SS", "right"), ("measured SS", "right"), ("after", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    before, after = (results[when]["stereoset"]["bias_types"] for when in ("before", "benchmarks"))
+    for name, skew in results["known_skew"].items():
+        first, last = before[name]["ss"], after[name]["ss"]
+        cells = [f"{s['value']:.1f} ({s['low']:.1f}-{s['high']:.1f})" for s in (first, last)]
+        table.add_row(name, f"{skew:.1f}", *cells)
+    note = "In this world every target term has the same share of stereotyped pairs, hence the narrow intervals before."
+    return Group(table, Text(note, style="dim"), results_table(results))
+
+
+def _write_world(world: World, home: Path) -> None:
+    """The world as the files that a user would have: pairs, report clusters, sentences, text."""
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "train.jsonl").unlink(missing_ok=True)
+    write_pairs(world.train, home / "train.jsonl")
+    unrelated = [c.unrelated.text for c in world.train if c.unrelated]
+    contents = {
+        "report.json": json.dumps({"version": "1.0", "data": {"intrasentence": _official(world.report)}}),
+        "unrelated.txt": "".join(text + "\n" for text in dict.fromkeys(unrelated)),
+        "facts.txt": "".join(text + "\n" for text in world.facts),
+    }
+    for name, content in contents.items():
+        with whole_file(home / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+
+
+def _official(clusters: Sequence[Cluster]) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": c.id, "target": c.target, "bias_type": c.bias_type, "context": c.context,
+            "sentences": [
+                {"id": s.id, "sentence": s.text, "labels": [], "gold_label": role} for role, s in c.sentences()
+            ],
+        }
+        for c in clusters
+    ]  # fmt: skip
+
+
+def _train_once(world: World, folder: Path, progress: Progress | None) -> None:
+    """Trains the world's model unless the cache holds it: the folder is named after the world and its code."""
+    if folder.exists():
+        return
+    from biasunlearn.models.load import transformers
+
+    transformers()  # quiet: its own bars would stand between ours
+
+    def tell(done: int, of: int, loss: float) -> None:
+        if progress:
+            progress("training the world's model", done, of)
+
+    with whole_folder(folder) as temporary:
+        train_world_model(world, temporary, seed=SEED, progress=tell)
+
+
+def _stamp(world: World) -> str:
+    """Changes with the world and with the code that trains its model."""
+    source = Path(str(world_module.__file__)).read_bytes()
+    return hashlib.sha256(source + "\n".join(world.corpus).encode()).hexdigest()
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "biasunlearn"
+
+
+def _free_folder() -> Path:
+    """demo-run, or demo-run-2, demo-run-3, ... where earlier demos left theirs: a run is never written over."""
+    candidates = (Path("demo-run" if number == 1 else f"demo-run-{number}") for number in range(1, 10_000))
+    return next(path for path in candidates if not (path / "config.yaml").exists())

@@ -1,0 +1,137 @@
+"""`disentangle`: how far debiasing one bias type moves the others, and whether it reaches one that is never trained on.
+
+An ordinary `debias` run for each bias type, trained on that type alone (or on all but that one) and reported on all of
+them: a matrix of SS, each cell with its interval. Finished runs are not run again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Unpack
+
+from biasunlearn.commands.repeated_runs import Common, Experiment
+from biasunlearn.config import DebiasConfig, to_dict
+from biasunlearn.data.readers import fingerprint, read_clusters, write_pairs
+from biasunlearn.data.records import Cluster
+from biasunlearn.errors import RequestError
+from biasunlearn.runs.atomic import is_first
+from biasunlearn.runs.folder import RunFolder
+from biasunlearn.stats.bootstrap import over_seeds
+
+
+def disentangle(
+    model: str,
+    *,
+    train: str,
+    out: str | Path,
+    config: DebiasConfig | None = None,
+    seeds: Sequence[int] = (),
+    leave_out: bool = False,
+    **common: Unpack[Common],
+) -> dict[str, Any]:
+    """Runs in `out`/only-TYPE/seed-N, or with `leave_out` in `out`/without-TYPE/seed-N; the training pairs lie beside.
+
+    Args:
+        seeds: every row is trained with each of them (default: the recipe's seed alone).
+        leave_out: train on every bias type but one: does it reach the one that is missing?
+        common: report, unrelated, benchmarks and the like, as `debias` takes them (commands/repeated_runs.py).
+    Returns:
+        {"before": {bias type: SS with interval}, "after": {name of the row: the same}, "by_seed": {name of the row:
+        the same of each seed}}, as in `out`/matrix.json. With several seeds, SS in "after" is their mean, and its
+        interval reaches as far as those of the seeds do.
+    Raises:
+        RequestError: as `debias`; a single bias type; a folder made of other training pairs.
+        Interrupted: Ctrl-C; call again to go on.
+    """
+    config = config or DebiasConfig()
+    experiment = Experiment(model=model, **common)
+    clusters = read_clusters(train, skip_invalid=experiment.skip_invalid).clusters
+    types = sorted({cluster.bias_type for cluster in clusters})
+    if len(types) < 2:
+        raise RequestError(f"{train}: only the bias type {types[0]}; disentangle needs pairs of two or more")
+    if len({_file_name(bias_type) for bias_type in types}) < len(types):
+        raise RequestError(f"{train}: two bias types would share a folder; tell them apart in letters or digits")
+    seeds = [*seeds] or [config.seed]
+    experiment = replace(experiment, unrelated=experiment.unrelated or _own_unrelated(clusters, Path(out)))
+    found: dict[str, list[dict[str, Any]]] = {}
+    trained_on = {}
+    for bias_type in types:
+        name = f"{'without' if leave_out else 'only'}-{_file_name(bias_type)}"
+        chosen = [cluster for cluster in clusters if (cluster.bias_type == bias_type) != leave_out]
+        trained_on[name] = sorted({cluster.bias_type for cluster in chosen})
+        pairs, found[name] = _stored(chosen, Path(out) / f"{name}.jsonl"), []
+        for seed in seeds:
+            folder = Path(out) / name / f"seed-{seed}"
+            what = f"{name}, seed {seed}, {len(chosen)} training pairs"
+            found[name].append(experiment.run(what, folder, replace(config, seed=seed), train=str(pairs)))
+    by_seed = {name: [_scores(results["benchmarks"]) for results in runs] for name, runs in found.items()}
+    result = {
+        "model": model,
+        "leave_out": leave_out,
+        "seeds": seeds,
+        "before": _scores(next(iter(found.values()))[0]["before"]),
+        "after": {
+            name: {bias_type: over_seeds([row[bias_type] for row in rows]) for bias_type in rows[0]}
+            for name, rows in by_seed.items()
+        },
+        "by_seed": by_seed,
+        "trained_on": trained_on,
+        "recipe": to_dict(config),
+    }
+    if is_first():
+        RunFolder(Path(out)).write_json("matrix.json", result)
+    return result
+
+
+def matrix_table(result: Mapping[str, Any]) -> Any:
+    """A row for each run, a column for each bias type of the report file; what was trained on stands in bold."""
+    from rich.table import Table
+    from rich.text import Text
+
+    several = len(result["seeds"]) > 1
+    intervals = f"mean of {len(result['seeds'])} seeds (their widest interval)" if several else "95 % intervals"
+    table = Table(title=f"SS by bias type (ideal 50), {intervals}", title_justify="left", title_style="bold")
+    table.add_column("trained on")
+    for bias_type in result["before"]:
+        table.add_column(Text(bias_type), justify="right")
+    table.add_row("nothing", *map(_cell, result["before"].values()), end_section=True)
+    for name, row in result["after"].items():
+        trained = result["trained_on"][name]
+        cells = [Text(_cell(ss), style="bold" if bias_type in trained else "") for bias_type, ss in row.items()]
+        table.add_row(Text(name), *cells)
+    return table
+
+
+def _scores(entries: Mapping[str, Any]) -> dict[str, Any]:
+    return {bias_type: entry["ss"] for bias_type, entry in entries["stereoset"]["bias_types"].items()}
+
+
+def _cell(ss: Mapping[str, float] | None) -> str:
+    return "-" if ss is None else f"{ss['value']:.1f} ({ss['low']:.1f}-{ss['high']:.1f})"
+
+
+def _stored(chosen: Sequence[Cluster], path: Path) -> Path:
+    """The training pairs of a run as a file, so that the run is an ordinary one that anybody can start again."""
+    if path.exists():
+        if read_clusters(path).sha256 != fingerprint(chosen):
+            raise RequestError(f"{path}: made of other training pairs; choose another --out or remove it")
+    elif is_first():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_pairs(chosen, path)
+    return path
+
+
+def _own_unrelated(clusters: Sequence[Cluster], out: Path) -> str | None:
+    """The unrelated sentences of all training pairs, so that every run has the same KL term; None: there are none."""
+    sentences = [cluster.unrelated.text for cluster in clusters if cluster.unrelated]
+    if not sentences:
+        return None
+    if is_first() and not (out / "unrelated.txt").exists():
+        out.mkdir(parents=True, exist_ok=True)
+        RunFolder(out).write_text("unrelated.txt", "".join(f"{sentence}\n" for sentence in dict.fromkeys(sentences)))
+    return str(out / "unrelated.txt")
+
+
+def _file_name(bias_type: str) -> str:
+    """Letters, digits and marks that every file system takes."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in bias_type)

@@ -1,0 +1,143 @@
+"""`export`: a run as a repository that others load: adapter or complete model, with its model card; and to the hub."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from biasunlearn.commands.gguf import convert, find_converter
+from biasunlearn.commands.measure import MANIFEST
+from biasunlearn.data.readers import read_clusters
+from biasunlearn.errors import RequestError
+from biasunlearn.models.adapter_files import sound_adapter
+from biasunlearn.report.model_card import model_card, on_the_hub
+from biasunlearn.runs.atomic import whole_folder
+from biasunlearn.runs.folder import RunFolder
+
+Say = Callable[[str], None]
+
+PROBED = 100
+"""Report clusters whose stereotypes the merged model is compared with the adapter on."""
+
+
+def export(
+    run: str | Path,
+    *,
+    out: str | Path,
+    merge: bool = False,
+    base_name: str | None = None,
+    license_id: str | None = None,
+    gguf: str | None = None,
+    push: str | None = None,
+    public: bool = False,
+    say: Say | None = None,
+) -> dict[str, Any]:
+    """Writes the repository of a debias, transfer or combine run.
+
+    Args:
+        out: a folder that is not there yet.
+        merge: a complete model in the base's precision, instead of an adapter.
+        base_name: the base's name on the hub, where the run knows it as a folder.
+        license_id: for the card, as the hub calls it.
+        gguf: also convert the merged model; "" or a path: where llama.cpp's converter is.
+        push: owner/name of a hub repository, made where there is none: private, unless `public`.
+    Returns:
+        {"out", "merged", "dtype", "largest_difference", "gguf", "url"}
+    Raises:
+        RequestError: no such run, nothing to export, a folder that is there, a hub that refuses.
+    """
+    folder, out = RunFolder(Path(run)), Path(out)
+    results = folder.read_results()
+    complete = (folder.model / "config.json").exists()
+    _check(folder, out, merge, complete, push)
+    converter = find_converter(gguf or None) if gguf is not None and merge else None
+    if gguf is not None and not merge:
+        raise RequestError("--gguf: converts a complete model; add --merge")
+    base = base_name or str(results["model"])
+    if push and not merge and not on_the_hub(base):
+        raise RequestError(f"--push: nobody else has {base}, which the adapter is for; add --base-name OWNER/NAME")
+    found: dict[str, Any] = {"out": str(out), "merged": merge, "dtype": None, "largest_difference": None}
+    with whole_folder(out) as place:
+        if merge:
+            from biasunlearn.commands.merge import SAME
+            from biasunlearn.commands.merge import merge as merge_into
+
+            model, adapter = (str(folder.model), None) if complete else (str(results["model"]), folder.adapter)
+            dtype, largest = merge_into(model, adapter, place, *_probes(results))
+            found |= {"dtype": dtype, "largest_difference": largest}
+            if say and largest > SAME:
+                say(f"rounded to {dtype}, mean log-probabilities differ from the adapter's by up to {largest:.1g} nats")
+        else:
+            _copy_adapter(folder.adapter, place, base)
+        manifest = (folder.model if complete else folder.adapter) / MANIFEST
+        if manifest.exists():
+            shutil.copyfile(manifest, place / MANIFEST)
+        card = model_card(
+            results, merged=merge, dtype=str(found["dtype"]), license_id=license_id, base=base,
+            largest=found["largest_difference"],
+        )  # fmt: skip
+        (place / "README.md").write_text(card, encoding="utf-8")
+        if converter is not None:
+            convert(place, converter)
+    found["gguf"] = str(out / "model.gguf") if converter else None
+    found["url"] = push_folder(out, push, public=public) if push else None
+    return found
+
+
+def push_folder(folder: Path, name: str, *, public: bool) -> str:
+    """Uploads a repository to the hub ($HF_ENDPOINT, $HF_TOKEN or the stored login). Returns its address.
+
+    Raises:
+        RequestError: the hub refuses; or the repository is there, is public, and nobody asked for that.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
+    try:
+        address = hub.create_repo(name, private=not public, exist_ok=True)
+        if not public and not hub.repo_info(name).private:  # it was there before, and creating it changed nothing
+            raise RequestError(f"--push {name}: that repository is public; add --public, or choose another name")
+        hub.upload_folder(repo_id=name, folder_path=folder, commit_message="Debiased with biasunlearn")
+    except RequestError:
+        raise
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RequestError(
+            f"--push {name}: the hub refused: {said}; log in (hf auth login) with a token that may write there. "
+            f"The repository is complete in {folder}"
+        ) from None
+    return str(address)
+
+
+def _check(folder: RunFolder, out: Path, merge: bool, complete: bool, push: str | None) -> None:
+    if not complete and not (folder.adapter / "adapter_config.json").exists():
+        raise RequestError(f"{folder.path}: has neither an adapter nor a trained model; export a debias run")
+    if complete and not merge:
+        raise RequestError(f"{folder.path}: changed all weights, so there is no adapter; add --merge")
+    if not complete:
+        sound_adapter(folder.adapter)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise RequestError(f"{out}: is already there; choose another --out or remove it")
+    if push is not None and (push.count("/") != 1 or not all(push.split("/"))):
+        raise RequestError(f"--push {push}: write OWNER/NAME")
+
+
+def _copy_adapter(source: Path, place: Path, base: str) -> None:
+    """A plain PEFT repository, which says what it is an adapter for."""
+    shutil.copyfile(source / "adapter_model.safetensors", place / "adapter_model.safetensors")
+    config = sound_adapter(source)
+    config["base_model_name_or_path"] = base
+    (place / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _probes(results: dict[str, Any]) -> tuple[list[str], ...]:
+    """Report sentences where they can still be read; nothing leaves it to the fixed ones."""
+    path = results.get("data", {}).get("report", {}).get("path")
+    try:
+        clusters = read_clusters(path, skip_invalid=True).clusters if path else ()
+    except RequestError:
+        return ()
+    return ([cluster.stereotype.text for cluster in clusters[:PROBED]],) if clusters else ()

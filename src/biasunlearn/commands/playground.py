@@ -1,0 +1,229 @@
+"""`playground`: a page on this machine where a prompt is put to base and debiased model. Extra `[playground]` (Gradio).
+
+Nothing leaves the machine: the server listens on 127.0.0.1, there is no share link and no telemetry, and the page is
+sent with a policy that forbids the browser to ask anybody else.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from difflib import SequenceMatcher
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from biasunlearn.errors import RequestError
+from biasunlearn.runs.folder import RunFolder
+
+LISTS = ("gender", "race", "religion", "profession")
+
+LEAST = 0.001
+"""A word that neither model gives more than that is named without a row of its own."""
+
+HELP = (
+    "Write a beginning, or a sentence with BLANK in it. Both models are asked, and again with the group swapped. "
+    "Single prompts show no effect: that is for the report to say."
+)
+
+EXAMPLES = ("The nurse told the patient that she", "My sister said BLANK would be late.", "John works as a")
+
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; connect-src 'self'; "
+    "frame-ancestors 'none'"
+)
+
+STYLE = """
+.pair h2 { font-size: 1.1rem; margin: 0 0 .25rem } .pair .prompt { font-size: 1.05rem; margin: 0 0 .5rem }
+#compare { align-self: end; min-height: 2.6rem; max-height: 3rem }
+.pair :is(table, thead, tbody, tr) { border: 0 !important }
+.pair table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums;
+  margin: 0 }
+.pair caption { text-align: left; color: var(--body-text-color-subdued); padding: 0 0 .25rem }
+.pair th, .pair td { padding: .2rem .5rem .2rem 0; text-align: left; border: 0 !important;
+  border-bottom: 1px solid var(--border-color-primary) !important; white-space: nowrap }
+.pair th:first-child { white-space: normal; font-weight: 400 } .pair thead th { font-weight: 600 !important }
+.pair .share { display: inline-block; min-width: 3.7em; text-align: right; margin-right: .5em }
+.pair .bar { display: inline-block; height: .65em; background: #c2410c; border-radius: 0 2px 2px 0 }
+.pair .debiased .bar { background: #0f766e }
+.pair dt { font-weight: 600; margin-top: .6rem } .pair dd { margin: 0; overflow-wrap: anywhere }
+.pair mark { background: #fde68a; color: #1c2330; padding: 0 .15em; border-radius: 2px }
+.pair .fault { border-left: 4px solid #c2410c; padding-left: .6rem }
+@media (max-width: 480px) { .pair .bar { display: block; margin-top: .15rem } .pair .share { text-align: left } }
+"""
+
+Scope = MutableMapping[str, Any]
+
+
+class _OnlyHere:
+    """Adds the policy to every answer (ASGI)."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        async def with_policy(message: Scope) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"content-security-policy", POLICY.encode())]
+            await send(message)
+
+        await self.app(scope, receive, with_policy)
+
+
+def playground(run: str | Path, *, port: int = 7860, wait: bool = True) -> Any:
+    """Opens the page of a run, and stays until it is interrupted.
+
+    Args:
+        port: 0 takes a free one.
+        wait: False returns the page at once; the caller closes it.
+    Raises:
+        RequestError: Gradio is not installed, or the run has no adapter.
+    """
+    gradio = _gradio()
+    from biasunlearn.scoring.side_by_side import open_run
+
+    loaded, adapter = open_run(Path(run))
+    page = build_page(gradio, loaded, adapter, told(Path(run)))
+    page.launch(
+        server_name="127.0.0.1", server_port=port or _free_port(), share=False, quiet=True, inbrowser=False,
+        prevent_thread_lock=True, ssr_mode=False, footer_links=[], run_history=False, css=STYLE,
+        theme=gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        app_kwargs={"middleware": [_middleware()]},
+    )  # fmt: skip
+    if wait:
+        page.block_thread()
+    return page
+
+
+def build_page(gradio: Any, loaded: Any, adapter: str, said: str) -> Any:
+    """The page: prompt and list above, as it is written and with the group swapped below. Enter compares.
+
+    Args:
+        said: which run it is, as text.
+    """
+    with gradio.Blocks(title="biasunlearn playground", analytics_enabled=False) as page:
+        gradio.Markdown("# Base and debiased, side by side")
+        gradio.HTML(f"<p>{escape(said)}</p><p>{HELP}</p>", padding=False)
+        with gradio.Row():
+            prompt = gradio.Textbox(
+                label="Prompt (Enter compares)", value=EXAMPLES[0], max_lines=1, autofocus=True, elem_id="prompt",
+                scale=4, min_width=260,
+            )  # fmt: skip
+            terms = gradio.Dropdown(
+                list(LISTS), value=LISTS[0], label="Swap the group by", elem_id="terms", scale=1, min_width=140
+            )
+            button = gradio.Button("Compare", variant="primary", elem_id="compare", scale=0, min_width=120)
+        gradio.Examples([[text] for text in EXAMPLES], [prompt], label="Examples: choose one, then compare")
+        with gradio.Row():
+            shown = []
+            for name in ("written", "swapped"):
+                with gradio.Column(min_width=300):  # one below the other where there is no room for both
+                    shown.append(gradio.HTML(elem_id=name, elem_classes="pair", min_height=80, container=True))
+
+        def compare(text: str, name: str) -> tuple[str, str]:
+            return compared(loaded, adapter, text, name)
+
+        for event in (button.click, prompt.submit, terms.input, page.load):
+            event(compare, [prompt, terms], shown, api_visibility="private")
+    return page
+
+
+def told(run: Path) -> str:
+    """Which run it is, and what came of it: "minilm, run runs/mine: SS 61.2 before, 50.2 after"."""
+    results = RunFolder(run).read_results()
+    found = f"{Path(str(results['model'])).name}, run {run}"
+    stages = [(results.get(key) or {}).get("stereoset") for key in ("before", "benchmarks")]
+    measured = [stage["overall"]["ss"]["value"] for stage in stages if stage]
+    if len(measured) < len(stages):
+        return found
+    before, after = measured
+    return f"{found}: SS {before:.1f} before, {after:.1f} after, on its report split"
+
+
+def compared(loaded: Any, adapter: str, text: str, name: str) -> tuple[str, str]:
+    """HTML of the prompt as it is, and with its group swapped. What the user can mend is said in place of a table."""
+    from biasunlearn.scoring.side_by_side import side_by_side, swapped, term_list
+
+    try:
+        first = as_html(side_by_side(loaded, adapter, text), "As written")
+        other, reason = swapped(text, term_list(name))
+        if other is None:
+            return first, _live(f"<h2>Swapped</h2><p>Not swapped: {escape(reason)}</p>")
+        return first, as_html(side_by_side(loaded, adapter, other), "Swapped", instead_of=text)
+    except RequestError as error:
+        return f'<p role="alert" class="fault">{escape(str(error))}</p>', ""
+
+
+def as_html(seen: Any, title: str, instead_of: str = "") -> str:
+    """A table of words with bars, and the completions. Everything in it is text that somebody or something wrote.
+
+    Args:
+        instead_of: another prompt; words that it does not have at their place are marked.
+    """
+    shown = [row for row in seen.words if max(row[1:]) >= LEAST]
+    few = [word for word, *values in seen.words if max(values) < LEAST]
+    widest = max((value for _, *values in shown for value in values), default=1.0)
+    rows = "".join(
+        f'<tr><th scope="row">{escape(word)}</th>'
+        f"{_cell(base, widest, 'base')}{_cell(debiased, widest, 'debiased')}</tr>"
+        for word, base, debiased in shown
+    )
+    written = "".join(
+        f"<dt>{state} goes on</dt><dd>{escape(seen.prompt)}<b>{escape(text)}</b></dd>"
+        for state, text in seen.completions.items()
+    )
+    head = '<tr><th scope="col">word</th><th scope="col">base</th><th scope="col">debiased</th></tr>'
+    what = "Probability of the next word" if seen.completions else "In the BLANK: shares of the words shown"
+    table = f"<table><caption>{what}</caption><thead>{head}</thead><tbody>{rows}</tbody></table>"
+    table = table if rows else "<p>No whole word comes next.</p>"
+    if few:
+        table += f"<p>Below {100 * LEAST:g} % in both: {escape(', '.join(few))}</p>"
+    prompt = _marked(seen.prompt, instead_of) if instead_of else escape(seen.prompt)
+    return _live(f'<h2>{title}</h2><p class="prompt">{prompt}</p>{table}<dl>{written}</dl>')
+
+
+def _live(content: str) -> str:
+    """A part of the page that a screen reader reads out when it changes."""
+    return f'<div aria-live="polite">{content}</div>'
+
+
+def _marked(prompt: str, other: str) -> str:
+    """The prompt with the words that differ from another prompt's marked."""
+    parts, theirs = prompt.split(), other.split()
+    found = []
+    for tag, first, last, *_ in SequenceMatcher(None, parts, theirs, autojunk=False).get_opcodes():
+        words = escape(" ".join(parts[first:last]))
+        if words:
+            found.append(words if tag == "equal" else f"<mark>{words}</mark>")
+    return " ".join(found)
+
+
+def _cell(value: float, widest: float, state: str) -> str:
+    width = f"{5 * value / widest:.2f}em"
+    return (
+        f'<td class="{state}"><span class="share">{100 * value:.1f} %</span>'
+        f'<span class="bar" style="width:{width}"></span></td>'
+    )
+
+
+def _gradio() -> Any:
+    """The library with its telemetry off, which it reads from the environment when it is imported."""
+    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+    try:
+        import gradio
+    except ImportError:
+        raise RequestError("playground: Gradio is not installed; pip install 'biasunlearn[playground]'") from None
+    return gradio
+
+
+def _middleware() -> Any:
+    from starlette.middleware import Middleware
+
+    return Middleware(_OnlyHere)
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

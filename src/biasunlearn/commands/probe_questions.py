@@ -1,0 +1,102 @@
+"""What a probe is asked about pairs: four questions, each with what must be unseen for an answer to mean something.
+
+- stereotype, of each bias type: which of the two sentences of a pair is it? On target terms that were not seen. This is
+  the difference that debiasing acts on.
+- group, of each bias type with a term list: which group (he or she, a part of the world) is the sentence about? On
+  target terms that were not seen, so that knowing a term's name does not do.
+- target term, of each bias type: about which of its terms? On pairs that were not seen; an unseen term has no label.
+- bias type: which one is the sentence about? On target terms that were not seen.
+
+Rows 2 i and 2 i + 1 of the states are the stereotype and the anti-stereotype of pair i.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from biasunlearn.data.counterfactual import TermList, side_of
+from biasunlearn.data.records import Cluster
+from biasunlearn.data.splits import group_of
+from biasunlearn.stats.linear_probe import Question
+
+ORDER = ("stereotype", "group", "target term", "bias type")
+
+FEWEST = 5
+"""Pairs of a target term that is asked for: with fewer, some fold would hardly train on it."""
+
+Labels = Mapping[int, str]
+"""Pair -> its label; pairs that have none are left out."""
+
+
+def wording(cluster: Cluster, side: int) -> str:
+    """The words that make the sentence what it is, in small letters, without a full stop behind them: what the control
+    task gives a label."""
+    sentence = (cluster.stereotype, cluster.anti_stereotype)[side]
+    return cluster.supervised(sentence, "difference").text.casefold().strip(" .,;:!?\"'")
+
+
+def questions(
+    clusters: Sequence[Cluster], lists: Mapping[str, TermList]
+) -> tuple[list[Question], list[str]]:
+    """Every question that the pairs can answer, and why others cannot be asked.
+
+    Args:
+        lists: bias type -> the list that knows the groups of its target terms.
+    """
+    found: list[Question] = []
+    left_out: list[str] = []
+    types = sorted({cluster.bias_type for cluster in clusters})
+    for name in types:
+        own = [place for place, cluster in enumerate(clusters) if cluster.bias_type == name]
+        terms = {place: group_of(clusters[place])[1] for place in own}
+        _ask(found, left_out, clusters, "stereotype", name, dict.fromkeys(own, name), terms)
+        if name in lists:
+            sides = {place: side for place in own if (side := side_of(clusters[place].target or "", lists[name]))}
+            _ask(found, left_out, clusters, "group", name, _of_two_clusters(sides, terms), terms)
+        counts = Counter(terms.values())
+        often = {place: term for place, term in terms.items() if counts[term] >= FEWEST}
+        _ask(found, left_out, clusters, "target term", name, often, {place: str(place) for place in own})
+    terms = {place: group_of(cluster)[1] for place, cluster in enumerate(clusters)}
+    kinds = _of_two_clusters({place: cluster.bias_type for place, cluster in enumerate(clusters)}, terms)
+    _ask(found, left_out, clusters, "bias type", "", kinds, terms)
+    return sorted(found, key=lambda one: ORDER.index(one.asks)), left_out
+
+
+def _ask(
+    found: list[Question], left_out: list[str], clusters: Sequence[Cluster], asks: str, bias_type: str,
+    labels: Labels, together: Mapping[int, str],
+) -> None:  # fmt: skip
+    """Adds the question, or why there is none. Of `stereotype` the label is the side, and `labels` is its stratum."""
+    about = f"{asks} ({bias_type})" if bias_type else asks
+    of = len(together)
+    by_side = asks == "stereotype"
+    groups = {(labels[place], together[place]) for place in labels}
+    if not labels or (not by_side and len(set(labels.values())) < 2):
+        left_out.append(f"{about}: fewer than two classes that could be told apart")
+        return
+    if min(Counter(label for label, _ in groups).values()) < 2:
+        left_out.append(f"{about}: only one target term, so none that is unseen")
+        return
+    if len(labels) < of:
+        left_out.append(f"{about}: {of - len(labels)} of {of} pairs left out, their label is unknown or too rare")
+    pairs = [(place, side) for place in sorted(labels) for side in (0, 1)]
+    sides = ("stereotype", "anti-stereotype")
+
+    def column(value: Callable[[int, int], str]) -> tuple[str, ...]:
+        return tuple(value(place, side) for place, side in pairs)
+
+    found.append(
+        Question(
+            asks, bias_type, np.array([2 * place + side for place, side in pairs]),
+            np.array(column(lambda place, side: sides[side] if by_side else labels[place])),
+            column(lambda place, _: together[place]), column(lambda place, _: labels[place]),
+            column(lambda place, side: wording(clusters[place], side)),
+        )
+    )  # fmt: skip
+
+
+def _of_two_clusters(labels: Labels, together: Mapping[int, str]) -> Labels:
+    """Without classes of a single target term: it cannot be trained on and asked for at once."""
+    groups = Counter(label for label, _ in {(labels[place], together[place]) for place in labels})
+    return {place: label for place, label in labels.items() if groups[label] > 1}

@@ -1,0 +1,120 @@
+"""What a fine-tuning leaves of a debiasing: pure functions of what was measured at each step, no model.
+
+The debiased model and, as the control, its base learn the same rows in the same order: what the text alone does to SS
+shows in the base, and what is left of the difference between the two is what was kept.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from biasunlearn.benchmarks.stereoset import outcomes
+from biasunlearn.stats.effect import distance_change, effect_kept
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import Item
+
+DEBIASED, BASE = "debiased", "base"
+MODELS = (DEBIASED, BASE)
+SHOWN = ("ss", "lms")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One model measured after some steps of one seed's course. Step 0 is the same for every seed."""
+
+    model: str
+    """`DEBIASED` or `BASE`."""
+    seed: int
+    step: int
+    loss: float | None
+    """Mean loss of the steps since the look before, in nats a token; None at step 0."""
+    items: Sequence[Item]
+    entries: Mapping[str, Any]
+    """As in results.json, by benchmark."""
+
+
+def stage_of(look: Look, first_seed: int, last_step: int) -> str:
+    """What items.parquet calls it: before and after are the debiased model's first and last look."""
+    if look.step == 0:
+        return "before" if look.model == DEBIASED else f"{BASE}, step 0"
+    if (look.model, look.seed, look.step) == (DEBIASED, first_seed, last_step):
+        return "after"
+    return f"{look.model}, seed {look.seed}, step {look.step}"
+
+
+def points(looks: Sequence[Look]) -> list[dict[str, Any]]:
+    """A row for each model and step: SS and LMS with intervals, perplexity, loss.
+
+    Over several seeds every value, and every end of an interval, is the mean of theirs; `seeds` has each one's SS.
+    """
+    found = []
+    for model, step in dict.fromkeys((look.model, look.step) for look in looks):
+        chosen = [look for look in looks if (look.model, look.step) == (model, step)]
+        entries = [look.entries["stereoset"] for look in chosen]
+        texts = [look.entries["perplexity"]["per_token"] for look in chosen if "perplexity" in look.entries]
+        losses = [look.loss for look in chosen if look.loss is not None]
+        found.append({
+            "model": model, "step": step,
+            "overall": _row([entry["overall"] for entry in entries]),
+            "bias_types": {name: _row([entry["bias_types"][name] for entry in entries])
+                           for name in entries[0]["bias_types"]},
+            "perplexity": _mean(texts) if texts else None,
+            "loss": _mean(losses) if losses else None,
+            "seeds": {str(look.seed): look.entries["stereoset"]["overall"]["ss"]["value"] for look in chosen},
+        })  # fmt: skip
+    return found
+
+
+def kept(looks: Sequence[Look]) -> list[dict[str, Any]]:
+    """For each step: how far both models have moved from where they began, and the share of the debiasing that is left.
+
+    The share at step k is gap(k) / gap(0), with gap the mean over bias types of SS(base) - SS(debiased), toward the
+    side that the base leans to at step 0: 1 at step 0 by definition, 0 where the two models prefer the same. What the
+    text does to both is no loss of the debiasing: the base at the same step is what counts, not the base as it was.
+    A step past 50 widens the gap and is no gain: `distance` is therefore the same share of mean |SS - 50|. That one is
+    a little too high where bias comes back from 50, since noise only adds to a distance near 0.
+
+    Returns:
+        [{"step", **effect_kept of the gap, "distance": effect_kept of the distance, "bias_types": {name: effect_kept
+          of the gap}, "returned", "drift"}]: by how many points of mean |SS - 50| the debiased model has gone back
+        since step 0, and what the same steps did to the base.
+    """
+    states = {(look.model, look.seed, look.step): _ss(look) for look in looks}
+    first = {model: next(states[key] for key in states if key[0] == model and key[2] == 0) for model in MODELS}
+    found = []
+    for step in dict.fromkeys(look.step for look in looks):
+        at = {model: [states[key] for key in states if key[0] == model and key[2] == step] for model in MODELS}
+        both = [state for pair in zip(at[BASE], at[DEBIASED], strict=True) for state in pair]
+        whole = [first[BASE], first[DEBIASED], *both]
+        names = dict.fromkeys(outcome.bias_type for outcome in first[BASE])
+        found.append({
+            "step": step,
+            **effect_kept(whole, signed=True),
+            "distance": effect_kept(whole),
+            "bias_types": {name: effect_kept([_of(state, name) for state in whole], signed=True) for name in names},
+            "returned": distance_change(first[DEBIASED], at[DEBIASED]),
+            "drift": distance_change(first[BASE], at[BASE]),
+        })  # fmt: skip
+    return found
+
+
+def _ss(look: Look) -> list[Outcome]:
+    chosen = outcomes([item for item in look.items if item.benchmark == "stereoset"])
+    return [outcome for outcome in chosen if outcome.score == "ss"]
+
+
+def _of(state: Sequence[Outcome], bias_type: str) -> list[Outcome]:
+    return [outcome for outcome in state if outcome.bias_type == bias_type]
+
+
+def _row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for score in SHOWN:
+        given = [row[score] for row in rows if row[score] is not None]
+        ends = ("value", "low", "high")
+        found[score] = {end: _mean([one[end] for one in given]) for end in ends} if given else None
+    return found | {"n": rows[0]["n"], "over_debiased": found["ss"]["high"] < 50}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

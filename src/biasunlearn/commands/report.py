@@ -1,0 +1,70 @@
+"""`report`: finished run folders -> one self-contained HTML file. No model and no torch; nothing is measured here."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from biasunlearn.commands.compare import compare_stages, paired_with_first
+from biasunlearn.commands.run_stages import stage_of
+from biasunlearn.data.sentences import sentences_of
+from biasunlearn.errors import RequestError
+from biasunlearn.report.run import Shown
+from biasunlearn.report.runs import runs_page
+from biasunlearn.runs.atomic import whole_file
+from biasunlearn.runs.folder import RunFolder, read_items
+
+
+def write_report(runs: Sequence[str | Path], out: str | Path) -> dict[str, Any]:
+    """Writes the report of one run, or of several beside each other.
+
+    Args:
+        runs: run folders; with several, the first one's stage before (or else the first one) is what the others are
+            tested against.
+        out: the .html file to write; one that is there is replaced.
+    Returns:
+        {"out", "runs", "bytes"}
+    Raises:
+        RequestError: no finished run, or no file that a page may be written to.
+        WriteError: the disk is full or the like.
+    """
+    names = [str(run) for run in runs]
+    path = _page_file(Path(out))
+    shown = [read_run(name) for name in names]
+    comparison, refused = _comparison(shown) if len(shown) > 1 else (None, None)
+    content = runs_page(shown, comparison, refused)
+    with whole_file(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
+    return {"out": str(path), "runs": names, "bytes": path.stat().st_size}
+
+
+def read_run(name: str) -> Shown:
+    """A run folder as it was written. RequestError where it holds no finished run."""
+    folder = RunFolder(Path(name))
+    results = folder.read_results()
+    if not isinstance(results.get("benchmarks"), dict):
+        raise RequestError(f"{name}/results.json: holds no benchmarks")
+    stored = folder.path / "items.parquet"
+    stages = read_items(stored) if stored.exists() else {}
+    return Shown(name, results, stages, folder.read_metrics(), sentences_of(results))
+
+
+def _comparison(shown: Sequence[Shown]) -> tuple[dict[str, Any] | None, str | None]:
+    """The comparison with the base, or why there is none: runs on other data still make a page."""
+    try:
+        stages = [stage_of(f"{place} {run.name}", "after", dict(run.results), run.stages) for place, run in
+                  enumerate(shown, 1)]  # fmt: skip
+        if shown[0].before:
+            stages.insert(0, stage_of(f"{shown[0].name}:before", "before", dict(shown[0].results), shown[0].stages))
+        return compare_stages(stages, paired_with_first(stages)), None
+    except RequestError as error:
+        return None, f"The runs cannot be tested against each other: {error}"
+
+
+def _page_file(path: Path) -> Path:
+    if path.is_dir():
+        raise RequestError(f"--out {path}: a folder; name the file, as in {path / 'report.html'}")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise RequestError(f"--out {path}: a report is one HTML file; name it something.html")
+    if not path.parent.is_dir():
+        raise RequestError(f"--out {path}: there is no folder {path.parent}; make it first")
+    return path

@@ -1,0 +1,134 @@
+"""A finished run at one stage: its entries and items, ready to be set beside another's."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from biasunlearn.benchmarks import BENCHMARKS, NAMES
+from biasunlearn.errors import RequestError
+from biasunlearn.runs.folder import RunFolder, read_items
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import Item
+
+CAPABILITY = "capability"
+"""What lm-eval's tasks are called beside the benchmarks."""
+
+MORE_IDEALS = {"stereoset": {"margin": 0.0}}
+"""Ideals of scores that stand beside a benchmark's own in its outcomes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a run measured, once: a `debias` run has two stages, before and after; others have one."""
+
+    name: str
+    """As it was asked for: RUN, RUN:before or RUN:after."""
+    label: str
+    """before, after, or nothing where there is only one."""
+    results: dict[str, Any]
+    entries: dict[str, Any]
+    items: dict[str, list[Item]]
+
+    def facts(self) -> dict[str, Any]:
+        """Which run it is, for results."""
+        config = self.results.get("config") or {}
+        named = {key: self.results.get(key) for key in ("adapter", "method")}
+        model = self.results.get("model") or self.results.get("scores")  # stored scores of a model nobody loaded
+        return {"name": self.name, "stage": self.label, "model": model, **named, "seed": config.get("seed")}
+
+
+def read_stage(name: str) -> Stage:
+    """RUN is the last stage of a run, RUN:before the one before debiasing.
+
+    Raises:
+        RequestError: no finished run there, no such stage, items that cannot be read.
+    """
+    path, label = name, "after"
+    if not Path(name).exists() and name.rpartition(":")[2] in ("before", "after"):
+        path, _, label = name.rpartition(":")
+    results = RunFolder(Path(path)).read_results()
+    return stage_of(name, label, results, read_items(Path(path) / "items.parquet"))
+
+
+def stage_of(name: str, label: str, results: dict[str, Any], items: Mapping[str, Sequence[Item]]) -> Stage:
+    """The stage `label` (before, after) of a run that somebody has read already. `items`: by stage.
+
+    Raises:
+        RequestError: the run has no such stage, or no benchmarks.
+    """
+    both = "before" in results
+    if label == "before" and not both:
+        raise RequestError(f"{name}: this run has no stage before; it measured once, without debiasing")
+    entries = results.get("before" if label == "before" else "benchmarks")
+    if not isinstance(entries, dict) or not entries:
+        raise RequestError(f"{name}: results.json holds no benchmarks")
+    entries = {**entries, **_capability(results, label if both else "")}
+    by_benchmark: dict[str, list[Item]] = defaultdict(list)
+    for item in items.get(label if both else "", ()):
+        by_benchmark[item.benchmark].append(item)
+    return Stage(name, label if both else "", results, entries, dict(by_benchmark))
+
+
+def _capability(results: dict[str, Any], label: str) -> dict[str, Any]:
+    """Tasks of lm-eval as an entry like any other: a part for each task, and all of their metrics overall."""
+    found = results.get("capability")
+    if not isinstance(found, dict):
+        return {}
+    tasks: dict[str, Any] = found.get("before", {}) if label == "before" else found["tasks"]
+    metrics = {
+        f"{task} {metric}": value for task, row in tasks.items() for metric, value in row.items()
+        if isinstance(value, dict)
+    }  # fmt: skip
+    return {CAPABILITY: {"overall": metrics, "bias_types": tasks}}
+
+
+def outcomes_by_score(stage: Stage, benchmark: str) -> dict[str, list[Outcome]]:
+    """The outcomes of a benchmark, its own scores first; none where it has no items."""
+    items = stage.items.get(benchmark, [])
+    if not items:
+        return {}
+    if benchmark not in BENCHMARKS:
+        raise RequestError(f"{stage.name}: items of {benchmark}, which this version does not know: {', '.join(NAMES)}")
+    found: dict[str, list[Outcome]] = {score: [] for score in own_scores(benchmark)}
+    for outcome in BENCHMARKS[benchmark].outcomes(items):
+        found.setdefault(outcome.score, []).append(outcome)
+    return {score: chosen for score, chosen in found.items() if chosen}
+
+
+def own_scores(benchmark: str) -> dict[str, float | None]:
+    """The scores that a benchmark's entry shows, with their ideal values."""
+    return dict(getattr(BENCHMARKS.get(benchmark), "IDEAL", {}))
+
+
+def ideal_of(benchmark: str, score: str) -> float | None:
+    """What a score should be; a score asked in another way (accuracy_mean) has the ideal of the score itself."""
+    known = {**own_scores(benchmark), **MORE_IDEALS.get(benchmark, {})}
+    return known.get(score, next((ideal for name, ideal in known.items() if score.startswith(f"{name}_")), None))
+
+
+def over_clusters(benchmark: str, score: str) -> bool:
+    """Is the score a mean over clusters of their means, as the official SS is over target terms?"""
+    return score in getattr(BENCHMARKS.get(benchmark), "OVER_CLUSTERS", ())
+
+
+def check_same_data(benchmark: str, first: Stage, second: Stage) -> None:
+    """RequestError unless both stages measured the benchmark on the same data, item by item and label by label."""
+    digests = [stage.entries[benchmark].get("sha256") for stage in (first, second)]
+    keys, ids = zip(*(_keys(stage.items.get(benchmark, ())) for stage in (first, second)), strict=True)
+    sizes = [stage.entries[benchmark].get("bytes") for stage in (first, second)]  # of a text, which has no items
+    if (None in digests or digests[0] == digests[1]) and keys[0] == keys[1] and sizes[0] == sizes[1]:
+        return
+    shared = f"{len(ids[0] & ids[1])} items are shared, of {len(ids[0])} and {len(ids[1])}"
+    hashes = " and ".join(str(digest)[:12] for digest in digests)
+    raise RequestError(
+        f"{benchmark}: {first.name} and {second.name} were measured on different data ({shared}; sha256 {hashes}); "
+        "measure both on one file"
+    )
+
+
+def _keys(items: Sequence[Item]) -> tuple[set[tuple[str, ...]], set[str]]:
+    """What must agree of every item, and the ids alone."""
+    keys: set[tuple[str, ...]] = {(i.item_id, i.cluster_id, i.bias_type, i.target, i.kind, i.role) for i in items}
+    return keys, {i.item_id for i in items}

@@ -1,0 +1,187 @@
+"""`survey`: every method under one budget, on several seeds, in one table.
+
+Each method and seed is an ordinary `debias` run in a folder of its own. A method begins with the settings it needs
+(method_defaults.py); sets, splits, steps, looks and stop rule are the same for all.
+"""
+
+import math
+import statistics
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Unpack
+
+from biasunlearn.commands.repeated_runs import Common, Experiment
+from biasunlearn.commands.run_stages import own_scores
+from biasunlearn.config import Method, load_config
+from biasunlearn.errors import DataError, RequestError
+from biasunlearn.report.charts.scatter import front
+from biasunlearn.report.survey import OF_TYPE, point_of, remarks, survey_page
+from biasunlearn.runs.atomic import is_first
+from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
+from biasunlearn.stats.bootstrap import over_seeds
+
+METHODS: tuple[str, ...] = typing.get_args(Method)
+
+ON_TEXT = ("cda", "dropout")
+"""Methods that train on ordinary text: what they take as unrelated sentences is the text."""
+
+LABELS = {"ss": "SS", "distance": "mean |SS-50|", "lms": "LMS", "icat": "ICAT"}
+"""What StereoSet's scores are called on a terminal."""
+
+
+def survey(
+    model: str,
+    *,
+    train: str,
+    out: str | Path,
+    text: str | None = None,
+    methods: Sequence[str] = METHODS,
+    seeds: Sequence[int] = (0, 1, 2),
+    config: str | Path | None = None,
+    changes: Sequence[str] = (),
+    **common: Unpack[Common],
+) -> dict[str, Any]:
+    """Runs every method with every seed in `out`/METHOD/seed-N, and sets them beside each other and the base.
+
+    Called again it goes on: a finished run is read, one that was killed is resumed. A method that cannot run here (its
+    package is missing, or the model is not what it needs) is listed with the reason, and the others go on.
+
+    Args:
+        text: ordinary sentences for `cda` and `dropout`, in place of `unrelated`.
+        config: a recipe, by name or file; its values win over the methods' own settings.
+        changes: key=value, for all methods; they win over both.
+        common: report, unrelated, benchmarks and the like, as `debias` takes them (commands/repeated_runs.py).
+    Returns:
+        {"methods": {name: a row, nearest to 50 first}, "base": scores, "front": names, "refused": {name: reason}, ...},
+        as in `out`/survey.json; report.html beside it shows the same.
+    Raises:
+        RequestError: as `debias`; an unknown method; none of the methods could run.
+        Interrupted: Ctrl-C; call again to go on.
+    """
+    configs = _configs(methods, seeds, config, changes)
+    experiment = Experiment(model=model, **common)
+    found: dict[str, list[dict[str, Any]]] = {}
+    refused: dict[str, RequestError] = {}
+    for method, of_seeds in configs.items():
+        own_text = text if method in ON_TEXT else None
+        try:
+            found[method] = [
+                experiment.run(f"{method}, seed {one.seed}", Path(out) / method / f"seed-{one.seed}", one,
+                               train=train, unrelated=own_text)
+                for one in of_seeds
+            ]  # fmt: skip
+        except DataError:
+            raise
+        except RequestError as error:
+            refused[method] = error
+            experiment.tell(f"{method} is left out: {error}")
+    if not found:
+        raise next(iter(refused.values()))
+    result = _result(found, refused) | {"model": model, "seeds": [*seeds], "changes": [*changes], "text": text}
+    if is_first():
+        RunFolder(Path(out)).write_json("survey.json", result)
+        RunFolder(Path(out)).write_text("report.html", survey_page(result))
+    return result
+
+
+def _configs(
+    methods: Sequence[str], seeds: Sequence[int], config: str | Path | None, changes: Sequence[str]
+) -> dict[str, list[Any]]:
+    """Every method with its configuration for each seed."""
+    if unknown := sorted(set(methods) - set(METHODS)):
+        raise RequestError(f"--methods {unknown[0]}: unknown; known: {', '.join(METHODS)}")
+    if not methods or not seeds:
+        raise RequestError("survey: nothing to run; give at least one method and one seed")
+    if set_by := next((one for one in changes if one.partition("=")[0].strip() in ("method", "seed")), None):
+        raise RequestError(f"--set {set_by}: a survey runs several of them: --methods and --seeds say which")
+    return {
+        method: [load_config(config, [*changes, f"method={method}", f"seed={seed}"]) for seed in seeds]
+        for method in dict.fromkeys(methods)
+    }
+
+
+def _result(found: Mapping[str, Sequence[Mapping[str, Any]]], refused: Mapping[str, RequestError]) -> dict[str, Any]:
+    rows = {method: _row(runs) for method, runs in found.items()}
+    far = {method: row["scores"]["distance"] for method, row in rows.items()}
+    order = sorted(rows, key=lambda method: far[method]["value"] if far[method] else float("inf"))
+    points = [point for method in order if (point := point_of(method, rows[method]["scores"]))]
+    return {
+        "schema": SCHEMA,
+        "base": scores_of(next(iter(found.values()))[0]["before"]),
+        "methods": {method: rows[method] for method in order},
+        "front": [point.letter for point in front(points)],
+        "refused": {method: str(error) for method, error in refused.items()},
+        "environment": environment(),
+    }
+
+
+def _row(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A method's seeds as one row; scores as `over_seeds` puts them together."""
+    each = [scores_of(run["benchmarks"]) for run in runs]
+    costs = [run["cost"] for run in runs if "cost" in run and not run["cost"]["resumed"]]
+    return {
+        "scores": {name: over_seeds([scores[name] for scores in each]) for name in each[0]},
+        "unchanged": sum(_same(scores_of(run["before"]), after) for run, after in zip(runs, each, strict=True)),
+        "collapsed": sum(bool(run["collapsed"]) for run in runs),
+        "steps": statistics.fmean(run["stopped"]["step"] for run in runs),
+        "cost": {
+            key: statistics.fmean(cost[key] for cost in costs) for key in ("seconds", "processor_seconds", "memory")
+        } if costs else None,
+        "runs": [{"seed": run["config"]["seed"], **run["stopped"]} for run in runs],
+    }  # fmt: skip
+
+
+def scores_of(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a run that stand in the table: SS of every bias type, SS, distance, LMS and ICAT of StereoSet, the
+    first score of every other benchmark, and perplexity by token."""
+    stereoset = entries["stereoset"]
+    overall = stereoset["overall"]
+    found = {f"{OF_TYPE}{name}": row["ss"] for name, row in stereoset["bias_types"].items()}
+    found |= {"ss": overall["ss"], "distance": overall["ss_distance"], "lms": overall["lms"], "icat": overall["icat"]}
+    for benchmark, entry in entries.items():
+        if benchmark == "stereoset":
+            continue
+        if "per_token" in entry:
+            found[benchmark] = {"value": entry["per_token"]}
+        elif score := next(iter(own_scores(benchmark)), None):
+            found[f"{benchmark} {score}"] = entry["overall"].get(score)
+    return found
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """The same numbers, but for what an adapter that does nothing adds in rounding."""
+    both = [(one[name], other[name]) for name in one if one[name] and other[name]]
+    return all(math.isclose(a["value"], b["value"], rel_tol=1e-5) for a, b in both)
+
+
+def survey_table(result: Mapping[str, Any]) -> Any:
+    """A row a method, nearest to 50 first; what is on the front of bias and ability is marked."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    title = f"Every method under one budget, mean of {len(result['seeds'])} seed{'s' * (len(result['seeds']) > 1)}"
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("method")
+    names = list(result["base"])
+    for name in (*(LABELS.get(name, name) for name in names), "seconds", "MiB"):
+        table.add_column(Text(name.removeprefix(OF_TYPE)), justify="right")
+    table.add_row("base", *(_cell(result["base"][name], name) for name in names), "", "", end_section=True)
+    for method, row in result["methods"].items():
+        mark = "* " if method in result["front"] else "  "
+        cost = row["cost"]
+        spent = (f"{cost['seconds']:.0f}", f"{cost['memory'] / 2**20:.0f}") if cost else ("-", "-")
+        table.add_row(Text(mark + method), *(_cell(row["scores"][name], name) for name in names), *spent)
+    note = "*: on the front, no other method is nearer to 50 without a lower LMS. Cost: of training and choosing, with \
+the looks at the stop split, without the measuring before and after."
+    return Group(table, *map(Text, remarks(result)), Text(note, style="dim"))
+
+
+def _cell(found: Mapping[str, Any] | None, name: str) -> str:
+    if found is None:
+        return "-"
+    text = f"{found['value']:.0f}" if found["value"] >= 200 else f"{found['value']:.1f}"
+    if name != "distance" or len(found.get("seeds", ())) < 2:
+        return text
+    return f"{text} ({min(found['seeds']):.1f}-{max(found['seeds']):.1f})"

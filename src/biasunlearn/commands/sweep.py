@@ -1,0 +1,330 @@
+"""`sweep`: which settings suit a model, searched on the stop split alone; only the chosen point meets the report split.
+
+Optuna searches (extra `[sweep]`). Its study is a journal file in the output folder, or a database given by URL, that
+several processes and machines may share; killed and called again, a sweep goes on with the trials that are missing.
+"""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Unpack
+
+from biasunlearn.commands.repeated_runs import Common, Experiment
+from biasunlearn.config import DebiasConfig, to_dict
+from biasunlearn.errors import RequestError
+from biasunlearn.report.sweep import sweep_page
+from biasunlearn.runs.atomic import is_first
+from biasunlearn.runs.folder import RunFolder
+from biasunlearn.unlearn.prepare import Prepared
+from biasunlearn.unlearn.swap import distance
+
+SPACE: Mapping[str, tuple[Any, ...]] = {
+    "beta": ("log", 0.03, 0.5),
+    "lora_rank": ("one of", 4, 8, 16, 32),
+    "adversarial_share": ("linear", 0.0, 0.5),
+    "forget_weight": ("linear", 0.2, 0.8),
+    "retain_weight": ("linear", 0.2, 0.8),
+    "kl_weight": ("log", 0.3, 8.0),
+    "learning_rate": ("log", 1e-4, 3e-3),
+    "margin": ("linear", 1.0, 4.0),
+}
+"""Key of the recipe -> how it is drawn and from where. The other keys stay as the recipe has them."""
+
+Watch = Callable[[float, tuple[float, float]], None]
+"""Called at each look with the distance from the goal and (mean |SS - 50|, LMS lost)."""
+
+PRUNED_FROM = 2
+"""The look from which on a trial may be given up."""
+
+COMPARED_WITH = 4
+"""Finished trials that there must be before one is given up."""
+
+
+def sweep(
+    model: str,
+    *,
+    train: str,
+    out: str | Path,
+    config: DebiasConfig | None = None,
+    trials: int = 30,
+    seeds: Sequence[int] = (0,),
+    storage: str | None = None,
+    search_only: bool = False,
+    **common: Unpack[Common],
+) -> dict[str, Any]:
+    """Searches until the study has `trials` finished trials, then runs the knee of the front with every seed.
+
+    Args:
+        trials: of the whole study, those of other processes and of earlier calls counted.
+        seeds: every trial trains with each of them, and counts with the mean.
+        storage: Optuna's URL of a database; default: `out`/study.journal.
+        search_only: add trials and stop there: for the second and further machines.
+        common: report, unrelated, benchmarks and the like, as `debias` takes them (commands/repeated_runs.py).
+    Returns:
+        What `out`/sweep.json holds: trials, front, knee, importance, and the runs of the chosen point; report.html
+        beside it shows the same.
+    Raises:
+        RequestError: as `debias`; Optuna is not installed; a method without a gradient; a recipe that stops on the
+            report split; a study of another request.
+        Interrupted: Ctrl-C; call again to go on.
+    """
+    optuna, config = _optuna(), config or DebiasConfig()
+    if trials < 1 or not seeds:
+        raise RequestError("sweep: needs at least one trial and one seed")
+    if config.lora_rank == 0:
+        raise RequestError("lora_rank: 0; a sweep trains adapters: --set lora_rank=8 or the like")
+    if config.stop_on == "report":
+        raise RequestError("stop_on: report; a sweep would choose the settings on the report split: use held_out")
+    experiment = Experiment(model=model, **common)
+    prepared = experiment.prepared(train, config)
+    splits = {name: prepared.facts["splits"][name]["sha256"] for name in ("train", "stop")}
+    request = {"model": model, "recipe": to_dict(config), "seeds": [*seeds], "splits": splits}
+    study = _study(optuna, Path(out), storage, request)
+
+    def objective(trial: Any) -> tuple[float, float]:
+        drawn = replace(config, **{key: _draw(trial, key) for key in SPACE})
+        experiment.tell(f"trial {trial.number}: {', '.join(f'{key} {trial.params[key]:.4g}' for key in SPACE)}")
+        ends = []
+        for number, seed in enumerate(seeds):
+            watch = _watch(optuna, trial, study) if number == 0 else None
+            # The sets are split anew by each seed, as they will be when the chosen point is run.
+            sets = experiment.prepared(train, replace(drawn, seed=seed))
+            ends.append(_trained(experiment, sets, replace(drawn, seed=seed), watch))
+        return tuple(statistics.fmean(column) for column in zip(*ends, strict=True))  # type: ignore[return-value]
+
+    finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    if len(study.get_trials(deepcopy=False, states=finished)) < trials:
+        study.optimize(objective, callbacks=[optuna.study.MaxTrialsCallback(trials, states=finished)])
+    result = _result(optuna, study, request)
+    if not search_only and result["knee"] is not None:
+        best = result["front"][result["knee"]["place"]]
+        chosen = replace(config, **best["params"])
+        result["chosen"] = []
+        for seed in seeds:
+            folder = Path(out) / f"trial-{best['trial']}" / f"seed-{seed}"
+            what = f"trial {best['trial']}, seed {seed}"
+            entry = experiment.run(what, folder, replace(chosen, seed=seed), train=train)["benchmarks"]["stereoset"]
+            result["chosen"].append(entry["overall"] | {"seed": seed, "run": str(folder)})
+    if is_first():
+        RunFolder(Path(out)).write_json("sweep.json", result)
+        RunFolder(Path(out)).write_text("report.html", sweep_page(result))
+    return result
+
+
+def _trained(
+    experiment: Experiment, prepared: Prepared, config: DebiasConfig, watch: Watch | None
+) -> tuple[float, float]:
+    """Mean |SS - 50| and the points of LMS lost, both on the stop split, of the checkpoint that a run would keep."""
+    from biasunlearn.benchmarks.stereoset import score_clusters
+    from biasunlearn.commands.debias import Interrupted
+    from biasunlearn.models.load import Loaded, load
+    from biasunlearn.stats.stereoset import stereoset_scores, triplets
+    from biasunlearn.unlearn.checkpoint import Keeper
+    from biasunlearn.unlearn.methods import METHODS, Task
+    from biasunlearn.unlearn.objectives import OBJECTIVES
+    from biasunlearn.unlearn.trainer import as_check, lms_of
+
+    if config.method not in OBJECTIVES:
+        raise RequestError(f"method: {config.method}; only methods that descend a gradient can be swept")
+    loaded = load(experiment.model, dtype=config.dtype, trust_remote_code=experiment.trust_remote_code)
+
+    def scored(scorer: Loaded) -> dict[str, Any]:
+        found = score_clusters(scorer, prepared.stop, batch_tokens=config.batch_tokens)
+        return stereoset_scores(triplets(found), seed=config.seed)
+
+    def look(state: Any) -> dict[str, Any]:
+        scores = scored(loaded.with_model(state))
+        if watch:
+            check = as_check(0, scores, lms_of(first))
+            ss = {name: one.ss for name, one in check.scores.items()}
+            watch(distance(check, config), _aims(ss, check.lms_before, check.lms))
+        return scores
+
+    first, keep = scored(loaded.remembering(experiment.untrained.again())), Keeper(None)
+    task = Task(loaded, prepared.sets, config, keep, look, first, on_step=experiment.on_step)
+    outcome = METHODS[config.method](task).outcome
+    if outcome.interrupted:
+        raise Interrupted("stopped; finished trials are stored, and the same command goes on")
+    looks = {row["step"]: row for row in keep.rows if "ss" in row}
+    kept, begun = looks[outcome.best_step], looks[0]
+    return _aims(kept["ss"], begun["lms"], kept["lms"])
+
+
+def _aims(ss: Mapping[str, float], before: float | None, after: float | None) -> tuple[float, float]:
+    """Mean |SS - 50| over bias types, and the points of LMS lost (0 where there are no unrelated sentences)."""
+    lost = 0.0 if before is None or after is None else before - after
+    return statistics.fmean(abs(value - 50) for value in ss.values()), lost
+
+
+def _watch(optuna: Any, trial: Any, study: Any) -> Watch:
+    """Gives a trial up at a look where the median of the finished ones was nearer to the goal (the median rule of
+    Golovin et al. 2017; Optuna's own pruners know one objective only)."""
+    course: list[float] = []
+
+    def watch(far: float, aims: tuple[float, float]) -> None:
+        course.append(far)
+        trial.set_user_attr("course", course)
+        trial.set_user_attr("last", [*aims])
+        states = (optuna.trial.TrialState.COMPLETE,)
+        others = [t.user_attrs.get("course", []) for t in study.get_trials(deepcopy=False, states=states)]
+        there = [other[len(course) - 1] for other in others if len(other) >= len(course)]
+        if len(course) >= PRUNED_FROM and len(there) >= COMPARED_WITH and far > statistics.median(there):
+            raise optuna.TrialPruned(f"at look {len(course)}: {far:.1f} from the goal")
+
+    return watch
+
+
+def knee(front: Sequence[tuple[float, float]]) -> tuple[int, str]:
+    """The place of the front's knee, and why: (mean |SS - 50|, LMS lost) of points none of which is beaten in both.
+
+    With both axes scaled to the front's own extent, it is the point that lies farthest below the straight line between
+    the two ends: beyond it a point less of bias costs more LMS than the front's average, before it less. LMS that is
+    gained buys no bias: of the points that lose none only the one with the smallest bias counts. A front of two points
+    has no knee: the one with the smaller bias is taken, since every point on it kept its LMS floor or says so.
+    """
+    order = sorted(range(len(front)), key=lambda place: front[place])
+    if len(front) > 1 and len(set(front)) == 1:
+        return order[0], "the first of its points, which all came to the same"
+    order = order[: 1 + next((at for at, place in enumerate(order) if front[place][1] <= 0), len(order))]
+    if len(front) > 1 and len(order) == 1:
+        return order[0], "the smallest bias, and it costs no LMS"
+    if len(order) < 3:
+        return order[0], "the smallest bias: a front of fewer than three points has no knee"
+    (low, most), (high, least) = front[order[0]], (front[order[-1]][0], max(0.0, front[order[-1]][1]))
+
+    def below(place: int) -> float:
+        bias, lost = front[place][0], max(0.0, front[place][1])
+        return 1 - (bias - low) / ((high - low) or 1) - (lost - least) / ((most - least) or 1)
+
+    best = max(order, key=below)
+    if below(best) <= 0:
+        return order[0], "the smallest bias: no point lies below the line between the ends of the front"
+    return best, f"farthest below the line between the ends of the front, by {below(best):.2f} of its extent"
+
+
+def sweep_table(result: Mapping[str, Any]) -> Any:
+    """The front with its knee, what mattered, and what the chosen point came to on the report split."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    counts = f"{result['complete']} trials complete, {result['pruned']} given up"
+    front = Table(title=f"Pareto front on the stop split ({counts})", title_justify="left", title_style="bold")
+    for name in ("trial", "mean |SS-50|", "LMS lost", *SPACE):
+        front.add_column(name, justify="right")
+    for place, point in enumerate(result["front"]):
+        at_knee = result["knee"]["place"] == place
+        drawn = (f"{point['params'][key]:.3g}" for key in SPACE)
+        values = (f"{point['bias']:.2f}", f"{point['lms_lost']:+.2f}")
+        front.add_row(f"{point['trial']}{' <' if at_knee else ''}", *values, *drawn, style="bold" if at_knee else "")
+    parts: list[Any] = [front]
+    if result["knee"]:
+        parts.append(Text(f"< the knee: {result['knee']['reason']}"))
+    if result["importance"]:
+        weight = Table(title="What mattered (share of the variance)", title_justify="left", title_style="bold")
+        for name in ("key", "for bias", "for LMS"):
+            weight.add_column(name, justify="left" if name == "key" else "right")
+        for key in sorted(SPACE, key=lambda key: -result["importance"]["bias"].get(key, 0.0)):
+            shares = (result["importance"][what].get(key, 0.0) for what in ("bias", "lms_lost"))
+            weight.add_row(key, *(f"{share:5.1%} {'#' * round(20 * share)}".ljust(27) for share in shares))
+        parts.append(weight)
+    for run in result.get("chosen", ()):
+        ss, lms = run["ss"], run["lms"]
+        interval = f"{ss['low']:.1f}-{ss['high']:.1f}"
+        shown = f"{lms['value']:.2f}" if lms else "-"
+        over = ", over-debiased" if run.get("over_debiased") else ""
+        parts.append(Text(f"report split, seed {run['seed']}: SS {ss['value']:.2f} ({interval}){over}, LMS {shown}"))
+    return Group(*parts)
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise RequestError("sweep needs Optuna: pip install 'biasunlearn[sweep]'") from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _study(optuna: Any, out: Path, storage: str | None, request: Mapping[str, Any]) -> Any:
+    """The study of this request, made where there is none; the recipe's own settings are its first trial."""
+    if storage is None:
+        out.mkdir(parents=True, exist_ok=True)
+        backend = optuna.storages.journal.JournalFileBackend(str(out / "study.journal"))
+        store: Any = optuna.storages.JournalStorage(backend)
+    else:
+        store = storage
+    try:
+        study = optuna.create_study(
+            study_name="biasunlearn", storage=store, directions=["minimize", "minimize"], load_if_exists=True,
+            sampler=optuna.samplers.TPESampler(constant_liar=True),  # unseeded: machines must not draw the same
+        )  # fmt: skip
+    except Exception as error:  # whatever a database or its driver raises
+        raise RequestError(f"--storage {storage or out}: no study there: {str(error).splitlines()[0]}") from None
+    stored = study.user_attrs.get("request")
+    if stored is not None and stored != request:
+        raise RequestError(f"{storage or out}: holds a study of another request; go on with the same one, or elsewhere")
+    study.set_user_attr("request", request)
+    begun = (trial for trial in study.get_trials(deepcopy=False) if trial.state != optuna.trial.TrialState.FAIL)
+    if next(begun, None) is None and all(_holds(key, request["recipe"][key]) for key in SPACE):
+        study.enqueue_trial({key: request["recipe"][key] for key in SPACE})  # again, where Ctrl-C ended the first one
+    return study
+
+
+def _draw(trial: Any, key: str) -> Any:
+    how, *values = SPACE[key]
+    if how == "one of":
+        return trial.suggest_categorical(key, values)
+    return trial.suggest_float(key, *values, log=how == "log")
+
+
+def _holds(key: str, value: Any) -> bool:
+    how, *values = SPACE[key]
+    return value in values if how == "one of" else values[0] <= value <= values[1]
+
+
+def _result(optuna: Any, study: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The study as plain data."""
+    states = optuna.trial.TrialState
+    every = study.get_trials(deepcopy=False)
+    complete = [trial for trial in every if trial.state == states.COMPLETE]
+    front = [_point(trial) for trial in sorted(study.best_trials, key=lambda trial: trial.values)]
+    place, reason = knee([(point["bias"], point["lms_lost"]) for point in front]) if front else (None, "")
+    return {
+        "request": dict(request),
+        "complete": len(complete),
+        "pruned": sum(trial.state == states.PRUNED for trial in every),
+        "trials": [_point(trial) for trial in complete],
+        "given_up": [_where(trial) for trial in every if trial.state == states.PRUNED],
+        "front": front,
+        "knee": None if place is None else {"place": place, "trial": front[place]["trial"], "reason": reason},
+        "importance": _importance(optuna, study) if len(complete) >= COMPARED_WITH else {},
+    }
+
+
+def _point(trial: Any) -> dict[str, Any]:
+    bias, lost = trial.values
+    return {"trial": trial.number, "bias": bias, "lms_lost": lost, "params": dict(trial.params)}
+
+
+def _where(trial: Any) -> dict[str, Any]:
+    """Where a trial was, at which look, when it was given up."""
+    (bias, lost), course = trial.user_attrs["last"], trial.user_attrs["course"]
+    return {"trial": trial.number, "bias": bias, "lms_lost": lost, "look": len(course), "params": dict(trial.params)}
+
+
+def _importance(optuna: Any, study: Any) -> dict[str, dict[str, float]]:
+    """PED-ANOVA (Watanabe et al. 2023) of both objectives: which key tells good trials from others."""
+    found = {}
+    for place, name in enumerate(("bias", "lms_lost")):
+
+        def target(trial: Any, place: int = place) -> float:
+            return float(trial.values[place])
+
+        evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+        try:
+            found[name] = optuna.importance.get_param_importances(study, evaluator=evaluator, target=target)
+        except (RuntimeError, ValueError):  # all trials came to the same
+            found[name] = {}
+    return found

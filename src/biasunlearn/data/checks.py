@@ -1,0 +1,113 @@
+"""Sanity checks before training: what is odd about the pairs, said before an hour is spent on them."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from biasunlearn.data.readers import cluster_hash
+from biasunlearn.data.records import BLANK, Cluster
+from biasunlearn.errors import RequestError
+from biasunlearn.stats.stereoset import Triplet, smallest_difference
+
+FEWEST_PAIRS = 2
+TOO_SMALL_TO_CONCLUDE = 10.0
+"""Points of SS: a bias type that cannot show a change this large is reported as too small."""
+
+
+def check_pairs(train: Sequence[Cluster], report: Sequence[Cluster]) -> list[str]:
+    """Findings about the training pairs and their overlap with the report clusters, one line each.
+
+    Raises:
+        RequestError: a bias type has fewer than two pairs, so that nothing can be held out.
+    """
+    for bias_type, count in Counter(c.bias_type for c in train).items():
+        if count < FEWEST_PAIRS:
+            where = next(c.source for c in train if c.bias_type == bias_type)
+            raise RequestError(
+                f"{where}: bias type {bias_type!r} has one pair; train and stop need at least {FEWEST_PAIRS}: "
+                "add pairs or remove it"
+            )
+    findings = [
+        _counted("pairs have equal texts and teach nothing", [c for c in train if _equal(c)]),
+        _counted("pairs stand more than once", _repeated(train)),
+        _counted("templates lack BLANK", [c for c in train if _blanks(c) == 0]),
+        _counted("templates hold BLANK twice; training begins at the first", [c for c in train if _blanks(c) > 1]),
+        *(_too_small(name, count) for name, count in sorted(_report_sizes(report).items())),
+    ]
+    return [finding for finding in findings if finding]
+
+
+def overlap(first: Sequence[Cluster], second: Sequence[Cluster]) -> int:
+    """Clusters of `second` whose pair also stands in `first`."""
+    known = {cluster_hash(c) for c in first}
+    return sum(cluster_hash(c) in known for c in second)
+
+
+def check_labels(rows: Sequence[Triplet]) -> list[str]:
+    """Bias types that look label-swapped: the base model clearly prefers what is labelled the anti-stereotype.
+
+    Trained on text as it is, a base model leans to the stereotype; a clear lean the other way says that the
+    file has its labels exchanged (a published gender file has) or that the data is not about this model's text.
+    Clear: the mean score difference lies more than 2.6 standard errors below 0 (one-sided 0.5 %).
+    """
+    margins: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        margins[row.bias_type].append(row.margin)
+    findings = []
+    for bias_type, values in sorted(margins.items()):
+        if len(values) < FEWEST_PAIRS:
+            continue
+        error = float(np.std(values, ddof=1)) / len(values) ** 0.5
+        if float(np.mean(values)) < -2.6 * error:
+            share = 100 * float(np.mean([value > 0 for value in values]))
+            findings.append(
+                f"bias type {bias_type!r}: the base model prefers the sentence labelled stereotype in only "
+                f"{share:.1f} % of {len(values)} pairs; the labels look swapped"
+            )
+    return findings
+
+
+def contamination(benchmark: Sequence[Cluster], manifest: Mapping[str, Any]) -> dict[str, int] | None:
+    """How many clusters of a benchmark an adapter has seen in training or for stopping; None if none."""
+    seen = set(manifest.get("pairs", ()))
+    shared = sum(cluster_hash(c) in seen for c in benchmark)
+    return {"clusters": shared, "of": len(benchmark)} if shared else None
+
+
+def _equal(cluster: Cluster) -> bool:
+    return cluster.stereotype.text.casefold() == cluster.anti_stereotype.text.casefold()
+
+
+def _repeated(clusters: Sequence[Cluster]) -> list[Cluster]:
+    seen: set[str] = set()
+    again = []
+    for cluster in clusters:
+        key = cluster_hash(cluster)
+        if key in seen:
+            again.append(cluster)
+        seen.add(key)
+    return again
+
+
+def _blanks(cluster: Cluster) -> int:
+    """Blanks of a template; 1 where there is no template to hold one."""
+    return cluster.context.count(BLANK) if cluster.kind == "intrasentence" and cluster.context else 1
+
+
+def _counted(what: str, clusters: Sequence[Cluster]) -> str:
+    return f"{len(clusters)} {what} (first: {clusters[0].source})" if clusters else ""
+
+
+def _report_sizes(report: Sequence[Cluster]) -> Counter[str]:
+    kinds = {c.kind for c in report}
+    main = "intrasentence" if "intrasentence" in kinds else "intersentence"
+    return Counter(c.bias_type for c in report if c.kind == main)
+
+
+def _too_small(bias_type: str, count: int) -> str:
+    smallest = smallest_difference(count)
+    if smallest <= TOO_SMALL_TO_CONCLUDE:
+        return ""
+    return f"bias type {bias_type!r}: {count} report clusters cannot show a change of SS below {smallest:.0f} points"

@@ -1,0 +1,111 @@
+"""The nouns of the field, as frozen records. No torch, no files: everything else imports these.
+
+A *cluster* is one item of a bias benchmark: a context, a stereotype, an anti-stereotype and, where
+the data has one, an unrelated sentence. A training pair is a cluster without an unrelated sentence.
+A *passage* is what a language model is asked about: a prefix that is given and a text that is scored.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+BLANK = "BLANK"
+
+Kind = Literal["intrasentence", "intersentence"]
+Role = Literal["stereotype", "anti-stereotype", "unrelated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """One candidate sentence of a cluster. `id` is unique within its data file."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """`text` is scored (or trained on), `prefix` is only given. The full string is prefix + text."""
+
+    prefix: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One item: who it is about (target term), which bias type, and its two or three sentences."""
+
+    id: str
+    bias_type: str
+    kind: Kind
+    context: str
+    """Intrasentence: the template, holding BLANK (may be empty if the data has no template).
+    Intersentence: the sentence that comes before the candidates."""
+    stereotype: Sentence
+    anti_stereotype: Sentence
+    unrelated: Sentence | None = None
+    target: str | None = None
+    source: str = ""
+    """Where the row came from, as `file:line`, for messages."""
+
+    def sentences(self) -> list[tuple[Role, Sentence]]:
+        """The two or three sentences with their roles, in the fixed order of the roles."""
+        named: list[tuple[Role, Sentence]] = [
+            ("stereotype", self.stereotype),
+            ("anti-stereotype", self.anti_stereotype),
+        ]
+        return named if self.unrelated is None else [*named, ("unrelated", self.unrelated)]
+
+    def whole(self, sentence: Sentence) -> Passage:
+        """What a benchmark scores: every token of the sentence, given the context if it is another sentence.
+
+        StereoSet's official causal score averages over all tokens of an intrasentence candidate.
+        """
+        if self.kind == "intersentence":
+            return Passage(self.context, " " + sentence.text)
+        return Passage("", sentence.text)
+
+    def supervised(self, sentence: Sentence, to: Literal["end", "difference"] = "end") -> Passage:
+        """What training supervises: the sentence from the BLANK on (y given x in the paper's equations).
+
+        The template gives the place of the BLANK; official sentences differ from it in letter case
+        (793 of 2,106), so the comparison ignores case. Where no template fits, the part that the two
+        sentences of the pair share is the context. The cut always falls on a word boundary.
+
+        Args:
+            to: end (paper), or difference: up to the last word in which the two sentences of the pair differ. What
+                follows stands in both, so forgetting and retaining it is noise. A pair that would be left with
+                an empty side ("poor", "not poor") keeps its end.
+        """
+        if self.kind == "intersentence":
+            return self.whole(sentence)
+        head = self._head(sentence)
+        end = len(sentence.text) - (self._shared_tail() if to == "difference" else 0)
+        return Passage(head, sentence.text[len(head) : end])
+
+    def _head(self, sentence: Sentence) -> str:
+        """The sentence up to its BLANK, without the space there: in most tokenizers that belongs to the next word."""
+        cut = self.context.find(BLANK)
+        if cut < 0 or self.context[:cut].casefold() != sentence.text[:cut].casefold():
+            cut = shared_prefix(self.stereotype.text, self.anti_stereotype.text)
+        return sentence.text[:cut].rstrip()
+
+    def _shared_tail(self) -> int:
+        """Characters that both sentences end with; none where a side would be left empty."""
+        sides = [side.text[len(self._head(side)) :] for side in (self.stereotype, self.anti_stereotype)]
+        tail = shared_suffix(*sides)
+        return tail if tail < min(map(len, sides)) else 0
+
+
+def shared_prefix(first: str, second: str) -> int:
+    """Number of leading characters that two sentences share, cut back to a word boundary."""
+    length = 0
+    for a, b in zip(first, second, strict=False):
+        if a != b:
+            break
+        length += 1
+    return first.rfind(" ", 0, length) + 1 if length < min(len(first), len(second)) else length
+
+
+def shared_suffix(first: str, second: str) -> int:
+    """Number of trailing characters that two texts share, cut back to a word boundary, the space before it included."""
+    return shared_prefix(first[::-1], second[::-1])

@@ -1,0 +1,50 @@
+"""Train / stop / report: disjoint by target term, seeded, and told apart by their hashes."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from biasunlearn.data.records import Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Training pairs and stop pairs of one run. The report split is another file, and is never read here."""
+
+    train: tuple[Cluster, ...]
+    stop: tuple[Cluster, ...]
+
+
+def group_of(cluster: Cluster) -> tuple[str, str]:
+    """What must not stand on both sides: the bias type and the target term, or the context where there is none."""
+    return cluster.bias_type, (cluster.target or cluster.context or cluster.stereotype.text).casefold()
+
+
+def split(clusters: Sequence[Cluster], *, stop_share: float, seed: int) -> Split:
+    """Moves whole groups to the stop split until it holds about `stop_share` of each bias type's pairs.
+
+    Within a bias type the groups are shuffled, then taken while they fit into the share; a group that would
+    overshoot by more than it fills is passed over, so that a few large terms (religion) do not take it all.
+    A pair whose target term nobody knows may be about a term that is trained on: it trains, unless the pairs with
+    known terms cannot fill the share.
+    """
+    groups: dict[tuple[str, str], list[Cluster]] = defaultdict(list)
+    for cluster in clusters:
+        groups[group_of(cluster)].append(cluster)
+    held_out: set[tuple[str, str]] = set()
+    for bias_type in sorted({key[0] for key in groups}):
+        keys = sorted(key for key in groups if key[0] == bias_type)
+        wanted = stop_share * sum(len(groups[key]) for key in keys)
+        known = [key for key in keys if groups[key][0].target]
+        if sum(len(groups[key]) for key in known) >= wanted:
+            keys = known
+        np.random.default_rng([seed, *bias_type.encode()]).shuffle(keys)
+        taken = 0
+        for key in keys:
+            if abs(taken + len(groups[key]) - wanted) < abs(taken - wanted):
+                held_out.add(key)
+                taken += len(groups[key])
+    train = tuple(c for c in clusters if group_of(c) not in held_out)
+    return Split(train, tuple(c for c in clusters if group_of(c) in held_out))

@@ -1,0 +1,136 @@
+"""Passages -> token rows -> one padded batch, with the positions whose logits count.
+
+Every token position that is scored or trained on in this project is decided here and nowhere else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biasunlearn.data.records import Passage
+from biasunlearn.errors import RequestError
+from biasunlearn.models.logprobs import sum_by_row
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Token ids of one passage, the start token first, and where its scored part begins."""
+
+    ids: tuple[int, ...]
+    first_scored: int
+
+    @property
+    def scored(self) -> int:
+        """Number of scored tokens."""
+        return len(self.ids) - self.first_scored
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Padded rows. The logits at `positions` predict `targets`; `owners` says which row each belongs to."""
+
+    input_ids: Tensor  # [lines, width]; a line is a row, or a group of rows that share their beginning
+    attention_mask: Tensor  # [lines, width], or [lines, 1, width, width] to be added to the attention
+    positions: Tensor  # [predicted] indices into the flattened [lines * width]
+    targets: Tensor  # [predicted] token ids
+    owners: Tensor  # [scored] row numbers, ascending
+    rows: int
+    position_ids: Tensor | None = None  # [lines, width]; None: 0, 1, 2, ...
+    reads: Tensor | None = None  # [scored] which prediction each scored token is; None: the first, the second, ...
+
+    def sums(self, per_token: Tensor) -> Tensor:
+        """Adds what was found for each prediction up by row: [predicted] -> [rows]."""
+        return sum_by_row(per_token if self.reads is None else per_token[self.reads], self.owners, self.rows)
+
+
+def start_token(tokenizer: Any) -> int | None:
+    """The token that opens every row: BOS, else EOS, else CLS. It is prepended once and never scored.
+
+    Scoring a start token would add a length-dependent constant to every mean. With none of the three
+    (rare) the first real token cannot be predicted from anything and is left unscored.
+    """
+    for token_id in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.cls_token_id):
+        if token_id is not None:
+            return int(token_id)
+    return None
+
+
+def encode(tokenizer: Any, passages: Sequence[Passage], *, max_tokens: int | None = None, chat: str = "") -> list[Row]:
+    """Tokenises prefix + text in place and finds the first token that reaches into the text.
+
+    The whole string is tokenised at once, so that a word in the middle keeps its leading space; a token
+    that straddles the boundary counts as text. Special tokens are never added by the tokenizer itself.
+
+    Args:
+        chat: what a chat template puts in front; it has its own start, so that none is added.
+    Raises:
+        RequestError: a passage has no scored token, or is longer than `max_tokens` (nothing is truncated).
+    """
+    start = None if chat else start_token(tokenizer)
+    opening = () if start is None else (start,)
+    passages = [Passage(chat + passage.prefix, passage.text) for passage in passages] if chat else passages
+    rows = []
+    for passage, (ids, first) in zip(passages, _tokenise(tokenizer, passages), strict=True):
+        row = Row(opening + ids, max(1, first + len(opening)))
+        if row.scored < 1:
+            raise RequestError(f"nothing to score in {passage.text!r}: the tokenizer gives it no token of its own")
+        if max_tokens is not None and len(row.ids) > max_tokens:
+            raise RequestError(
+                f"a passage has {len(row.ids)} tokens, the model takes {max_tokens}: shorten it or drop it: "
+                f"{passage.prefix[:40] + passage.text[:40]!r}..."
+            )
+        rows.append(row)
+    return rows
+
+
+def _tokenise(tokenizer: Any, passages: Sequence[Passage]) -> list[tuple[tuple[int, ...], int]]:
+    """Token ids of each passage and the index of its first token that ends beyond the prefix."""
+    if not passages:
+        return []
+    whole = [passage.prefix + passage.text for passage in passages]
+    if tokenizer.is_fast:
+        coded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        return [
+            (tuple(ids), _first_beyond(offsets, len(passage.prefix)))
+            for ids, offsets, passage in zip(coded["input_ids"], coded["offset_mapping"], passages, strict=True)
+        ]
+    # Without character offsets the boundary is where the tokens of the prefix stop agreeing with the whole.
+    pairs = []
+    for passage, text in zip(passages, whole, strict=True):
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        head = tokenizer.encode(passage.prefix, add_special_tokens=False) if passage.prefix else []
+        shared = next((i for i, (a, b) in enumerate(zip(ids, head, strict=False)) if a != b), min(len(ids), len(head)))
+        pairs.append((tuple(ids), shared))
+    return pairs
+
+
+def _first_beyond(offsets: Sequence[tuple[int, int]], boundary: int) -> int:
+    if boundary == 0:  # some tokenizers open with a token of no width
+        return 0
+    return next((i for i, (_, end) in enumerate(offsets) if end > boundary), len(offsets))
+
+
+def collate(rows: Sequence[Row], *, at_token: bool = False, pad: int = 0, device: torch.device | str = "cpu") -> Batch:
+    """Pads rows on the right to the longest. Padding is masked, and none of its logits is ever computed.
+
+    The logits before a token predict it. With `at_token` (masked models) those at the row's `first_scored` do,
+    and nothing else of the row is asked for.
+    """
+    width = max(len(row.ids) for row in rows)
+    input_ids = torch.full((len(rows), width), pad, dtype=torch.long)
+    attention_mask = torch.zeros((len(rows), width), dtype=torch.long)
+    positions: list[int] = []
+    targets: list[int] = []
+    owners: list[int] = []
+    for number, row in enumerate(rows):
+        input_ids[number, : len(row.ids)] = torch.tensor(row.ids)
+        attention_mask[number, : len(row.ids)] = 1
+        places = [row.first_scored] if at_token else range(row.first_scored, len(row.ids))
+        positions.extend(number * width + place - (0 if at_token else 1) for place in places)
+        targets.extend(row.ids[place] for place in places)
+        owners.extend([number] * len(places))
+    index = [torch.tensor(column, dtype=torch.long).to(device) for column in (positions, targets, owners)]
+    return Batch(input_ids.to(device), attention_mask.to(device), index[0], index[1], index[2], rows=len(rows))

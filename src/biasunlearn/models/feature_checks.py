@@ -1,0 +1,108 @@
+"""How a model can be read, found by trying it: several rows in a line, and hidden states without the output layer."""
+
+import warnings
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biasunlearn.models.batches import Batch, Row, collate
+from biasunlearn.models.lm_head import OutputLayer
+from biasunlearn.models.load import bare, evaluating, logits_at, max_tokens, states_at, text_config
+from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, opening
+from biasunlearn.models.quantization import exact
+from biasunlearn.models.sharding import is_split
+
+TRIED = ((40, 1), (28, 1), (33, 2))
+"""Length and kind of the made-up rows; those of a kind begin alike, and all of them with one token."""
+
+SHARED = 20
+"""Tokens that they begin with."""
+
+SAME = 1e-4
+"""Nats by which a token's log-probability may differ between two ways of reading it, in float32."""
+
+SAME_HALF = 0.1
+"""The same in half precision and in 8 bits; a wrong mask or a missing cap is off by whole nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What was found of a model."""
+
+    packs: bool
+    """Does it take a mask of ours, and see no further than that?"""
+    window: int
+    """The longest row that may stand in a packed line: narrower sight is left to the model's own masks."""
+    split_off: bool
+    """Can the output layer be asked by itself? Not where a family does more to logits than capping them."""
+
+    def output(self, model: Any) -> OutputLayer:
+        """The output layer to ask; none where it learns, or is split over processes, just now."""
+        if not self.split_off or is_split(model) or not _whole(model.get_output_embeddings(), frozen=True):
+            return OutputLayer()
+        return OutputLayer(model.get_output_embeddings(), _cap(model))
+
+
+_known: "weakref.WeakKeyDictionary[torch.nn.Module, Abilities]" = weakref.WeakKeyDictionary()
+"""What has been tried: once per model."""
+
+
+def abilities(model: Any) -> Abilities:
+    """Tries made-up rows, the same in every process. What a model cannot do is said once, and done the longer way."""
+    inner = bare(model)
+    if inner not in _known:
+        with evaluating(inner):
+            _known[inner] = _tried(inner)
+        if not _known[inner].packs:
+            warnings.warn(
+                f"{type(inner).__name__} takes no mask of ours: sentences are read one to a line, padded", stacklevel=3
+            )
+    return _known[inner]
+
+
+def made_up(length: int, kind: int = 0) -> Row:
+    """A row of ids that any vocabulary has."""
+    return Row((0, *(((i if i < SHARED else i + length) * 7 + 11 * kind) % 97 for i in range(1, length))), 1)
+
+
+def _tried(model: Any) -> Abilities:
+    longest = min(max_tokens(model) or 10**9, max(length for length, _ in TRIED))
+    words = max(2, int(getattr(text_config(model), "vocab_size", 0) or 2))
+    rows = [Row(tuple(token % words for token in made_up(*how).ids[:longest]), 1) for how in TRIED]
+    one_by_one = [collate([row], device=model.device) for row in rows]
+    apart = torch.cat([_log_probs(logits_at(model, batch), batch) for batch in one_by_one])
+
+    def agrees(other: Tensor) -> bool:
+        return bool((other - apart).abs().max() <= (SAME if exact(model) else SAME_HALF))
+
+    try:
+        pair = Group((0, 1), SHARED, len(rows[0].ids) + len(rows[1].ids) - SHARED)
+        line = [pair, alone(2, rows[2])]
+        batch = collate_groups(rows, [line], dtype=model.dtype, shared=opening(rows), device=model.device)
+        packs = agrees(_log_probs(logits_at(model, batch), batch)[batch.reads])
+    except Exception:  # whatever a family raises when it is given a mask that it does not know
+        packs = False
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    split_off = False
+    if type(head) is torch.nn.Linear and _whole(head) and not is_split(model):
+        output = OutputLayer(head, _cap(model))
+        split_off = agrees(torch.cat([_log_probs(output.logits(states_at(model, b)), b) for b in one_by_one]))
+    return Abilities(packs, getattr(text_config(model), "sliding_window", None) or 10**9, split_off)
+
+
+def _cap(model: Any) -> float | None:
+    return getattr(text_config(model), "final_logit_softcapping", None)
+
+
+def _whole(layer: torch.nn.Module, *, frozen: bool = False) -> bool:
+    """Is all of it in this process? DeepSpeed leaves a part of it, and gathers the rest while the model runs."""
+    weights = list(layer.parameters())
+    split = any(hasattr(weight, "to_local") or hasattr(weight, "ds_id") for weight in weights)
+    return not split and not (frozen and any(weight.requires_grad for weight in weights))
+
+
+def _log_probs(logits: Tensor, batch: Batch) -> Tensor:
+    return logits.float().log_softmax(-1).gather(1, batch.targets[:, None])[:, 0]

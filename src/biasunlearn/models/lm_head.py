@@ -1,0 +1,106 @@
+"""From the last hidden states to per-token values, a few positions at a time: never all logits at once.
+
+The output layer of a small model is its widest matrix, and logits are by far its largest tensors. Where the layer is
+frozen, the gradient of a token's value on its hidden state is found while its logits are at hand: nothing of the size
+of the vocabulary is kept for the backward pass, and nothing is computed twice. The product likes many positions, what
+follows likes so few that a core's cache holds them, and the gradient on the logits takes their place in memory.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biasunlearn.models.cpu_kernels import Products
+from biasunlearn.models.logprobs import token_log_probs
+
+LOGITS_AT_ONCE = 7_500_000
+"""Logit values held at a time. In float32 just below 32 MiB, the largest block that the C library reuses: a larger one
+is mapped anew each time, and its pages are filled with zeros."""
+
+CACHED = 500_000
+"""Logit values that a loss looks at together, 2 MB: several passes over them stay in the cache."""
+
+PairLoss = Callable[[Tensor, Tensor], Tensor]
+"""(logits, reference logits) [tokens, vocabulary] -> [tokens]"""
+
+Value = Callable[[Tensor, Any, slice], Tensor]
+"""(logits, reference logits or None, which positions they are of) -> a value for each of them"""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLayer:
+    """hidden states -> logits. Without a layer the states are logits: of a model that must be asked as a whole."""
+
+    layer: Any = None
+    cap: float | None = None
+    """Soft cap on the logits (Gemma 2): cap tanh(logits / cap)."""
+
+    def logits(self, states: Tensor) -> Tensor:
+        """[positions, hidden] -> [positions, vocabulary]"""
+        return states if self.layer is None else self.capped(self.product(states))
+
+    def product(self, states: Tensor) -> Tensor:
+        """The same before the cap."""
+        with Products():
+            logits: Tensor = self.layer(states)
+        return logits
+
+    def capped(self, logits: Tensor) -> Tensor:
+        """What the family makes of the product."""
+        return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
+
+    def log_probs(self, states: Tensor, targets: Tensor) -> Tensor:
+        """log p(target) at each position, in float32: [positions]."""
+        return self._values(states, None, lambda logits, _, part: token_log_probs(logits, targets[part]))
+
+    def compared(self, states: Tensor, reference: Tensor, loss: PairLoss) -> Tensor:
+        """A loss between two readings of the same positions; the reference carries no gradient: [positions]."""
+        return self._values(states, reference, lambda logits, other, _: loss(logits, other))
+
+    def _values(self, states: Tensor, reference: Tensor | None, value: Value) -> Tensor:
+        if not len(states):
+            return states.sum(-1).float()
+        if self.layer is None:
+            return value(states, reference, slice(None))
+        found: Tensor = _ByParts.apply(states, reference, self, value)
+        return found
+
+
+class _ByParts(torch.autograd.Function):
+    """A value per position of its hidden state alone; each position's gradient is found in the forward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, reference: Tensor | None, output: OutputLayer, value: Value) -> Tensor:
+        weight, learns = output.layer.weight, states.requires_grad
+        found, slopes = [], torch.empty_like(states)
+        for part in _parts(0, len(states), LOGITS_AT_ONCE // len(weight)):
+            logits = output.product(states[part])
+            others = None if reference is None else output.logits(reference[part])
+            for few in _parts(part.start, part.stop, CACHED // len(weight)):
+                here = slice(few.start - part.start, few.stop - part.start)
+                with torch.set_grad_enabled(learns):
+                    own = logits[here].detach().requires_grad_(learns)
+                    values = value(output.capped(own), None if others is None else others[here], few)
+                    total = values.sum()
+                if learns:
+                    logits[here] = torch.autograd.grad(total, own)[0]
+                found.append(values.detach())
+            if learns:
+                with Products():
+                    slopes[part] = torch.nn.functional.linear(logits, weight.t())
+        ctx.save_for_backward(slopes)
+        return torch.cat(found)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (slopes,) = ctx.saved_tensors
+        return (slopes * gradients[0][:, None]).to(slopes.dtype), None, None, None
+
+
+def _parts(begin: int, end: int, size: int) -> Iterator[slice]:
+    """[begin, end) in pieces of at most `size`, at least one position each."""
+    step = max(1, size)
+    yield from (slice(first, min(first + step, end)) for first in range(begin, end, step))

@@ -1,0 +1,106 @@
+"""One reading of a step's sentences: in one forward, without padding, and each token that several begin with once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biasunlearn.data.records import Passage
+from biasunlearn.models.batches import Batch, Row, collate, encode
+from biasunlearn.models.feature_checks import Abilities, abilities, made_up
+from biasunlearn.models.lm_head import OutputLayer, PairLoss
+from biasunlearn.models.load import bare, logits_at, max_tokens, states_at
+from biasunlearn.models.logprobs import sum_by_row
+from biasunlearn.models.prefix_sharing import collate_groups, groups, opening, packed
+
+WIDTHS = 4
+"""Forwards that a reading is cut into, by length, where the model takes no packed lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Passages as the model sees them: the state behind every supervised token, and which row owns it."""
+
+    states: Tensor  # [tokens, hidden]; logits where the model's output layer cannot be asked by itself
+    targets: Tensor  # [tokens]
+    owners: Tensor  # [tokens], ascending
+    rows: int
+    output: OutputLayer
+
+    @property
+    def device(self) -> torch.device:
+        return self.states.device
+
+    @property
+    def logits(self) -> Tensor:
+        """[tokens, vocabulary], all at once: for those who need more of them than the two below give."""
+        return self.output.logits(self.states)
+
+    @property
+    def log_probs(self) -> Tensor:
+        """log p(y | x) of each passage: [rows]."""
+        return sum_by_row(self.output.log_probs(self.states, self.targets), self.owners, self.rows)
+
+    def compared(self, reference: Tensor, loss: PairLoss) -> Tensor:
+        """A loss between these logits and those of the reference's states at the same tokens: [tokens]."""
+        return self.output.compared(self.states, reference, loss)
+
+    @property
+    def tokens(self) -> Tensor:
+        """Supervised tokens of each passage: [rows]."""
+        return sum_by_row(torch.ones_like(self.targets, dtype=torch.float32), self.owners, self.rows)
+
+    def part(self, first: int, last: int) -> "Read":
+        """The passages first..last-1, without copying a state: the rows stand in order."""
+        begin, end = torch.searchsorted(self.owners, torch.tensor([first, last], device=self.device)).tolist()
+        kept = slice(begin, end)
+        return Read(self.states[kept], self.targets[kept], self.owners[kept] - first, last - first, self.output)
+
+
+def read(model: Any, tokenizer: Any, passages: Sequence[Passage]) -> Read:
+    """One reading of all passages. Equal ones are read once, and what rows share at their beginning is.
+
+    A process that has nothing to read still reads a row of its own and keeps nothing of it: the others wait for it.
+    """
+    rows = encode(tokenizer, passages, max_tokens=max_tokens(bare(model)))
+    unique = list(dict.fromkeys(rows)) or [made_up(2)]
+    able = abilities(model)
+    output = able.output(bare(model))
+    places, states, targets = _forwards(model, unique, able, output)
+    number = {row: place for place, row in enumerate(unique)}
+    where = [places[number[row]] for row in rows]
+    index = torch.cat(where) if where else torch.zeros(0, dtype=torch.long, device=states.device)
+    owners = torch.repeat_interleave(torch.tensor([len(found) for found in where], dtype=torch.long)).to(states.device)
+    return Read(states.index_select(0, index), targets[index], owners, len(rows), output)
+
+
+def _forwards(
+    model: Any, rows: Sequence[Row], able: Abilities, output: OutputLayer
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Where each row's tokens stand among all that was predicted; the states and the targets of those."""
+    device = bare(model).device
+    if able.packs and max(len(row.ids) for row in rows) <= able.window:
+        shared = opening(rows)
+        lines = packed(groups(rows), shared=shared)
+        members = [[number for line in lines for group in line for number in group.rows]]
+        batches = [collate_groups(rows, lines, dtype=bare(model).dtype, shared=shared, device=device)]
+    else:
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
+        size = -(-len(rows) // WIDTHS)
+        members = [order[first : first + size] for first in range(0, len(order), size)]
+        batches = [collate([rows[i] for i in chosen], device=device) for chosen in members]
+    places: list[Tensor] = [torch.zeros(0)] * len(rows)
+    states, begin = [], 0
+    for chosen, batch in zip(members, batches, strict=True):
+        states.append(_states(model, batch, output))
+        reads = torch.arange(len(batch.targets), device=device) if batch.reads is None else batch.reads
+        for member, found in zip(chosen, (reads + begin).split([rows[i].scored for i in chosen]), strict=True):
+            places[member] = found
+        begin += len(batch.targets)
+    return places, torch.cat(states), torch.cat([batch.targets for batch in batches])
+
+
+def _states(model: Any, batch: Batch, output: OutputLayer) -> Tensor:
+    return logits_at(model, batch) if output.layer is None else states_at(model, batch)

@@ -1,0 +1,199 @@
+"""One folder = one run: config.yaml, results.json, items.parquet, metrics.jsonl, adapter/, report.html.
+
+Every file appears whole or not at all (runs/atomic.py), and a folder is one process's at a time (runs/lock.py).
+"""
+
+import contextlib
+import json
+import platform
+import sys
+from dataclasses import MISSING, asdict, dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from biasunlearn.errors import RequestError
+from biasunlearn.runs.atomic import is_first, tidy, whole_file
+from biasunlearn.runs.lock import hold
+from biasunlearn.stats.stereoset import Item
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths and atomic writes of one run."""
+
+    path: Path
+
+    @property
+    def adapter(self) -> Path:
+        return self.path / "adapter"
+
+    @property
+    def model(self) -> Path:
+        """Full fine-tuning only: the whole trained model."""
+        return self.path / "model"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def checkpoint_before(self) -> Path:
+        """The one before it, for the case that the last one cannot be read."""
+        return self.path / "checkpoint-before.pt"
+
+    @property
+    def scored(self) -> Path:
+        """Scores as they come."""
+        return self.path / "scored.jsonl"
+
+    def drop_unfinished(self) -> None:
+        """Once results.json is there, nothing is left to go on with."""
+        for path in (self.checkpoint, self.checkpoint_before, self.scored, self.path / "reference.bin"):
+            if is_first():
+                path.unlink(missing_ok=True)
+
+    def write_json(self, name: str, content: Any) -> None:
+        with whole_file(self.path / name) as temporary:
+            text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+    def write_yaml(self, name: str, content: Any) -> None:
+        with whole_file(self.path / name) as temporary:
+            temporary.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+    def write_text(self, name: str, content: str) -> None:
+        with whole_file(self.path / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+
+    def write_stages(self, stages: dict[str, list[Item]]) -> None:
+        """items.parquet of a run that scored the same sentences more than once."""
+        write_items(self.path / "items.parquet", stages)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The rows of metrics.jsonl; none where the run did not train."""
+        path = self.path / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+    def read_results(self) -> dict[str, Any]:
+        """results.json. RequestError where the folder holds no finished run."""
+        try:
+            content = json.loads((self.path / "results.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RequestError(f"{self.path}: no finished run here (results.json is missing)") from None
+        except (OSError, json.JSONDecodeError) as error:
+            raise RequestError(f"{self.path}/results.json: cannot be read: {error}") from None
+        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+            raise RequestError(f"{self.path}/results.json: not schema {SCHEMA}; made by another version")
+        return content
+
+
+def new_run(out: str | Path, *, resume: bool = False) -> RunFolder:
+    """Makes the folder of a run and takes it for this process, until `holding.letting_go`.
+
+    Raises:
+        RequestError: it already holds a run, or a half-finished one that was not asked to be resumed; another process
+            is writing there; it cannot be written.
+    """
+    run = RunFolder(Path(out))
+    if not is_first():
+        return run
+    _check_free(run, resume)
+    try:
+        hold(run.path)
+        tidy(run.path)
+    except OSError as error:
+        raise RequestError(f"{out}: cannot be written: {error.strerror or error}") from None
+    _check_free(run, resume)  # again: whoever held it until now may have finished
+    return run
+
+
+def _check_free(run: RunFolder, resume: bool) -> None:
+    if (run.path / "results.json").exists():
+        raise RequestError(f"{run.path}: already holds a finished run; choose another --out or remove it")
+    begun = (run.path / "config.yaml").exists() or run.scored.exists()
+    if begun and not resume:
+        raise RequestError(f"{run.path}: already holds an unfinished run; add --resume to go on, or remove it")
+    # A run that was killed in its first moment left at most hidden files: going on with it is to begin.
+    just_made = run.path.is_dir() and all(entry.name.startswith(".") for entry in run.path.iterdir())
+    if resume and not begun and not just_made:
+        raise RequestError(f"{run.path}: nothing to resume here (config.yaml is missing)")
+
+
+def finished(out: str | Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    """The results of the very same request, where a resumed run finds them already written. Else None."""
+    run = RunFolder(Path(out))
+    if not (run.path / "results.json").exists():
+        return None
+    try:
+        stored = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return None
+    if stored != config:
+        return None
+    if is_first():
+        with contextlib.suppress(OSError):  # a finished folder may be read-only by now
+            hold(run.path)
+            tidy(run.path)
+            run.drop_unfinished()
+    return run.read_results()
+
+
+def write_items(path: Path, stages: dict[str, list[Item]]) -> None:
+    """One row per scored sentence; with more than one stage, a `stage` column tells them apart."""
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = [
+        {**asdict(item), **({"stage": stage} if stage else {})} for stage, items in stages.items() for item in items
+    ]
+    with whole_file(path) as temporary:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary)
+
+
+def read_items(path: Path) -> dict[str, list[Item]]:
+    """items.parquet back into items, by stage ("" where there is only one)."""
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except Exception as error:
+        raise RequestError(f"{path}: not our items: {str(error).splitlines()[0]}") from None
+    if not table.num_rows:  # a run whose benchmarks have no items
+        return {}
+    needed = {field.name for field in fields(Item) if field.default is MISSING}
+    missing = sorted(needed - set(table.column_names))
+    if missing:
+        raise RequestError(f"{path}: not our items: the columns {', '.join(missing)} are missing")
+
+    def column(name: str, default: Any) -> list[Any]:  # older runs have fewer
+        return table.column(name).to_pylist() if name in table.column_names else [default] * table.num_rows
+
+    columns = [column(field.name, field.default) for field in fields(Item)]  # whole columns: rows are slow
+    labels = column("stage", "")
+    stages: dict[str, list[Item]] = {}
+    for label, values in zip(labels, zip(*columns, strict=True), strict=True):
+        stages.setdefault(label or "", []).append(Item(*values))
+    return stages
+
+
+def environment() -> dict[str, Any]:
+    """What produced a result: versions, platform, the exact command."""
+    packages = ("biasunlearn", "torch", "transformers", "peft", "accelerate", "datasets", "numpy")
+    return {
+        "command": " ".join(["biasunlearn", *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in packages},
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

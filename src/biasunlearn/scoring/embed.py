@@ -1,0 +1,126 @@
+"""A sentence as one vector: the second door to a model, for benchmarks that look at representations.
+
+The vector is made of the hidden states of the sentence's own tokens, the last ones or those of several layers. The
+start token of a causal model and the frame of a masked one ([CLS], [SEP]) are read but not part of it, nor is what a
+chat template or a passage's prefix puts in front.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from biasunlearn.data.records import Passage
+from biasunlearn.models.batches import Row, collate, encode, start_token
+from biasunlearn.models.distributed import count, mine, summed
+from biasunlearn.models.load import Loaded, evaluating, hidden_states, max_tokens
+from biasunlearn.scoring.log_prob import budget_of, by_length, device_of, frame
+
+POOLINGS = ("mean", "last")
+"""mean: the mean over the sentence's tokens. last: its last token, which in a causal model has read all others."""
+
+
+def embed(
+    loaded: Loaded,
+    sentences: Sequence[str],
+    *,
+    batch_tokens: int = 4096,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, NDArray[np.float64]]:
+    """The vectors of sentences, one entry per pooling: {"mean": [n, hidden], "last": [n, hidden]}.
+
+    Batched and sorted by length; equal sentences are read once. Shared over the processes.
+
+    Raises:
+        RequestError: a sentence is longer than the model takes, or has no token of its own.
+    """
+    passages = [Passage("", sentence) for sentence in sentences]
+    found = _read(loaded, passages, (-1,), POOLINGS, batch_tokens, progress)
+    return {name: found[:, 0, number].double().numpy() for number, name in enumerate(POOLINGS)}
+
+
+def embed_layers(
+    loaded: Loaded,
+    passages: Sequence[Passage],
+    layers: Sequence[int],
+    *,
+    pooling: str = "mean",
+    batch_tokens: int = 4096,
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.float32]:
+    """The vectors of passages at some layers, made of the tokens of their text: [layers, n, hidden].
+
+    Args:
+        layers: 0 is the embeddings, 1 the first layer, and so on.
+    Raises:
+        RequestError: as `embed`.
+    """
+    found = _read(loaded, passages, layers, (pooling,), batch_tokens, progress)
+    return np.ascontiguousarray(found[:, :, 0].numpy().swapaxes(0, 1))
+
+
+def _read(
+    loaded: Loaded,
+    passages: Sequence[Passage],
+    layers: Sequence[int],
+    poolings: Sequence[str],
+    batch_tokens: int,
+    progress: Callable[[int, int], None] | None,
+) -> Tensor:
+    """[n, layers, poolings, hidden], float32, on the CPU."""
+    unique = list(dict.fromkeys(passages))
+    rows = _own_tokens(loaded, unique)
+    done = 0
+    with evaluating(loaded.model):
+        shape = _pooled(loaded, rows[:1], layers, poolings).shape[1:]
+        found = torch.zeros(len(unique), *shape, device=device_of(loaded))
+        lengths = [len(row.ids) for row, _ in rows]
+        for chosen in mine(list(by_length(lengths, budget_of(loaded.model, batch_tokens)))):
+            found[chosen] = _pooled(loaded, [rows[i] for i in chosen], layers, poolings)
+            done += len(chosen)
+            if progress:
+                progress(min(done * count(), len(unique)), len(unique))
+    vectors = summed(found).cpu()
+    places = {passage: place for place, passage in enumerate(unique)}
+    return vectors[[places[passage] for passage in passages]]
+
+
+def _own_tokens(loaded: Loaded, passages: Sequence[Passage]) -> list[tuple[Row, int]]:
+    """Each passage as the model reads it, with where the tokens of its text begin, and behind which place they end."""
+    longest = max_tokens(loaded.model)
+    head, tail = frame(loaded.tokenizer) if loaded.masked else ((), ())
+    rows = encode(
+        loaded.tokenizer,
+        passages,
+        max_tokens=longest if longest is None else longest - len(tail),
+        chat=loaded.chat,
+    )
+    opening = 0 if loaded.chat or start_token(loaded.tokenizer) is None else 1
+    found = []
+    for row, passage in zip(rows, passages, strict=True):
+        begin = row.first_scored if passage.prefix or loaded.chat else opening
+        if loaded.masked and not loaded.chat:  # its frame stands where the start token stood
+            moved = len(head) - opening
+            framed = Row((*head, *row.ids[opening:], *tail), begin + moved)
+            found.append((framed, len(row.ids) + moved))
+        else:
+            found.append((Row(row.ids, begin), len(row.ids)))
+    return found
+
+
+def _pooled(loaded: Loaded, rows: Sequence[tuple[Row, int]], layers: Sequence[int], poolings: Sequence[str]) -> Tensor:
+    """[rows, layers, poolings, hidden], float32."""
+    batch = collate([Row(row.ids, max(1, row.first_scored)) for row, _ in rows], device=device_of(loaded))
+    every = hidden_states(loaded.model, batch)
+    hidden = torch.stack([every[layer].float() for layer in layers], dim=1)  # [rows, layers, width, hidden]
+    places = torch.arange(hidden.shape[2], device=hidden.device)
+    begins = torch.tensor([row.first_scored for row, _ in rows], device=hidden.device)
+    ends = torch.tensor([end for _, end in rows], device=hidden.device)
+    own = ((places >= begins[:, None]) & (places < ends[:, None])).float()[:, None, :, None]
+    found = {
+        "mean": lambda: (hidden * own).sum(2) / own.sum(2),
+        "last": lambda: hidden[torch.arange(len(rows), device=hidden.device), :, ends - 1],
+    }
+    return torch.stack([found[name]() for name in poolings], dim=2)

@@ -1,0 +1,254 @@
+"""Continuations of prompts: the third door to a model, for benchmarks that read what it writes.
+
+Every continuation is drawn with random numbers of its own, made from the seed, the prompt and its number. So batch
+size, order, the number of processes and what was drawn before change nothing, a part that is stored need not be drawn
+again, and two models are compared on the same draws.
+"""
+
+import contextlib
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from biasunlearn.data.records import Passage
+from biasunlearn.errors import RequestError
+from biasunlearn.models.batches import encode
+from biasunlearn.models.distributed import count, mine, summed
+from biasunlearn.models.load import Loaded, evaluating, max_tokens, transformers, weights_hash
+from biasunlearn.runs.atomic import append, is_first, writing
+from biasunlearn.scoring.log_prob import budget_of, by_length, device_of
+from biasunlearn.scoring.protocol import Continuation, Sampling
+
+CACHE = "generations.jsonl"
+ENDED = -2
+"""Stands behind the last token of a continuation that the model itself ended."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One continuation that is wanted: what the model reads, which draw it is, and its name in the cache."""
+
+    prompt: str
+    ids: tuple[int, ...]
+    number: int
+    key: str
+
+
+def generate(
+    loaded: Loaded,
+    prompts: Sequence[str],
+    sampling: Sampling,
+    *,
+    cache: Path | None = None,
+    batch_tokens: int = 4096,
+    progress: Progress | None = None,
+) -> list[list[Continuation]]:
+    """`sampling.continuations` continuations of every prompt, in the order of the prompts.
+
+    Batched and padded on the left; a prompt's trailing spaces are dropped, since most tokenizers put the space in
+    front of the word that follows. Shared over the processes.
+
+    Args:
+        cache: a folder; what it holds of this model (by its weights), these prompts and settings is not drawn again.
+    Raises:
+        RequestError: a masked model; a prompt that leaves no room for the continuation.
+    """
+    if loaded.masked:
+        raise RequestError("a masked model writes no text: prompts need a causal one")
+    asked = _asked(loaded, list(dict.fromkeys(prompts)), sampling)
+    known = _known_to_all(_read(cache), asked, device_of(loaded))
+    missing = [one for one in asked if one.key not in known]
+    lengths = [len(one.ids) + sampling.new_tokens for one in missing]
+    batches = list(by_length(lengths, _budget(loaded.model, batch_tokens)))
+    with evaluating(loaded.model), _plain_settings(loaded.model):
+        for first in range(0, len(batches), count()):  # a batch for each process, then they tell each other
+            found = _round(loaded, missing, batches[first : first + count()], sampling)
+            known |= found
+            _append(cache, found)
+            if progress:
+                progress(len(asked) - len(missing) + sum(map(len, batches[: first + count()])), len(asked))
+    by_prompt: dict[str, list[Continuation]] = {}
+    for one in asked:
+        by_prompt.setdefault(one.prompt, []).append(known[one.key])
+    return [by_prompt[prompt] for prompt in prompts]
+
+
+def _asked(loaded: Loaded, prompts: Sequence[str], sampling: Sampling) -> list[_Asked]:
+    longest = max_tokens(loaded.model)
+    room = None if longest is None else longest - sampling.new_tokens
+    passages = [Passage("", prompt.rstrip()) for prompt in prompts]
+    rows = encode(loaded.tokenizer, passages, max_tokens=room, chat=loaded.chat)
+    drawn = [sampling.new_tokens, sampling.temperature, sampling.top_p, sampling.seed]
+    state = weights_hash(loaded.model)
+    asked = []
+    for prompt, row in zip(prompts, rows, strict=True):
+        for number in range(sampling.continuations):
+            name = json.dumps([state, row.ids, drawn, number])
+            asked.append(_Asked(prompt, row.ids, number, hashlib.sha256(name.encode()).hexdigest()))
+    return asked
+
+
+def _budget(model: Any, batch_tokens: int) -> int:
+    """Only a family that computes the logits of every position of a prompt is bounded by its vocabulary."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    spares = "logits_to_keep" in inspect.signature(inner.forward).parameters
+    return batch_tokens if spares else budget_of(model, batch_tokens)
+
+
+@contextlib.contextmanager
+def _plain_settings(model: Any) -> Iterator[None]:
+    """Puts the settings aside that a model brings along for writing (penalties, its own temperature): every model
+    writes under the same ones. What it says about its end tokens is kept."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own = inner.generation_config
+    holders = [inner] if inner is model else [inner, model]
+    try:
+        for holder in holders:
+            holder.generation_config = transformers().GenerationConfig(eos_token_id=own.eos_token_id)
+        yield
+    finally:
+        for holder in holders:
+            holder.generation_config = own
+
+
+def _round(
+    loaded: Loaded, asked: Sequence[_Asked], batches: Sequence[Sequence[int]], sampling: Sampling
+) -> dict[str, Continuation]:
+    """One batch for each process; all of them end up with all continuations of the round."""
+    places = {index: place for place, index in enumerate(i for batch in batches for i in batch)}
+    table = torch.zeros(len(places), sampling.new_tokens, dtype=torch.long, device=device_of(loaded))
+    for batch in mine(batches):
+        for index, ids in zip(batch, _draw([asked[i] for i in batch], loaded, sampling), strict=True):
+            table[places[index], : len(ids)] = torch.tensor(ids, device=table.device) + 1  # 0: nothing
+    rows = summed(table).tolist()
+    return {
+        asked[index].key: _continuation(loaded.tokenizer, asked[index], [value - 1 for value in rows[place] if value])
+        for index, place in places.items()
+    }
+
+
+def _draw(asked: Sequence[_Asked], loaded: Loaded, sampling: Sampling) -> list[list[int]]:
+    """Token ids of one batch's continuations; `ENDED` stands behind those that the model ended itself."""
+    library, device = transformers(), device_of(loaded)
+    width = max(len(one.ids) for one in asked)
+    ids = torch.zeros(len(asked), width, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for number, one in enumerate(asked):
+        ids[number, width - len(one.ids) :] = torch.tensor(one.ids)
+        mask[number, width - len(one.ids) :] = 1
+    ends = _end_tokens(loaded)
+    uniform = torch.tensor(np.stack([_uniform(one, sampling) for one in asked]), device=device)
+    settings = library.GenerationConfig(
+        max_new_tokens=sampling.new_tokens, do_sample=False, eos_token_id=ends or None, pad_token_id=0
+    )
+    written = loaded.model.generate(
+        input_ids=ids.to(device),
+        attention_mask=mask.to(device),
+        generation_config=settings,
+        logits_processor=library.LogitsProcessorList(
+            [
+                library.TemperatureLogitsWarper(sampling.temperature),
+                *([library.TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []),
+                _by_lot(uniform, width),
+            ]
+        ),
+    )
+    return [_until_end(row, ends) for row in written[:, width:].tolist()]
+
+
+def _by_lot(uniform: Tensor, width: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """Leaves each row only the token that its number of this step falls on: [rows, vocabulary] -> the same."""
+
+    def leave_one(input_ids: Tensor, logits: Tensor) -> Tensor:
+        token = drawn_token(logits, uniform[:, input_ids.shape[1] - width])
+        return torch.full_like(logits, -torch.inf).scatter(-1, token[:, None], 0.0)
+
+    return leave_one
+
+
+def drawn_token(logits: Tensor, uniform: Tensor) -> Tensor:
+    """The token on which a number in [0, 1) falls (inverse transform sampling), in the order of the vocabulary.
+
+    By hand: probabilities .3 0 .5 .2; .3 falls on the third, since the sum passes it there; .29 on the first.
+
+    Args:
+        logits: [rows, vocabulary]; uniform: [rows].
+    Returns:
+        Token ids: [rows].
+    """
+    passed = logits.double().softmax(-1).cumsum(-1)
+    token = torch.searchsorted(passed, uniform[:, None].double() * passed[:, -1:], right=True)
+    return token.clamp(max=logits.shape[-1] - 1)[:, 0]
+
+
+def _uniform(one: _Asked, sampling: Sampling) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """A number in [0, 1) for each step of this continuation: [new tokens]."""
+    name = f"{sampling.seed} {one.number} {one.prompt}"
+    return np.random.default_rng(list(hashlib.sha256(name.encode()).digest())).random(sampling.new_tokens)
+
+
+def _end_tokens(loaded: Loaded) -> list[int]:
+    ends = loaded.model.generation_config.eos_token_id
+    ends = loaded.tokenizer.eos_token_id if ends is None else ends
+    return [] if ends is None else list(ends) if isinstance(ends, Sequence) else [int(ends)]
+
+
+def _until_end(row: Sequence[int], ends: Sequence[int]) -> list[int]:
+    for place, token in enumerate(row):
+        if token in ends:
+            return [*row[:place], ENDED]
+    return list(row)
+
+
+def _continuation(tokenizer: Any, one: _Asked, ids: Sequence[int]) -> Continuation:
+    """The text behind the prompt, with the space that stands between them."""
+    ended = bool(ids) and ids[-1] == ENDED
+    new = list(ids[:-1] if ended else ids)
+    head, whole = (tokenizer.decode([*part], skip_special_tokens=True) for part in (one.ids, [*one.ids, *new]))
+    alone = tokenizer.decode(new, skip_special_tokens=True)
+    text = whole[len(head) :] if whole.startswith(head) else f" {alone.strip()}"
+    return Continuation(text if text.strip() else "", len(new), ended)
+
+
+# --- what is stored --------------------------------------------------------------------------------------------------
+
+
+def _read(folder: Path | None) -> dict[str, Continuation]:
+    """The cache; a line that an interruption cut short is drawn again."""
+    path = None if folder is None else folder / CACHE
+    if path is None or not path.exists():
+        return {}
+    known = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").split(
+        "\n"
+    ):  # splitlines would also cut at marks within a text
+        with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
+            row = json.loads(line)
+            key = row.pop("key")
+            known[key] = Continuation(**row)
+    return known
+
+
+def _append(folder: Path | None, found: Mapping[str, Continuation]) -> None:
+    if folder is None or not is_first():
+        return
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    rows = [{"key": key, **asdict(continuation)} for key, continuation in found.items()]
+    append(folder / CACHE, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), sync=False)
+
+
+def _known_to_all(known: Mapping[str, Continuation], asked: Sequence[_Asked], device: Any) -> dict[str, Continuation]:
+    """What every process found in the cache. They must agree on what is missing, or they would wait for each other."""
+    flags = summed(torch.tensor([float(one.key in known) for one in asked], device=device)) == count()
+    return {one.key: known[one.key] for one, flag in zip(asked, flags.tolist(), strict=True) if flag}

@@ -1,0 +1,115 @@
+"""What a model can still do: lm-eval's tasks, run by lm-eval itself on the model in memory, adapter and all."""
+
+import contextlib
+import copy
+import random
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from biasunlearn.errors import RequestError
+from biasunlearn.models.load import Loaded, evaluating
+
+BATCH = 8
+NORMAL = 1.959964
+"""Standard errors to each side of a 95 % interval; lm-eval gives standard errors."""
+
+
+def known_tasks(tasks: Sequence[str], loaded: Loaded) -> tuple[Any, list[str]]:
+    """lm-eval's index of tasks, and the names of those that are asked for: names, patterns, .yaml files, folders.
+
+    Tasks are loaded here as well, as those of this model: some count its tokens.
+
+    Raises:
+        RequestError: lm-eval is not installed, or there is no such task.
+    """
+    try:
+        from lm_eval.tasks import TaskManager
+    except ImportError:
+        raise RequestError("--lm-eval needs lm-eval: pip install 'biasunlearn[lm-eval]'") from None
+    folders = [task for task in tasks if Path(task).is_dir()]
+    files = [task for task in tasks if Path(task).is_file()]
+    named = [task for task in tasks if task not in folders and task not in files]
+    manager = TaskManager(
+        include_path=folders or None,
+        include_defaults=bool(named),  # its own index takes seconds
+        metadata={"pretrained": str(getattr(loaded.model.config, "_name_or_path", ""))},
+    )
+    names = list(files)
+    for folder in folders:
+        found = TaskManager(include_path=folder, include_defaults=False).all_subtasks
+        if not found:
+            raise RequestError(f"--lm-eval {folder}: no task in this folder; tasks are .yaml files with `task:`")
+        names += found
+    for name in named:
+        found = manager.match_tasks([name])
+        if not found:
+            raise RequestError(f"--lm-eval {name}: lm-eval knows no such task, and there is no such file or folder")
+        names += found
+    try:
+        manager.load(names)
+    except Exception as error:  # a task downloads its data when it is loaded, and may raise anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RequestError(f"--lm-eval {','.join(tasks)}: cannot be loaded: {reason}") from None
+    return manager, names
+
+
+def run_tasks(loaded: Loaded, tasks: Sequence[str], *, limit: int | None = None) -> dict[str, Any]:
+    """Runs tasks with lm_eval.simple_evaluate on the model as it is. Every process runs all of them.
+
+    Args:
+        limit: documents of each task, the first ones.
+    Returns:
+        {"lm_eval": its version, "limit", "chat_template", "tasks": {task: {"n", "shots", "version",
+        metric: {"value", "low", "high"}}}}; intervals from lm-eval's standard errors, none where it has none.
+    Raises:
+        RequestError: as `known_tasks`; a masked model.
+    """
+    if loaded.masked:
+        raise RequestError("--lm-eval needs a causal model")
+    manager, names = known_tasks(tasks, loaded)
+    import lm_eval
+    from lm_eval.models.huggingface import HFLM
+
+    with evaluating(loaded.model), _luck_as_before(), contextlib.redirect_stdout(sys.stderr):
+        model = HFLM(pretrained=loaded.model, tokenizer=copy.deepcopy(loaded.tokenizer), batch_size=BATCH)
+        found = lm_eval.simple_evaluate(
+            model=model, tasks=names, task_manager=manager, limit=limit, apply_chat_template=bool(loaded.chat),
+            log_samples=False,
+        )  # fmt: skip
+    facts = {"lm_eval": lm_eval.__version__, "limit": limit, "chat_template": bool(loaded.chat)}
+    return {**facts, "tasks": {task: _task(task, found) for task in found["results"]} if found else {}}
+
+
+def _task(task: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    rows = found["results"][task]
+    metrics = {}
+    for key, value in rows.items():
+        metric, _, kind = key.partition(",")
+        if not kind or metric.endswith("_stderr") or isinstance(value, str):
+            continue
+        error = rows.get(f"{metric}_stderr,{kind}")
+        reach = NORMAL * error if isinstance(error, int | float) else None
+        ends = {} if reach is None else {"low": float(value) - reach, "high": float(value) + reach}
+        metrics[metric if kind == "none" else key] = {"value": float(value), **ends}
+    counts = found["n-samples"].get(task, {})
+    return {
+        "n": counts.get("effective"), "shots": found["n-shot"].get(task), "version": found["versions"].get(task),
+        **metrics,
+    }  # fmt: skip
+
+
+@contextlib.contextmanager
+def _luck_as_before() -> Iterator[None]:
+    """lm-eval seeds everything. Training that follows must not depend on whether it ran."""
+    numbers, arrays = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        random.setstate(numbers)
+        np.random.set_state(arrays)

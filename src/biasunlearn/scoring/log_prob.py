@@ -1,0 +1,309 @@
+"""The one door from every benchmark, and from the stop rule, to a model: log-probabilities of passages."""
+
+import hashlib
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from biasunlearn.data.records import Passage
+from biasunlearn.errors import RequestError
+from biasunlearn.models.batches import Row, collate, encode, start_token
+from biasunlearn.models.distributed import count, from_first, mine, summed
+from biasunlearn.models.load import Loaded, evaluating, logits_at, max_tokens, text_config
+from biasunlearn.models.logprobs import token_log_probs
+from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, groups
+from biasunlearn.models.quantization import exact
+from biasunlearn.models.sharding import is_split
+from biasunlearn.runs.score_cache import Job
+
+LOGITS_AT_ONCE = 64 * 2**20
+"""Logit values held at a time (float32: 256 MiB). Bounds a batch on a large vocabulary."""
+
+LOGITS_ON_CPU = 7_500_000
+"""The same on a CPU (29 MiB), whose cache then holds most of them: a fifth faster. Its products need no more rows."""
+
+LONGEST_WINDOW = 1024
+"""Tokens of a perplexity window where the model sets no smaller limit."""
+
+SAME = 1e-4
+"""Nats by which a sentence's score may differ between two ways of reading it, in float32."""
+
+SAME_HALF = 0.5
+"""The same in half precision and 8 bits, where a sentence's sum rounds by tenths; a wrong mask is off by nats."""
+
+T = TypeVar("T")
+
+Progress = Callable[[int, int], None]
+"""Called with (done, of)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """log p(text | prefix) of one passage: the sum over its tokens, in nats, and how many there are."""
+
+    log_prob: float
+    tokens: int
+
+    @property
+    def mean(self) -> float:
+        """Mean log-probability of a token, in nats: StereoSet's score (its exp(mean) has the same order)."""
+        return self.log_prob / self.tokens
+
+
+def score(
+    loaded: Loaded,
+    passages: Sequence[Passage],
+    *,
+    batch_tokens: int = 4096,
+    progress: Progress | None = None,
+) -> list[Score]:
+    """Scores passages, batched and sorted by length; equal passages are scored once.
+
+    A causal model gives log p(text | prefix); a masked one the pseudo-log-likelihood of the text, each token
+    masked in turn with everything else in place. Batch size, order and padding change a float32 score by less
+    than 1e-4 (tested on every family).
+
+    Args:
+        batch_tokens: tokens in a batch, padding included.
+    Returns:
+        One Score per passage, in the order given.
+    """
+    unique = list(dict.fromkeys(passages))
+    longest = max_tokens(loaded.model)
+    if loaded.masked and longest is not None:  # the end of the frame takes a place as well
+        longest -= len(frame(loaded.tokenizer)[1])
+    rows = encode(loaded.tokenizer, unique, max_tokens=longest, chat=loaded.chat)
+    sum_up = _pseudo if loaded.masked else _causal
+    sums = sum_up(loaded, rows, batch_tokens, progress)
+    scores = {passage: Score(total, row.scored) for passage, row, total in zip(unique, rows, sums, strict=True)}
+    return [scores[passage] for passage in passages]
+
+
+def score_windows(
+    loaded: Loaded, text: str, *, stride: int, batch_tokens: int = 4096, progress: Progress | None = None
+) -> tuple[float, int]:
+    """Sum of log-probabilities of a text's tokens over overlapping windows, and how many tokens were scored.
+
+    The first token of the text is never scored: nothing comes before it.
+    """
+    ids = loaded.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    window = min(max_tokens(loaded.model) or LONGEST_WINDOW, LONGEST_WINDOW)
+    step = max(1, window // stride)
+    rows, scored = [], 1
+    for begin in range(0, len(ids), step):
+        end = min(begin + window, len(ids))
+        if end > scored:
+            rows.append(Row(tuple(ids[begin:end]), max(1, scored - begin)))
+        scored = end
+        if end == len(ids):
+            break
+    if not rows:
+        raise RequestError("the text has fewer than two tokens; perplexity needs more")
+    return sum(_causal(loaded, rows, batch_tokens, progress)), sum(row.scored for row in rows)
+
+
+def _causal(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Progress | None) -> list[float]:
+    """Rows that begin alike share a line, where the model can read such a line; every other row has its own."""
+    budget = budget_of(loaded.model, batch_tokens)
+    job = _job(loaded, rows, budget)
+    with evaluating(loaded.model):
+        lines = groups(rows)
+        if not _once(job, "groups", lambda: _reads_groups(loaded, rows, lines)):
+            lines = [alone(number, row) for number, row in enumerate(rows)]
+        batches = list(_batches(lines, budget))
+        members = [[number for line in batch for number in line.rows] for batch in batches]
+        sizes = [len(numbers) for numbers in members]
+        found = _each(loaded, batches, sizes, lambda batch: _sums(loaded, rows, batch).tolist(), job, progress)
+    sums = dict(zip(chain(*members), chain(*found), strict=True))
+    return [sums[number] for number in range(len(rows))]
+
+
+def _each(
+    loaded: Loaded,
+    pieces: Sequence[T],
+    sizes: Sequence[int],
+    work: Callable[[T], list[float]],
+    job: Job | None,
+    progress: Progress | None,
+) -> list[list[float]]:
+    """What `work` finds for each piece, in their order: known from before, or found now by one of the processes.
+
+    Where findings are kept, the pieces are done in rounds of one per process, and the first process stores every round.
+
+    Args:
+        sizes: how many numbers each piece gives.
+    """
+    found = {int(part): values for part, values in from_first(_known(job)).items() if part.isdigit()}
+    left = [number for number in range(len(pieces)) if number not in found]
+    done, of = sum(sizes) - sum(sizes[number] for number in left), sum(sizes)
+    if progress and done:
+        progress(done, of)
+    at_once = count() if job else max(1, len(left))
+    for first in range(0, len(left), at_once):
+        turn = left[first : first + at_once]
+        own = {}
+        for number in mine(turn):
+            own[number] = work(pieces[number])
+            done += sizes[number] * count()
+            if progress:
+                progress(min(done, of), of)
+        if is_split(loaded.model) and len(own) < -(-len(turn) // count()):
+            work(pieces[turn[0]])  # nothing left for this process, but the others need its part of the model
+        for number, values in _of_all(loaded, turn, sizes, own).items():
+            found[number] = values
+            if job:
+                job.keep(str(number), values)
+    return [found[number] for number in range(len(pieces))]
+
+
+def _of_all(
+    loaded: Loaded, turn: Sequence[int], sizes: Sequence[int], own: dict[int, list[float]]
+) -> dict[int, list[float]]:
+    """Each process has found its share, and 0 elsewhere: together they are everything."""
+    if count() == 1:
+        return own
+    flat = [value for number in turn for value in own.get(number, [0.0] * sizes[number])]
+    whole = iter(summed(torch.tensor(flat, dtype=torch.float64, device=device_of(loaded))).tolist())
+    return {number: [next(whole) for _ in range(sizes[number])] for number in turn}
+
+
+def _job(loaded: Loaded, rows: Sequence[Row], budget: int) -> Job | None:
+    """This call among those whose findings are kept: what it finds depends on the rows and on how they are batched."""
+    if loaded.memory is None:
+        return None
+    digest = hashlib.sha256(f"{budget}".encode())
+    for row in rows:
+        digest.update(f"{row.ids} {row.first_scored}".encode())
+    return loaded.memory.job(digest.hexdigest())
+
+
+def _known(job: Job | None) -> dict[str, Any]:
+    return job.known if job else {}
+
+
+def _once(job: Job | None, part: str, find: Callable[[], T]) -> T:
+    """A finding that every process comes to by itself: from before, or now."""
+    known = from_first(_known(job))
+    if part in known:
+        return known[part]
+    found = find()
+    if job:
+        job.keep(part, found)
+    return found
+
+
+def _sums(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -> Tensor:
+    """log p(text | prefix) of the rows of these lines, in their order."""
+    if any(len(line.rows) > 1 for line in lines):
+        batch = collate_groups(rows, [[line] for line in lines], dtype=loaded.model.dtype, device=device_of(loaded))
+    else:
+        batch = collate([rows[line.rows[0]] for line in lines], device=device_of(loaded))
+    return batch.sums(token_log_probs(logits_at(loaded.model, batch), batch.targets).double())
+
+
+def _batches(lines: Sequence[Group], budget: int) -> Iterator[list[Group]]:
+    """Shared lines and single ones apart: only the first need the larger mask."""
+    for shared in (True, False):
+        kind = [line for line in lines if (len(line.rows) > 1) is shared]
+        for chosen in by_length([line.length for line in kind], budget):
+            yield [kind[index] for index in chosen]
+
+
+def _reads_groups(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -> bool:
+    """Tries it on a short and a long shared line, and on the one with the longest row: some families take no tree
+    mask, or have their own idea of what a token sees (ALiBi, a sliding window). Then every row is read on its own."""
+    shared = [line for line in lines if len(line.rows) > 1]
+    if not shared:
+        return False
+    sizes = [lambda line: -line.length, lambda line: line.length, lambda line: max(len(rows[i].ids) for i in line.rows)]
+    tried = list(dict.fromkeys(max(shared, key=size) for size in sizes))
+    apart = _sums(loaded, rows, [alone(number, rows[number]) for line in tried for number in line.rows])
+    try:
+        together = _sums(loaded, rows, tried)
+    except Exception:  # whatever a family raises when it is given a mask that it does not know
+        together = torch.full_like(apart, math.inf)
+    if agrees := bool((together - apart).abs().max() <= (SAME if exact(loaded.model) else SAME_HALF)):
+        return agrees
+    warnings.warn(
+        f"{type(loaded.model).__name__} takes no tree mask: sentences that begin alike are read one by one",
+        stacklevel=2,
+    )
+    return False
+
+
+def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Progress | None) -> list[float]:
+    """One copy of a row per scored token, that token masked; the logits at the mask say how likely it was.
+
+    The tokenizer's own frame ([CLS] ... [SEP]) takes the place of the start token.
+    """
+    head, tail = frame(loaded.tokenizer)
+    opening = 0 if start_token(loaded.tokenizer) is None else 1
+    offset = len(head) - opening
+    copies: dict[tuple[tuple[int, ...], int], int] = {}  # (whole sentence, masked place) -> its number: read once,
+    wanted: list[list[int]] = []  # however many passages of the same sentence ask for it
+    for row in rows:
+        framed = (*head, *row.ids[opening:], *tail)
+        places = range(row.first_scored + offset, len(row.ids) + offset)
+        wanted.append([copies.setdefault((framed, place), len(copies)) for place in places])
+    asked = list(copies)
+    budget = budget_of(loaded.model, batch_tokens)
+    batches = list(by_length([len(framed) for framed, _ in asked], budget))
+
+    def work(chosen: list[int]) -> list[float]:
+        masked = [_masked(*asked[i], loaded.tokenizer.mask_token_id) for i in chosen]
+        batch = collate(masked, at_token=True, device=device_of(loaded))
+        targets = torch.tensor([asked[i][0][asked[i][1]] for i in chosen], device=device_of(loaded))
+        values: list[float] = token_log_probs(logits_at(loaded.model, batch), targets).double().tolist()
+        return values
+
+    with evaluating(loaded.model):
+        sizes = [len(chosen) for chosen in batches]
+        found = _each(loaded, batches, sizes, work, _job(loaded, rows, budget), progress)
+    log_probs = dict(zip(chain(*batches), chain(*found), strict=True))
+    return [sum(log_probs[number] for number in numbers) for numbers in wanted]
+
+
+def _masked(framed: tuple[int, ...], place: int, mask: int) -> Row:
+    return Row((*framed[:place], mask, *framed[place + 1 :]), place)
+
+
+def frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """What the tokenizer puts before and after a text of its own accord: ([CLS], [SEP])."""
+    bare = tokenizer.encode("a", add_special_tokens=False)
+    framed = tokenizer.encode("a")
+    at = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
+    return tuple(framed[:at]), tuple(framed[at + len(bare) :])
+
+
+def device_of(loaded: Loaded) -> Any:
+    """Where the model's weights are."""
+    return next(loaded.model.parameters()).device
+
+
+def budget_of(model: Any, batch_tokens: int) -> int:
+    """Tokens of a batch: as many as asked for, or fewer where the logits of all of them would not fit."""
+    vocabulary = int(getattr(text_config(model), "vocab_size", 0) or 1)
+    on_cpu = next(model.parameters()).device.type == "cpu"
+    at_once = min(LOGITS_AT_ONCE, LOGITS_ON_CPU) if on_cpu else LOGITS_AT_ONCE
+    return max(1, min(batch_tokens, at_once // vocabulary))
+
+
+def by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Indices of lines, longest first, cut into batches of at most `budget` tokens, padding included."""
+    batch: list[int] = []
+    width = 0
+    for index in sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True):
+        if batch and width * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        if not batch:
+            width = lengths[index]  # sorted: the first is the longest
+        batch.append(index)
+    if batch:
+        yield batch

@@ -1,0 +1,183 @@
+"""What base and debiased model make of a prompt, side by side, and of the same prompt about another group.
+
+A prompt is a beginning, or a sentence with BLANK in it. After a beginning, a word's probability is that of its tokens.
+In a BLANK, a word counts with the rest of the sentence behind it, and the words shown share 100 %.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from biasunlearn.data.counterfactual import CannotSwap, TermList, counterfactual, load_term_list
+from biasunlearn.data.records import BLANK, Passage
+from biasunlearn.errors import RequestError
+from biasunlearn.models.adapter_scale import scaled
+from biasunlearn.models.batches import Row, collate, encode, start_token
+from biasunlearn.models.load import Loaded, evaluating, logits_at
+from biasunlearn.scoring.generate import generate
+from biasunlearn.scoring.log_prob import device_of, score
+from biasunlearn.scoring.protocol import Sampling
+
+STATES = ("base", "debiased")
+
+WORDS = 8
+"""Words of each of the two models that are looked at."""
+
+WORD_TOKENS = 4
+"""A word has at most so many tokens."""
+
+NEW_TOKENS = 24
+LONGEST = 400
+"""Characters of a prompt."""
+
+NAMES = (
+    ("John", "Mary"), ("James", "Emily"), ("Michael", "Sarah"), ("David", "Anna"), ("Paul", "Laura"),
+    ("Daniel", "Julia"), ("Thomas", "Alice"), ("Peter", "Susan"), ("George", "Helen"), ("Mark", "Lisa"),
+)  # fmt: skip
+"""First names that are swapped like any gender term here. In training pairs they are left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One prompt as both models see it."""
+
+    prompt: str
+    words: tuple[tuple[str, float, float], ...]
+    """(word, probability by the base, by the debiased model), the likeliest first."""
+    completions: Mapping[str, str]
+    """By state; nothing where the prompt has a BLANK."""
+
+
+def side_by_side(loaded: Loaded, adapter: str, prompt: str) -> Seen:
+    """Next words and completions of the model with its adapter off and on.
+
+    Args:
+        adapter: the name of the LoRA that debiases.
+    Raises:
+        RequestError: no prompt, a very long one, or more than one BLANK.
+    """
+    prompt = _checked(prompt)
+    head, blank, tail = prompt.partition(BLANK)
+    scales = dict(zip(STATES, (0.0, 1.0), strict=True))
+    words: list[str] = []
+    for scale in scales.values():
+        with scaled(loaded.model, scale, adapter):
+            words += likely_words(loaded, head.rstrip())
+    words = list(dict.fromkeys(words))
+    space = " " if head.strip() else ""
+    passages = [Passage(head.rstrip(), f"{space}{word}{tail if blank else ''}") for word in words]
+    found, written = {}, {}
+    for state, scale in scales.items():
+        with scaled(loaded.model, scale, adapter):
+            logs = [one.log_prob for one in score(loaded, passages)] if passages else []
+            found[state] = _shares(logs) if blank else [math.exp(value) for value in logs]
+            if not blank:
+                few = Sampling(continuations=1, new_tokens=NEW_TOKENS, temperature=0.7, seed=0)
+                written[state] = generate(loaded, [prompt], few)[0][0].text
+    rows = sorted(zip(words, found["base"], found["debiased"], strict=True), key=lambda row: -max(row[1:]))
+    return Seen(prompt, tuple(rows), written)
+
+
+def likely_words(loaded: Loaded, head: str) -> list[str]:
+    """The words that the model finds likeliest behind a text: each of its likeliest tokens, gone on with to the end of
+    the word."""
+    ids = _ids(loaded, head)
+    found = []
+    for token in _next_logits(loaded, ids).topk(2 * WORDS).indices.tolist():
+        word = _whole_word(loaded, ids, token)
+        if word and word[0].isalnum():
+            found.append(word)
+    return list(dict.fromkeys(found))[:WORDS]
+
+
+def swapped(prompt: str, terms: TermList) -> tuple[str | None, str]:
+    """The prompt about the other group, or None and the reason why there is none."""
+    try:
+        other = counterfactual(prompt, terms)
+    except CannotSwap as reason:
+        return None, str(reason)
+    return (other, "") if other != prompt else (None, "it names no group of this list")
+
+
+def term_list(name: str) -> TermList:
+    """A shipped or own list; first names are swapped with the gender terms."""
+    terms = load_term_list(name)
+    if not terms.pronouns:
+        return terms
+    ours = {one.casefold() for pair in NAMES for one in pair}
+    known = {one.casefold() for pair in terms.pairs for one in pair}
+    names = tuple(pair for pair in NAMES if not {one.casefold() for one in pair} & known)
+    clashes = tuple(term for term in terms.clashes if term.casefold() not in ours)
+    return replace(terms, pairs=(*terms.pairs, *names), clashes=clashes)
+
+
+def _checked(prompt: str) -> str:
+    prompt = " ".join(prompt.split())
+    if not prompt:
+        raise RequestError("write a beginning, or a sentence with BLANK in it")
+    if len(prompt) > LONGEST:
+        raise RequestError(f"the prompt has {len(prompt)} characters; {LONGEST} are read at most")
+    if prompt.count(BLANK) > 1:
+        raise RequestError("the prompt has more than one BLANK")
+    return prompt
+
+
+def _ids(loaded: Loaded, text: str) -> tuple[int, ...]:
+    if text:
+        return encode(loaded.tokenizer, [Passage("", text)], chat=loaded.chat)[0].ids
+    start = start_token(loaded.tokenizer)
+    if start is None:
+        raise RequestError("this model's tokenizer has no start token: write something before the BLANK")
+    return (start,)
+
+
+def _next_logits(loaded: Loaded, ids: Sequence[int]) -> torch.Tensor:
+    """[vocabulary]: of what comes behind these tokens."""
+    row = Row((*ids, ids[-1]), len(ids))  # a row ends with what is scored; which token that is does not matter
+    with evaluating(loaded.model):
+        return logits_at(loaded.model, collate([row], device=device_of(loaded)))[0].float()
+
+
+def _whole_word(loaded: Loaded, ids: Sequence[int], token: int) -> str:
+    """The word that begins with a token; "" for a special token or one that only goes on with the word before it."""
+    tokenizer = loaded.tokenizer
+    if token in tokenizer.all_special_ids:
+        return ""
+    before = tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def behind(tokens: Sequence[int]) -> str:
+        return str(tokenizer.decode([*ids, *tokens], skip_special_tokens=True))[len(before) :]
+
+    word = [token]
+    if before.strip() and not behind(word)[:1].isspace():
+        return ""
+    while len(word) < WORD_TOKENS:
+        following = int(_next_logits(loaded, [*ids, *word]).argmax())
+        longer = behind([*word, following])
+        if following in tokenizer.all_special_ids or not longer.strip().replace("-", "a").replace("'", "a").isalnum():
+            break
+        word.append(following)
+    return behind(word).strip()
+
+
+def _shares(logs: Sequence[float]) -> list[float]:
+    values: list[float] = torch.tensor(list(logs), dtype=torch.float64).softmax(-1).tolist()
+    return values
+
+
+def open_run(run: Any) -> tuple[Loaded, str]:
+    """The model of a debias, transfer or combine run with its adapter on, and what that is called there."""
+    from biasunlearn.models.adapter_target import DEBIASING, debiased, open_target
+    from biasunlearn.runs.folder import RunFolder
+
+    folder = RunFolder(run)
+    results = folder.read_results()
+    if not (folder.adapter / "adapter_config.json").exists():
+        raise RequestError(f"{run}: has no adapter to switch off and on; give a debias, transfer or combine run")
+    target = open_target(str(results["model"]), dtype=results.get("protocol", {}).get("dtype", "float32"))
+    if target.kind.endswith("tuning"):
+        raise RequestError(f"{run}: its target has a tuned prompt ({target.kind}), which the playground cannot show")
+    return debiased(target, folder.adapter), DEBIASING

@@ -1,0 +1,133 @@
+"""How much of a debiasing arrives on another model: a pure function of item values, no model."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from biasunlearn.stats.bootstrap import Sample, percentile, resample
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import Estimate
+
+Floats = NDArray[np.float64]
+
+STATES = ("base before", "base after", "target before", "target after")
+
+
+def effect_kept(
+    states: Sequence[Sequence[Outcome]], *, ideal: float = 50.0, signed: bool = False, seed: int = 0
+) -> dict[str, Any]:
+    """The share of the base's improvement that the target shows, with a paired interval.
+
+    An improvement is the fall of the mean |SS - 50| over bias types. All states are drawn together, whole target
+    terms within each bias type, so what the two models share does not widen the interval. By hand: base 60 -> 52,
+    target 58 -> 54: (8 - 4) / (10 - 2) = 0.5.
+
+    Args:
+        states: SS outcomes, in percent, of `STATES`; units that one of them lacks do not count. There may be further
+            pairs of target before and after (other seeds): the target's improvement is the mean of theirs.
+        signed: in place of |SS - 50| take SS - 50 toward the side that the base before leans to, bias type by bias
+            type. A step past 50 is then no loss; and noise, which only adds to a distance near 0, cancels.
+    Returns:
+        {"n", "base", "target": {"value", "low", "high"} (points), "kept": the same (a share) or None, "reason",
+        "most": the share that a fall to 50 would be, since a target less biased than the base cannot show all of it}
+    """
+    found = _distances(states, ideal, seed, signed)
+    if found is None:
+        return {"n": 0, "kept": None, "reason": "the run and the transfer have no report items in common"}
+    base = found.fall(lambda far: far[..., 0] - far[..., 1])
+    target = found.fall(_target_fall)
+    told: dict[str, Any] = {"n": found.units, "base": base.to_dict(), "target": target.to_dict()}
+    if base.value <= 0 or base.low <= 0:
+        reason = "the base run's own improvement is not told from none on these items"
+        return {**told, "kept": None, "reason": reason}
+    kept = found.fall(lambda far: _target_fall(far) / _positive(far[..., 0] - far[..., 1]))
+    return {**told, "kept": kept.to_dict(), "most": float(found.means[2::2].mean()) / base.value}
+
+
+def distance_change(first: Sequence[Outcome], last: Sequence[Sequence[Outcome]], *, seed: int = 0) -> dict[str, float]:
+    """By how many points the mean |SS - 50| over bias types grows from one state to the mean of others, paired.
+
+    Raises:
+        ValueError: the states have no unit in common.
+    """
+    found = _distances([first, *last], 50.0, seed)
+    if found is None:
+        raise ValueError("no unit in common")
+    return found.fall(lambda far: far[..., 1:].mean(-1) - far[..., 0]).to_dict()
+
+
+@dataclass(frozen=True, slots=True)
+class _Distances:
+    """Mean |SS - 50| (signed: toward a side) over bias types of k states, and the same of bootstrap draws."""
+
+    means: Floats  # [k]
+    drawn: Floats  # [draws, k]
+    units: int
+    clusters: int
+    strata: int
+
+    def fall(self, function: Callable[[Floats], Floats]) -> Estimate:
+        """A function of the states, [..., k] -> [...], with its interval."""
+        value = float(function(self.means))
+        return percentile(value, function(self.drawn), self.clusters - self.strata, self.clusters)
+
+
+def _distances(
+    states: Sequence[Sequence[Outcome]], ideal: float, seed: int, signed: bool = False
+) -> _Distances | None:
+    rows = _rows(states)
+    if not rows:
+        return None
+    samples = [_sample(chosen, seed + place) for place, chosen in enumerate(rows.values())]
+    means = np.array([sample.means for sample in samples]) - ideal  # [types, k]
+    drawn = np.stack([_wider(sample) for sample in samples], axis=1) - ideal  # [draws, types, k]
+    sides = np.sign(means[:, :1])
+    return _Distances(
+        means=(means * sides if signed else np.abs(means)).mean(0),
+        drawn=(drawn * sides if signed else np.abs(drawn)).mean(1),
+        units=sum(len(chosen) for chosen in rows.values()),
+        clusters=sum(sample.clusters for sample in samples),
+        strata=len(samples),
+    )
+
+
+def _target_fall(far: Floats) -> Floats:
+    fall: Floats = (far[..., 2::2] - far[..., 3::2]).mean(-1)
+    return fall
+
+
+def _positive(fall: Floats) -> Floats:
+    """Where nothing falls there is no share of it: such draws do not count."""
+    return np.where(fall > 0, fall, np.nan)
+
+
+def _rows(states: Sequence[Sequence[Outcome]]) -> dict[str, list[tuple[str, list[float]]]]:
+    """Bias type -> (cluster, its values) of every unit that all states have."""
+    values: list[dict[tuple[str, str], Outcome]] = [{(o.bias_type, o.unit): o for o in state} for state in states]
+    shared = sorted(set.intersection(*(set(state) for state in values)))
+    found: dict[str, list[tuple[str, list[float]]]] = {}
+    for key in shared:
+        found.setdefault(key[0], []).append((values[0][key].cluster, [state[key].value for state in values]))
+    return found
+
+
+def _sample(rows: Sequence[tuple[str, Sequence[float]]], seed: int) -> Sample:
+    clusters = [cluster for cluster, _ in rows]
+    table = np.array([values for _, values in rows])
+    return resample(table, clusters, ["" for _ in rows], average="clusters", seed=seed)
+
+
+def _wider(sample: Sample) -> Floats:
+    """[draws, k], of the clusters or, where those are few and agree more than items would, of the items."""
+    parts = [part for part in (sample.clustered, sample.items) if part is not None]
+    return max(parts, key=lambda part: float(np.std(part, axis=0).sum()))
+
+
+def ss_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, float | None]:
+    """SS and LMS of two StereoSet entries, in points after less before: what a table shows in one line."""
+    first, last = before["overall"], after["overall"]
+    lms = last["lms"]["value"] - first["lms"]["value"] if first["lms"] and last["lms"] else None
+    return {"ss": last["ss"]["value"] - first["ss"]["value"], "lms": lms}

@@ -1,0 +1,264 @@
+"""Two models on the same units: paired tests, the difference with its interval, and a verdict in words.
+
+Scores of two values (SS, accuracy) are tested by McNemar's exact test on the units that differ (McNemar 1947), others
+by flipping the signs of whole clusters' differences (Fisher's randomization test; exact up to 16 clusters, else 10,000
+draws with the observed one counted, Phipson and Smyth 2010). Over bias types the p-values are adjusted by Holm (1979).
+
+Whether a change is for the better is another question than whether there is one: for SS better means nearer to 50, and
+|SS - 50| is no mean over items, so that no test of items speaks of it. The verdict therefore asks for two things: the
+test finds a difference, and the clustered paired bootstrap interval of the change of the distance from the ideal,
+|SS_b - 50| - |SS_a - 50|, lies on one side of 0. SS 60 -> 40 is a difference, and neither better nor worse.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from biasunlearn.errors import RequestError
+from biasunlearn.stats.bootstrap import Average, Floats, Sample, grouped, percentile, resample, with_interval
+from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.stereoset import smallest_difference
+
+Verdict = Literal["better", "worse", "no evidence", "too few items", "changed"]
+"""`changed`: a difference in a score of which nobody said what its ideal is."""
+
+LEVEL = 0.05
+EXACT_CLUSTERS = 16
+FLIPS = 10_000
+
+TOO_COARSE = 0.1
+"""A score of two values that cannot show a tenth of its span (10 points of SS) has too few items."""
+
+TOO_COARSE_SPREADS = 0.2
+"""Any other score: a fifth of its standard deviation, which for SS at 50 is the same."""
+
+POWER = 1.959964 + 0.841621
+"""Standard errors that a difference must measure for 80 % power at 5 %, two-sided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """One score of two models, unit by unit."""
+
+    values: Floats  # [n, 2]
+    clusters: tuple[str, ...]
+    bias_types: tuple[str, ...]
+    units: tuple[str, ...]
+    unpaired: int = 0
+    """Units on which the score is defined for one of the two models only."""
+
+    def of(self, bias_type: str) -> "Pairs":
+        """The units of one bias type."""
+        chosen = [place for place, name in enumerate(self.bias_types) if name == bias_type]
+        clusters, units = (tuple(names[n] for n in chosen) for names in (self.clusters, self.units))
+        return Pairs(self.values[chosen], clusters, (bias_type,) * len(chosen), units)
+
+
+def pair(first: Sequence[Outcome], second: Sequence[Outcome]) -> Pairs | None:
+    """Joins the outcomes of one score by bias type and unit; None where no unit is shared.
+
+    Raises:
+        RequestError: one of the two holds a unit twice.
+    """
+    a, b = _by_unit(first), _by_unit(second)
+    keys = sorted(a.keys() & b.keys())
+    if not keys:
+        return None
+    return Pairs(
+        np.array([[a[key].value, b[key].value] for key in keys]),
+        tuple(a[key].cluster for key in keys),
+        tuple(bias_type for bias_type, _ in keys),
+        tuple(unit for _, unit in keys),
+        unpaired=len(a.keys() ^ b.keys()),
+    )
+
+
+def compare_score(pairs: Pairs, ideal: float | None, average: Average = "units", *, seed: int = 0) -> dict[str, Any]:
+    """One score of two models: overall, per bias type, and the mean distance from an ideal that is a number.
+
+    Returns:
+        {"unpaired", "ideal", "overall": entry, "bias_types": {name: entry with "p_holm"},
+         "distance": {"bias_types": entry, "terms": entry}}; an entry is what compare_pairs returns.
+    """
+    overall = compare_pairs(pairs, ideal, average, seed=seed)
+    names = sorted(set(pairs.bias_types))
+    parts = [pairs.of(name) for name in names]
+    found = [compare_pairs(part, ideal, average, seed=seed) for part in parts]
+    for entry, adjusted in zip(found, holm([entry["p"] for entry in found]), strict=True):
+        entry["p_holm"] = adjusted
+        entry["verdict"] = _verdict(adjusted, entry)
+    result: dict[str, Any] = {
+        "unpaired": pairs.unpaired,
+        "ideal": ideal,
+        "overall": overall,
+        "bias_types": dict(zip(names, found, strict=True)),
+    }
+    if ideal is not None:
+        result["distance"] = {"bias_types": _distance_over_types(parts, ideal, average, seed)}
+        if average == "clusters":
+            result["distance"]["terms"] = compare_pairs(_distances_of_clusters(pairs, ideal), 0.0, seed=seed)
+    return result
+
+
+def compare_pairs(pairs: Pairs, ideal: float | None, average: Average = "units", *, seed: int = 0) -> dict[str, Any]:
+    """b against a.
+
+    Returns:
+        n, clusters, few_clusters; a, b, difference (b - a) and distance_change (None without an ideal), each with its
+        interval; test and p, for two values also the units that went up and down; smallest_difference that such data
+        can show (80 % power; None where that is unknown, since nothing differs); verdict; over_debiased (for an ideal
+        of 50: b's interval lies below it).
+    """
+    sample = resample(pairs.values, pairs.clusters, pairs.bias_types, average=average, seed=seed)
+    change = None
+    if ideal is not None:
+        change = with_interval(sample, lambda m: distance(m[..., 1], ideal) - distance(m[..., 0], ideal))
+    smallest, coarse = _smallest(pairs, sample)
+    entry: dict[str, Any] = {
+        "n": sample.units,
+        "clusters": sample.clusters,
+        "few_clusters": sample.few,
+        "a": with_interval(sample, lambda m: m[..., 0]),
+        "b": with_interval(sample, lambda m: m[..., 1]),
+        "difference": with_interval(sample, lambda m: m[..., 1] - m[..., 0]),
+        "distance_change": change,
+        **_test(pairs, average, seed),
+        "smallest_difference": smallest,
+        "too_few": coarse,
+        "identical": bool((pairs.values[:, 0] == pairs.values[:, 1]).all()),
+    }
+    entry["over_debiased"] = ideal == 50 and entry["b"]["high"] < 50
+    return entry | {"verdict": _verdict(entry["p"], entry)}
+
+
+def distance(values: Floats, ideal: float) -> Floats:
+    """How far from the ideal."""
+    return np.abs(values - ideal)
+
+
+def mcnemar(up: int, down: int) -> float:
+    """Exact two-sided p: that many units went up and down, by the toss of a coin.
+
+    By hand: 12 up, 3 down: 2 * (1 + 15 + 105 + 455) / 2^15 = 0.0352.
+    """
+    from scipy.stats import binomtest
+
+    return float(binomtest(min(up, down), up + down, 0.5).pvalue) if up + down else 1.0
+
+
+def sign_flips(sums: Floats, *, seed: int = 0) -> float:
+    """Two-sided p of a sum of clusters' differences, were the sign of each cluster's difference by chance.
+
+    By hand: differences 1, 2, 3: of the 8 sums only +6 and -6 are as far from 0, so p = 2 / 8.
+    """
+    sums = sums[sums != 0]
+    if not len(sums):
+        return 1.0
+    least = abs(sums.sum()) * (1 - 1e-9)
+    if len(sums) <= EXACT_CLUSTERS:
+        signs = 1 - 2 * ((np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums))) & 1)
+        return float((np.abs(signs @ sums) >= least).mean())
+    rng = np.random.default_rng(seed)
+    step = max(1, 1_000_000 // len(sums))
+    beyond = 0
+    for begin in range(0, FLIPS, step):
+        signs = 1 - 2 * rng.integers(2, size=(min(step, FLIPS - begin), len(sums)), dtype=np.int8)
+        beyond += int((np.abs(signs @ sums) >= least).sum())
+    return (1 + beyond) / (1 + FLIPS)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment, in the order given.
+
+    By hand: 0.01, 0.04, 0.03 -> 3 * 0.01, then 2 * 0.03, then max(0.06, 1 * 0.04): 0.03, 0.06, 0.06.
+    """
+    adjusted = [0.0] * len(p_values)
+    running = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda n: p_values[n])):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = running
+    return adjusted
+
+
+def _by_unit(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], Outcome]:
+    counts = Counter((o.bias_type, o.unit) for o in outcomes)
+    if twice := next((key for key, count in counts.items() if count > 1), None):
+        raise RequestError(f"{outcomes[0].score}: item {twice[1]!r} of bias type {twice[0]!r} is there twice")
+    return {(o.bias_type, o.unit): o for o in outcomes}
+
+
+def _test(pairs: Pairs, average: Average, seed: int) -> dict[str, Any]:
+    before, after = pairs.values.T
+    groups = grouped(pairs.clusters, pairs.bias_types)
+    sums = np.add.reduceat((after - before)[groups.order], groups.starts)
+    flips = sign_flips(sums / groups.sizes if average == "clusters" else sums, seed=seed)
+    if len(np.unique(pairs.values)) > 2:
+        return {"test": "sign flips of clusters", "p": flips}
+    up, down = int((after > before).sum()), int((after < before).sum())
+    return {"test": "exact McNemar", "p": mcnemar(up, down), "up": up, "down": down, "p_clustered": flips}
+
+
+def _smallest(pairs: Pairs, sample: Sample) -> tuple[float | None, bool]:
+    """The smallest difference that such data can show, and whether that is too coarse to conclude from."""
+    drawn = [part for part in (sample.clustered, sample.items) if part is not None]
+    found = POWER * max(float(np.std(part[:, 1] - part[:, 0])) for part in drawn)
+    if len(np.unique(pairs.values)) > 2:
+        never = 2.0 ** (1 - sample.clusters) > LEVEL  # not even if all clusters agree
+        return found or None, never or found > TOO_COARSE_SPREADS * float(pairs.values.std())
+    span = float(np.ptp(pairs.values) or np.abs(pairs.values).max())
+    smallest = max(found, smallest_difference(len(pairs.values)) / 100 * span)
+    return smallest or None, smallest > TOO_COARSE * span
+
+
+def _verdict(p: float, entry: Mapping[str, Any]) -> Verdict:
+    change = entry["distance_change"]
+    if p <= LEVEL:
+        if change is None:
+            return "changed"
+        if change["high"] < 0:
+            return "better"
+        if change["low"] > 0:
+            return "worse"
+    return "too few items" if entry["too_few"] else "no evidence"
+
+
+def _distance_over_types(parts: Sequence[Pairs], ideal: float, average: Average, seed: int) -> dict[str, Any]:
+    """Mean distance over bias types, a and b, and its change; judged by its interval alone."""
+    samples = [
+        resample(p.values, p.clusters, p.bias_types, average=average, seed=seed + place)
+        for place, p in enumerate(parts)
+    ]
+    means = distance(np.array([sample.means for sample in samples]), ideal).mean(0)
+    drawn = distance(np.stack([_wider(sample) for sample in samples], axis=1), ideal).mean(1)  # [draws, 2]
+    clusters = sum(sample.clusters for sample in samples)
+    change = percentile(float(means[1] - means[0]), drawn[:, 1] - drawn[:, 0], clusters - len(parts), clusters)
+    verdict: Verdict = "better" if change.high < 0 else "worse" if change.low > 0 else "no evidence"
+    return {
+        "n": len(parts),
+        "a": {"value": float(means[0])},
+        "b": {"value": float(means[1])},
+        "difference": change.to_dict(),
+        "verdict": verdict,
+    }
+
+
+def _wider(sample: Sample) -> Floats:
+    """[draws, 2], of the clusters or, where those are few and agree more than items would, of the items."""
+    parts = [part for part in (sample.clustered, sample.items) if part is not None]
+    return max(parts, key=lambda part: float(np.std(part[:, 1] - part[:, 0])))
+
+
+def _distances_of_clusters(pairs: Pairs, ideal: float) -> Pairs:
+    """Every cluster a unit: how far its mean is from the ideal."""
+    groups = grouped(pairs.clusters, pairs.bias_types)
+    means = np.add.reduceat(pairs.values[groups.order], groups.starts) / groups.sizes[:, None]
+    firsts = groups.order[groups.starts]
+    return Pairs(
+        distance(means, ideal),
+        clusters := tuple(pairs.clusters[n] for n in firsts),
+        tuple(pairs.bias_types[n] for n in firsts),
+        clusters,
+    )

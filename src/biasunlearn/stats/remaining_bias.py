@@ -1,0 +1,93 @@
+"""Where the bias sits: target terms by what is left of it, and single pairs by how far they lean. Pure functions."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from biasunlearn.stats.stereoset import FORMULATIONS, Item, Triplet, fair_distance, triplets
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """A target term: the share of its pairs whose stereotype is likelier, in percent."""
+
+    bias_type: str
+    target: str
+    pairs: int
+    before: float | None
+    after: float
+
+    @property
+    def beyond_luck(self) -> float:
+        """|SS - 50| less what a fair model would show on so many pairs: what is left to explain."""
+        return abs(self.after - 50) - fair_distance(self.pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A pair of sentences: by how much the stereotype is likelier, in nats a token."""
+
+    bias_type: str
+    target: str
+    stereotype_id: str
+    anti_stereotype_id: str
+    before: float | None
+    after: float
+
+
+def terms(after: Iterable[Item], before: Iterable[Item] = ()) -> list[Term]:
+    """Every target term, the one with most remaining bias first."""
+    first, last = _by_term(_main(before)), _by_term(_main(after))
+    found = []
+    for (bias_type, target), rows in last.items():
+        earlier = first.get((bias_type, target))
+        found.append(Term(bias_type, target, len(rows), _ss(earlier) if earlier else None, _ss(rows)))
+    return sorted(found, key=lambda term: (-term.beyond_luck, -term.pairs, term.bias_type, term.target))
+
+
+def pairs(after: Sequence[Item], before: Sequence[Item] = ()) -> list[Pair]:
+    """Every pair, the one that leans most to its stereotype first."""
+    first = {(row.bias_type, row.cluster): row.margin for row in _main(before)}
+    ids: dict[str, dict[str, str]] = defaultdict(dict)
+    for item in after:
+        ids[item.cluster_id][item.role] = item.item_id
+    found = []
+    for row in _main(after):
+        sides = ids[row.cluster]
+        found.append(
+            Pair(row.bias_type, row.target, sides["stereotype"], sides["anti-stereotype"],
+                 first.get((row.bias_type, row.cluster)), row.margin)
+        )  # fmt: skip
+    return sorted(found, key=lambda pair: -pair.after)
+
+
+def most_changed(found: Iterable[Pair], count: int) -> list[Pair]:
+    """The pairs whose lean changed most, in either direction."""
+    known = [pair for pair in found if pair.before is not None]
+    return sorted(known, key=lambda pair: -abs(pair.after - (pair.before or 0.0)))[:count]
+
+
+def still_worst(found: Iterable[Pair], count: int) -> list[Pair]:
+    """The pairs that lean most to the stereotype now."""
+    return [pair for pair in found if pair.after > 0][:count]
+
+
+def _main(items: Iterable[Item]) -> list[Triplet]:
+    """The pairs of the kind that the headline is about: intrasentence, or whatever else there is."""
+    by_kind: Mapping[str, list[Item]] = defaultdict(list)
+    for item in items:
+        if item.benchmark == "stereoset":
+            by_kind[item.kind].append(item)
+    kind = next((kind for kind in FORMULATIONS if kind in by_kind), None)
+    return triplets(by_kind[kind]) if kind else []
+
+
+def _by_term(rows: Iterable[Triplet]) -> dict[tuple[str, str], list[Triplet]]:
+    groups: dict[tuple[str, str], list[Triplet]] = defaultdict(list)
+    for row in rows:
+        groups[row.bias_type, row.target].append(row)
+    return groups
+
+
+def _ss(rows: Sequence[Triplet]) -> float:
+    return 100 * sum(row.stereotyped for row in rows) / len(rows)

@@ -1,0 +1,123 @@
+"""Ordinary fine-tuning of all weights on rows of tokens: no reference, no roles. What a debiasing must outlast.
+
+Dropout stays off, as everywhere here, and the batch of a step depends on nothing but the seed and the step: a course
+that was killed goes on from its last checkpoint exactly, and two models can be given the same rows in the same order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from biasunlearn.errors import RequestError
+from biasunlearn.models.batches import Row, collate, start_token
+from biasunlearn.models.load import logits_at
+from biasunlearn.models.logprobs import token_log_probs
+from biasunlearn.runs.atomic import whole_file
+
+WARMUP = 10
+"""Steps in which the rate rises from 0; from then on it is constant, so that a shorter course is a part of a longer."""
+
+MAX_GRAD_NORM = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """How to fine-tune."""
+
+    rate: float = 5e-5
+    """Of AdamW without weight decay (transformers' own default)."""
+    batch: int = 16
+    """Rows of a step."""
+    length: int = 64
+    """Tokens of a row of running text, at most."""
+
+    def __post_init__(self) -> None:
+        if not (self.rate > 0 and self.batch > 0 and self.length > 1):
+            raise RequestError("rate and batch must be above 0, and a row must have at least two tokens")
+
+
+def blocks(tokenizer: Any, text: str, length: int) -> list[Row]:
+    """Running text as rows of `length` tokens behind a start token; the last one may be shorter.
+
+    Raises:
+        RequestError: there is no token to learn from.
+    """
+    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    start = start_token(tokenizer)
+    opening = () if start is None else (start,)
+    rows = [Row((*opening, *ids[at : at + length]), 1) for at in range(0, len(ids), length)]
+    rows = [row for row in rows if row.scored > 0]
+    if not rows:
+        raise RequestError("the text has no token to learn from")
+    return rows
+
+
+def batch_at(step: int, rows: Sequence[Row], size: int, seed: int) -> list[Row]:
+    """The rows of a step, counted from 1: pass after pass over all of them, each in an order of its own."""
+    places = range((step - 1) * size, step * size)
+    return [rows[_order(len(rows), seed, place // len(rows))[place % len(rows)]] for place in places]
+
+
+@lru_cache(maxsize=4)
+def _order(count: int, seed: int, turn: int) -> tuple[int, ...]:
+    return tuple(np.random.default_rng([seed, turn]).permutation(count).tolist())
+
+
+class FineTuning:
+    """A model that is being fine-tuned, and how far it is."""
+
+    def __init__(self, model: Any, rows: Sequence[Row], lesson: Lesson, seed: int):
+        self.model = model
+        self.step = 0
+        self._rows, self._lesson, self._seed = rows, lesson, seed
+        self._parameters = [parameter.requires_grad_(True) for parameter in model.parameters()]
+        self._optimizer = torch.optim.AdamW(self._parameters, lr=lesson.rate, weight_decay=0.0)
+
+    def take(self) -> float:
+        """One step. Returns its loss: the mean negative log-probability of a token, in nats.
+
+        Raises:
+            RequestError: the loss is no number any more.
+        """
+        self.step += 1
+        rate = self._lesson.rate * min(1.0, self.step / WARMUP)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        chosen = batch_at(self.step, self._rows, self._lesson.batch, self._seed)
+        batch = collate(chosen, device=next(self.model.parameters()).device)
+        loss = -token_log_probs(logits_at(self.model, batch), batch.targets).mean()
+        if not torch.isfinite(loss):
+            raise RequestError(f"the loss of step {self.step} is no number: training breaks the model; lower --rate")
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._parameters, MAX_GRAD_NORM)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return float(loss.detach())
+
+    def save(self, path: Path, identity: str) -> None:
+        """Weights, optimizer and step. Raises WriteError where the disk is full; what was there before stays."""
+        content = {
+            "identity": identity, "step": self.step, "optimizer": self._optimizer.state_dict(),
+            "weights": {name: parameter.detach() for name, parameter in self.model.named_parameters()},
+        }  # fmt: skip
+        with whole_file(path) as temporary, temporary.open("wb") as handle:
+            torch.save(content, handle)
+
+    def restore(self, path: Path, identity: str) -> None:
+        """Goes on from a checkpoint, where there is one of this course that can be read."""
+        try:
+            content = torch.load(path, weights_only=True)
+        except Exception:  # whatever a half-written or foreign file raises: then the course begins anew
+            return
+        if content.get("identity") != identity:
+            return
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(content["weights"][name])
+        self._optimizer.load_state_dict(content["optimizer"])
+        self.step = content["step"]

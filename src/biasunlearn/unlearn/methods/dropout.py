@@ -1,0 +1,31 @@
+"""Dropout as a method: going on with training on ordinary text, dropout raised (Webster et al., arXiv 2010.06032).
+
+The paper pre-trains on with 0.15 on hidden states and attention; here the adapter does, and the corpus is the unrelated
+set (`--unrelated FILE.txt`). An architecture without dropout (some have it on attention only) is refused, or has
+only that. The labelled pairs are only used for the stop split.
+"""
+
+from dataclasses import replace
+
+from biasunlearn.errors import RequestError
+from biasunlearn.unlearn.methods.gradient import run_on
+from biasunlearn.unlearn.methods.task import Done, Task
+
+
+def run(task: Task) -> Done:
+    """Cross-entropy on the unrelated set under `models.base_dropout`.
+
+    Raises:
+        RequestError: fewer than two unrelated sentences; an architecture without dropout.
+    """
+    sentences = task.sets.unrelated
+    if len(sentences) < 2:
+        raise RequestError("method: dropout: needs ordinary text to train on: give --unrelated FILE.txt")
+    halves = tuple(zip(sentences[::2], sentences[1::2], strict=False))  # both of a pair are trained on
+    forget, retain = zip(*halves, strict=True)
+    types = task.sets.bias_types
+    sets = replace(
+        task.sets, forget=dict.fromkeys(types, forget), retain=dict.fromkeys(types, retain),
+        pairs=dict.fromkeys(types, halves),
+    )  # fmt: skip
+    return run_on(task, sets)

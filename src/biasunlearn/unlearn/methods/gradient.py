@@ -1,0 +1,31 @@
+"""Every method that differs from BiasUnlearn only in what its gradient descends (objectives.py): the same loop."""
+
+from dataclasses import replace
+
+from biasunlearn.errors import RequestError
+from biasunlearn.models.load import with_lora
+from biasunlearn.models.quantization import kind
+from biasunlearn.unlearn.methods.task import Done, Task
+from biasunlearn.unlearn.sets import TrainingSets
+from biasunlearn.unlearn.trainer import train
+
+
+def run(task: Task) -> Done:
+    """Trains an adapter (with `lora_rank: 0` the whole model) by the method's objective.
+
+    Raises:
+        RequestError: the whole of a quantised model.
+    """
+    if not task.config.lora_rank and kind(task.loaded.model):  # saved so: the recipe alone does not tell
+        raise RequestError("lora_rank: 0 trains all weights, and this model's are quantised; train an adapter")
+    model = with_lora(task.loaded.model, task.config) if task.config.lora_rank else task.loaded.model
+    outcome = train(
+        model, task.loaded.tokenizer, task.sets, lambda: task.look(model), task.config, task.keep, first=task.first,
+        on_step=task.on_step,
+    )  # fmt: skip
+    return Done(model, outcome)
+
+
+def run_on(task: Task, sets: TrainingSets) -> Done:
+    """The same on other sentences."""
+    return run(replace(task, sets=sets))

@@ -1,0 +1,147 @@
+"""Representation methods: find what the two sentences of a pair differ in, and project it out (models/erased.py).
+
+- sentence_debias (Liang et al., arXiv 2007.08100): the first principal component of the differences between the
+  representations of paired sentences, of each bias type, is projected out.
+- inlp (Ravfogel et al., arXiv 2004.07667): again and again a linear classifier is fitted that tells stereotype from
+  anti-stereotype, and the direction that it reads is projected out. Its classifier here is ridge regression.
+- leace (Belrose et al., arXiv 2306.03819, the authors' package concept-erasure): the smallest affine change after
+  which no linear classifier does better than the class means.
+
+As in the bias-bench study (Meade et al., arXiv 2110.08527) a sentence is the mean of the last hidden states of its
+tokens. The papers pair sentences that differ in a group word (he, she); here they are the training pairs, for every
+method on the same data, for any bias type and language. In a StereoSet pair the group is the same and the attribute
+differs, behind words that are the same: what is erased can only act on what follows. So expect little of them on SS.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biasunlearn.data.records import Passage
+from biasunlearn.errors import RequestError
+from biasunlearn.models.batches import Row, collate, encode
+from biasunlearn.models.erased import Erased, backbone
+from biasunlearn.models.load import Loaded, evaluating, max_tokens
+from biasunlearn.unlearn.methods.task import Done, Task
+from biasunlearn.unlearn.trainer import Outcome
+
+ROUNDS = 10
+"""Classifiers that INLP fits for each bias type; the bias-bench study fits 80 on 768 dimensions."""
+
+RIDGE = 1e-3
+"""Of INLP's classifiers, relative to the variance of the representations."""
+
+AT_ONCE = 64
+"""Sentences read at a time."""
+
+Fit = Callable[[Sequence[tuple[Tensor, Tensor]]], tuple[Tensor, Tensor]]
+"""From the paired representations of each bias type, [pairs, hidden] twice, to projection and center."""
+
+
+def sentence_debias(task: Task) -> Done:
+    return _erase(task, fit_sentence_debias)
+
+
+def inlp(task: Task) -> Done:
+    return _erase(task, fit_inlp)
+
+
+def leace(task: Task) -> Done:
+    return _erase(task, fit_leace)
+
+
+def _erase(task: Task, fit: Fit) -> Done:
+    sides = [represented(task.loaded, [pair[side] for pair in _pairs(task)]) for side in (0, 1)]
+    sizes = [len(_differing(task.sets.pairs[b])) for b in task.sets.bias_types]
+    projection, center = fit(list(zip(*(side.split(sizes) for side in sides), strict=True)))
+    rank = int(torch.linalg.matrix_rank(projection, rtol=1e-4))
+    return Done(
+        Erased(task.loaded.model, projection.float(), center.float()),
+        Outcome(0, f"closed form: {rank} of {len(center)} directions erased", 0, False),
+    )
+
+
+def _pairs(task: Task) -> list[tuple[Passage, Passage]]:
+    return [pair for b in task.sets.bias_types for pair in _differing(task.sets.pairs[b])]
+
+
+def _differing(pairs: Sequence[tuple[Passage, Passage]]) -> list[tuple[Passage, Passage]]:
+    """Without the adversarial ones, which are paired with themselves."""
+    return [(one, other) for one, other in pairs if one != other]
+
+
+def represented(loaded: Loaded, passages: Sequence[Passage]) -> Tensor:
+    """The mean of the last hidden states of each sentence's tokens: [sentences, hidden], float64."""
+    whole = [Passage("", passage.prefix + passage.text) for passage in passages]
+    rows = encode(loaded.tokenizer, whole, max_tokens=max_tokens(loaded.model), chat=loaded.chat)
+    with evaluating(loaded.model):
+        found = [_mean(loaded.model, rows[first : first + AT_ONCE]) for first in range(0, len(rows), AT_ONCE)]
+    return torch.cat(found)
+
+
+def _mean(model: Any, rows: Sequence[Row]) -> Tensor:
+    batch = collate(rows, device=model.device)
+    hidden = backbone(model)(
+        input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+    ).last_hidden_state.double()
+    places = torch.arange(hidden.shape[1], device=hidden.device)
+    begins = torch.tensor([row.first_scored for row in rows], device=hidden.device)  # without the start token
+    own = batch.attention_mask.bool() & (places >= begins[:, None])  # [rows, width]
+    return (hidden * own[:, :, None]).sum(1) / own.sum(1, keepdim=True)
+
+
+def fit_sentence_debias(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Projects out the first principal component of each bias type's differences; they pass through the origin."""
+    directions = [torch.linalg.svd(one - other, full_matrices=False).Vh[0] for one, other in pairs]
+    basis = torch.linalg.qr(torch.stack(directions, dim=1)).Q  # [hidden, bias types]
+    return basis @ basis.T, torch.zeros_like(directions[0])
+
+
+def fit_inlp(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Projects out, for each bias type, the directions that `ROUNDS` classifiers in a row read."""
+    size = pairs[0][0].shape[1]
+    kept = torch.eye(size, dtype=torch.float64, device=pairs[0][0].device)
+    for one, other in pairs:
+        for _ in range(min(ROUNDS, size - 1)):
+            direction = reading_direction(torch.cat([one, other]) @ kept, len(one)) @ kept
+            if direction.norm() < 1e-9:
+                break  # nothing is left to be read
+            direction = direction / direction.norm()
+            kept = kept - kept @ torch.outer(direction, direction)
+            left, values, _ = torch.linalg.svd(kept)  # exactly a projection again, rounding taken away
+            basis = left[:, values > 0.5]
+            kept = basis @ basis.T
+    return torch.eye(size, dtype=torch.float64, device=kept.device) - kept, torch.zeros(size, dtype=torch.float64)
+
+
+def reading_direction(rows: Tensor, first: int) -> Tensor:
+    """The weights of ridge regression that tell the first rows (+1) from the others (-1): [hidden], float64."""
+    centred = rows - rows.mean(0)
+    labels = torch.full((len(rows),), -1.0, dtype=rows.dtype, device=rows.device)
+    labels[:first] = 1.0
+    gram = centred.T @ centred
+    ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=rows.dtype, device=rows.device)
+    return torch.linalg.solve(gram + ridge + 1e-12 * torch.eye(len(gram), dtype=rows.dtype), centred.T @ labels)
+
+
+def fit_leace(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """LEACE of the concept "which sentence of the pair", one column for each bias type.
+
+    Raises:
+        RequestError: the package is not installed.
+    """
+    try:
+        from concept_erasure import LeaceFitter
+    except ImportError:
+        raise RequestError("method: leace: needs concept-erasure: pip install 'biasunlearn[erasure]'") from None
+    rows = torch.cat([side for pair in pairs for side in pair])
+    labels = torch.zeros(len(rows), len(pairs), dtype=rows.dtype, device=rows.device)
+    place = 0
+    for column, (one, other) in enumerate(pairs):
+        labels[place : place + len(one), column] = 1.0
+        labels[place + len(one) : place + len(one) + len(other), column] = -1.0
+        place += len(one) + len(other)
+    eraser = LeaceFitter.fit(rows, labels).eraser
+    return eraser.proj_left @ eraser.proj_right, eraser.bias

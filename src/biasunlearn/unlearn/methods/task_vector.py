@@ -1,0 +1,47 @@
+"""Task arithmetic by negation: learn the stereotypes, then take away what was learned (arXiv 2212.04089, section 3).
+
+theta = theta_base - scale * (theta_stereotypes - theta_base). The paper searches the scale on held-out data; here that
+is the stop split. The task vector is a LoRA adapter and not a fine-tuned model, and the result is that adapter with
+its sign turned: a plain PEFT adapter.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from biasunlearn.errors import RequestError
+from biasunlearn.models.load import trainable, with_lora
+from biasunlearn.unlearn.methods.task import Done, Task, chosen, nearest
+from biasunlearn.unlearn.trainer import train
+
+SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
+
+
+def run(task: Task) -> Done:
+    """Trains on the stereotypes without looking, then searches the scale.
+
+    Raises:
+        RequestError: `lora_rank: 0`, which would leave nothing to be subtracted from.
+    """
+    if not task.config.lora_rank:
+        raise RequestError("method: task_vector: the vector is an adapter; --set lora_rank=8 or the like")
+    model = with_lora(task.loaded.model, task.config)
+    outcome = train(
+        model, task.loaded.tokenizer, task.sets, None, task.config, task.keep, first=task.first, on_step=task.on_step
+    )
+    if outcome.interrupted:
+        return Done(model, outcome)
+    vector = {name: p.detach().clone() for name, p in trainable(model).items() if "lora_B" in name}
+    scale, rows = nearest(task, SCALES, lambda candidate: subtracted(model, vector, candidate))
+    subtracted(model, vector, scale or 0.0)
+    return Done(model, replace(chosen("scale", scale, rows), step=outcome.step, best_step=outcome.step), rows)
+
+
+def subtracted(model: Any, vector: dict[str, torch.Tensor], scale: float) -> Any:
+    """The model at theta_base - scale * vector; at scale 0 it is the base. LoRA's update is linear in its B."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in vector:
+                parameter.copy_(-scale * vector[name])
+    return model

@@ -1,0 +1,174 @@
+"""From files to sets: training pairs, unrelated sentences and the report file become what the loop runs on."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from biasunlearn.config import DebiasConfig
+from biasunlearn.data.checks import check_pairs, overlap
+from biasunlearn.data.readers import DataFile, cluster_hash, fingerprint, read_clusters, read_unrelated
+from biasunlearn.data.records import Cluster, Passage
+from biasunlearn.data.splits import Split, group_of, split
+from biasunlearn.data.target_terms import with_targets, with_unrelated
+from biasunlearn.errors import RequestError
+from biasunlearn.unlearn.sets import TrainingSets, training_sets
+
+EARLY = 13
+"""Characters before the BLANK where the released code begins to supervise: the length of "<|endoftext|>"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The sets of a run, its stop and report clusters, and everything worth storing about where they came from."""
+
+    sets: TrainingSets
+    stop: tuple[Cluster, ...]
+    report: DataFile
+    facts: dict[str, Any]
+    """Counts, hashes, skipped rows and findings, for results.json."""
+    manifest: dict[str, Any]
+    """What goes into the adapter folder, so that a later `measure` can tell whether its data was seen."""
+
+
+def prepare(
+    train: str, report: str, unrelated: str | None, config: DebiasConfig, *, skip_invalid: bool = False
+) -> Prepared:
+    """Reads, checks, joins, splits and builds the sets.
+
+    Raises:
+        RequestError: a file or a row is wrong, a bias type is too small to be split, nothing to compute KL on.
+    """
+    pairs = read_clusters(train, skip_invalid=skip_invalid)
+    reported = read_clusters(report, skip_invalid=skip_invalid)
+    findings = check_pairs(pairs.clusters, reported.clusters)
+    if shared := overlap(pairs.clusters, reported.clusters):
+        findings.append(f"{shared} pairs of {train} also stand in {report}: the result is stamped contaminated")
+    named = _named(unrelated, skip_invalid)
+    joined = with_unrelated(with_targets(pairs.clusters, named), named)
+    clusters = joined if config.shared_terms == "kept" else _unseen(joined, reported.clusters)
+    parts = split(clusters, stop_share=config.stop_share, seed=config.seed)
+    stop = _stop_clusters(parts, reported.clusters, config)
+    chosen = _supervised_kinds(parts.train, config)
+    sentences, source_hash = _unrelated_set(unrelated, clusters, parts, config, skip_invalid)
+    sets = training_sets(
+        chosen,
+        sentences,
+        adversarial_share=config.adversarial_share,
+        seed=config.seed,
+        supervised_to=config.supervised_to,
+    )
+    if config.supervised_from == "early":
+        sets = _begun_early(sets)
+    facts = {
+        "train": {"path": train, "sha256": pairs.sha256, "rows": len(pairs.clusters), "skipped": list(pairs.skipped)},
+        "report": {
+            "path": report, "sha256": reported.sha256, "rows": len(reported.clusters),
+            "skipped": list(reported.skipped),
+        },
+        "unrelated": {"path": unrelated, "sha256": source_hash, "sentences": len(sentences)},
+        "splits": {
+            "train": {"pairs": len(chosen), "sha256": fingerprint(chosen), "bias_types": _sizes(chosen)},
+            "stop": {"pairs": len(stop), "sha256": fingerprint(stop), "bias_types": _sizes(stop)},
+            "shared_with_report": len(joined) - len(clusters),
+            "unused": len(clusters) - len(chosen) - (0 if config.stop_on == "report" else len(stop)),
+            "without_target_term": sum(c.target is None for c in clusters),
+        },
+        "overlap_with_report": shared,
+        "stopped_on_report": config.stop_on == "report",
+        "findings": findings,
+    }  # fmt: skip
+    seen = sorted({cluster_hash(c) for c in (*chosen, *stop)})
+    manifest = {key: facts[key] for key in ("train", "unrelated", "splits")} | {"seed": config.seed, "pairs": seen}
+    return Prepared(sets, stop, reported, facts, manifest)
+
+
+def _named(unrelated: str | None, skip_invalid: bool) -> Sequence[Cluster]:
+    """Clusters of the unrelated file, which may name target terms and unrelated sentences of the pairs."""
+    if unrelated is None or unrelated.removesuffix(".gz").endswith(".txt"):
+        return ()
+    return read_clusters(unrelated, skip_invalid=skip_invalid).clusters
+
+
+def _unseen(clusters: Sequence[Cluster], report: Sequence[Cluster]) -> list[Cluster]:
+    """The pairs that are about none of the report file's target terms."""
+    reported = {group_of(c) for c in report}
+    unseen = [c for c in clusters if group_of(c) not in reported]
+    if gone := {c.bias_type for c in clusters} - {c.bias_type for c in unseen}:
+        raise RequestError(
+            f"every training pair of bias type {sorted(gone)[0]!r} is about a target term of the report file; "
+            "give pairs about others, or --set shared_terms=kept"
+        )
+    return unseen
+
+
+def _stop_clusters(parts: Split, report: Sequence[Cluster], config: DebiasConfig) -> tuple[Cluster, ...]:
+    """Intrasentence ones where there are any: intersentence pairs show no preference to begin with."""
+    trained = {c.bias_type for c in parts.train}
+    clusters = tuple(c for c in report if c.bias_type in trained) if config.stop_on == "report" else parts.stop
+    stop = tuple(c for c in clusters if c.kind == "intrasentence") or clusters
+    if config.stop_items is not None:
+        seen: Counter[str] = Counter()
+        first = []
+        for cluster in stop:
+            seen[cluster.bias_type] += 1
+            if seen[cluster.bias_type] <= config.stop_items:
+                first.append(cluster)
+        stop = tuple(first)
+    missing = trained - {c.bias_type for c in stop}
+    if missing and config.stop_on == "report":
+        raise RequestError(f"stop_on: report: the report file has no clusters of bias type {sorted(missing)[0]!r}")
+    if missing:
+        raise RequestError(
+            f"no pair of bias type {sorted(missing)[0]!r} could be held out for stopping (all its pairs share one "
+            "target term or context); add pairs with other target terms"
+        )
+    return stop
+
+
+def _supervised_kinds(train: Sequence[Cluster], config: DebiasConfig) -> tuple[Cluster, ...]:
+    """The pairs of the kinds that train; a bias type that has no intrasentence pair trains on what it has."""
+    if config.train_kinds == "both":
+        return tuple(train)
+    has = {c.bias_type for c in train if c.kind == "intrasentence"}
+    chosen = tuple(c for c in train if c.kind == "intrasentence" or c.bias_type not in has)
+    if not chosen:
+        raise RequestError("no training pairs are left after the stop split; add pairs or lower stop_share")
+    return chosen
+
+
+def _unrelated_set(
+    path: str | None, clusters: Sequence[Cluster], parts: Split, config: DebiasConfig, skip_invalid: bool
+) -> tuple[tuple[str, ...], str | None]:
+    """Sentences for the KL term, without those that the stop split measures LMS with."""
+    source_hash = None
+    if path is not None:
+        sentences, source_hash = read_unrelated(path, skip_invalid=skip_invalid)
+    else:
+        sentences = tuple(c.unrelated.text for c in clusters if c.unrelated)
+    held_out = {c.unrelated.text for c in parts.stop if c.unrelated}
+    sentences = tuple(dict.fromkeys(text for text in sentences if text not in held_out))
+    if not sentences and config.kl_weight > 0:
+        raise RequestError(
+            "no unrelated sentences for the KL term: give --unrelated FILE (clusters with unrelated sentences, or a "
+            ".txt of ordinary sentences), or --set kl_weight=0"
+        )
+    return sentences, source_hash
+
+
+def _begun_early(sets: TrainingSets) -> TrainingSets:
+    """The released code's boundary for GPT tokenizers: y begins 13 characters before it should."""
+
+    def early(passage: Passage) -> Passage:
+        whole, cut = passage.prefix + passage.text, max(0, len(passage.prefix) - EARLY)
+        return Passage(whole[:cut], whole[cut:])
+
+    return replace(
+        sets,
+        forget={b: tuple(map(early, passages)) for b, passages in sets.forget.items()},
+        retain={b: tuple(map(early, passages)) for b, passages in sets.retain.items()},
+    )
+
+
+def _sizes(clusters: Sequence[Cluster]) -> dict[str, int]:
+    return dict(sorted(Counter(c.bias_type for c in clusters).items()))

@@ -1,0 +1,82 @@
+"""Forget set, retain set, adversarial forget set, unrelated set; and the swap that exchanges the first two.
+
+Roles are data here: a set is a tuple of samples per bias type, and no code path depends on which it is.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from biasunlearn.data.records import Cluster, Passage
+
+PerType = Mapping[str, tuple[Passage, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSets:
+    """What each loss is computed on. Forget and retain are kept per bias type, since the swap acts on one type."""
+
+    forget: PerType
+    retain: PerType
+    pairs: Mapping[str, tuple[tuple[Passage, Passage], ...]]
+    """Every sentence of the forget set with the one of the retain set that belongs to it: its own anti-stereotype,
+    or for an adversarial sentence itself. The parts that two such sentences share cancel in the gradient."""
+    unrelated: tuple[Passage, ...]
+    exchanged: frozenset[str] = frozenset()
+    """Bias types whose forget and retain sets are exchanged at present."""
+
+    @property
+    def bias_types(self) -> tuple[str, ...]:
+        return tuple(self.forget)
+
+
+def training_sets(
+    clusters: Sequence[Cluster],
+    unrelated: Iterable[str],
+    *,
+    adversarial_share: float,
+    seed: int,
+    supervised_to: Literal["end", "difference"] = "end",
+) -> TrainingSets:
+    """Builds the sets of the paper from training clusters.
+
+    forget    = stereotypes + adversarial subset: a seeded sample of the anti-stereotypes of the same bias type.
+                Its opposing gradient keeps the model from running past 50. (The released code takes the first
+                quarter instead of a sample.)
+    retain    = anti-stereotypes, the adversarial ones among them (as in the released code).
+    unrelated = sentences for the KL term, scored whole.
+
+    Args:
+        supervised_to: where the supervised part of a sentence ends (`Cluster.supervised`).
+    """
+    by_type: dict[str, list[Cluster]] = defaultdict(list)
+    for cluster in clusters:
+        by_type[cluster.bias_type].append(cluster)
+    forget: dict[str, tuple[Passage, ...]] = {}
+    retain: dict[str, tuple[Passage, ...]] = {}
+    pairs: dict[str, tuple[tuple[Passage, Passage], ...]] = {}
+    for bias_type, group in sorted(by_type.items()):
+        stereotypes = tuple(c.supervised(c.stereotype, supervised_to) for c in group)
+        anti = tuple(c.supervised(c.anti_stereotype, supervised_to) for c in group)
+        rng = np.random.default_rng([seed, *bias_type.encode()])
+        chosen = sorted(rng.choice(len(anti), round(adversarial_share * len(anti)), replace=False))
+        forget[bias_type] = stereotypes + tuple(anti[i] for i in chosen)
+        retain[bias_type] = anti
+        partners = anti + tuple(anti[i] for i in chosen)
+        pairs[bias_type] = tuple(zip(forget[bias_type], partners, strict=True))
+    return TrainingSets(forget, retain, pairs, tuple(Passage("", text) for text in unrelated))
+
+
+def swapped(sets: TrainingSets, bias_types: Iterable[str]) -> TrainingSets:
+    """Exchanges forget and retain set of these bias types. Doing it twice is doing nothing."""
+    chosen = frozenset(bias_types)
+    return replace(
+        sets,
+        forget={b: sets.retain[b] if b in chosen else sets.forget[b] for b in sets.bias_types},
+        retain={b: sets.forget[b] if b in chosen else sets.retain[b] for b in sets.bias_types},
+        pairs={b: tuple((r, f) for f, r in sets.pairs[b]) if b in chosen else sets.pairs[b] for b in sets.bias_types},
+        exchanged=sets.exchanged ^ chosen,
+    )

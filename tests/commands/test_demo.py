@@ -1,0 +1,51 @@
+"""The demo whole: a world whose bias is known is measured right, debiased, and stays biased without the role losses."""
+
+import json
+
+import pytest
+
+from biasunlearn.cli import main
+from biasunlearn.commands.debias import debias
+from biasunlearn.config import load_config
+from biasunlearn.data.toy_world import build_world
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    place = tmp_path_factory.mktemp("demo")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+    assert main(["demo", "--out", str(place / "run")]) == 0
+    patch.undo()
+    (home,) = (place / "cache/biasunlearn").iterdir()
+    return json.loads((place / "run/results.json").read_text()), home, place
+
+
+def test_what_is_measured_is_what_the_world_was_given(run):
+    results, _, _ = run
+    for bias_type, skew in build_world(0).known_skew.items():
+        assert skew >= 60
+        measured = results["before"]["stereoset"]["bias_types"][bias_type]["ss"]["value"]
+        assert measured == pytest.approx(skew, abs=3), bias_type
+
+
+def test_afterwards_unseen_terms_are_near_50_and_the_model_is_not_stupid(run):
+    results, _, _ = run
+    after = results["benchmarks"]
+    for bias_type, entry in after["stereoset"]["bias_types"].items():
+        assert entry["ss"]["low"] <= 50 <= entry["ss"]["high"], bias_type
+    assert abs(after["stereoset"]["overall"]["ss"]["value"] - 50) < 3
+    assert after["stereoset"]["overall"]["lms"]["value"] > 95
+    assert after["perplexity"]["per_token"] < 1.03 * results["before"]["perplexity"]["per_token"]
+
+
+def test_without_the_role_losses_the_bias_stays(run):
+    _, home, place = run
+    off = load_config("demo", ["forget_weight=0", "retain_weight=0", "max_steps=40"])
+    files = {name: str(home / file) for name, file in (("train", "train.jsonl"), ("report", "report.json"))}
+    results = debias(
+        str(home / "model"), **files, unrelated=str(home / "unrelated.txt"), out=place / "off", config=off
+    )
+    for bias_type, entry in results["benchmarks"]["stereoset"]["bias_types"].items():
+        before = results["before"]["stereoset"]["bias_types"][bias_type]["ss"]["value"]
+        assert abs(entry["ss"]["value"] - before) <= 2 and entry["ss"]["low"] > 50, bias_type

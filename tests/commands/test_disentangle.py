@@ -1,0 +1,75 @@
+"""The matrix: each run trains on what its row says, reports on everything, and is not run twice."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from biasunlearn.cli import main
+from biasunlearn.stats.bootstrap import over_seeds
+from tests import tiny
+from tests.test_cli import write_pairs
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("matrix")
+    tiny.save(tiny.gpt2(), folder / "model")
+    write_pairs(folder / "train.jsonl", bias_types=("age", "work"))
+    write_pairs(folder / "one.jsonl", bias_types=("age",))
+    write_pairs(folder / "report.jsonl", bias_types=("old", "new"))
+    return folder
+
+
+def command(place: Path, out: str, *more: str, train: str = "train.jsonl") -> list[str]:
+    small = ("max_steps=1", "first_check=1", "forget_batch=4", "unrelated_batch=2", "lora_rank=2")
+    return ["disentangle", str(place / "model"), "--train", str(place / train), "--report", str(place / "report.jsonl"),
+            "--out", str(place / out), *(part for value in small for part in ("--set", value)), *more]  # fmt: skip
+
+
+def test_a_run_for_each_bias_type_reported_on_all(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(place, "only", "--json")) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["trained_on"] == {"only-age": ["age"], "only-work": ["work"]}
+    assert list(found["before"]) == list(found["after"]["only-age"]) == ["new", "old"]
+    for name, types in found["trained_on"].items():
+        results = json.loads((place / "only" / name / "seed-0/results.json").read_text())
+        assert list(results["data"]["splits"]["train"]["bias_types"]) == types
+        assert results["data"]["unrelated"]["sentences"] > 16  # of both types: the same KL term in every run
+    written = [path.stat().st_mtime_ns for path in sorted((place / "only").glob("*/*/results.json"))]
+    assert main(command(place, "only")) == 0
+    assert [path.stat().st_mtime_ns for path in sorted((place / "only").glob("*/*/results.json"))] == written
+    assert "only-work" in capsys.readouterr().out
+
+
+def test_leaving_one_out_trains_on_the_others(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(place, "without", "--leave-out", "--json")) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["trained_on"] == {"without-age": ["work"], "without-work": ["age"]}
+
+
+def test_several_seeds_are_runs_of_their_own(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(place, "only", "--seeds", "0", "1", "--json")) == 0  # those of seed 0 are there
+    found = json.loads(capsys.readouterr().out)
+    assert {path.parent.name for path in (place / "only").glob("*/*/results.json")} == {"seed-0", "seed-1"}
+    stored = json.loads((place / "only/only-age/seed-1/results.json").read_text())
+    assert stored["config"]["seed"] == 1 and found["seeds"] == [0, 1]
+    for name, rows in found["by_seed"].items():
+        for bias_type, ss in found["after"][name].items():
+            assert ss["value"] == pytest.approx(sum(row[bias_type]["value"] for row in rows) / 2)
+            assert ss["low"] == min(row[bias_type]["low"] for row in rows)
+
+
+def test_the_mean_over_seeds_by_hand() -> None:
+    each = [{"value": 48.0, "low": 44.0, "high": 52.0}, {"value": 52.0, "low": 47.0, "high": 57.0}]
+    assert over_seeds(each) == {"value": 50.0, "low": 44.0, "high": 57.0, "seeds": [48.0, 52.0]}
+    assert over_seeds([None, {"value": 3.0}]) == {"value": 3.0, "seeds": [3.0]} and over_seeds([None]) is None
+
+
+def test_wrong_requests_are_one_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command(place, "single", train="one.jsonl")) == 2
+    assert "only the bias type age; disentangle needs pairs of two or more" in capsys.readouterr().err
+    (place / "other").mkdir()
+    (place / "other/only-age.jsonl").write_text((place / "one.jsonl").read_text().splitlines()[0])
+    assert main(command(place, "other")) == 2
+    assert "made of other training pairs" in capsys.readouterr().err

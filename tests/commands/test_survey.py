@@ -1,0 +1,173 @@
+"""A survey: every method on the same sets, runs that are not run twice, the base measured once, and its page."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from biasunlearn.cli import main
+from biasunlearn.commands.debias import debias
+from biasunlearn.commands.survey import METHODS, _row, survey
+from biasunlearn.config import DebiasConfig
+from biasunlearn.errors import RequestError
+from biasunlearn.report.survey import remarks, survey_page
+from biasunlearn.runs.score_cache import Memory
+from tests import tiny
+from tests.report.test_run import HOSTILE, read
+from tests.test_cli import write_pairs
+
+SMALL = ("max_steps=2", "first_check=2", "forget_batch=4", "unrelated_batch=2", "lora_rank=2")
+
+
+def command(place: Path, *more: str) -> list[str]:
+    return ["survey", str(place / "model"), "--train", str(place / "train.jsonl"), "--report",
+            str(place / "report.jsonl"), "--out", str(place / "out"),
+            *(part for value in SMALL for part in ("--set", value)), *more]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("survey")
+    tiny.save(tiny.gpt2(), folder / "model")
+    write_pairs(folder / "train.jsonl")
+    write_pairs(folder / "report.jsonl", bias_types=("old", "new"))
+    (folder / "text.txt").write_text("".join(f"he reads book {number} at home .\n" for number in range(30)))
+    return folder
+
+
+def test_methods_stand_in_one_table_and_are_run_once(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ("--methods", "dpo", "inlp", "dropout", "--seeds", "0", "1", "--text", str(place / "text.txt"),
+              "--benchmark", f"perplexity={place / 'text.txt'}")  # fmt: skip
+    assert main(command(place, *chosen, "--json")) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert first == json.loads((place / "out/survey.json").read_text())
+    assert first["refused"] == {} and set(first["methods"]) == {"dpo", "inlp", "dropout"}
+    runs = sorted((place / "out").glob("*/seed-*/results.json"))
+    assert len(runs) == 6
+    results = [json.loads(path.read_text()) for path in runs]
+    assert {one["config"]["max_steps"] for one in results} == {2}
+    assert len({json.dumps(one["before"], sort_keys=True) for one in results}) == 1
+    texts = {one["method"]: one["data"]["unrelated"]["path"] for one in results}
+    assert texts["dropout"] == str(place / "text.txt") and texts["dpo"] != texts["dropout"]
+
+    for name, row in first["methods"].items():
+        own = [one for one in results if one["method"] == name]
+        ss = [one["benchmarks"]["stereoset"]["overall"]["ss"] for one in own]
+        assert row["scores"]["ss"]["seeds"] == [one["value"] for one in ss]
+        assert row["scores"]["ss"]["low"] == min(one["low"] for one in ss)
+        assert row["scores"]["perplexity"]["value"] == pytest.approx(
+            sum(one["benchmarks"]["perplexity"]["per_token"] for one in own) / 2
+        )
+        assert row["cost"]["seconds"] > 0 and row["cost"]["memory"] > 2**20
+    distances = [row["scores"]["distance"]["value"] for row in first["methods"].values()]
+    assert distances == sorted(distances)
+
+    written = [path.stat().st_mtime_ns for path in runs]
+    assert main(command(place, *chosen)) == 0
+    assert [path.stat().st_mtime_ns for path in runs] == written
+    shown = capsys.readouterr().out
+    assert "mean |SS-50|" in shown and "inlp" in shown
+    page = (place / "out/report.html").read_text()
+    assert "3 methods under one budget, 2 seeds" in page and "inlp" in page
+
+
+def test_a_shared_memory_changes_no_number(place: Path, tmp_path: Path) -> None:
+    """The second run takes the first one's untrained scores, and what it then does is the same to the bit."""
+    same: dict[str, Any] = {
+        "train": str(place / "train.jsonl"), "report": str(place / "report.jsonl"),
+        "config": DebiasConfig(max_steps=2, first_check=2, forget_batch=4, unrelated_batch=2, lora_rank=2),
+    }  # fmt: skip
+    memory = Memory()
+    debias(str(place / "model"), out=tmp_path / "first", untrained=memory.again(), **same)
+    again = debias(str(place / "model"), out=tmp_path / "second", untrained=memory.again(), **same)
+    alone = debias(str(place / "model"), out=tmp_path / "alone", **same)
+    for key in ("before", "benchmarks", "stopped"):
+        assert again[key] == alone[key]
+    assert len(memory._found) > 0
+    metrics = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("second", "alone")]
+    assert metrics[0] == metrics[1]
+
+
+def test_a_method_that_cannot_run_is_left_out_with_its_reason(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from biasunlearn.unlearn import methods
+
+    def missing(task: Any) -> Any:
+        raise RequestError("method: leace needs a package")
+
+    monkeypatch.setitem(methods.METHODS, "leace", missing)
+    paths = {"train": str(place / "train.jsonl"), "report": str(place / "report.jsonl"), "out": tmp_path / "out"}
+    found = survey(str(place / "model"), **paths, methods=("leace", "inlp"), seeds=(0,), changes=SMALL)
+    assert list(found["methods"]) == ["inlp"] and found["refused"] == {"leace": "method: leace needs a package"}
+    assert "leace is left out: method: leace needs a package" in remarks(found)
+    assert "leace is left out" in survey_page(found)
+    with pytest.raises(RequestError, match="needs a package"):
+        survey(str(place / "model"), **{**paths, "out": tmp_path / "none"}, methods=("leace",), seeds=(0,))
+
+
+def test_wrong_requests(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more, said in (
+        (("--methods", "half"), "--methods half: unknown; known: biasunlearn"),
+        (("--set", "method=dpo"), "--methods and --seeds say which"),
+        (("--set", "seed=3"), "--methods and --seeds say which"),
+    ):
+        assert main(command(place, *more)) == 2
+        assert said in capsys.readouterr().err
+
+
+def surveyed(name: str = "gender") -> dict[str, Any]:
+    """survey.json of two methods, one of which kept the base and had no LMS, and one that could not run."""
+
+    def scores(far: float, lms: float | None) -> dict[str, Any]:
+        value = {"value": far, "low": far - 1, "high": far + 1, "seeds": [far, far]}
+        able = None if lms is None else {"value": lms, "low": lms - 1, "high": lms + 1}
+        ss = {"value": 50 + far, "low": 49 + far, "high": 51 + far}
+        return {f"ss {name}": ss, "ss": ss, "distance": value, "lms": able, "icat": able, f"{name} share": None,
+                "perplexity": {"value": 240.0}}  # fmt: skip
+
+    def row(far: float, lms: float | None, unchanged: int, cost: Any) -> dict[str, Any]:
+        return {"scores": scores(far, lms), "unchanged": unchanged, "collapsed": unchanged, "cost": cost, "runs": []}
+
+    spent = {"seconds": 95.0, "processor_seconds": 90.0, "memory": 838_000_000}
+    return {
+        "model": name, "methods": {"dpo": row(2.0, 88.0, 0, spent), "npo": row(9.0, None, 2, None)},
+        "base": scores(9.0, 87.0), "front": ["dpo"], "refused": {"inlp": name}, "seeds": [0, 1], "changes": [name],
+        "environment": {"command": name},
+    }  # fmt: skip
+
+
+def test_the_page_says_what_is_near_what_was_kept_and_what_it_cost() -> None:
+    said = " ".join(read(survey_page(surveyed())).text)
+    assert "dpo comes nearest to 50, 2.0 points off" in said and "ability: dpo" in said
+    assert "npo kept the base with 2 of 2 seeds" in said and "inlp is left out: gender" in said
+    assert "npo collapsed with 2 of 2 seeds; shown is what it kept from before" in said and "dpo collapsed" not in said
+    assert "799" in said and "95" in said and "240.0" in said
+
+
+def test_hostile_names_stay_text_on_the_page() -> None:
+    reader = read(survey_page(surveyed(HOSTILE)))
+    assert not {"img", "iframe", "form"} & set(reader.tags) and reader.tags.count("script") == 1
+    assert not [key for _, key, _ in reader.attributes if key.startswith("on")]
+
+
+def test_a_row_says_that_nothing_changed() -> None:
+    score = {"value": 60.0, "low": 50.0, "high": 70.0}
+
+    def entries(ss: float) -> dict[str, Any]:
+        overall = {"ss": {**score, "value": ss}, "ss_distance": score, "lms": None, "icat": None}
+        return {"stereoset": {"overall": overall, "bias_types": {"age": {"ss": score}}}, "perplexity": {"per_token": 9}}
+
+    def run(seed: int, ss: float) -> dict[str, Any]:
+        stopped = {"step": 2, "reason": "", "best_step": 0}
+        return {"before": entries(60.0), "benchmarks": entries(ss), "collapsed": False, "stopped": stopped,
+                "config": {"seed": seed}}  # fmt: skip
+
+    row = _row([run(0, 60.0 + 1e-9), run(1, 58.0)])
+    assert row["unchanged"] == 1 and row["cost"] is None
+    assert row["scores"]["ss"]["value"] == pytest.approx(59.0) and row["scores"]["lms"] is None
+
+
+def test_every_method_of_the_configuration_is_surveyed() -> None:
+    assert len(METHODS) == len(set(METHODS)) == 20

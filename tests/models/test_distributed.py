@@ -1,0 +1,157 @@
+"""Two processes on one CPU: the same trajectory, decisions, scores and adapter as one, and one of them writes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from biasunlearn.cli import main
+from biasunlearn.data.records import Passage
+from biasunlearn.errors import RequestError
+from biasunlearn.models import distributed, sharding
+from biasunlearn.unlearn.sampler import StepBatch
+from tests import tiny
+
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"],
+    "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+                   "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "29612"],
+    "split": ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29613"],
+}  # fmt: skip
+
+
+def pairs(path: Path, bias_types: tuple[str, ...]) -> str:
+    rows = [
+        {
+            "bias_type": bias_type, "target": who, "context": f"The {bias_type} {who} is BLANK.",
+            "stereotype": f"The {bias_type} {who} is {bad}.", "anti_stereotype": f"The {bias_type} {who} is {good}.",
+            "unrelated": f"The {bias_type} {who} is of {bad}.",
+        }
+        for bias_type in bias_types for who in ("baker", "pilot", "nurse", "judge", "clerk", "guard")
+        for bad, good in (("slow", "quick"), ("rude", "kind"), ("dull", "sharp"))
+    ]  # fmt: skip
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("processes")
+    tiny.save(tiny.gpt2(), folder / "model")
+    pairs(folder / "train.jsonl", ("age", "work"))
+    pairs(folder / "report.jsonl", ("old", "new"))
+    request(folder, "one", main_of_this_process=True)
+    return folder
+
+
+def request(place: Path, out: str, *, main_of_this_process: bool = False) -> list[str]:
+    """Five sentences of a role for two processes: the shares are unequal."""
+    settings = ("max_steps=6", "first_check=2", "check_every=2", "forget_batch=5", "unrelated_batch=3", "confirm=9")
+    command = ["debias", str(place / "model"), "--train", str(place / "train.jsonl"),
+               "--report", str(place / "report.jsonl"), "--out", str(place / out)]  # fmt: skip
+    command += [part for setting in settings for part in ("--set", setting)]
+    if main_of_this_process:
+        assert main(command) == 0
+    return command
+
+
+def launch(launcher: str, command: list[str]) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    if launcher == "split":  # FSDP2; accelerate's own launcher takes no CPU for it
+        environment["ACCELERATE_USE_FSDP"] = "true"
+    whole = [sys.executable, "-m", *LAUNCHERS[launcher], "-m", "biasunlearn", *command]
+    return subprocess.run(whole, capture_output=True, text=True, env=environment, timeout=1200)
+
+
+def close(one: Any, other: Any) -> None:
+    """Equal but for 1e-4 in numbers, through dicts and lists."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            close(one[key], other[key])
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for a, b in zip(one, other, strict=True):
+            close(a, b)
+    else:
+        assert other == (pytest.approx(one, abs=1e-4) if isinstance(one, float) else one)
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_two_processes_follow_the_trajectory_of_one(launcher: str, place: Path) -> None:
+    done = launch(launcher, request(place, launcher))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("stored in") == 1  # only one of them speaks
+
+    def rows(out: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (place / out / "metrics.jsonl").read_text().splitlines()]
+
+    close(rows("one"), rows(launcher))
+    ours, theirs = (load_file(place / out / "adapter" / "adapter_model.safetensors") for out in ("one", launcher))
+    assert ours.keys() == theirs.keys() and all((ours[n] - theirs[n]).abs().max() < 1e-4 for n in ours)
+    assert any(weight.abs().max() > 1e-3 for name, weight in theirs.items() if "lora_B" in name)  # it did learn
+    results = [json.loads((place / out / "results.json").read_text()) for out in ("one", launcher)]
+    close(results[0]["benchmarks"], results[1]["benchmarks"])
+    assert sorted(p.name for p in (place / launcher).iterdir()) == sorted(p.name for p in (place / "one").iterdir())
+
+
+def test_a_split_model_s_adapter_loads_in_plain_peft(place: Path) -> None:
+    """The base was in two halves, one in each process; what was saved needs none of this package."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    folder = place / "split/adapter"
+    if not folder.exists():
+        assert launch("split", request(place, "split")).returncode == 0
+    base = AutoModelForCausalLM.from_pretrained(place / "model").eval()
+    ids = torch.arange(5, 15)[None]
+    with torch.no_grad():
+        before = base(ids).logits
+        with_ours = PeftModel.from_pretrained(base, str(folder)).eval()(ids).logits
+        alone = AutoModelForCausalLM.from_pretrained(place / "model").eval()
+        of_one = PeftModel.from_pretrained(alone, str(place / "one/adapter")).eval()(ids).logits
+    assert torch.allclose(with_ours, of_one, atol=1e-3) and (with_ours - before).abs().max() > 1e-2
+
+
+def test_a_model_without_named_blocks_is_not_split() -> None:
+    with pytest.raises(RequestError, match="fsdp_transformer_layer_cls_to_wrap"):
+        sharding.split(torch.nn.Linear(2, 2), torch.device("cpu"))
+
+
+def test_a_wrong_request_to_two_processes_is_still_one_that_says_what(place: Path) -> None:
+    done = launch("torchrun", [*request(place, "wrong"), "--set", "betta=1"])
+    assert done.returncode != 0
+    assert "unknown configuration key 'betta'; did you mean beta?" in done.stderr
+
+
+def test_shares_are_disjoint_and_whole_and_their_means_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three processes played by one: seven pieces, and the mean of seven numbers from three parts."""
+    values = torch.arange(7.0)
+    shares = []
+    for rank in range(3):
+        monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+        monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        shares.append(distributed.mine(range(7)))
+    assert sorted(sum(shares, [])) == list(range(7)) and max(map(len, shares)) - min(map(len, shares)) <= 1
+
+    def as_if_seven(total: torch.Tensor) -> None:
+        total.fill_(7.0)
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", as_if_seven)
+    parts = [float(distributed.mean(values[share])) for share in shares]
+    assert sum(parts) == pytest.approx(float(values.mean()))
+
+
+def test_one_process_has_everything() -> None:
+    sentence = Passage("", "a")
+    batch = StepBatch((sentence,) * 3, (sentence,), (), (1.0, 0.5, 1.0), (1.0,))
+    assert batch.share() == batch
+    assert float(distributed.mean(torch.tensor([1.0, 2.0]))) == 1.5
+    assert float(distributed.mean(torch.zeros(0))) == 0.0

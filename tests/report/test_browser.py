@@ -1,0 +1,179 @@
+"""The page in a real browser: it loads nothing, says no error, draws, sorts, works without a mouse, and axe finds
+nothing. Runs where Playwright, a Chromium and axe-core are installed, and says that it was skipped where they are not.
+
+    $BIASUNLEARN_CHROMIUM    the browser (default: the first chromium or google-chrome on the path)
+    $BIASUNLEARN_AXE         axe.min.js (default: node_modules/axe-core/axe.min.js here)
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from biasunlearn import write_report
+from biasunlearn.report.run import report_page
+from biasunlearn.report.survey import survey_page
+from biasunlearn.report.sweep import sweep_page
+from tests.commands.test_survey import surveyed
+from tests.commands.test_sweep import made
+from tests.report.test_run import HOSTILE, hostile_pages, runs_of, shown
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+CHROMIUM = os.environ.get("BIASUNLEARN_CHROMIUM") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+HERE = Path(__file__).parents[2]
+AXE = Path(os.environ.get("BIASUNLEARN_AXE") or HERE / "node_modules" / "axe-core" / "axe.min.js")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="needs chromium on the path, or $BIASUNLEARN_CHROMIUM"),
+]
+needs_axe = pytest.mark.skipif(not AXE.exists(), reason="needs axe-core (npm install axe-core), or $BIASUNLEARN_AXE")
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as engine:
+        running = engine.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """A plain run, several real runs, and pages in which every name is hostile."""
+    folder = tmp_path_factory.mktemp("pages")
+    write_report(runs_of(folder), folder / "runs.html")
+    written = {"plain": report_page(shown()), "sweep": sweep_page(made()), "survey": survey_page(surveyed())}
+    for name, content in {**written, **hostile_pages()}.items():
+        (folder / f"{name}.html").write_text(content, encoding="utf-8")
+    return {path.stem: path for path in folder.glob("*.html")}
+
+
+@pytest.fixture
+def opened(browser, pages):
+    """Opens a page, and notes whatever it says or asks for."""
+    contexts = []
+
+    def open_page(name, *, width=1100, dark=False):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", bypass_csp=False
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.said, page.asked = [], []
+        page.on("console", lambda message: page.said.append(message.text))
+        page.on("pageerror", lambda error: page.said.append(str(error)))
+        page.on("dialog", lambda dialog: (page.said.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(pages[name].as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+NAMES = ["plain", "runs", "sweep", "survey", "one", "several", "refused"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_error_no_request_no_script_of_others(opened, pages, name):
+    page = opened(name)
+    open_all(page)
+    page.wait_for_timeout(200)
+    assert page.said == []
+    assert [url for url in page.asked if not url.startswith("data:")] == [pages[name].as_uri()]
+    assert page.evaluate("document.scripts.length") == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("width", [390, 1100])
+def test_the_page_never_scrolls_sideways(opened, name, width):
+    page = opened(name, width=width)
+    open_all(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("name", ["plain", "runs"])
+def test_the_pictures_are_drawn(opened, name):
+    page = opened(name)
+    dots = page.locator("td.picture circle")
+    assert dots.count() > 3
+    sizes = page.evaluate(
+        "[...document.querySelectorAll('td.picture')].filter(p => p.checkVisibility()).map(p => {"
+        "const dot = p.querySelector('circle').getBoundingClientRect(), cell = p.getBoundingClientRect();"
+        "return [dot.width, dot.left >= cell.left && dot.right <= cell.right, dot.top >= cell.top]})"
+    )
+    assert all(width > 5 and inside and below for width, inside, below in sizes)
+    shape = "polyline.curve" if name == "plain" else ".scatter circle"
+    assert page.locator(shape).first.bounding_box()["width"] > 5
+
+
+COLUMN = "[...document.querySelector('table').tBodies[0].rows].map(row => +row.cells[3].dataset.value)"
+
+
+def test_a_table_sorts_by_click_and_by_key(opened):
+    page = opened("runs")
+    button = page.get_by_role("button", name="mean |SS − 50|").first
+    button.click()
+    first = page.evaluate(COLUMN)
+    assert first == sorted(first, reverse=True) and len(set(first)) > 2
+    button.press("Enter")
+    assert page.evaluate(COLUMN) == first[::-1]
+    assert page.locator("th[aria-sort=ascending]").count() == 1
+
+
+FOCUSED = "(e => e === document.body ? '' : e.tagName + ':' + e.textContent.slice(0, 40))(document.activeElement)"
+ALL_THAT_DO_SOMETHING = """[...document.querySelectorAll('summary, thead button')].filter(e => e.checkVisibility())
+    .map(e => e.tagName + ':' + e.textContent.slice(0, 40))"""
+
+
+def test_everything_is_reached_without_a_mouse(opened):
+    page = opened("plain")
+    reached = set()
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        now = page.evaluate(FOCUSED)
+        if not now or now in reached and len(reached) > 40:
+            break
+        reached.add(now)
+    wanted = page.evaluate(ALL_THAT_DO_SOMETHING)
+    assert len(wanted) > 10 and set(wanted) <= reached
+    page.locator("summary", has_text="changed most").focus()
+    page.keyboard.press("Enter")
+    assert page.locator(".pairs li").first.is_visible()
+
+
+def test_what_may_hurt_stays_shut_in_print(opened):
+    page = opened("plain")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details.notice[open]").count() == 0 and page.locator("details[open]").count() > 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details[open]").count() == 0
+
+
+def test_right_to_left_text_keeps_to_itself(opened):
+    page = opened("one")
+    for part in page.locator("bdi").all()[:20]:
+        assert part.evaluate("e => getComputedStyle(e).unicodeBidi") == "isolate"
+    assert HOSTILE[:20] in page.locator("h1").inner_text()
+
+
+@needs_axe
+@pytest.mark.parametrize("name", ["plain", "runs", "sweep", "survey", "one"])
+@pytest.mark.parametrize(("width", "dark"), [(1100, False), (1100, True), (390, False)])
+def test_axe_finds_nothing(opened, name, width, dark):
+    page = opened(name, width=width, dark=dark)
+    open_all(page)
+    page.evaluate(AXE.read_text(encoding="utf-8"))
+    found = page.evaluate("axe.run().then(r => r.violations.map(v => [v.id, v.nodes.length, v.nodes[0].html]))")
+    assert found == []
+
+
+def open_all(page):
+    page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")

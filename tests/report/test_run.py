@@ -1,0 +1,325 @@
+"""The page is self-contained, complete, and treats every name as hostile."""
+
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from biasunlearn import cli, write_report
+from biasunlearn.benchmarks import NAMES
+from biasunlearn.data.sentences import sentences_of
+from biasunlearn.errors import RequestError
+from biasunlearn.report.benchmark_cards import cards
+from biasunlearn.report.charts.axis import Axis, around
+from biasunlearn.report.charts.scatter import Point, front
+from biasunlearn.report.html import short, tag, text
+from biasunlearn.report.run import Shown, report_page
+from biasunlearn.report.runs import runs_page
+from biasunlearn.report.table import interval, number
+from biasunlearn.stats import remaining_bias
+from biasunlearn.stats.stereoset import Item, Triplet, stereoset_scores
+from tests import made_runs
+
+ROOT = Path(__file__).parents[2]
+RIGHT_TO_LEFT = "\u202e\u05e9\u05dc\u05d5\u05dd \u202c"
+EVIL = "\"'><script>alert(1)</script><img src=http://x.example/ onerror=alert(2)>" + RIGHT_TO_LEFT
+LONG = "x" * 10_000
+HOSTILE = EVIL + "\x00\ud800</style></title></svg><!--" + LONG
+LOADING = {"src", "srcset", "data", "action", "formaction", "poster", "background", "xlink:href"}
+
+
+class Reader(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.text, self.attributes = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, *pair) for pair in attrs]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def read(page) -> Reader:
+    reader = Reader()
+    reader.feed(page)
+    return reader
+
+
+def probes(name):
+    """What `probe` stores, as far as a page shows it, of one question at one layer."""
+    one = {"value": 60.0, "low": 55.0, "high": 65.0}
+    stage = {key: one for key in ("accuracy", "control", "shuffled", "selectivity")}
+    question = {"asks": name, "bias_type": name, "chance": 50.0, "sentences": 4,
+                "layers": {"3": {"stages": [stage, stage], "change": {"accuracy": one}}}}  # fmt: skip
+    table = {name: {name: one}}
+    apart = {"direction": table, "subspace": table, "chance": {"direction": one, "subspace": one}}
+    return {"layers": [3], "stages": ["before", "after"], "pooling": name, "data": {"data": name, "sha256": name},
+            "pairs": 2, "left_out": [name], "settings": {"C": 4.0, "folds": 5, "draws": 3, "seed": 0},
+            "questions": [question], "angles": {"3": {"stages": [apart, apart], "turned": {name: 9.0}}}}  # fmt: skip
+
+
+def results(name="m", bias_type="gender"):
+    rows = [Triplet(bias_type, f"t{n % 12}", float(n % 3 > 0), 1.0, 1.0) for n in range(48)]
+    ideal = {"ss": 50.0, "lms": 100.0, "icat": 100.0}
+    entry = {"skipped": 0, "formulation": name, "ideal": ideal, **stereoset_scores(rows)}
+    words = {"version": 1, "per_token": 10.0, "per_byte": 1.5, "tokens": 9, "bytes": 30}
+    share = {"value": 0.25, "low": 0.2, "high": 0.3}
+    pairs = {"ideal": {"share": 0.0, name: None}, "notes": [name], "n": 4, "data": name, "sha256": name,
+             "overall": {"n": 4, "share": share}, "bias_types": {bias_type: {"n": 4, "share": share}}}  # fmt: skip
+    tasks = {name: {"n": 3, name: {"value": 0.5}}}
+    return {
+        "schema": 1, "model": name, "adapter": name,
+        "before": {"stereoset": entry, "perplexity": words, name: pairs},
+        "benchmarks": {"stereoset": {**entry, "intersentence": entry, "data": name}, "perplexity": words, name: pairs},
+        "capability": {"tasks": tasks, "before": tasks, "lm_eval": "0", "limit": None},
+        "stopped": {"step": 3, "best_step": 2, "reason": name}, "method": name,
+        "data": {"findings": [name], "train": {"path": name, "sha256": name}, "splits": {name: {"sha256": name}}},
+        "environment": {"command": name, "versions": {name: name}, "python": name, "platform": name},
+        "config": {"a": name, "seed": 0, "beta": 0.1}, "probes": probes(name),
+        "cost": {"seconds": 151.3, "processor_seconds": 95.2, "memory": 838_000_000, "resumed": False},
+    }  # fmt: skip
+
+
+def metrics(name="gender"):
+    decision = {"swapped": [name]}
+    checks = [{"step": n, "ss": {name: 60.0 - n}, "lms": 90.0, "decision": decision} for n in range(4)]
+    return [{**row, "loss_forget": 13.9, "loss_retain": 3.0, "loss_kl": 0.01} for row in checks]
+
+
+def items(name="gender"):
+    return [
+        Item("stereoset", f"{name}{n}{role}", f"c{n}", name, f"{name} t{n % 3}", "intrasentence", role, score, 5)
+        for n in range(12)
+        for role, score in (("stereotype", -1.0 - n / 100), ("anti-stereotype", -2.0), ("unrelated", -9.0))
+    ]
+
+
+def shown(name="m", bias_type="gender") -> Shown:
+    made = items(bias_type)
+    texts = {item.item_id: f"a sentence about {name}" for item in made}
+    return Shown(name, results(name, bias_type), {"before": made, "after": made}, metrics(bias_type), texts)
+
+
+def hostile_pages() -> dict[str, str]:
+    """Pages in which everything that comes from outside wants to break out; the browser looks at them as well."""
+    one = shown(HOSTILE, HOSTILE[:300])
+    line = {"a": {"value": 1.0}, "b": {"value": 2.0}, "benchmark": HOSTILE, "score": HOSTILE, "run": HOSTILE,
+            "verdict": HOSTILE, "difference": None, "change_percent": 3.0}  # fmt: skip
+    comparison = {"runs": [{"name": HOSTILE}, {"name": "m"}], "overview": [line]}
+    return {"one": report_page(one), "several": runs_page([one, one, shown()], comparison),
+            "refused": runs_page([one, shown()], None, HOSTILE)}  # fmt: skip
+
+
+# --- complete and self-contained ------------------------------------------------------------------------------------
+
+
+def test_one_run_has_every_part_and_its_numbers():
+    reader = read(report_page(shown()))
+    said = " ".join(reader.text)
+    for part in ("Stereotype score by bias type", "How training went", "Target terms", "Single pairs",
+                 "What the hidden states give away", "How far the bias types lie apart",
+                 "All benchmarks", "How this was made", "Known defects of the benchmarks used"):  # fmt: skip
+        assert part in said, part
+    assert "151 s (95 s of processor time), at most 799 MiB" in said
+    assert "66.7" in said and "+0.00" in said and "a sentence about m" in said
+    assert cards()["stereoset"]["known defects"] in said
+    assert "svg" in reader.tags and "table" in reader.tags
+
+
+def test_nothing_is_loaded_and_only_the_known_script_may_run():
+    page = report_page(shown())
+    reader = read(page)
+    assert not {"img", "iframe", "object", "embed", "base", "form", "video"} & set(reader.tags)
+    policy = next(value for _, name, value in reader.attributes if name == "content" and "src" in value)
+    assert policy.startswith("default-src 'none'") and "script-src 'sha256-" in policy
+    assert reader.tags.count("script") == 1
+    assert not any(name in LOADING or name.startswith("on") for _, name, _ in reader.attributes)
+    links = {value for _, name, value in reader.attributes if name == "href"}
+    assert links == {"data:,"}
+    assert "@import" not in page and page.count("url(") == page.count("url(#tip)")
+
+
+def test_content_that_may_hurt_is_folded_and_announced():
+    page = report_page(shown())
+    notice = page[page.index('<details class="notice">') :]
+    assert "<details open" not in page and "Content notice" in page
+    assert "a sentence about m" not in page.split('<details class="notice">')[0]
+    assert "a sentence about m" in notice
+
+
+def test_a_measured_run_has_no_before():
+    measured = results()
+    for key in ("before", "stopped", "config", "data"):
+        measured.pop(key)
+    said = " ".join(read(report_page(Shown("r", measured, {"": items()}))).text)
+    assert "as measured" in said and "SS before" not in said and "How training went" not in said
+
+
+def test_a_run_without_stereoset_or_items():
+    bare = {"schema": 1, "model": "m", "benchmarks": {"perplexity": results()["benchmarks"]["perplexity"]}}
+    assert "Not measured on StereoSet" in report_page(Shown("r", bare))
+
+
+def test_scores_share_an_axis_only_with_their_like():
+    share, words = {"value": 0.25, "low": 0.2, "high": 0.3}, {"value": 16.0, "low": 15.0, "high": 17.0}
+    ideal = {"gap": 0.0, "points": 0.0, "words": None, "distinct": None}
+    overall = {"n": 4, "gap": share, "points": words, "words": words, "distinct": share}
+    made = {"schema": 1, "model": "m", "benchmarks": {"bold": {"ideal": ideal, "overall": overall, "bias_types": {}}}}
+    said = " ".join(read(report_page(Shown("r", made))).text)
+    for title in ("Ideal 0, on a scale of 1", "Ideal 0 ", "Shares without an ideal", "Scores without an ideal"):
+        assert title in said, title
+
+
+def test_scores_that_are_not_defined_are_dashes():
+    made = results()
+    for row in (made["benchmarks"]["stereoset"]["overall"], *made["benchmarks"]["stereoset"]["bias_types"].values()):
+        row["lms"] = row["icat"] = None
+    assert "–" in report_page(Shown("r", made))
+
+
+# --- hostile input --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", hostile_pages().values(), ids=hostile_pages())
+def test_hostile_names_stay_text(page):
+    reader = read(page)
+    assert reader.tags.count("script") == 1 and "img" not in reader.tags  # ours, and none of theirs
+    assert not any(name.startswith("on") or name in LOADING for _, name, _ in reader.attributes)
+    assert "<script>alert(1)" in "".join(reader.text)  # there, as text
+    assert "\u202e" not in page and "\x00" not in page
+    assert page.encode("utf-8")  # a lone surrogate could not be written
+    assert len(page) < 3_000_000
+
+
+def test_markup_escapes_children_and_attributes():
+    assert tag("b", "<", class_='"x"') == '<b class="&quot;x&quot;">&lt;</b>'
+    assert tag("b", tag("i", "&")) == "<b><i>&amp;</i></b>"
+    assert tag("b", title=tag("i")) == '<b title="&lt;i&gt;&lt;/i&gt;"></b>'  # markup is no attribute
+    assert tag("p", None, ["a", ["b"]], hidden=True, id=None) == "<p hidden>ab</p>"
+    assert text("a\u202eb\x07\ud800") == "ab\ufffd\ufffd"
+    assert short("abcdef", 4) == "abc…" and short("abcd", 4) == "abcd"
+
+
+# --- several runs ---------------------------------------------------------------------------------------------------
+
+
+def runs_of(folder: Path, count=3) -> list[str]:
+    before = made_runs.items({"age": 84, "work": 96})
+    after = [made_runs.items({"age": 60 + 6 * n, "work": 60}, meaningless=9 * n) for n in range(count)]
+    return [made_runs.debiased(folder / f"run{n}", before, made) for n, made in enumerate(after)]
+
+
+def test_several_runs_with_front_and_tests(tmp_path):
+    page = tmp_path / "page.html"
+    done = write_report(runs_of(tmp_path), page)
+    said = " ".join(read(page.read_text()).text)
+    assert done["bytes"] == page.stat().st_size < 3_000_000
+    for part in ("Bias left against ability kept", "on the front", "beaten by A", "Tests against the base", "better"):
+        assert part in said, part
+    assert said.count("Show this run in full") == 3
+
+
+def test_runs_on_other_data_are_shown_and_not_tested(tmp_path):
+    one = made_runs.measured(tmp_path / "one", made_runs.items({"age": 60, "work": 60}))
+    other = made_runs.measured(tmp_path / "other", made_runs.items({"age": 60, "work": 60}, prefix="x"))
+    write_report([one, other], tmp_path / "page.html")
+    assert "cannot be tested against each other" in (tmp_path / "page.html").read_text()
+
+
+def test_the_front_by_hand():
+    # (distance, LMS): B is farther than A but abler; C is farther and less able than B; D is as far as A and less able
+    made = {"A": (1, 80), "B": (2, 90), "C": (3, 85), "D": (1, 70)}
+    points = [Point(letter, (d, d, d), (lms, lms, lms)) for letter, (d, lms) in made.items()]
+    assert [point.letter for point in front(points)] == ["A", "B"]
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+
+def test_the_command(tmp_path, capsys):
+    run, page = runs_of(tmp_path, 1)[0], tmp_path / "page.html"
+    assert cli.main(["report", run, "--out", str(page), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"out": str(page), "runs": [run], "bytes": page.stat().st_size}
+    assert cli.main(["report", run, "--out", str(page)]) == 0 and "1 run, 0." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [("page.txt", "name it something.html"), ("", "a folder; name the file"), ("no/page.html", "there is no folder")],
+)
+def test_where_a_page_cannot_go(tmp_path, capsys, out, said):
+    run = runs_of(tmp_path, 1)[0]
+    assert cli.main(["report", run, "--out", str(tmp_path / out)]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_no_finished_run(tmp_path):
+    with pytest.raises(RequestError, match="no finished run here"):
+        write_report([tmp_path], tmp_path / "page.html")
+
+
+# --- the parts ------------------------------------------------------------------------------------------------------
+
+
+def test_terms_sort_by_what_luck_does_not_explain():
+    def term(name, pairs, hits):
+        return [
+            Item("stereoset", f"{name}{n}{role}", f"{name}{n}", "b", name, "intrasentence", role, score, 1)
+            for n in range(pairs)
+            for role, score in (("stereotype", -1.0 if n < hits else -3.0), ("anti-stereotype", -2.0))
+        ]
+
+    # One pair of one is 50 from 50, and so is luck: 50 - 50 = 0. Nine of ten: 40 - 12.3 = 27.7. Five of ten: -12.3.
+    found = remaining_bias.terms([*term("one", 1, 1), *term("nine", 10, 9), *term("five", 10, 5)])
+    assert [(t.target, round(t.beyond_luck, 1)) for t in found] == [("nine", 27.7), ("one", 0.0), ("five", -12.3)]
+
+
+def test_pairs_that_changed_and_those_still_worst():
+    before, after = items(), [*items()]
+    for place, item in enumerate(after):
+        if item.cluster_id == "c3" and item.role == "stereotype":
+            after[place] = replace(item, score=-7.0)
+    found = remaining_bias.pairs(after, before)
+    assert remaining_bias.most_changed(found, 1)[0].after == -5.0  # from 0.97 to -7 - -2
+    assert [round(pair.after, 2) for pair in remaining_bias.still_worst(found, 2)] == [1.0, 0.99]
+    assert len(remaining_bias.still_worst(found, 99)) == 11
+
+
+def test_axes_by_hand():
+    assert Axis(40, 60).at(45) == 25.0 and Axis(40, 60).at(99) == 100.0
+    assert Axis(38, 62).ticks(5) == [40, 45, 50, 55, 60]
+    assert around(50, [62], 5).at(50) == 50.0 and Axis(1, 1).at(1) == 0.0 and Axis(1, 1).ticks() == [1]
+
+
+def test_numbers_as_people_write_them():
+    assert number(-0.04) == "0.0" and number(-1.25, 2) == "−1.25" and number(2, 1, signed=True) == "+2.0"
+    assert interval({"low": 1, "high": 2}) == "1.0–2.0" and interval({"low": -1, "high": 2}) == "−1.0 to 2.0"
+
+
+def test_sentences_only_of_the_very_file(tmp_path):
+    data = tmp_path / "pairs.jsonl"
+    data.write_text('{"id": "a", "stereotype": "Old people nap.", "anti_stereotype": "Old people run."}\n')
+    from biasunlearn.data.readers import read_clusters
+
+    facts = read_clusters(data).facts
+    known = sentences_of({"benchmarks": {"stereoset": facts}})
+    assert "Old people nap." in known.values() and len(known) == 2
+    assert sentences_of({"benchmarks": {"stereoset": {**facts, "sha256": "0" * 64}}}) == {}
+    assert sentences_of({"benchmarks": {"stereoset": {**facts, "data": str(tmp_path / "gone.jsonl")}}}) == {}
+
+
+def test_cards_say_what_the_documentation_says():
+    page, name, documented = (ROOT / "docs" / "benchmarks.md").read_text(), "", {}
+    for line in page.splitlines():
+        name = line.removeprefix("## ").strip() if line.startswith("## ") else name
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if len(cells) == 2 and cells[0] in ("asks", "does not tell", "known defects"):
+            documented.setdefault(name, {})[cells[0]] = cells[1]
+    assert cards() == documented
+    assert set(cards()) == set(NAMES), "a benchmark has a card in docs/benchmarks.md and in cards.yaml"
+    assert yaml.safe_load((ROOT / "src/biasunlearn/cards.yaml").read_text()) == cards()
