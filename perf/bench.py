@@ -289,16 +289,16 @@ def _step_plain(
 
 
 def _clusters(path: str | None) -> list[Any]:
-    from biasunlearn.data.readers import read_clusters
+    from biasunlearn.data.readers import read_triplets
 
     if path:
-        return [c for c in read_clusters(path).clusters if c.kind == "intrasentence"]
+        return [c for c in read_triplets(path).triplets if c.kind == "intrasentence"]
     return _made()
 
 
 def _made() -> list[Any]:
     """2,106 clusters of about eight words each, of words that are none: for the lengths only."""
-    from biasunlearn.data.records import Cluster, Sentence
+    from biasunlearn.data.records import Sentence, Triplet
 
     rng = random.Random(0)
     syllables = ["ba", "do", "ke", "mi", "nu", "po", "ra", "si", "tu", "vo", "la", "fe"]
@@ -312,7 +312,7 @@ def _made() -> list[Any]:
         ends = [
             Sentence(f"{number}-{i}", text.replace("BLANK", word)) for i, word in enumerate(rng.choices(words, k=3))
         ]
-        clusters.append(Cluster(str(number), "made", "intrasentence", text, *ends))
+        clusters.append(Triplet(str(number), "made", "intrasentence", text, *ends))
     return clusters
 
 

@@ -30,10 +30,10 @@ def main() -> None:
 
 
 def _train(folder: Path, arguments: argparse.Namespace) -> None:
-    from biasunlearn.benchmarks.stereoset import score_clusters
+    from biasunlearn.benchmarks.stereoset import score_triplets
     from biasunlearn.config import DebiasConfig
     from biasunlearn.models.load import Loaded, with_lora
-    from biasunlearn.stats.stereoset import stereoset_scores, triplets
+    from biasunlearn.stats.stereoset import comparisons, stereoset_scores
     from biasunlearn.unlearn.checkpoint import Keeper
     from biasunlearn.unlearn.sets import training_sets
     from biasunlearn.unlearn.trainer import train
@@ -52,7 +52,7 @@ def _train(folder: Path, arguments: argparse.Namespace) -> None:
     keep.save = saving.around(keep.save)  # type: ignore[method-assign]
 
     def look() -> dict[str, Any]:
-        return stereoset_scores(triplets(score_clusters(loaded, clusters[:20])), seed=0)
+        return stereoset_scores(comparisons(score_triplets(loaded, clusters[:20])), seed=0)
 
     def show(row: dict[str, Any]) -> None:
         if row["step"] % arguments.every:
@@ -93,13 +93,13 @@ def _memory() -> int:
 
 
 def _clusters() -> list[Any]:
-    from biasunlearn.data.records import Cluster, Sentence
+    from biasunlearn.data.records import Sentence, Triplet
 
     def sentence(number: int, bias_type: str, word: str) -> Sentence:
         return Sentence(f"{bias_type}-{number}-{word}", f"The {bias_type} person number {number} is {word}.")
 
     return [
-        Cluster(
+        Triplet(
             f"{bias_type}-{number}", bias_type, "intrasentence", f"The {bias_type} person number {number} is BLANK.",
             sentence(number, bias_type, "slow"), sentence(number, bias_type, "quick"),
             sentence(number, bias_type, "table"), target=str(number),

@@ -62,7 +62,7 @@ class _Steps:
         from biasunlearn.unlearn.reference import remembered
         from biasunlearn.unlearn.reference_store import ReferenceStore
 
-        self.config, self.tokenizer, self.clusters = DebiasConfig(), loaded.tokenizer, clusters
+        self.config, self.tokenizer, self.triplets = DebiasConfig(), loaded.tokenizer, clusters
         self.model = with_lora(loaded.model, self.config)
         self.refer = remembered(self.model, loaded.tokenizer, ReferenceStore())
 
@@ -72,7 +72,7 @@ class _Steps:
         from biasunlearn.unlearn.sampler import StepBatch
         from biasunlearn.unlearn.trainer import loss_terms
 
-        roles = bench._roles(self.clusters, number)
+        roles = bench._roles(self.triplets, number)
         forget, retain, unrelated = (roles[role] for role in ("forget", "retain", "unrelated"))
         batch = StepBatch(forget, retain, unrelated, (1.0,) * len(forget), (1.0,) * len(retain))
         known = self.refer(batch)

@@ -39,11 +39,11 @@ from typing import Any
 
 from stress_variants import CHATTING, VARIANTS, instructions, loss_on, make_variants, trained_and_held_out
 
-from biasunlearn.benchmarks.stereoset import outcomes, score_clusters
+from biasunlearn.benchmarks.stereoset import outcomes, score_triplets
 from biasunlearn.commands.run_stages import outcomes_by_score, read_stage
 from biasunlearn.commands.transfer import Learned, read_learned, stop_split
-from biasunlearn.data.readers import read_clusters
-from biasunlearn.data.records import Cluster
+from biasunlearn.data.readers import read_triplets
+from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_scale import Look, checked, nearest, scaled
 from biasunlearn.models.adapter_target import DEBIASING, debiased, open_target
@@ -52,7 +52,7 @@ from biasunlearn.models.load import Loaded, load
 from biasunlearn.scoring.chat import with_chat_template
 from biasunlearn.stats.effect import effect_kept
 from biasunlearn.stats.outcome import Outcome
-from biasunlearn.stats.stereoset import Item, stereoset_scores, triplets
+from biasunlearn.stats.stereoset import Item, comparisons, stereoset_scores
 
 FARTHEST = 2.0
 """Right end of the picture; two trainings from scratch are about 1.4 apart."""
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folders = make_variants(base, given.out, wanted, parts["tuning"][0], parts["text"][0], given.steps, given.rate)
     done = _Stored(given.out)
     judge(base, folders, runs, {name: held_out for name, (_, held_out) in parts.items()}, given, done)
-    clusters = read_clusters(str(given.report)).clusters
+    clusters = read_triplets(str(given.report)).triplets
     before: dict[tuple[str, bool], list[Item]] = {}
     for how in ("1", "chosen") if given.scale else ("1",):
         for name, chat in [(name, chat) for chat in (False, True) for name in folders if not chat or name in CHATTING]:
@@ -142,15 +142,15 @@ def judge(
         print(f"{name}: {row['distance']:.3f} from the base", file=sys.stderr, flush=True)
 
 
-_splits: dict[Path, tuple[Cluster, ...]] = {}
+_splits: dict[Path, tuple[Triplet, ...]] = {}
 
 
-def _stop(run: Learned, given: argparse.Namespace) -> tuple[Cluster, ...]:
+def _stop(run: Learned, given: argparse.Namespace) -> tuple[Triplet, ...]:
     """The run's stop split, or a seeded sample of each of its bias types."""
     if run.folder.path not in _splits:
         found = stop_split(run)
         if given.stop_items:
-            by_type: dict[str, list[Cluster]] = defaultdict(list)
+            by_type: dict[str, list[Triplet]] = defaultdict(list)
             for cluster in found:
                 by_type[cluster.bias_type].append(cluster)
             draw = random.Random(0)
@@ -160,9 +160,9 @@ def _stop(run: Learned, given: argparse.Namespace) -> tuple[Cluster, ...]:
     return _splits[run.folder.path]
 
 
-def _look(loaded: Loaded, scale: float, stop: Sequence[Cluster]) -> Look:
+def _look(loaded: Loaded, scale: float, stop: Sequence[Triplet]) -> Look:
     with scaled(loaded.model, scale, DEBIASING):
-        scores = stereoset_scores(triplets(score_clusters(loaded, stop)))["overall"]
+        scores = stereoset_scores(comparisons(score_triplets(loaded, stop)))["overall"]
     lms = scores["lms"]
     return Look(scale, scores["ss"]["value"], scores["ss_distance"]["value"], lms["value"] if lms else None)
 
@@ -171,7 +171,7 @@ def _look(loaded: Loaded, scale: float, stop: Sequence[Cluster]) -> Look:
 
 
 def transfers(
-    name: str, folder: Path, chat: bool, how: str, base: str, runs: Sequence[Learned], clusters: Sequence[Cluster],
+    name: str, folder: Path, chat: bool, how: str, base: str, runs: Sequence[Learned], clusters: Sequence[Triplet],
     before: dict[tuple[str, bool], list[Item]], given: argparse.Namespace, done: _Stored,
 ) -> Iterator[Row]:  # fmt: skip
     """A row for each run, at scale 1 or at the one that the stop split chooses. What is stored is left out.
@@ -190,9 +190,9 @@ def transfers(
             if scale != 1 or known is None:
                 if (name, chat) not in before:
                     with scaled(loaded.model, 0.0, DEBIASING):
-                        before[name, chat] = score_clusters(loaded, clusters)
+                        before[name, chat] = score_triplets(loaded, clusters)
                 with scaled(loaded.model, scale, DEBIASING):
-                    known = _compared(run, before[name, chat], score_clusters(loaded, clusters))
+                    known = _compared(run, before[name, chat], score_triplets(loaded, clusters))
         except RequestError as refusal:
             yield row | {"how": how, "refused": str(refusal)}
         else:
@@ -221,7 +221,7 @@ def _chosen(loaded: Loaded, run: Learned, given: argparse.Namespace) -> float:
 
 
 def _compared(run: Learned, before: Sequence[Item], after: Sequence[Item]) -> Row:
-    entries = [stereoset_scores(triplets(items))["overall"] for items in (before, after)]
+    entries = [stereoset_scores(comparisons(items))["overall"] for items in (before, after)]
     kept = effect_kept([*_on_base(run.folder.path), _ss(before), _ss(after)]).get("kept")
     lms = [entry["lms"] for entry in entries]
     return {

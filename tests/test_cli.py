@@ -150,10 +150,10 @@ def test_without_forget_and_retain_weight_nothing_moves(place, tmp_path):
 def test_swapped_labels_are_noticed(tmp_path):
     """A model taught the stereotypes, then given a file with the labels exchanged."""
     from biasunlearn.data.checks import check_labels
-    from biasunlearn.stats.stereoset import Triplet
+    from biasunlearn.stats.stereoset import Comparison
 
-    right = [Triplet("x", f"t{n % 9}", 1.0, None, 0.2 + 0.01 * (n % 5)) for n in range(40)]
-    wrong = [Triplet("x", r.target, 0.0, None, -r.margin) for r in right]
+    right = [Comparison("x", f"t{n % 9}", 1.0, None, 0.2 + 0.01 * (n % 5)) for n in range(40)]
+    wrong = [Comparison("x", r.target, 0.0, None, -r.margin) for r in right]
     assert check_labels(right) == []
     assert "look swapped" in check_labels(wrong)[0]
 
@@ -264,14 +264,14 @@ def test_skip_invalid_drops_counts_and_lists(place, tmp_path, capsys):
 
 
 def test_counterfactual_writes_pairs_that_can_be_read_and_lists_the_rest(tmp_path, capsys):
-    from biasunlearn import read_clusters
+    from biasunlearn import read_triplets
 
     (tmp_path / "s.txt").write_text("He is a strong man.\n\nIt rained.\n")
     arguments = ["counterfactual", "--sentences", str(tmp_path / "s.txt"), "--terms", "gender", "--out"]
     assert main([*arguments, str(tmp_path / "pairs.jsonl")]) == 0
     printed = capsys.readouterr()
     assert "1 pairs written" in printed.out and "s.txt:3" in printed.err and "It rained." in printed.err
-    (pair,) = read_clusters(tmp_path / "pairs.jsonl").clusters
+    (pair,) = read_triplets(tmp_path / "pairs.jsonl").triplets
     assert (pair.stereotype.text, pair.anti_stereotype.text) == ("He is a strong man.", "She is a strong woman.")
     assert main([*arguments, str(tmp_path / "pairs.jsonl")]) == 2  # never written over
 

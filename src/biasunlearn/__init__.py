@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from biasunlearn.commands.transfer import transfer
     from biasunlearn.config import DebiasConfig, load_config
     from biasunlearn.data.counterfactual import counterfactual_pairs, load_term_list
-    from biasunlearn.data.readers import read_clusters
-    from biasunlearn.data.readers import read_clusters as load_stereoset
+    from biasunlearn.data.readers import read_triplets
+    from biasunlearn.data.readers import read_triplets as load_stereoset
     from biasunlearn.errors import DataError, RequestError
     from biasunlearn.scoring.protocol import Asking
 
@@ -51,7 +51,7 @@ _WHERE = {
     "load_term_list": "data.counterfactual",
     "measure": "commands.measure",
     "probe": "commands.probe",
-    "read_clusters": "data.readers",
+    "read_triplets": "data.readers",
     "relearn": "commands.relearn",
     "rescore": "commands.measure",
     "survey": "commands.survey",
@@ -80,7 +80,7 @@ __all__ = [
     "load_term_list",
     "measure",
     "probe",
-    "read_clusters",
+    "read_triplets",
     "relearn",
     "rescore",
     "survey",
@@ -97,4 +97,4 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     module = import_module(f".{_WHERE[name]}", __name__)
-    return getattr(module, "read_clusters" if name == "load_stereoset" else name)
+    return getattr(module, "read_triplets" if name == "load_stereoset" else name)

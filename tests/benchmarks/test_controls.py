@@ -5,15 +5,15 @@ import json
 import pytest
 
 from biasunlearn.benchmarks import controls
-from biasunlearn.data.records import Cluster, Sentence
+from biasunlearn.data.records import Sentence, Triplet
 from biasunlearn.stats.stereoset import Item
 from tests import tiny
 
 
-def cluster(name, stereotype, anti, *, bias_type="gender", context="", unrelated=None, kind="intrasentence") -> Cluster:
+def cluster(name, stereotype, anti, *, bias_type="gender", context="", unrelated=None, kind="intrasentence") -> Triplet:
     wrong = None if unrelated is None else Sentence(f"{name}-u", unrelated)
     sides = Sentence(f"{name}-s", stereotype), Sentence(f"{name}-a", anti)
-    return Cluster(name, bias_type, kind, context, *sides, unrelated=wrong, target=name)
+    return Triplet(name, bias_type, kind, context, *sides, unrelated=wrong, target=name)
 
 
 WOMAN = cluster("1", "The woman is weak today.", "The woman is strong today.")

@@ -12,7 +12,7 @@ from rich.console import Console
 from biasunlearn.benchmarks import BENCHMARKS, NAMES, crows_pairs, stereoset
 from biasunlearn.benchmarks.common import entry_of
 from biasunlearn.commands.measure import known_benchmarks, measure, stamp
-from biasunlearn.data.readers import cluster_hash, read_clusters
+from biasunlearn.data.readers import read_triplets, triplet_hash
 from biasunlearn.errors import RequestError
 from biasunlearn.report.terminal.run import results_table
 from biasunlearn.runs.folder import read_items, write_items
@@ -126,8 +126,8 @@ def test_every_table_can_be_made_again_from_the_items_alone(tmp_path):
 
 def test_pairs_that_an_adapter_has_seen_are_counted_in_every_benchmark_made_of_pairs(tmp_path):
     request = files(tmp_path / "data")
-    seen = [cluster_hash(c) for c in read_clusters(request["stereoset"]).clusters[:2]]
-    seen += [cluster_hash(c) for c in crows_pairs.pairs(request["crows_pairs"])[:1]]
+    seen = [triplet_hash(c) for c in read_triplets(request["stereoset"]).triplets[:2]]
+    seen += [triplet_hash(c) for c in crows_pairs.pairs(request["crows_pairs"])[:1]]
     entries = {name: {} for name in request}
     stamp(entries, request, {"pairs": seen}, skip_invalid=False)
     marked = {name: entry["contaminated"]["clusters"] for name, entry in entries.items() if entry}

@@ -7,7 +7,7 @@ import pytest
 from biasunlearn.benchmarks import paraphrases, stereoset
 from biasunlearn.benchmarks.controls import shared_ends
 from biasunlearn.benchmarks.paraphrases import FRAMES, framed, in_frame
-from biasunlearn.data.readers import read_clusters
+from biasunlearn.data.readers import read_triplets
 from biasunlearn.stats.stereoset import Item
 from tests import shared_data, tiny
 from tests.benchmarks.test_controls import cluster
@@ -49,7 +49,7 @@ def test_names_keep_their_capital_and_questions_are_only_quoted():
 def test_pairs_stay_minimal_in_every_frame():
     """The words in which two sentences differ are the same in every frame, and nothing else differs."""
     checked = 0
-    for one in read_clusters(str(shared_data.SHARED / "data/stereoset/dev.json")).clusters:
+    for one in read_triplets(str(shared_data.SHARED / "data/stereoset/dev.json")).triplets:
         first, second = one.stereotype.text, one.anti_stereotype.text
         if one.kind != "intrasentence" or not (first.endswith(".") and second.endswith(".")):
             continue

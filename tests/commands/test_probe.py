@@ -9,7 +9,7 @@ import pytest
 from biasunlearn.cli import main
 from biasunlearn.commands.probe_questions import questions
 from biasunlearn.data.counterfactual import load_term_list, side_of
-from biasunlearn.data.records import Cluster, Passage, Sentence
+from biasunlearn.data.records import Passage, Sentence, Triplet
 from biasunlearn.scoring.embed import embed, embed_layers
 from biasunlearn.stats import subspaces
 from biasunlearn.stats.linear_probe import Question, balanced, dealt, predicted, read, scores
@@ -153,10 +153,10 @@ def test_halves_split_by_term() -> None:
 # --- questions and states ---------------------------------------------------------------------------------------------
 
 
-def pair(bias_type: str, target: str, number: int) -> Cluster:
+def pair(bias_type: str, target: str, number: int) -> Triplet:
     one, other = (Sentence(f"{target}{number}{side}", f"The {target} is {word}{number}.")
                   for side, word in (("s", "bad"), ("a", "good")))  # fmt: skip
-    return Cluster(f"{target}{number}", bias_type, "intrasentence", f"The {target} is BLANK.", one, other, None, target)
+    return Triplet(f"{target}{number}", bias_type, "intrasentence", f"The {target} is BLANK.", one, other, None, target)
 
 
 def test_questions_and_what_is_left_out() -> None:

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from biasunlearn.benchmarks.stereoset import score_clusters
+from biasunlearn.benchmarks.stereoset import score_triplets
 from biasunlearn.cli import main
 from biasunlearn.commands.sweep import SPACE, _draw, _holds, _study, _watch, knee, sweep
 from biasunlearn.config import DebiasConfig
-from biasunlearn.data.readers import read_clusters
+from biasunlearn.data.readers import read_triplets
 from biasunlearn.errors import RequestError
 from biasunlearn.report.charts.pareto import axes, outside
 from biasunlearn.report.sweep import sweep_page
@@ -71,9 +71,9 @@ def test_a_sweep_goes_on_and_scores_the_report_split_once_for_the_chosen_point(
 
     def noting(loaded, clusters, **options):
         asked.extend(cluster.stereotype.text for cluster in clusters)
-        return score_clusters(loaded, clusters, **options)
+        return score_triplets(loaded, clusters, **options)
 
-    monkeypatch.setattr("biasunlearn.benchmarks.stereoset.score_clusters", noting)
+    monkeypatch.setattr("biasunlearn.benchmarks.stereoset.score_triplets", noting)
     tiny.save(tiny.gpt2(), tmp_path / "model")
     write_pairs(tmp_path / "train.jsonl")
     write_pairs(tmp_path / "report.jsonl", bias_types=("old", "new"))
@@ -86,7 +86,7 @@ def test_a_sweep_goes_on_and_scores_the_report_split_once_for_the_chosen_point(
     assert first["complete"] == 2 and "chosen" not in first
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"study.journal", "sweep.json", "report.html"}  # no run: the report split is not scored
-    report = {row.stereotype.text for row in read_clusters(tmp_path / "report.jsonl").clusters}
+    report = {row.stereotype.text for row in read_triplets(tmp_path / "report.jsonl").triplets}
     assert asked and not report & set(asked)
     monkeypatch.undo()
     recipe = first["request"]["recipe"]

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from biasunlearn.data.readers import cluster_hash, fingerprint, read_clusters, read_unrelated
-from biasunlearn.data.records import Cluster, Passage, Sentence
+from biasunlearn.data.readers import fingerprint, read_triplets, read_unrelated, triplet_hash
+from biasunlearn.data.records import Passage, Sentence, Triplet
 from biasunlearn.errors import DataError, RequestError
 from tests.shared_data import SHARED, needs_shared
 
@@ -31,8 +31,8 @@ def official(**changes):
 
 
 def test_stereoset_with_empty_labels(tmp_path):
-    data = read_clusters(stereoset_file(tmp_path, [official()]))
-    (cluster,) = data.clusters
+    data = read_triplets(stereoset_file(tmp_path, [official()]))
+    (cluster,) = data.triplets
     assert (cluster.target, cluster.bias_type, cluster.kind) == ("A", "x", "intrasentence")
     assert [(role, s.id) for role, s in cluster.sentences()] == [
         ("stereotype", "s0"), ("anti-stereotype", "s1"), ("unrelated", "s2"),
@@ -41,10 +41,10 @@ def test_stereoset_with_empty_labels(tmp_path):
 
 @needs_shared
 def test_the_official_dev_split_and_the_training_pairs_are_read_whole():
-    dev = read_clusters(SHARED / "data/stereoset/dev.json")
-    assert len(dev.clusters) == 2106 + 2123
-    pairs = read_clusters(SHARED / "data/stereoset/train_pairs.jsonl")
-    assert len(pairs.clusters) == 12766 and not pairs.skipped
+    dev = read_triplets(SHARED / "data/stereoset/dev.json")
+    assert len(dev.triplets) == 2106 + 2123
+    pairs = read_triplets(SHARED / "data/stereoset/train_pairs.jsonl")
+    assert len(pairs.triplets) == 12766 and not pairs.skipped
 
 
 def test_hub_layout_as_a_local_folder(tmp_path):
@@ -64,9 +64,9 @@ def test_hub_layout_as_a_local_folder(tmp_path):
         for kind in ("intersentence", "intrasentence")
     )
     (tmp_path / "hub" / "README.md").write_text(f"---\nconfigs:\n{configs}\n---\n")
-    data = read_clusters(tmp_path / "hub")
-    assert [c.kind for c in data.clusters] == ["intrasentence", "intersentence"]
-    assert data.clusters[0].stereotype.text == "A is bad." and data.clusters[0].unrelated.text == "A is fish."
+    data = read_triplets(tmp_path / "hub")
+    assert [c.kind for c in data.triplets] == ["intrasentence", "intersentence"]
+    assert data.triplets[0].stereotype.text == "A is bad." and data.triplets[0].unrelated.text == "A is fish."
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".csv", ".tsv", ".parquet"])
@@ -85,7 +85,7 @@ def test_pairs_in_every_format_are_the_same_clusters(tmp_path, suffix):
         path.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
     else:
         path.write_text(table if suffix in (".csv", ".tsv") else "\n".join(map(json.dumps, rows)))
-    first, second = read_clusters(path).clusters
+    first, second = read_triplets(path).triplets
     assert first.stereotype.text == "Old men are slow." and first.target == "old men"
     assert first.unrelated is not None and second.unrelated is None
 
@@ -97,7 +97,7 @@ def test_preference_rows_chosen_is_the_anti_stereotype(tmp_path):
         {"prompt": [{"role": "user", "content": "Hi"}], "chosen": [{"content": "A"}], "rejected": [{"content": "B"}]},
     ]
     (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    inter, intra, chat = read_clusters(tmp_path / "p.jsonl").clusters
+    inter, intra, chat = read_triplets(tmp_path / "p.jsonl").triplets
     assert (inter.kind, inter.context, inter.stereotype.text) == ("intersentence", "I met an old man.", "He slept.")
     assert (intra.kind, intra.bias_type, intra.anti_stereotype.text) == ("intrasentence", "age", "Old men run.")
     assert (chat.context, chat.anti_stereotype.text) == ("Hi", "A")
@@ -106,7 +106,7 @@ def test_preference_rows_chosen_is_the_anti_stereotype(tmp_path):
 def test_any_language_and_any_bias_type(tmp_path):
     row = {"bias_type": "年龄", "stereotype": "老人很慢。", "anti_stereotype": "老人很快。"}
     (tmp_path / "p.jsonl").write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
-    assert read_clusters(tmp_path / "p.jsonl").clusters[0].bias_type == "年龄"
+    assert read_triplets(tmp_path / "p.jsonl").triplets[0].bias_type == "年龄"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_any_language_and_any_bias_type(tmp_path):
 def test_wrong_files_are_named_with_the_mend(tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
     with pytest.raises(RequestError, match=message):
-        read_clusters(tmp_path / name)
+        read_triplets(tmp_path / name)
 
 
 def test_wrong_clusters(tmp_path):
@@ -141,16 +141,16 @@ def test_wrong_clusters(tmp_path):
     empty = official(bias_type="")
     path = stereoset_file(tmp_path, [good, two, none, odd, empty, "text"])
     with pytest.raises(DataError) as caught:
-        read_clusters(path)
+        read_triplets(path)
     assert len(caught.value.problems) == 5 and "data.intrasentence[1]" in caught.value.problems[0]
     assert "4 more such rows" in str(caught.value)
-    data = read_clusters(path, skip_invalid=True)
-    assert len(data.clusters) == 1 and len(data.skipped) == 5
+    data = read_triplets(path, skip_invalid=True)
+    assert len(data.triplets) == 1 and len(data.skipped) == 5
 
 
 def test_missing_files_and_hub_names():
     with pytest.raises(RequestError, match="no such file"):
-        read_clusters("/nowhere/pairs.jsonl")
+        read_triplets("/nowhere/pairs.jsonl")
 
 
 def test_unrelated_from_text_and_from_clusters(tmp_path):
@@ -163,7 +163,7 @@ def test_unrelated_from_text_and_from_clusters(tmp_path):
 
 
 def cluster(context, stereotype, anti, kind="intrasentence"):
-    return Cluster("c", "x", kind, context, Sentence("s", stereotype), Sentence("a", anti))
+    return Triplet("c", "x", kind, context, Sentence("s", stereotype), Sentence("a", anti))
 
 
 @pytest.mark.parametrize(
@@ -215,5 +215,5 @@ def test_intersentence_is_conditioned_on_its_context():
 def test_hashes_ignore_case_ids_and_order():
     one, two = cluster("A BLANK.", "A cat.", "A dog."), cluster("A BLANK.", "A fish.", "A dog.")
     shouted = cluster("A BLANK.", "A CAT.", "A DOG.")
-    assert cluster_hash(one) == cluster_hash(shouted) != cluster_hash(two)
+    assert triplet_hash(one) == triplet_hash(shouted) != triplet_hash(two)
     assert fingerprint([one, two]) == fingerprint([two, one]) != fingerprint([one])

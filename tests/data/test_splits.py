@@ -7,8 +7,8 @@ import pytest
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.checks import check_pairs, contamination, overlap
-from biasunlearn.data.readers import read_clusters
-from biasunlearn.data.records import Cluster, Sentence
+from biasunlearn.data.readers import read_triplets
+from biasunlearn.data.records import Sentence, Triplet
 from biasunlearn.data.splits import group_of, split
 from biasunlearn.data.target_terms import with_targets, with_unrelated
 from biasunlearn.errors import RequestError
@@ -17,7 +17,7 @@ from tests.shared_data import SHARED, needs_shared
 
 
 def cluster(number, bias_type="x", target=None, context="A BLANK.", kind="intrasentence", unrelated=None):
-    return Cluster(
+    return Triplet(
         str(number), bias_type, kind, context,
         Sentence(f"s{number}", f"S {number}."), Sentence(f"a{number}", f"A {number}."),
         None if unrelated is None else Sentence(f"u{number}", unrelated), target, f"file:{number}",
@@ -85,9 +85,9 @@ def test_unrelated_sentences_are_joined_by_context():
 
 @needs_shared
 def test_real_pairs_get_targets_and_none_of_them_stands_in_dev():
-    pairs = read_clusters(SHARED / "data/stereoset/train_pairs.jsonl").clusters
-    named = read_clusters(SHARED / "data/stereoset/test_intrasentence_partial.json").clusters
-    dev = read_clusters(SHARED / "data/stereoset/dev.json").clusters
+    pairs = read_triplets(SHARED / "data/stereoset/train_pairs.jsonl").triplets
+    named = read_triplets(SHARED / "data/stereoset/test_intrasentence_partial.json").triplets
+    dev = read_triplets(SHARED / "data/stereoset/dev.json").triplets
     found = with_targets(pairs, named)
     assert sum(c.target is None for c in found) < 0.02 * len(found)
     terms = defaultdict(set)
@@ -133,7 +133,7 @@ def test_pairs_about_a_term_of_the_report_file_are_left_out(tmp_path):
 
 
 def test_checks_say_what_is_odd():
-    equal = Cluster("e", "x", "intrasentence", "A BLANK.", Sentence("1", "A b."), Sentence("2", "A b."), source="f:7")
+    equal = Triplet("e", "x", "intrasentence", "A BLANK.", Sentence("1", "A b."), Sentence("2", "A b."), source="f:7")
     twice = cluster(1, context="A BLANK and BLANK.")
     bare = cluster(2, context="No blank.")
     findings = check_pairs([equal, twice, twice, bare], [cluster(n, "z") for n in range(5)])
@@ -147,6 +147,6 @@ def test_a_bias_type_with_one_pair_is_refused():
 
 
 def test_contamination_counts_shared_clusters():
-    seen = {"pairs": [__import__("biasunlearn.data.readers", fromlist=["x"]).cluster_hash(MANY[0])]}
+    seen = {"pairs": [__import__("biasunlearn.data.readers", fromlist=["x"]).triplet_hash(MANY[0])]}
     assert contamination(MANY[:3], seen) == {"clusters": 1, "of": 3}
     assert contamination(MANY[1:3], seen) is None

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from biasunlearn.data import toy_world as module
-from biasunlearn.data.records import BLANK, Cluster
+from biasunlearn.data.records import BLANK, Triplet
 from biasunlearn.data.toy_world import World, build_world, train_world_model
 
 
@@ -17,14 +17,14 @@ def world() -> World:
     return build_world()
 
 
-def word_of(cluster: Cluster, text: str) -> str:
+def word_of(cluster: Triplet, text: str) -> str:
     """The word that stands in the BLANK."""
     head, tail = cluster.context.split(BLANK)
     assert text.startswith(head) and text.endswith(tail)
     return text[len(head) : len(text) - len(tail)]
 
 
-def parts(clusters: tuple[Cluster, ...]) -> tuple[set[str], set[str], set[str]]:
+def parts(clusters: tuple[Triplet, ...]) -> tuple[set[str], set[str], set[str]]:
     """Target terms, templates (without the term) and words of the clusters."""
     terms = {str(c.target) for c in clusters}
     templates = {c.context.replace(str(c.target), "TERM") for c in clusters}

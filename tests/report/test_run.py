@@ -20,7 +20,7 @@ from biasunlearn.report.run import Shown, report_page
 from biasunlearn.report.runs import runs_page
 from biasunlearn.report.table import interval, number
 from biasunlearn.stats import remaining_bias
-from biasunlearn.stats.stereoset import Item, Triplet, stereoset_scores
+from biasunlearn.stats.stereoset import Comparison, Item, stereoset_scores
 from tests import made_runs
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ def probes(name):
 
 
 def results(name="m", bias_type="gender"):
-    rows = [Triplet(bias_type, f"t{n % 12}", float(n % 3 > 0), 1.0, 1.0) for n in range(48)]
+    rows = [Comparison(bias_type, f"t{n % 12}", float(n % 3 > 0), 1.0, 1.0) for n in range(48)]
     ideal = {"ss": 50.0, "lms": 100.0, "icat": 100.0}
     entry = {"skipped": 0, "formulation": name, "ideal": ideal, **stereoset_scores(rows)}
     words = {"version": 1, "per_token": 10.0, "per_byte": 1.5, "tokens": 9, "bytes": 30}
@@ -304,9 +304,9 @@ def test_numbers_as_people_write_them():
 def test_sentences_only_of_the_very_file(tmp_path):
     data = tmp_path / "pairs.jsonl"
     data.write_text('{"id": "a", "stereotype": "Old people nap.", "anti_stereotype": "Old people run."}\n')
-    from biasunlearn.data.readers import read_clusters
+    from biasunlearn.data.readers import read_triplets
 
-    facts = read_clusters(data).facts
+    facts = read_triplets(data).facts
     known = sentences_of({"benchmarks": {"stereoset": facts}})
     assert "Old people nap." in known.values() and len(known) == 2
     assert sentences_of({"benchmarks": {"stereoset": {**facts, "sha256": "0" * 64}}}) == {}

@@ -74,7 +74,7 @@ def test_two_clusters_are_drawn_whole():
 
 
 def test_averages_by_hand():
-    """Cluster a: 100; b: 100, 0, 0, 0. Units: 200 / 5 = 40. Clusters: (100 + 25) / 2 = 62.5."""
+    """Triplet a: 100; b: 100, 0, 0, 0. Units: 200 / 5 = 40. Clusters: (100 + 25) / 2 = 62.5."""
     rows, clusters = np.array([[100.0], [100], [0], [0], [0]]), list("abbbb")
     assert resample(rows, clusters, ["x"] * 5).means == pytest.approx(40)
     assert resample(rows, clusters, ["x"] * 5, average="clusters").means == pytest.approx(62.5)

@@ -10,19 +10,19 @@ import pytest
 from biasunlearn.commands.measure import rescore
 from biasunlearn.errors import RequestError
 from biasunlearn.stats.stereoset import (
+    Comparison,
     Item,
-    Triplet,
+    comparisons,
     fair_distance,
     icat,
     smallest_difference,
     stereoset_scores,
-    triplets,
 )
 from tests.shared_data import SHARED, needs_shared
 
 
 def row(bias_type, target, stereotyped, meaningful=1.0):
-    return Triplet(bias_type, target, float(stereotyped), meaningful, 1.0 if stereotyped else -1.0)
+    return Comparison(bias_type, target, float(stereotyped), meaningful, 1.0 if stereotyped else -1.0)
 
 
 def test_mean_over_terms_not_over_items():
@@ -47,7 +47,7 @@ def test_lms_counts_both_comparisons():
         Item("s", "2", "c", "x", "t", "intrasentence", "anti-stereotype", -3.0, 3),
         Item("s", "3", "c", "x", "t", "intrasentence", "unrelated", -2.0, 3),
     ]
-    overall = stereoset_scores(triplets(items))["overall"]
+    overall = stereoset_scores(comparisons(items))["overall"]
     assert overall["lms"]["value"] == 50
     assert overall["ss"]["value"] == 100
     assert overall["icat"]["value"] == 0
@@ -61,7 +61,7 @@ def test_icat_by_hand(ss, lms, by_hand):
 
 
 def test_ties_count_as_anti_and_are_reported():
-    tie = Triplet("x", "t", 0.0, 0.0, 0.0)
+    tie = Comparison("x", "t", 0.0, 0.0, 0.0)
     overall = stereoset_scores([tie, row("x", "t", 1)])["overall"]
     assert overall["ties"] == 1
     assert overall["ss"]["value"] == 50
@@ -71,7 +71,7 @@ def test_a_model_that_scores_everything_alike_is_not_called_fair():
     """A collapsed model: all ties. SS is 0, not 50, LMS is 0, and the ties say why."""
     roles = ("stereotype", "anti-stereotype", "unrelated")
     items = [Item("s", f"{n}{r}", str(n), "x", "t", "intrasentence", r, -1.0, 3) for n in range(5) for r in roles]
-    overall = stereoset_scores(triplets(items))["overall"]
+    overall = stereoset_scores(comparisons(items))["overall"]
     assert (overall["ss"]["value"], overall["lms"]["value"], overall["ties"]) == (0, 0, 5)
     assert overall["low_lms"]
 
@@ -119,7 +119,7 @@ def test_smallest_difference_by_hand():
 
 def test_a_cluster_without_its_pair_is_an_error():
     with pytest.raises(RequestError, match="cluster c"):
-        triplets([Item("s", "1", "c", "x", "t", "intrasentence", "stereotype", -1.0, 3)])
+        comparisons([Item("s", "1", "c", "x", "t", "intrasentence", "stereotype", -1.0, 3)])
 
 
 @needs_shared

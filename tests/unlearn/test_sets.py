@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biasunlearn.config import DebiasConfig
-from biasunlearn.data.records import Cluster, Passage, Sentence
+from biasunlearn.data.records import Passage, Sentence, Triplet
 from biasunlearn.unlearn.sampler import Feed, StepBatch
 from biasunlearn.unlearn.sets import TrainingSets, swapped, training_sets
 
 
-def cluster(bias_type: str, number: int) -> Cluster:
+def cluster(bias_type: str, number: int) -> Triplet:
     name = f"{bias_type}{number}"
-    return Cluster(
+    return Triplet(
         id=name,
         bias_type=bias_type,
         kind="intrasentence",

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch.nn.functional import logsigmoid
 
-from biasunlearn.benchmarks.stereoset import score_clusters
+from biasunlearn.benchmarks.stereoset import score_triplets
 from biasunlearn.config import DebiasConfig
-from biasunlearn.data.records import Cluster, Passage, Sentence
+from biasunlearn.data.records import Passage, Sentence, Triplet
 from biasunlearn.errors import RequestError, WriteError
 from biasunlearn.models.load import Loaded, reference, trainable, with_lora
 from biasunlearn.models.packed_forward import read
 from biasunlearn.scoring.log_prob import score
-from biasunlearn.stats.stereoset import stereoset_scores, triplets
+from biasunlearn.stats.stereoset import comparisons, stereoset_scores
 from biasunlearn.unlearn.checkpoint import Keeper
 from biasunlearn.unlearn.reference import Referred, adapter_off, cached
 from biasunlearn.unlearn.sampler import Feed, StepBatch
@@ -29,7 +29,7 @@ from tests import tiny
 PEOPLE = ("nurse", "poet", "doctor", "neighbour", "town")
 PAIRS = (("tired", "quiet"), ("loud", "kind"))
 CLUSTERS = [
-    Cluster(
+    Triplet(
         id=f"{bias_type}-{who}",
         bias_type=bias_type,
         kind="intrasentence",
@@ -76,7 +76,7 @@ def scores(ss: float, lms: float | None = 90.0) -> dict[str, Any]:
 
 
 def real_look(loaded: Loaded) -> Callable[[], dict[str, Any]]:
-    return lambda: stereoset_scores(triplets(score_clusters(loaded, CLUSTERS)))
+    return lambda: stereoset_scores(comparisons(score_triplets(loaded, CLUSTERS)))
 
 
 class Looks:

@@ -2,7 +2,7 @@
 
 Paper          the idea of control groups for stereotype pairs: Pikuliak, Benova, Bachraty 2023 (arXiv 2302.12640); the
                formulation is ours
-Data           any file that `read_clusters` takes (StereoSet, pairs); its sha256 is stored in the entry
+Data           any file that `read_triplets` takes (StereoSet, pairs); its sha256 is stored in the entry
 Formulation    mean log-probability of the sentence's tokens (masked: pseudo-log-likelihood), as in StereoSet. Beside
                each pair are scored, where they can be made:
                negated      both sentences with a "not" after their first form of be or modal verb, or without it
@@ -37,8 +37,8 @@ import numpy as np
 from biasunlearn.benchmarks.common import entry_of
 from biasunlearn.benchmarks.paired_variants import by_pair, score_made, taken
 from biasunlearn.data.counterfactual import LISTS, CannotSwap, TermList, counterfactual, load_term_list
-from biasunlearn.data.readers import read_clusters
-from biasunlearn.data.records import BLANK, Cluster, Passage, shared_prefix
+from biasunlearn.data.readers import read_triplets
+from biasunlearn.data.records import BLANK, Passage, Triplet, shared_prefix
 from biasunlearn.stats.bootstrap import resample
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import LOW_LMS, Item
@@ -71,19 +71,19 @@ def run(
     batch_tokens: int = 4096,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Item], dict[str, Any]]:
-    """Makes the controls of a file of clusters and scores all. Returns the items and the entry of results.json."""
+    """Makes the controls of a file of triplets and scores all. Returns the items and the entry of results.json."""
     chosen, facts, notes = taken(path, skip_invalid=skip_invalid)
-    made = ((cluster, *one) for cluster, other in zip(chosen, _others(chosen), strict=True)
-            for one in controls(cluster, other))  # fmt: skip
+    made = ((triplet, *one) for triplet, other in zip(chosen, _others(chosen), strict=True)
+            for one in controls(triplet, other))  # fmt: skip
     items = score_made("controls", loaded, made, batch_tokens=batch_tokens, progress=progress)
     found = {**entry(items), **facts}
     found["notes"] += notes
     return items, found
 
 
-def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Cluster]:
-    """The file's clusters, to be told from what a model was trained on."""
-    return read_clusters(path, skip_invalid=skip_invalid).clusters
+def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Triplet]:
+    """The file's triplets, to be told from what a model was trained on."""
+    return read_triplets(path, skip_invalid=skip_invalid).triplets
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:
@@ -147,7 +147,7 @@ def _margin_ratio(found: Sequence[Outcome]) -> dict[str, float] | None:
         return None
     sample = resample(
         np.array([[margin, irrelevant] for (margin, _, _), irrelevant in rows]),
-        [cluster for (_, cluster, _), _ in rows],
+        [triplet for (_, triplet, _), _ in rows],
         [bias_type for (_, _, bias_type), _ in rows],
     )
     return sample.estimate(lambda means: means[..., 0] / means[..., 1]).to_dict()
@@ -156,21 +156,21 @@ def _margin_ratio(found: Sequence[Outcome]) -> dict[str, float] | None:
 # --- making the controls -------------------------------------------------------------------------------------------
 
 
-def controls(cluster: Cluster, other: Cluster) -> Iterator[tuple[str, str, Passage]]:
+def controls(triplet: Triplet, other: Triplet) -> Iterator[tuple[str, str, Passage]]:
     """(kind, role, passage) of the pair and of every control that can be made of it; `other` lends its words."""
-    sides = (("stereotype", cluster.stereotype.text), ("anti-stereotype", cluster.anti_stereotype.text))
+    sides = (("stereotype", triplet.stereotype.text), ("anti-stereotype", triplet.anti_stereotype.text))
     makers: dict[str, Callable[[], tuple[str, str] | None]] = {
         "pair": lambda: (sides[0][1], sides[1][1]),
         "negated": lambda: _both(negated(sides[0][1]), negated(sides[1][1])),
-        "swapped": lambda: swapped(cluster),
-        "shuffled": lambda: _both(*(shuffled(text, cluster.id) for _, text in sides)),
+        "swapped": lambda: swapped(triplet),
+        "shuffled": lambda: _both(*(shuffled(text, triplet.id) for _, text in sides)),
     }
     for kind, make in makers.items():
         for (role, _), text in zip(sides, make() or (), strict=False):
-            yield kind, role, _passage(cluster, text)
-    nonsense = cluster.unrelated.text if cluster.unrelated else irrelevant(cluster, other)
+            yield kind, role, _passage(triplet, text)
+    nonsense = triplet.unrelated.text if triplet.unrelated else irrelevant(triplet, other)
     if nonsense is not None:
-        yield "irrelevant", "unrelated", _passage(cluster, nonsense)
+        yield "irrelevant", "unrelated", _passage(triplet, nonsense)
 
 
 def negated(sentence: str) -> str | None:
@@ -184,18 +184,18 @@ def negated(sentence: str) -> str | None:
     return None
 
 
-def swapped(cluster: Cluster) -> tuple[str, str] | None:
+def swapped(triplet: Triplet) -> tuple[str, str] | None:
     """Both sentences about another group: a term of a shipped list is exchanged in what they share.
 
     The list of the pair's bias type counts; a bias type without a list of its own takes any. None where there is no
     such term, or it cannot be exchanged coherently, and for intersentence pairs, where the group is in the context.
     """
-    if cluster.kind != "intrasentence":
+    if triplet.kind != "intrasentence":
         return None
-    head, tail = shared_ends(cluster.stereotype.text, cluster.anti_stereotype.text)
-    first = cluster.stereotype.text[len(head) : len(cluster.stereotype.text) - len(tail)]
-    second = cluster.anti_stereotype.text[len(head) : len(cluster.anti_stereotype.text) - len(tail)]
-    own = [terms for terms in _lists() if terms.bias_type == cluster.bias_type]
+    head, tail = shared_ends(triplet.stereotype.text, triplet.anti_stereotype.text)
+    first = triplet.stereotype.text[len(head) : len(triplet.stereotype.text) - len(tail)]
+    second = triplet.anti_stereotype.text[len(head) : len(triplet.anti_stereotype.text) - len(tail)]
+    own = [terms for terms in _lists() if terms.bias_type == triplet.bias_type]
     for terms in own or _lists():
         try:
             template = counterfactual(head + BLANK + tail, terms)
@@ -219,15 +219,15 @@ def shuffled(sentence: str, seed: str) -> str | None:
     return " ".join([first, *other, last])
 
 
-def irrelevant(cluster: Cluster, other: Cluster) -> str | None:
+def irrelevant(triplet: Triplet, other: Triplet) -> str | None:
     """The sentence with the words in which another pair differs; of an intersentence pair, the other's sentence."""
-    if cluster.kind == "intersentence" or other.kind == "intersentence":
-        return other.stereotype.text if other.kind == cluster.kind and other is not cluster else None
-    head, tail = shared_ends(cluster.stereotype.text, cluster.anti_stereotype.text)
+    if triplet.kind == "intersentence" or other.kind == "intersentence":
+        return other.stereotype.text if other.kind == triplet.kind and other is not triplet else None
+    head, tail = shared_ends(triplet.stereotype.text, triplet.anti_stereotype.text)
     lent_head, lent_tail = shared_ends(other.stereotype.text, other.anti_stereotype.text)
     lent = other.stereotype.text[len(lent_head) : len(other.stereotype.text) - len(lent_tail)]
     text = head + lent + tail
-    return None if text in (cluster.stereotype.text, cluster.anti_stereotype.text) else text
+    return None if text in (triplet.stereotype.text, triplet.anti_stereotype.text) else text
 
 
 def shared_ends(first: str, second: str) -> tuple[str, str]:
@@ -245,22 +245,22 @@ def shared_ends(first: str, second: str) -> tuple[str, str]:
     return first[:cut], tail
 
 
-def _others(clusters: Sequence[Cluster]) -> list[Cluster]:
-    """For each cluster one far away in the file, of the same kind."""
-    kinds: dict[str, list[Cluster]] = {}
-    for cluster in clusters:
-        kinds.setdefault(cluster.kind, []).append(cluster)
+def _others(triplets: Sequence[Triplet]) -> list[Triplet]:
+    """For each triplet one far away in the file, of the same kind."""
+    kinds: dict[str, list[Triplet]] = {}
+    for triplet in triplets:
+        kinds.setdefault(triplet.kind, []).append(triplet)
     seen: Counter[str] = Counter()
     others = []
-    for cluster in clusters:
-        same = kinds[cluster.kind]
-        others.append(same[(seen[cluster.kind] + len(same) // 2) % len(same)])
-        seen[cluster.kind] += 1
+    for triplet in triplets:
+        same = kinds[triplet.kind]
+        others.append(same[(seen[triplet.kind] + len(same) // 2) % len(same)])
+        seen[triplet.kind] += 1
     return others
 
 
-def _passage(cluster: Cluster, text: str) -> Passage:
-    return Passage(cluster.context, f" {text}") if cluster.kind == "intersentence" else Passage("", text)
+def _passage(triplet: Triplet, text: str) -> Passage:
+    return Passage(triplet.context, f" {text}") if triplet.kind == "intersentence" else Passage("", text)
 
 
 def _both(first: str | None, second: str | None) -> tuple[str, str] | None:

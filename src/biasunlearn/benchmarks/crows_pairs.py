@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biasunlearn.benchmarks.common import entry_of
-from biasunlearn.data.records import Cluster, Passage, Sentence
+from biasunlearn.data.records import Passage, Sentence, Triplet
 from biasunlearn.data.tables import BadRow, Row, Table, csv_rows, one_of, read_table, text_of
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
@@ -79,10 +79,10 @@ def read(path: str, *, skip_invalid: bool = False) -> Table[Pair]:
     return read_table(path, [file], csv_rows(file, COLUMNS), _pair, skip_invalid=skip_invalid)
 
 
-def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Cluster]:
-    """The file's pairs as clusters, to be told from what a model was trained on."""
+def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Triplet]:
+    """The file's pairs as triplets, to be told from what a model was trained on."""
     return [
-        Cluster(pair.id, pair.bias_type, "intrasentence", "", Sentence("", pair.more), Sentence("", pair.less))
+        Triplet(pair.id, pair.bias_type, "intrasentence", "", Sentence("", pair.more), Sentence("", pair.less))
         for pair in read(path, skip_invalid=skip_invalid).records
     ]
 

@@ -3,27 +3,27 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from biasunlearn.data.readers import read_clusters
-from biasunlearn.data.records import Cluster, Passage
+from biasunlearn.data.readers import read_triplets
+from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.stats.stereoset import FORMULATIONS, Item
 
 if TYPE_CHECKING:
     from biasunlearn.models.load import Loaded
 
-Made = tuple[Cluster, str, str, Passage]
-"""A cluster, how its sentence was rewritten, the sentence's role, and what is scored."""
+Made = tuple[Triplet, str, str, Passage]
+"""A triplet, how its sentence was rewritten, the sentence's role, and what is scored."""
 
 Pair = dict[tuple[str, str], Item]
-"""{(how, role): item} of one cluster."""
+"""{(how, role): item} of one triplet."""
 
 
-def taken(path: str, *, skip_invalid: bool = False) -> tuple[list[Cluster], dict[str, Any], list[str]]:
-    """The clusters of a file that are measured (of two kinds, the intrasentence ones), what results.json says
+def taken(path: str, *, skip_invalid: bool = False) -> tuple[list[Triplet], dict[str, Any], list[str]]:
+    """The triplets of a file that are measured (of two kinds, the intrasentence ones), what results.json says
     of the file, and a note where some were left out."""
-    data = read_clusters(path, skip_invalid=skip_invalid)
-    kind = next(kind for kind in FORMULATIONS if any(cluster.kind == kind for cluster in data.clusters))
-    chosen = [cluster for cluster in data.clusters if cluster.kind == kind]
-    left = len(data.clusters) - len(chosen)
+    data = read_triplets(path, skip_invalid=skip_invalid)
+    kind = next(kind for kind in FORMULATIONS if any(triplet.kind == kind for triplet in data.triplets))
+    chosen = [triplet for triplet in data.triplets if triplet.kind == kind]
+    left = len(data.triplets) - len(chosen)
     return chosen, {**data.facts, "left_out": left}, [f"{left} intersentence pairs were left out"] * (left > 0)
 
 
@@ -42,15 +42,15 @@ def score_made(
     scores = score(loaded, [passage for *_, passage in asked], batch_tokens=batch_tokens, progress=progress)
     return [
         Item(
-            benchmark, f"{cluster.id}/{how}/{role}", f"{cluster.kind}/{cluster.id}", cluster.bias_type,
-            cluster.target or cluster.context or cluster.id, how, role, found.mean, found.tokens,
+            benchmark, f"{triplet.id}/{how}/{role}", f"{triplet.kind}/{triplet.id}", triplet.bias_type,
+            triplet.target or triplet.context or triplet.id, how, role, found.mean, found.tokens,
         )
-        for (cluster, how, role, _), found in zip(asked, scores, strict=True)
+        for (triplet, how, role, _), found in zip(asked, scores, strict=True)
     ]  # fmt: skip
 
 
 def by_pair(items: Sequence[Item]) -> Iterator[Pair]:
-    """The items of each cluster, in the order of their first ones."""
+    """The items of each triplet, in the order of their first ones."""
     grouped: dict[str, Pair] = {}
     for item in items:
         grouped.setdefault(item.cluster_id, {})[item.kind, item.role] = item

@@ -1,7 +1,7 @@
 """Paraphrases: StereoSet's pairs in other frames that say the same. Is SS about the sentences, or about their wording?
 
 Paper          none: ours. That templates move bias scores: Seshadri, Pezeshkpour, Singh 2022 (arXiv 2210.04337)
-Data           any file that `read_clusters` takes (StereoSet, pairs); its sha256 is stored in the entry
+Data           any file that `read_triplets` takes (StereoSet, pairs); its sha256 is stored in the entry
 Formulation    mean log-probability of the sentence's tokens (masked: pseudo-log-likelihood), as in StereoSet, in every
                frame of `FRAMES`. What a frame puts before the sentence is given and not scored, so that the mean is
                over the same words as without it; what it puts behind is scored, since a model that reads from left to
@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING, Any
 
 from biasunlearn.benchmarks.common import entry_of
 from biasunlearn.benchmarks.paired_variants import Pair, by_pair, score_made, taken
-from biasunlearn.data.readers import read_clusters
-from biasunlearn.data.records import Cluster, Passage
+from biasunlearn.data.readers import read_triplets
+from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 
@@ -76,18 +76,18 @@ def run(
     batch_tokens: int = 4096,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Item], dict[str, Any]]:
-    """Frames the pairs of a file of clusters and scores all. Returns the items and the entry of results.json."""
+    """Frames the pairs of a file of triplets and scores all. Returns the items and the entry of results.json."""
     chosen, facts, notes = taken(path, skip_invalid=skip_invalid)
-    made = ((cluster, *one) for cluster in chosen for one in framed(cluster))
+    made = ((triplet, *one) for triplet in chosen for one in framed(triplet))
     items = score_made("paraphrases", loaded, made, batch_tokens=batch_tokens, progress=progress)
     found = {**entry(items), **facts}
     found["notes"] += notes
     return items, found
 
 
-def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Cluster]:
-    """The file's clusters, to be told from what a model was trained on."""
-    return read_clusters(path, skip_invalid=skip_invalid).clusters
+def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Triplet]:
+    """The file's triplets, to be told from what a model was trained on."""
+    return read_triplets(path, skip_invalid=skip_invalid).triplets
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:
@@ -166,9 +166,9 @@ def _mean(values: Sequence[float]) -> float:
 # --- making the frames ---------------------------------------------------------------------------------------------
 
 
-def framed(cluster: Cluster) -> Iterator[tuple[str, str, Passage]]:
-    """(frame, role, passage) of a cluster's sentences in every frame that it takes."""
-    sentences = cluster.sentences()
+def framed(triplet: Triplet) -> Iterator[tuple[str, str, Passage]]:
+    """(frame, role, passage) of a triplet's sentences in every frame that it takes."""
+    sentences = triplet.sentences()
     texts = [sentence.text for _, sentence in sentences]
     question = any("?" in text for text in texts)
     small = _opens_small(texts)
@@ -177,7 +177,7 @@ def framed(cluster: Cluster) -> Iterator[tuple[str, str, Passage]]:
             continue
         for role, sentence in sentences:
             head, body = in_frame(sentence.text, frame, small=small)
-            whole = cluster.whole(sentence)  # an intersentence pair keeps its context in front of the frame
+            whole = triplet.whole(sentence)  # an intersentence pair keeps its context in front of the frame
             yield name, role, _after(whole.prefix, head, body)
 
 

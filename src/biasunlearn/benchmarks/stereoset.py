@@ -15,10 +15,10 @@ Version        1
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from biasunlearn.data.readers import read_clusters
-from biasunlearn.data.records import Cluster
+from biasunlearn.data.readers import read_triplets
+from biasunlearn.data.records import Triplet
 from biasunlearn.stats.outcome import Outcome
-from biasunlearn.stats.stereoset import FORMULATIONS, Item, stereoset_entry, triplets
+from biasunlearn.stats.stereoset import FORMULATIONS, Item, comparisons, stereoset_entry
 
 if TYPE_CHECKING:
     from biasunlearn.models.load import Loaded
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 VERSION = 1
 IDEAL = {"ss": 50.0, "lms": 100.0, "icat": 100.0}
 OVER_CLUSTERS = ("ss", "lms")
-"""Scores that are means over target terms; others are means over clusters of sentences."""
+"""Scores that are means over target terms; others are means over triplets of sentences."""
 
 
 def run(
@@ -37,15 +37,15 @@ def run(
     batch_tokens: int = 4096,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Item], dict[str, Any]]:
-    """Scores a file of clusters. Returns its items and its entry of results.json."""
-    data = read_clusters(path, skip_invalid=skip_invalid)
-    items = score_clusters(loaded, data.clusters, batch_tokens=batch_tokens, progress=progress)
+    """Scores a file of triplets. Returns its items and its entry of results.json."""
+    data = read_triplets(path, skip_invalid=skip_invalid)
+    items = score_triplets(loaded, data.triplets, batch_tokens=batch_tokens, progress=progress)
     return items, {**entry(items), **data.facts}
 
 
-def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Cluster]:
-    """The file's clusters, to be told from what a model was trained on."""
-    return read_clusters(path, skip_invalid=skip_invalid).clusters
+def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Triplet]:
+    """The file's triplets, to be told from what a model was trained on."""
+    return read_triplets(path, skip_invalid=skip_invalid).triplets
 
 
 def entry(items: Sequence[Item]) -> dict[str, Any]:
@@ -54,10 +54,10 @@ def entry(items: Sequence[Item]) -> dict[str, Any]:
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:
-    """Per cluster, in percent: `ss` (100: the stereotype is likelier), `lms` (0, 50 or 100); and `margin`, the
+    """Per triplet, in percent: `ss` (100: the stereotype is likelier), `lms` (0, 50 or 100); and `margin`, the
     stereotype's mean log-probability less the anti-stereotype's. Intersentence only where there is nothing else."""
     kind = next((kind for kind in FORMULATIONS if any(item.kind == kind for item in items)), None)
-    rows = triplets(item for item in items if item.kind == kind)
+    rows = comparisons(item for item in items if item.kind == kind)
     found = []
     for row in rows:
         values = {"ss": 100 * row.stereotyped, "margin": row.margin}
@@ -67,30 +67,30 @@ def outcomes(items: Sequence[Item]) -> list[Outcome]:
     return found
 
 
-def score_clusters(
+def score_triplets(
     loaded: "Loaded",
-    clusters: Sequence[Cluster],
+    triplets: Sequence[Triplet],
     *,
     batch_tokens: int = 4096,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Item]:
-    """Every sentence of every cluster through the scoring door. The stop rule uses this same function."""
+    """Every sentence of every triplet through the scoring door. The stop rule uses this same function."""
     from biasunlearn.scoring.log_prob import score
 
-    asked = [(cluster, role, sentence) for cluster in clusters for role, sentence in cluster.sentences()]
-    passages = [cluster.whole(sentence) for cluster, _, sentence in asked]
+    asked = [(triplet, role, sentence) for triplet in triplets for role, sentence in triplet.sentences()]
+    passages = [triplet.whole(sentence) for triplet, _, sentence in asked]
     scores = score(loaded, passages, batch_tokens=batch_tokens, progress=progress)
     return [
         Item(
             benchmark="stereoset",
             item_id=sentence.id,
-            cluster_id=cluster.id,
-            bias_type=cluster.bias_type,
-            target=cluster.target or cluster.context or cluster.id,
-            kind=cluster.kind,
+            cluster_id=triplet.id,
+            bias_type=triplet.bias_type,
+            target=triplet.target or triplet.context or triplet.id,
+            kind=triplet.kind,
             role=role,
             score=found.mean,
             tokens=found.tokens,
         )
-        for (cluster, role, sentence), found in zip(asked, scores, strict=True)
+        for (triplet, role, sentence), found in zip(asked, scores, strict=True)
     ]

@@ -27,7 +27,7 @@ from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, ne
 from biasunlearn.runs.lock import letting_go
 from biasunlearn.runs.score_cache import Memory
 from biasunlearn.scoring.protocol import Asking
-from biasunlearn.stats.stereoset import Triplet, stereoset_scores, triplets
+from biasunlearn.stats.stereoset import Comparison, comparisons, stereoset_scores
 from biasunlearn.unlearn.prepare import Prepared, prepare
 
 Say = Callable[[str], None]
@@ -60,8 +60,8 @@ def debias(
 
     Args:
         train: pairs to learn from; a part of them, by target term, is held out for swap and stop.
-        report: StereoSet clusters or pairs that neither training nor stopping looks at.
-        unrelated: clusters with unrelated sentences, or a .txt of sentences, for the KL term.
+        report: StereoSet triplets or pairs that neither training nor stopping looks at.
+        unrelated: triplets with unrelated sentences, or a .txt of sentences, for the KL term.
         benchmarks: more benchmarks to measure before and after, as {name: path}.
         asking: how they are asked (chat template, classifiers, ...), and tasks of lm-eval to run before and after.
         say: called with every finding, one line each.
@@ -169,11 +169,11 @@ def _unlearn(
     Args:
         as_it_came: the untrained model with a memory of what is known of it.
     """
-    from biasunlearn.benchmarks.stereoset import score_clusters
+    from biasunlearn.benchmarks.stereoset import score_triplets
     from biasunlearn.unlearn.methods import METHODS, Task
 
-    def compare(scorer: Any) -> list[Triplet]:
-        return triplets(score_clusters(scorer, prepared.stop, batch_tokens=config.batch_tokens))
+    def compare(scorer: Any) -> list[Comparison]:
+        return comparisons(score_triplets(scorer, prepared.stop, batch_tokens=config.batch_tokens))
 
     def look(model: Any) -> dict[str, Any]:
         return stereoset_scores(compare(loaded.with_model(model)), seed=config.seed)

@@ -17,7 +17,7 @@ from biasunlearn.commands.measure import Progress
 from biasunlearn.config import load_config
 from biasunlearn.data import toy_world as world_module
 from biasunlearn.data.readers import write_pairs
-from biasunlearn.data.records import Cluster
+from biasunlearn.data.records import Triplet
 from biasunlearn.data.toy_world import World, build_world, train_world_model
 from biasunlearn.runs.atomic import whole_file, whole_folder
 
@@ -79,7 +79,7 @@ def demo_table(results: dict[str, Any]) -> Any:
 
 
 def _write_world(world: World, home: Path) -> None:
-    """The world as the files that a user would have: pairs, report clusters, sentences, text."""
+    """The world as the files that a user would have: pairs, report triplets, sentences, text."""
     home.mkdir(parents=True, exist_ok=True)
     (home / "train.jsonl").unlink(missing_ok=True)
     write_pairs(world.train, home / "train.jsonl")
@@ -94,7 +94,7 @@ def _write_world(world: World, home: Path) -> None:
             temporary.write_text(content, encoding="utf-8")
 
 
-def _official(clusters: Sequence[Cluster]) -> list[dict[str, Any]]:
+def _official(triplets: Sequence[Triplet]) -> list[dict[str, Any]]:
     return [
         {
             "id": c.id, "target": c.target, "bias_type": c.bias_type, "context": c.context,
@@ -102,7 +102,7 @@ def _official(clusters: Sequence[Cluster]) -> list[dict[str, Any]]:
                 {"id": s.id, "sentence": s.text, "labels": [], "gold_label": role} for role, s in c.sentences()
             ],
         }
-        for c in clusters
+        for c in triplets
     ]  # fmt: skip
 
 

@@ -11,8 +11,8 @@ from typing import Any, Unpack
 
 from biasunlearn.commands.repeated_runs import Common, Experiment
 from biasunlearn.config import DebiasConfig, to_dict
-from biasunlearn.data.readers import fingerprint, read_clusters, write_pairs
-from biasunlearn.data.records import Cluster
+from biasunlearn.data.readers import fingerprint, read_triplets, write_pairs
+from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import is_first
 from biasunlearn.runs.folder import RunFolder
@@ -45,20 +45,20 @@ def disentangle(
     """
     config = config or DebiasConfig()
     experiment = Experiment(model=model, **common)
-    clusters = read_clusters(train, skip_invalid=experiment.skip_invalid).clusters
-    types = sorted({cluster.bias_type for cluster in clusters})
+    triplets = read_triplets(train, skip_invalid=experiment.skip_invalid).triplets
+    types = sorted({triplet.bias_type for triplet in triplets})
     if len(types) < 2:
         raise RequestError(f"{train}: only the bias type {types[0]}; disentangle needs pairs of two or more")
     if len({_file_name(bias_type) for bias_type in types}) < len(types):
         raise RequestError(f"{train}: two bias types would share a folder; tell them apart in letters or digits")
     seeds = [*seeds] or [config.seed]
-    experiment = replace(experiment, unrelated=experiment.unrelated or _own_unrelated(clusters, Path(out)))
+    experiment = replace(experiment, unrelated=experiment.unrelated or _own_unrelated(triplets, Path(out)))
     found: dict[str, list[dict[str, Any]]] = {}
     trained_on = {}
     for bias_type in types:
         name = f"{'without' if leave_out else 'only'}-{_file_name(bias_type)}"
-        chosen = [cluster for cluster in clusters if (cluster.bias_type == bias_type) != leave_out]
-        trained_on[name] = sorted({cluster.bias_type for cluster in chosen})
+        chosen = [triplet for triplet in triplets if (triplet.bias_type == bias_type) != leave_out]
+        trained_on[name] = sorted({triplet.bias_type for triplet in chosen})
         pairs, found[name] = _stored(chosen, Path(out) / f"{name}.jsonl"), []
         for seed in seeds:
             folder = Path(out) / name / f"seed-{seed}"
@@ -110,10 +110,10 @@ def _cell(ss: Mapping[str, float] | None) -> str:
     return "-" if ss is None else f"{ss['value']:.1f} ({ss['low']:.1f}-{ss['high']:.1f})"
 
 
-def _stored(chosen: Sequence[Cluster], path: Path) -> Path:
+def _stored(chosen: Sequence[Triplet], path: Path) -> Path:
     """The training pairs of a run as a file, so that the run is an ordinary one that anybody can start again."""
     if path.exists():
-        if read_clusters(path).sha256 != fingerprint(chosen):
+        if read_triplets(path).sha256 != fingerprint(chosen):
             raise RequestError(f"{path}: made of other training pairs; choose another --out or remove it")
     elif is_first():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,9 +121,9 @@ def _stored(chosen: Sequence[Cluster], path: Path) -> Path:
     return path
 
 
-def _own_unrelated(clusters: Sequence[Cluster], out: Path) -> str | None:
+def _own_unrelated(triplets: Sequence[Triplet], out: Path) -> str | None:
     """The unrelated sentences of all training pairs, so that every run has the same KL term; None: there are none."""
-    sentences = [cluster.unrelated.text for cluster in clusters if cluster.unrelated]
+    sentences = [triplet.unrelated.text for triplet in triplets if triplet.unrelated]
     if not sentences:
         return None
     if is_first() and not (out / "unrelated.txt").exists():

@@ -9,7 +9,7 @@ from typing import Any
 
 from biasunlearn.commands.gguf import convert, find_converter
 from biasunlearn.commands.measure import MANIFEST
-from biasunlearn.data.readers import read_clusters
+from biasunlearn.data.readers import read_triplets
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_files import sound_adapter
 from biasunlearn.report.model_card import model_card, on_the_hub
@@ -137,7 +137,7 @@ def _probes(results: dict[str, Any]) -> tuple[list[str], ...]:
     """Report sentences where they can still be read; nothing leaves it to the fixed ones."""
     path = results.get("data", {}).get("report", {}).get("path")
     try:
-        clusters = read_clusters(path, skip_invalid=True).clusters if path else ()
+        clusters = read_triplets(path, skip_invalid=True).triplets if path else ()
     except RequestError:
         return ()
     return ([cluster.stereotype.text for cluster in clusters[:PROBED]],) if clusters else ()

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from biasunlearn.benchmarks import bbq
-from biasunlearn.data.readers import read_clusters
-from biasunlearn.data.records import Cluster
+from biasunlearn.data.readers import read_triplets
+from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import whole_folder
 
@@ -43,29 +43,29 @@ def export_lm_eval(benchmarks: Mapping[str, str], out: str | Path, *, skip_inval
 
 
 def _stereoset(path: str, out: Path, skip_invalid: bool) -> dict[str, Any]:
-    """Intrasentence clusters, which is what the official causal score is for."""
-    data = read_clusters(path, skip_invalid=skip_invalid)
-    clusters = [cluster for cluster in data.clusters if cluster.kind == "intrasentence"]
-    if not clusters:
-        raise RequestError(f"{path}: no intrasentence clusters; only those are exported")
-    names = _metric_names([cluster.bias_type for cluster in clusters])
-    scored = ["ss", "lms"] if any(cluster.unrelated for cluster in clusters) else ["ss"]
+    """Intrasentence triplets, which is what the official causal score is for."""
+    data = read_triplets(path, skip_invalid=skip_invalid)
+    triplets = [triplet for triplet in data.triplets if triplet.kind == "intrasentence"]
+    if not triplets:
+        raise RequestError(f"{path}: no intrasentence triplets; only those are exported")
+    names = _metric_names([triplet.bias_type for triplet in triplets])
+    scored = ["ss", "lms"] if any(triplet.unrelated for triplet in triplets) else ["ss"]
     metrics = {f"{score}{suffix}": "mean_over_terms" for suffix in ("", *(f"_{n}" for n in names.values()))
                for score in scored}  # fmt: skip
     metrics |= {"icat": "icat"} if "lms" in scored else {}
-    rows = [_cluster_row(cluster, names[cluster.bias_type]) | {"icat": "icat" in metrics} for cluster in clusters]
+    rows = [_cluster_row(triplet, names[triplet.bias_type]) | {"icat": "icat" in metrics} for triplet in triplets]
     source = "StereoSet (Nadeem, Bethke, Reddy 2020), CC BY-SA 4.0"
     _write(out, "stereoset", rows, metrics, prompt='""', choices="sentences", delimiter="", source=source)
-    return _facts(rows, len(data.clusters) - len(clusters), data.skipped, data.sha256, metrics)
+    return _facts(rows, len(data.triplets) - len(triplets), data.skipped, data.sha256, metrics)
 
 
-def _cluster_row(cluster: Cluster, metric: str) -> dict[str, Any]:
+def _cluster_row(triplet: Triplet, metric: str) -> dict[str, Any]:
     return {
-        "id": cluster.id,
-        "bias_type": cluster.bias_type,
+        "id": triplet.id,
+        "bias_type": triplet.bias_type,
         "metric": metric,
-        "term": f"{cluster.bias_type}/{cluster.target or cluster.context or cluster.id}",
-        "sentences": [sentence.text for _, sentence in cluster.sentences()],
+        "term": f"{triplet.bias_type}/{triplet.target or triplet.context or triplet.id}",
+        "sentences": [sentence.text for _, sentence in triplet.sentences()],
     }
 
 

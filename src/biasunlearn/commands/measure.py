@@ -9,8 +9,8 @@ from typing import Any
 
 from biasunlearn.benchmarks import BENCHMARKS, NAMES, WRITTEN
 from biasunlearn.data.checks import contamination
-from biasunlearn.data.readers import read_clusters
-from biasunlearn.data.records import Cluster, Kind
+from biasunlearn.data.readers import read_triplets
+from biasunlearn.data.records import Kind, Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run, read_items
 from biasunlearn.runs.lock import letting_go
@@ -98,7 +98,7 @@ def rescore(
     """The tables of benchmarks from stored scores, without a model.
 
     Args:
-        benchmark: {"stereoset": path of the official clusters}; not needed for our own items.parquet.
+        benchmark: {"stereoset": path of the official triplets}; not needed for our own items.parquet.
         scores: an official prediction file ({"intrasentence": [{"id", "score"}], ...}, .gz is read through), or
             items.parquet of a run, with all its benchmarks and stages. What is only known beside it (data file, hash,
             skipped rows) is taken from the run's results.json, if that is there.
@@ -111,8 +111,8 @@ def rescore(
     else:
         if "stereoset" not in benchmark:
             raise RequestError(f"{scores}: a prediction file holds ids and scores only: add --benchmark stereoset=PATH")
-        data = read_clusters(benchmark["stereoset"], skip_invalid=skip_invalid)
-        items, unscored = _official_items(data.clusters, _predictions(scores), scores)
+        data = read_triplets(benchmark["stereoset"], skip_invalid=skip_invalid)
+        items, unscored = _official_items(data.triplets, _predictions(scores), scores)
         stages = {"": items}
         tables = {
             "benchmarks": {"stereoset": _entry("stereoset", items) | data.facts | {"unscored_clusters": unscored}}
@@ -283,23 +283,23 @@ def _predictions(path: str) -> dict[str, dict[str, float]]:
 
 
 def _official_items(
-    clusters: Iterable[Cluster], predictions: Mapping[str, Mapping[str, float]], path: str
+    triplets: Iterable[Triplet], predictions: Mapping[str, Mapping[str, float]], path: str
 ) -> tuple[list[Item], int]:
-    """Items of every cluster whose sentences all have a prediction, and how many clusters have none at all."""
+    """Items of every triplet whose sentences all have a prediction, and how many triplets have none at all."""
     items: list[Item] = []
     unscored = 0
-    for cluster in clusters:
-        known = predictions.get(cluster.kind, {})
-        found = [(role, sentence) for role, sentence in cluster.sentences() if sentence.id in known]
+    for triplet in triplets:
+        known = predictions.get(triplet.kind, {})
+        found = [(role, sentence) for role, sentence in triplet.sentences() if sentence.id in known]
         if not found:
             unscored += 1
             continue
-        if len(found) < len(cluster.sentences()):
-            raise RequestError(f"{path}: only {len(found)} sentences of cluster {cluster.id}; the file is incomplete")
+        if len(found) < len(triplet.sentences()):
+            raise RequestError(f"{path}: only {len(found)} sentences of triplet {triplet.id}; the file is incomplete")
         items += [
             Item(
-                "stereoset", sentence.id, cluster.id, cluster.bias_type, cluster.target or cluster.context,
-                cluster.kind, role, known[sentence.id], 0,
+                "stereoset", sentence.id, triplet.id, triplet.bias_type, triplet.target or triplet.context,
+                triplet.kind, role, known[sentence.id], 0,
             )
             for role, sentence in found
         ]  # fmt: skip

@@ -14,8 +14,8 @@ import numpy as np
 from biasunlearn.commands.measure import Progress, finish
 from biasunlearn.commands.probe_questions import questions
 from biasunlearn.data.counterfactual import TermList, load_term_list
-from biasunlearn.data.readers import read_clusters
-from biasunlearn.data.records import Cluster
+from biasunlearn.data.readers import read_triplets
+from biasunlearn.data.records import Triplet
 from biasunlearn.data.splits import group_of
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.folder import SCHEMA, environment, new_run
@@ -52,7 +52,7 @@ def probe(
     """Asks linear probes of the hidden states of pairs, with the adapter off and on if one is given.
 
     Args:
-        data: clusters; intrasentence ones are read where there are any. Best those of the report split: probes are
+        data: triplets; intrasentence ones are read where there are any. Best those of the report split: probes are
             trained here, by cross-validation, and nothing of what they find goes back into training.
         layers: 0 is the embeddings, 1 the first layer; default: up to seven, evenly.
         pooling: mean over the tokens in which the sentences of a pair differ, or the last of them.
@@ -65,27 +65,27 @@ def probe(
     """
     if pooling not in POOLINGS:
         raise RequestError(f"--pool {pooling}: unknown; known: {', '.join(POOLINGS)}")
-    found = read_clusters(data, skip_invalid=skip_invalid)
-    clusters = [c for c in found.clusters if c.kind == "intrasentence"] or list(found.clusters)
-    asked, left_out = questions(clusters, _lists(groups, clusters))
-    if other := len(found.clusters) - len(clusters):
+    found = read_triplets(data, skip_invalid=skip_invalid)
+    triplets = [c for c in found.triplets if c.kind == "intrasentence"] or list(found.triplets)
+    asked, left_out = questions(triplets, _lists(groups, triplets))
+    if other := len(found.triplets) - len(triplets):
         left_out.insert(0, f"{other} intersentence pairs left out")
     request = {"model": model, "adapter": adapter, "data": data, "layers": layers and [*layers], "pooling": pooling,
                "groups": groups and [*groups], "seed": seed, "dtype": dtype}  # fmt: skip
     run = new_run(out) if out is not None else None
     loading = {"adapter": adapter, "dtype": dtype, "trust_remote_code": trust_remote_code}
-    chosen, states = _states(model, loading, clusters, layers, pooling, batch_tokens, progress)
+    chosen, states = _states(model, loading, triplets, layers, pooling, batch_tokens, progress)
     probes = {
         "layers": chosen,
         "stages": list(states),
         "pooling": pooling,
         "data": found.facts,
-        "pairs": len(clusters),
+        "pairs": len(triplets),
         "left_out": left_out,
         "settings": {"C": STRENGTH, "folds": FOLDS, "draws": DRAWS, "components": COMPONENTS, "splits": SPLITS,
                      "seed": seed},
         "questions": _answers(asked, chosen, list(states.values()), seed, progress),
-        "angles": _angles(clusters, chosen, states, seed, progress),
+        "angles": _angles(triplets, chosen, states, seed, progress),
     }  # fmt: skip
     results = {
         "schema": SCHEMA, "model": model, "adapter": adapter, "benchmarks": {}, "probes": probes,
@@ -96,10 +96,10 @@ def probe(
     return results
 
 
-def _lists(groups: Sequence[str] | None, clusters: Sequence[Cluster]) -> dict[str, TermList]:
+def _lists(groups: Sequence[str] | None, triplets: Sequence[Triplet]) -> dict[str, TermList]:
     """Bias type -> its list. A list that was asked for and fits no pair is a RequestError."""
     lists = {found.bias_type: found for found in map(load_term_list, groups or LISTS)}
-    types = {cluster.bias_type for cluster in clusters}
+    types = {triplet.bias_type for triplet in triplets}
     if groups and (odd := sorted(set(lists) - types)):
         raise RequestError(f"--groups: a list of bias type {odd[0]!r}, of which the data has no pairs")
     return lists
@@ -108,7 +108,7 @@ def _lists(groups: Sequence[str] | None, clusters: Sequence[Cluster]) -> dict[st
 def _states(
     model: str,
     loading: Mapping[str, Any],
-    clusters: Sequence[Cluster],
+    triplets: Sequence[Triplet],
     layers: Sequence[int] | None,
     pooling: str,
     batch_tokens: int,
@@ -125,7 +125,7 @@ def _states(
         raise RequestError(f"--layers {chosen[0] if chosen[0] < 0 else chosen[-1]}: the model has layers 0 to {count}")
     # A masked model also reads what follows; its mean goes to the end, as training does where nothing else is said.
     to: Literal["end", "difference"] = "end" if loaded.masked else "difference"
-    passages = [c.supervised(side, to) for c in clusters for side in (c.stereotype, c.anti_stereotype)]
+    passages = [c.supervised(side, to) for c in triplets for side in (c.stereotype, c.anti_stereotype)]
 
     def look(stage: str) -> Any:
         return embed_layers(loaded, passages, chosen, pooling=pooling, batch_tokens=batch_tokens,
@@ -162,13 +162,13 @@ def _answers(
 
 
 def _angles(
-    clusters: Sequence[Cluster], layers: Sequence[int], states: Mapping[str, Any], seed: int, progress: Progress | None
+    triplets: Sequence[Triplet], layers: Sequence[int], states: Mapping[str, Any], seed: int, progress: Progress | None
 ) -> dict[str, Any]:
     """{layer: {"stages": [angles.angles of each], "turned": {type: degrees}}}; types with a single term have none."""
     places: dict[str, list[int]] = {}
-    for place, cluster in enumerate(clusters):
-        places.setdefault(cluster.bias_type, []).append(place)
-    terms = {name: [group_of(clusters[place])[1] for place in own] for name, own in sorted(places.items())}
+    for place, triplet in enumerate(triplets):
+        places.setdefault(triplet.bias_type, []).append(place)
+    terms = {name: [group_of(triplets[place])[1] for place in own] for name, own in sorted(places.items())}
     terms = {name: own for name, own in terms.items() if len(set(own)) > 1}
     tell, found = _telling(progress, "angles"), {}
     for number, layer in enumerate(layers) if terms else ():

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from biasunlearn.data.counterfactual import TermList, side_of
-from biasunlearn.data.records import Cluster
+from biasunlearn.data.records import Triplet
 from biasunlearn.data.splits import group_of
 from biasunlearn.stats.linear_probe import Question
 
@@ -29,15 +29,15 @@ Labels = Mapping[int, str]
 """Pair -> its label; pairs that have none are left out."""
 
 
-def wording(cluster: Cluster, side: int) -> str:
+def wording(triplet: Triplet, side: int) -> str:
     """The words that make the sentence what it is, in small letters, without a full stop behind them: what the control
     task gives a label."""
-    sentence = (cluster.stereotype, cluster.anti_stereotype)[side]
-    return cluster.supervised(sentence, "difference").text.casefold().strip(" .,;:!?\"'")
+    sentence = (triplet.stereotype, triplet.anti_stereotype)[side]
+    return triplet.supervised(sentence, "difference").text.casefold().strip(" .,;:!?\"'")
 
 
 def questions(
-    clusters: Sequence[Cluster], lists: Mapping[str, TermList]
+    triplets: Sequence[Triplet], lists: Mapping[str, TermList]
 ) -> tuple[list[Question], list[str]]:
     """Every question that the pairs can answer, and why others cannot be asked.
 
@@ -46,25 +46,25 @@ def questions(
     """
     found: list[Question] = []
     left_out: list[str] = []
-    types = sorted({cluster.bias_type for cluster in clusters})
+    types = sorted({triplet.bias_type for triplet in triplets})
     for name in types:
-        own = [place for place, cluster in enumerate(clusters) if cluster.bias_type == name]
-        terms = {place: group_of(clusters[place])[1] for place in own}
-        _ask(found, left_out, clusters, "stereotype", name, dict.fromkeys(own, name), terms)
+        own = [place for place, triplet in enumerate(triplets) if triplet.bias_type == name]
+        terms = {place: group_of(triplets[place])[1] for place in own}
+        _ask(found, left_out, triplets, "stereotype", name, dict.fromkeys(own, name), terms)
         if name in lists:
-            sides = {place: side for place in own if (side := side_of(clusters[place].target or "", lists[name]))}
-            _ask(found, left_out, clusters, "group", name, _of_two_clusters(sides, terms), terms)
+            sides = {place: side for place in own if (side := side_of(triplets[place].target or "", lists[name]))}
+            _ask(found, left_out, triplets, "group", name, _of_two_clusters(sides, terms), terms)
         counts = Counter(terms.values())
         often = {place: term for place, term in terms.items() if counts[term] >= FEWEST}
-        _ask(found, left_out, clusters, "target term", name, often, {place: str(place) for place in own})
-    terms = {place: group_of(cluster)[1] for place, cluster in enumerate(clusters)}
-    kinds = _of_two_clusters({place: cluster.bias_type for place, cluster in enumerate(clusters)}, terms)
-    _ask(found, left_out, clusters, "bias type", "", kinds, terms)
+        _ask(found, left_out, triplets, "target term", name, often, {place: str(place) for place in own})
+    terms = {place: group_of(triplet)[1] for place, triplet in enumerate(triplets)}
+    kinds = _of_two_clusters({place: triplet.bias_type for place, triplet in enumerate(triplets)}, terms)
+    _ask(found, left_out, triplets, "bias type", "", kinds, terms)
     return sorted(found, key=lambda one: ORDER.index(one.asks)), left_out
 
 
 def _ask(
-    found: list[Question], left_out: list[str], clusters: Sequence[Cluster], asks: str, bias_type: str,
+    found: list[Question], left_out: list[str], triplets: Sequence[Triplet], asks: str, bias_type: str,
     labels: Labels, together: Mapping[int, str],
 ) -> None:  # fmt: skip
     """Adds the question, or why there is none. Of `stereotype` the label is the side, and `labels` is its stratum."""
@@ -91,7 +91,7 @@ def _ask(
             asks, bias_type, np.array([2 * place + side for place, side in pairs]),
             np.array(column(lambda place, side: sides[side] if by_side else labels[place])),
             column(lambda place, _: together[place]), column(lambda place, _: labels[place]),
-            column(lambda place, side: wording(clusters[place], side)),
+            column(lambda place, side: wording(triplets[place], side)),
         )
     )  # fmt: skip
 

@@ -116,10 +116,10 @@ def _trained(
     experiment: Experiment, prepared: Prepared, config: DebiasConfig, watch: Watch | None
 ) -> tuple[float, float]:
     """Mean |SS - 50| and the points of LMS lost, both on the stop split, of the checkpoint that a run would keep."""
-    from biasunlearn.benchmarks.stereoset import score_clusters
+    from biasunlearn.benchmarks.stereoset import score_triplets
     from biasunlearn.commands.debias import Interrupted
     from biasunlearn.models.load import Loaded, load
-    from biasunlearn.stats.stereoset import stereoset_scores, triplets
+    from biasunlearn.stats.stereoset import comparisons, stereoset_scores
     from biasunlearn.unlearn.checkpoint import Keeper
     from biasunlearn.unlearn.methods import METHODS, Task
     from biasunlearn.unlearn.objectives import OBJECTIVES
@@ -130,8 +130,8 @@ def _trained(
     loaded = load(experiment.model, dtype=config.dtype, trust_remote_code=experiment.trust_remote_code)
 
     def scored(scorer: Loaded) -> dict[str, Any]:
-        found = score_clusters(scorer, prepared.stop, batch_tokens=config.batch_tokens)
-        return stereoset_scores(triplets(found), seed=config.seed)
+        found = score_triplets(scorer, prepared.stop, batch_tokens=config.batch_tokens)
+        return stereoset_scores(comparisons(found), seed=config.seed)
 
     def look(state: Any) -> dict[str, Any]:
         scores = scored(loaded.with_model(state))

@@ -22,7 +22,7 @@ from biasunlearn.commands.measure import (
 )
 from biasunlearn.commands.run_stages import outcomes_by_score, read_stage
 from biasunlearn.config import DebiasConfig, config_from, to_dict
-from biasunlearn.data.records import Cluster
+from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_files import sound_adapter
 from biasunlearn.models.adapter_scale import Look, checked, nearest, save_scaled, scaled, search
@@ -33,7 +33,7 @@ from biasunlearn.runs.score_cache import Memory
 from biasunlearn.scoring.protocol import Asking
 from biasunlearn.stats.effect import STATES, effect_kept, ss_change
 from biasunlearn.stats.outcome import Outcome
-from biasunlearn.stats.stereoset import Item, stereoset_scores, triplets
+from biasunlearn.stats.stereoset import Item, comparisons, stereoset_scores
 from biasunlearn.unlearn.prepare import Prepared, prepare
 
 DIRECT = "direct"
@@ -77,7 +77,7 @@ def transfer(
     Args:
         run: a finished `debias` run with an adapter.
         to: the target: a whole model, or an adapter (LoRA, prefix or prompt tuning) that names its base; folder or hub.
-        report: StereoSet clusters or pairs, as for `debias`.
+        report: StereoSet triplets or pairs, as for `debias`.
         scales: how strongly to apply it. None: searched on the run's stop split; several: the best of them there; one:
             that one, and no stop split is needed.
         force: go on although the target looks doubtful. What cannot work is refused all the same.
@@ -181,7 +181,7 @@ def read_run(run: str | Path) -> Learned:
     return Learned(folder, content["debias"], config_from(content["recipe"], f"{run}/config.yaml"), results)
 
 
-def stop_split(learned: Learned) -> tuple[Cluster, ...]:
+def stop_split(learned: Learned) -> tuple[Triplet, ...]:
     """The stop split of a run, made again from its data. RequestError where the data is gone or has changed."""
     try:
         return prepared_again(learned, "stop").stop
@@ -215,14 +215,14 @@ def _compare(learned: Learned, target: Any, trust_remote_code: bool) -> Any:
 
 def _scan(
     loaded: Any,
-    stop: Sequence[Cluster],
+    stop: Sequence[Triplet],
     scales: Sequence[float] | None,
     recipe: DebiasConfig,
     memory: Memory,
     progress: Progress | None,
 ) -> list[Look]:
     """The stop split at the scales that were asked for, or where the search looks. Nothing without a stop split."""
-    from biasunlearn.benchmarks.stereoset import score_clusters
+    from biasunlearn.benchmarks.stereoset import score_triplets
     from biasunlearn.models.adapter_target import DEBIASING
 
     def look(scale: float) -> Look:
@@ -232,8 +232,8 @@ def _scan(
 
         with scaled(loaded.model, scale, DEBIASING):
             here = loaded.remembering(memory)
-            items = score_clusters(here, stop, batch_tokens=recipe.batch_tokens, progress=tell)
-        scores = stereoset_scores(triplets(items), seed=recipe.seed)["overall"]
+            items = score_triplets(here, stop, batch_tokens=recipe.batch_tokens, progress=tell)
+        scores = stereoset_scores(comparisons(items), seed=recipe.seed)["overall"]
         lms = scores["lms"]
         return Look(scale, scores["ss"]["value"], scores["ss_distance"]["value"], lms["value"] if lms else None)
 

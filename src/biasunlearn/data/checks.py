@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from biasunlearn.data.readers import cluster_hash
-from biasunlearn.data.records import BLANK, Cluster
+from biasunlearn.data.readers import triplet_hash
+from biasunlearn.data.records import BLANK, Triplet
 from biasunlearn.errors import RequestError
-from biasunlearn.stats.stereoset import Triplet, smallest_difference
+from biasunlearn.stats.stereoset import Comparison, smallest_difference
 
 FEWEST_PAIRS = 2
 TOO_SMALL_TO_CONCLUDE = 10.0
 """Points of SS: a bias type that cannot show a change this large is reported as too small."""
 
 
-def check_pairs(train: Sequence[Cluster], report: Sequence[Cluster]) -> list[str]:
-    """Findings about the training pairs and their overlap with the report clusters, one line each.
+def check_pairs(train: Sequence[Triplet], report: Sequence[Triplet]) -> list[str]:
+    """Findings about the training pairs and their overlap with the report triplets, one line each.
 
     Raises:
         RequestError: a bias type has fewer than two pairs, so that nothing can be held out.
@@ -39,13 +39,13 @@ def check_pairs(train: Sequence[Cluster], report: Sequence[Cluster]) -> list[str
     return [finding for finding in findings if finding]
 
 
-def overlap(first: Sequence[Cluster], second: Sequence[Cluster]) -> int:
+def overlap(first: Sequence[Triplet], second: Sequence[Triplet]) -> int:
     """Clusters of `second` whose pair also stands in `first`."""
-    known = {cluster_hash(c) for c in first}
-    return sum(cluster_hash(c) in known for c in second)
+    known = {triplet_hash(c) for c in first}
+    return sum(triplet_hash(c) in known for c in second)
 
 
-def check_labels(rows: Sequence[Triplet]) -> list[str]:
+def check_labels(rows: Sequence[Comparison]) -> list[str]:
     """Bias types that look label-swapped: the base model clearly prefers what is labelled the anti-stereotype.
 
     Trained on text as it is, a base model leans to the stereotype; a clear lean the other way says that the
@@ -69,38 +69,38 @@ def check_labels(rows: Sequence[Triplet]) -> list[str]:
     return findings
 
 
-def contamination(benchmark: Sequence[Cluster], manifest: Mapping[str, Any]) -> dict[str, int] | None:
-    """How many clusters of a benchmark an adapter has seen in training or for stopping; None if none."""
+def contamination(benchmark: Sequence[Triplet], manifest: Mapping[str, Any]) -> dict[str, int] | None:
+    """How many triplets of a benchmark an adapter has seen in training or for stopping; None if none."""
     seen = set(manifest.get("pairs", ()))
-    shared = sum(cluster_hash(c) in seen for c in benchmark)
+    shared = sum(triplet_hash(c) in seen for c in benchmark)
     return {"clusters": shared, "of": len(benchmark)} if shared else None
 
 
-def _equal(cluster: Cluster) -> bool:
-    return cluster.stereotype.text.casefold() == cluster.anti_stereotype.text.casefold()
+def _equal(triplet: Triplet) -> bool:
+    return triplet.stereotype.text.casefold() == triplet.anti_stereotype.text.casefold()
 
 
-def _repeated(clusters: Sequence[Cluster]) -> list[Cluster]:
+def _repeated(triplets: Sequence[Triplet]) -> list[Triplet]:
     seen: set[str] = set()
     again = []
-    for cluster in clusters:
-        key = cluster_hash(cluster)
+    for triplet in triplets:
+        key = triplet_hash(triplet)
         if key in seen:
-            again.append(cluster)
+            again.append(triplet)
         seen.add(key)
     return again
 
 
-def _blanks(cluster: Cluster) -> int:
+def _blanks(triplet: Triplet) -> int:
     """Blanks of a template; 1 where there is no template to hold one."""
-    return cluster.context.count(BLANK) if cluster.kind == "intrasentence" and cluster.context else 1
+    return triplet.context.count(BLANK) if triplet.kind == "intrasentence" and triplet.context else 1
 
 
-def _counted(what: str, clusters: Sequence[Cluster]) -> str:
-    return f"{len(clusters)} {what} (first: {clusters[0].source})" if clusters else ""
+def _counted(what: str, triplets: Sequence[Triplet]) -> str:
+    return f"{len(triplets)} {what} (first: {triplets[0].source})" if triplets else ""
 
 
-def _report_sizes(report: Sequence[Cluster]) -> Counter[str]:
+def _report_sizes(report: Sequence[Triplet]) -> Counter[str]:
     kinds = {c.kind for c in report}
     main = "intrasentence" if "intrasentence" in kinds else "intersentence"
     return Counter(c.bias_type for c in report if c.kind == main)
@@ -110,4 +110,4 @@ def _too_small(bias_type: str, count: int) -> str:
     smallest = smallest_difference(count)
     if smallest <= TOO_SMALL_TO_CONCLUDE:
         return ""
-    return f"bias type {bias_type!r}: {count} report clusters cannot show a change of SS below {smallest:.0f} points"
+    return f"bias type {bias_type!r}: {count} report triplets cannot show a change of SS below {smallest:.0f} points"

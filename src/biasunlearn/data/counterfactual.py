@@ -49,7 +49,7 @@ from typing import Literal
 
 import yaml
 
-from biasunlearn.data.records import Cluster, Sentence
+from biasunlearn.data.records import Sentence, Triplet
 from biasunlearn.errors import RequestError
 
 LISTS = Path(__file__).parent / "lists"
@@ -133,12 +133,12 @@ def counterfactual(sentence: str, terms: TermList, *, seed: int = 0) -> str:
 
 def counterfactual_pairs(
     sentences: Iterable[tuple[str, str]], terms: TermList, *, seed: int = 0
-) -> tuple[list[Cluster], list[Unswapped]]:
+) -> tuple[list[Triplet], list[Unswapped]]:
     """Clusters from (source, stereotypical sentence) rows, and the sentences left out with the reason.
 
-    Raises RequestError if two rows have the same source, since it names the cluster.
+    Raises RequestError if two rows have the same source, since it names the triplet.
     """
-    clusters: list[Cluster] = []
+    triplets: list[Triplet] = []
     unswapped: list[Unswapped] = []
     seen: set[str] = set()
     for source, text in sentences:
@@ -150,8 +150,8 @@ def counterfactual_pairs(
         except CannotSwap as reason:
             unswapped.append(Unswapped(text, source, str(reason)))
             continue
-        clusters.append(
-            Cluster(
+        triplets.append(
+            Triplet(
                 id=source,
                 bias_type=terms.bias_type,
                 kind="intrasentence",
@@ -162,7 +162,7 @@ def counterfactual_pairs(
                 source=source,
             )
         )
-    return clusters, unswapped
+    return triplets, unswapped
 
 
 def side_of(term: str, terms: TermList) -> str | None:

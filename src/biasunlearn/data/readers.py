@@ -1,4 +1,4 @@
-"""Readers: any of the supported files -> clusters. Every wrong row is named by file, line, field and mend.
+"""Readers: any of the supported files -> triplets. Every wrong row is named by file, line, field and mend.
 
 Formats, told apart by name and content:
   StereoSet JSON     {"data": {"intrasentence": [...], "intersentence": [...]}}, `labels` may be empty
@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from biasunlearn.data.records import BLANK, Cluster, Kind, Sentence
+from biasunlearn.data.records import BLANK, Kind, Sentence, Triplet
 from biasunlearn.data.tables import BadRow, Row, data_facts, read_text, text_of
 from biasunlearn.errors import DataError, RequestError
 
@@ -32,10 +32,10 @@ GOLD_LABELS = ("anti-stereotype", "stereotype", "unrelated")
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """What was read: the clusters, and every row that was not, with its reason."""
+    """What was read: the triplets, and every row that was not, with its reason."""
 
     path: str
-    clusters: tuple[Cluster, ...]
+    triplets: tuple[Triplet, ...]
     skipped: tuple[str, ...]
     sha256: str
 
@@ -45,8 +45,8 @@ class DataFile:
         return data_facts(self.path, self.sha256, self.skipped)
 
 
-def read_clusters(path: str | Path, *, skip_invalid: bool = False) -> DataFile:
-    """Reads benchmark clusters or training pairs from a file, a folder or the hub.
+def read_triplets(path: str | Path, *, skip_invalid: bool = False) -> DataFile:
+    """Reads benchmark triplets or training pairs from a file, a folder or the hub.
 
     Raises:
         DataError: some rows are wrong and `skip_invalid` is off; holds all of them.
@@ -54,22 +54,22 @@ def read_clusters(path: str | Path, *, skip_invalid: bool = False) -> DataFile:
     """
     path = str(path)
     parse = _parser(path)
-    clusters: list[Cluster] = []
+    triplets: list[Triplet] = []
     problems: list[str] = []
     for where, build in parse():
         try:
-            clusters.append(build())
+            triplets.append(build())
         except BadRow as problem:
             problems.append(f"{where}: {problem}")
     if problems and not skip_invalid:
         raise DataError(problems)
-    if not clusters:
+    if not triplets:
         raise RequestError(f"{path}: no usable rows ({len(problems)} wrong ones)")
-    return DataFile(path, tuple(clusters), tuple(problems), fingerprint(clusters))
+    return DataFile(path, tuple(triplets), tuple(problems), fingerprint(triplets))
 
 
 def read_unrelated(path: str | Path, *, skip_invalid: bool = False) -> tuple[tuple[str, ...], str]:
-    """Unrelated sentences for the KL term: lines of a .txt file, or the unrelated sentences of clusters.
+    """Unrelated sentences for the KL term: lines of a .txt file, or the unrelated sentences of triplets.
 
     Returns the sentences and the SHA-256 of their text.
     """
@@ -77,10 +77,10 @@ def read_unrelated(path: str | Path, *, skip_invalid: bool = False) -> tuple[tup
     if path.removesuffix(".gz").endswith(".txt"):
         sentences = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     else:
-        data = read_clusters(path, skip_invalid=skip_invalid)
-        sentences = tuple(c.unrelated.text for c in data.clusters if c.unrelated is not None)
+        data = read_triplets(path, skip_invalid=skip_invalid)
+        sentences = tuple(c.unrelated.text for c in data.triplets if c.unrelated is not None)
     if not sentences:
-        raise RequestError(f"{path}: no unrelated sentences in it; give clusters that have them, or a .txt file")
+        raise RequestError(f"{path}: no unrelated sentences in it; give triplets that have them, or a .txt file")
     return sentences, hashlib.sha256("\n".join(sentences).encode()).hexdigest()
 
 
@@ -93,8 +93,8 @@ def read_sentences(path: str | Path) -> list[tuple[str, str]]:
     return sentences
 
 
-def write_pairs(clusters: Iterable[Cluster], path: str | Path) -> None:
-    """Writes clusters as the pairs that `read_clusters` reads. RequestError if the file is there or not writable."""
+def write_pairs(triplets: Iterable[Triplet], path: str | Path) -> None:
+    """Writes triplets as the pairs that `read_triplets` reads. RequestError if the file is there or not writable."""
     path = Path(path)
     if path.exists():
         raise RequestError(f"{path}: is there already; choose another --out or remove it")
@@ -104,7 +104,7 @@ def write_pairs(clusters: Iterable[Cluster], path: str | Path) -> None:
             "stereotype": c.stereotype.text, "anti_stereotype": c.anti_stereotype.text,
             "unrelated": c.unrelated.text if c.unrelated else None,
         }
-        for c in clusters
+        for c in triplets
     )  # fmt: skip
     try:
         path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
@@ -112,22 +112,22 @@ def write_pairs(clusters: Iterable[Cluster], path: str | Path) -> None:
         raise RequestError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def fingerprint(clusters: Iterable[Cluster]) -> str:
-    """SHA-256 over the sentences of the clusters, whatever their order: tells whether two sets are the same."""
-    return hashlib.sha256("\n".join(sorted(cluster_hash(c) for c in clusters)).encode()).hexdigest()
+def fingerprint(triplets: Iterable[Triplet]) -> str:
+    """SHA-256 over the sentences of the triplets, whatever their order: tells whether two sets are the same."""
+    return hashlib.sha256("\n".join(sorted(triplet_hash(c) for c in triplets)).encode()).hexdigest()
 
 
-def cluster_hash(cluster: Cluster) -> str:
+def triplet_hash(triplet: Triplet) -> str:
     """A short hash of the pair's texts: equal for the same pair wherever it was read from, in any letter case."""
-    context = cluster.context if cluster.kind == "intersentence" else ""
-    texts = (context, cluster.stereotype.text, cluster.anti_stereotype.text)
+    context = triplet.context if triplet.kind == "intersentence" else ""
+    texts = (context, triplet.stereotype.text, triplet.anti_stereotype.text)
     return hashlib.sha256("\n".join(t.casefold().strip() for t in texts).encode()).hexdigest()[:16]
 
 
 # --- which format ----------------------------------------------------------------------------------------------
 
 
-def _parser(path: str) -> Callable[[], Iterator[tuple[str, Callable[[], Cluster]]]]:
+def _parser(path: str) -> Callable[[], Iterator[tuple[str, Callable[[], Triplet]]]]:
     plain = path.removesuffix(".gz")
     if not Path(path).exists():
         if path.count("/") == 1 and not path.startswith((".", "/")) and not Path(plain).suffix:
@@ -152,7 +152,7 @@ def _parser(path: str) -> Callable[[], Iterator[tuple[str, Callable[[], Cluster]
 # --- StereoSet ---------------------------------------------------------------------------------------------------
 
 
-def _stereoset_rows(path: str) -> Iterator[tuple[str, Callable[[], Cluster]]]:
+def _stereoset_rows(path: str) -> Iterator[tuple[str, Callable[[], Triplet]]]:
     try:
         content = json.loads(read_text(path))
     except json.JSONDecodeError as error:
@@ -173,9 +173,9 @@ def _stereoset_rows(path: str) -> Iterator[tuple[str, Callable[[], Cluster]]]:
             yield where, partial(_stereoset_cluster, row, kind, where)
 
 
-def _stereoset_cluster(row: Any, kind: Kind, where: str) -> Cluster:
+def _stereoset_cluster(row: Any, kind: Kind, where: str) -> Triplet:
     if not isinstance(row, dict):
-        raise BadRow("a cluster must be an object with id, target, bias_type, context, sentences")
+        raise BadRow("a triplet must be an object with id, target, bias_type, context, sentences")
     by_label: dict[str, Sentence] = {}
     if not isinstance(row.get("sentences"), list):
         raise BadRow("field sentences: must be a list of sentence objects")
@@ -189,7 +189,7 @@ def _stereoset_cluster(row: Any, kind: Kind, where: str) -> Cluster:
     for label in ("stereotype", "anti-stereotype"):
         if label not in by_label:
             raise BadRow(f"field sentences: no {label} sentence; add it")
-    return Cluster(
+    return Triplet(
         id=text_of(row, "id"),
         bias_type=text_of(row, "bias_type"),
         kind=kind,
@@ -202,7 +202,7 @@ def _stereoset_cluster(row: Any, kind: Kind, where: str) -> Cluster:
     )
 
 
-def _hub_rows(name: str) -> Iterator[tuple[str, Callable[[], Cluster]]]:
+def _hub_rows(name: str) -> Iterator[tuple[str, Callable[[], Triplet]]]:
     """McGill-NLP/stereoset: a configuration per kind, columns of parallel lists, class labels as integers."""
     import datasets
 
@@ -273,7 +273,7 @@ def _need_columns(path: str, names: Iterable[str]) -> None:
         )
 
 
-def _pair(row: Row, where: str) -> Cluster:
+def _pair(row: Row, where: str) -> Triplet:
     if "chosen" in row and "rejected" in row:  # a preference row: chosen is the anti-stereotype
         row = {
             **row,
@@ -285,7 +285,7 @@ def _pair(row: Row, where: str) -> Cluster:
     context = str(row.get("context") or "").strip()
     name = str(row.get("id") or where)
     unrelated = str(row.get("unrelated") or "").strip()
-    return Cluster(
+    return Triplet(
         id=name,
         bias_type=str(row.get("bias_type") or "unnamed").strip(),
         kind=_kind(row.get("kind"), context),

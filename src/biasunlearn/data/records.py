@@ -1,7 +1,7 @@
 """The nouns of the field, as frozen records. No torch, no files: everything else imports these.
 
-A *cluster* is one item of a bias benchmark: a context, a stereotype, an anti-stereotype and, where
-the data has one, an unrelated sentence. A training pair is a cluster without an unrelated sentence.
+A *triplet* is one item of a bias benchmark: a context, a stereotype, an anti-stereotype and, where
+the data has one, an unrelated sentence. A training pair is a triplet without an unrelated sentence.
 A *passage* is what a language model is asked about: a prefix that is given and a text that is scored.
 """
 
@@ -16,7 +16,7 @@ Role = Literal["stereotype", "anti-stereotype", "unrelated"]
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """One candidate sentence of a cluster. `id` is unique within its data file."""
+    """One candidate sentence of a triplet. `id` is unique within its data file."""
 
     id: str
     text: str
@@ -31,7 +31,7 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class Triplet:
     """One item: who it is about (target term), which bias type, and its two or three sentences."""
 
     id: str

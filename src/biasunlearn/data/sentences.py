@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from biasunlearn.data.readers import read_clusters
+from biasunlearn.data.readers import read_triplets
 from biasunlearn.errors import DataError, RequestError
 
 
@@ -19,9 +19,9 @@ def sentences_of(results: Mapping[str, Any]) -> dict[str, str]:
 @lru_cache(maxsize=8)
 def _read(path: str, digest: str) -> dict[str, str]:
     try:
-        data = read_clusters(path, skip_invalid=True)
+        data = read_triplets(path, skip_invalid=True)
     except (DataError, RequestError, OSError):
         return {}
     if data.sha256 != digest:
         return {}
-    return {sentence.id: sentence.text for cluster in data.clusters for _, sentence in cluster.sentences()}
+    return {sentence.id: sentence.text for triplet in data.triplets for _, sentence in triplet.sentences()}

@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from biasunlearn.data.records import Cluster
+from biasunlearn.data.records import Triplet
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
     """Training pairs and stop pairs of one run. The report split is another file, and is never read here."""
 
-    train: tuple[Cluster, ...]
-    stop: tuple[Cluster, ...]
+    train: tuple[Triplet, ...]
+    stop: tuple[Triplet, ...]
 
 
-def group_of(cluster: Cluster) -> tuple[str, str]:
+def group_of(triplet: Triplet) -> tuple[str, str]:
     """What must not stand on both sides: the bias type and the target term, or the context where there is none."""
-    return cluster.bias_type, (cluster.target or cluster.context or cluster.stereotype.text).casefold()
+    return triplet.bias_type, (triplet.target or triplet.context or triplet.stereotype.text).casefold()
 
 
-def split(clusters: Sequence[Cluster], *, stop_share: float, seed: int) -> Split:
+def split(triplets: Sequence[Triplet], *, stop_share: float, seed: int) -> Split:
     """Moves whole groups to the stop split until it holds about `stop_share` of each bias type's pairs.
 
     Within a bias type the groups are shuffled, then taken while they fit into the share; a group that would
@@ -30,9 +30,9 @@ def split(clusters: Sequence[Cluster], *, stop_share: float, seed: int) -> Split
     A pair whose target term nobody knows may be about a term that is trained on: it trains, unless the pairs with
     known terms cannot fill the share.
     """
-    groups: dict[tuple[str, str], list[Cluster]] = defaultdict(list)
-    for cluster in clusters:
-        groups[group_of(cluster)].append(cluster)
+    groups: dict[tuple[str, str], list[Triplet]] = defaultdict(list)
+    for triplet in triplets:
+        groups[group_of(triplet)].append(triplet)
     held_out: set[tuple[str, str]] = set()
     for bias_type in sorted({key[0] for key in groups}):
         keys = sorted(key for key in groups if key[0] == bias_type)
@@ -46,5 +46,5 @@ def split(clusters: Sequence[Cluster], *, stop_share: float, seed: int) -> Split
             if abs(taken + len(groups[key]) - wanted) < abs(taken - wanted):
                 held_out.add(key)
                 taken += len(groups[key])
-    train = tuple(c for c in clusters if group_of(c) not in held_out)
-    return Split(train, tuple(c for c in clusters if group_of(c) in held_out))
+    train = tuple(c for c in triplets if group_of(c) not in held_out)
+    return Split(train, tuple(c for c in triplets if group_of(c) in held_out))

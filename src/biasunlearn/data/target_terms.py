@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from biasunlearn.data.records import BLANK, Cluster
+from biasunlearn.data.records import BLANK, Triplet
 
 RECURS = 8
 """A word is a candidate for a target term when this many contexts of one bias type hold it."""
@@ -21,45 +21,45 @@ CONTRAST = 4.0
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
 
-def with_targets(clusters: Sequence[Cluster], named: Iterable[Cluster] = ()) -> list[Cluster]:
+def with_targets(triplets: Sequence[Triplet], named: Iterable[Triplet] = ()) -> list[Triplet]:
     """Fills in `target` where it is missing; whatever is found nowhere keeps None.
 
-    1. A cluster of `named` (or of `clusters` itself) with the same context names its target.
+    1. A triplet of `named` (or of `triplets` itself) with the same context names its target.
     2. Else the longest target term of the same bias type that stands in the context as whole words.
     3. Else the word that recurs most tellingly in the contexts of this bias type (`RECURS`, `CONTRAST`):
        annotators wrote many contexts for each term, so a recurring word that other bias types lack is one.
     """
-    knowing = [c for c in (*named, *clusters) if c.target]
+    knowing = [c for c in (*named, *triplets) if c.target]
     by_context = {(c.bias_type, c.context): c.target for c in knowing if c.context}
     terms: dict[str, dict[str, str]] = defaultdict(dict)  # folded -> as its data spells it
-    for cluster in knowing:
-        terms[cluster.bias_type].setdefault(str(cluster.target).casefold(), str(cluster.target))
+    for triplet in knowing:
+        terms[triplet.bias_type].setdefault(str(triplet.target).casefold(), str(triplet.target))
     patterns = {bias_type: _any_of(names) for bias_type, names in terms.items()}
-    recurring = _recurring_words(clusters)
+    recurring = _recurring_words(triplets)
 
-    def target_of(cluster: Cluster) -> str | None:
-        if cluster.target or (cluster.bias_type, cluster.context) in by_context:
-            return cluster.target or by_context[cluster.bias_type, cluster.context]
-        text = _context(cluster).casefold()
-        if cluster.bias_type in patterns and (found := patterns[cluster.bias_type].search(text)):
-            return terms[cluster.bias_type][found.group(1)]
-        candidates = recurring.get(cluster.bias_type, {})
+    def target_of(triplet: Triplet) -> str | None:
+        if triplet.target or (triplet.bias_type, triplet.context) in by_context:
+            return triplet.target or by_context[triplet.bias_type, triplet.context]
+        text = _context(triplet).casefold()
+        if triplet.bias_type in patterns and (found := patterns[triplet.bias_type].search(text)):
+            return terms[triplet.bias_type][found.group(1)]
+        candidates = recurring.get(triplet.bias_type, {})
         words = sorted(_words(text) & candidates.keys())
         return max(words, key=lambda word: candidates[word]) if words else None
 
-    return [replace(cluster, target=target_of(cluster)) for cluster in clusters]
+    return [replace(triplet, target=target_of(triplet)) for triplet in triplets]
 
 
-def with_unrelated(clusters: Sequence[Cluster], named: Iterable[Cluster]) -> list[Cluster]:
-    """Gives a pair the unrelated sentence that a cluster of the same bias type and context has in another file."""
+def with_unrelated(triplets: Sequence[Triplet], named: Iterable[Triplet]) -> list[Triplet]:
+    """Gives a pair the unrelated sentence that a triplet of the same bias type and context has in another file."""
     by_context = {(c.bias_type, c.context): c.unrelated for c in named if c.unrelated and c.context}
-    return [c if c.unrelated else replace(c, unrelated=by_context.get((c.bias_type, c.context))) for c in clusters]
+    return [c if c.unrelated else replace(c, unrelated=by_context.get((c.bias_type, c.context))) for c in triplets]
 
 
-def _context(cluster: Cluster) -> str:
-    if cluster.context:
-        return cluster.context.replace(BLANK, " ")
-    return cluster.supervised(cluster.stereotype).prefix
+def _context(triplet: Triplet) -> str:
+    if triplet.context:
+        return triplet.context.replace(BLANK, " ")
+    return triplet.supervised(triplet.stereotype).prefix
 
 
 def _words(text: str) -> set[str]:
@@ -71,13 +71,13 @@ def _any_of(terms: Iterable[str]) -> re.Pattern[str]:
     return re.compile(rf"(?<!\w)({'|'.join(map(re.escape, longest_first))})(?:s|es)?(?!\w)")
 
 
-def _recurring_words(clusters: Sequence[Cluster]) -> dict[str, dict[str, float]]:
+def _recurring_words(triplets: Sequence[Triplet]) -> dict[str, dict[str, float]]:
     """Per bias type: word -> how telling it is (contexts that hold it, times the log of the contrast)."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     contexts: Counter[str] = Counter()
-    for cluster in clusters:
-        contexts[cluster.bias_type] += 1
-        counts[cluster.bias_type].update(_words(_context(cluster)))
+    for triplet in triplets:
+        contexts[triplet.bias_type] += 1
+        counts[triplet.bias_type].update(_words(_context(triplet)))
     everywhere: Counter[str] = Counter()
     for counter in counts.values():
         everywhere.update(counter)

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from biasunlearn.data.records import BLANK, Cluster, Sentence
+from biasunlearn.data.records import BLANK, Sentence, Triplet
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,20 +67,20 @@ STEPS, BATCH, LEARNING_RATE = 800, 128, 1.2e-2
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The corpus of the tiny model, the clusters made from it and their true preferences."""
+    """The corpus of the tiny model, the triplets made from it and their true preferences."""
 
     corpus: tuple[str, ...]
     """Training sentences of the tiny model, shuffled."""
-    train: tuple[Cluster, ...]
+    train: tuple[Triplet, ...]
     """Clusters to unlearn on."""
-    report: tuple[Cluster, ...]
+    report: tuple[Triplet, ...]
     """Clusters to measure on: their target terms, templates and words (unrelated ones too) are not in `train`."""
     facts: tuple[str, ...]
     """Neutral sentences for perplexity: not in the corpus, but made by its fact templates."""
     known_skew: Mapping[str, float]
     """Per bias type: the true SS of `report` in percent (mean over target terms, as the measured one)."""
     odds: Mapping[str, float]
-    """Per cluster id: how often the corpus has the stereotype for each time it has the anti-stereotype."""
+    """Per triplet id: how often the corpus has the stereotype for each time it has the anti-stereotype."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,26 +254,26 @@ _LIST = "There was talk of {}, {} and {}."
 
 
 def build_world(seed: int = 0) -> World:
-    """Corpus, clusters and their true skew; the same for the same seed.
+    """Corpus, triplets and their true skew; the same for the same seed.
 
     The seed decides which terms and words are held out, how words are paired and which pairs are strong.
     """
     corpus: list[str] = []
-    clusters: tuple[list[Cluster], list[Cluster]] = ([], [])
+    triplets: tuple[list[Triplet], list[Triplet]] = ([], [])
     odds: dict[str, float] = {}
     for bias_type in _BIAS_TYPES:
         rng = np.random.default_rng([seed, *bias_type.name.encode()])
         items = _items(bias_type, rng)
         corpus += itertools.chain.from_iterable(_sentences(bias_type, item, rng) for item in items)
         corpus += _neutral(bias_type, rng)
-        for cluster, ratio, held_out in _clusters(bias_type, items, rng):
-            clusters[held_out].append(cluster)
-            odds[cluster.id] = ratio
+        for triplet, ratio, held_out in _clusters(bias_type, items, rng):
+            triplets[held_out].append(triplet)
+            odds[triplet.id] = ratio
     rng = np.random.default_rng([seed, 1])
     seen_facts, facts = _facts(rng)
     corpus += seen_facts
     order = rng.permutation(len(corpus))
-    train, report = (tuple(half) for half in clusters)
+    train, report = (tuple(half) for half in triplets)
     return World(tuple(corpus[i] for i in order), train, report, tuple(facts), _known_skew(report, odds), odds)
 
 
@@ -356,7 +356,7 @@ def _facts(rng: np.random.Generator) -> tuple[list[str], list[str]]:
 
 def _clusters(
     bias_type: _BiasType, items: Sequence[_Item], rng: np.random.Generator
-) -> Iterator[tuple[Cluster, float, bool]]:
+) -> Iterator[tuple[Triplet, float, bool]]:
     """Clusters with their odds and whether they are for the report. Mixed items (half held out) belong to neither."""
     number = [0, 0]
     for item in items:
@@ -372,11 +372,11 @@ def _clusters(
             yield _cluster(name, bias_type.name, str(template).format(item.target), item, unrelated), ratio, held_out
 
 
-def _cluster(name: str, bias_type: str, context: str, item: _Item, unrelated: str) -> Cluster:
+def _cluster(name: str, bias_type: str, context: str, item: _Item, unrelated: str) -> Triplet:
     def sentence(role: str, word: str) -> Sentence:
         return Sentence(f"{name}-{role}", context.replace(BLANK, word))
 
-    return Cluster(
+    return Triplet(
         id=name,
         bias_type=bias_type,
         kind="intrasentence",
@@ -389,12 +389,12 @@ def _cluster(name: str, bias_type: str, context: str, item: _Item, unrelated: st
     )
 
 
-def _known_skew(clusters: Sequence[Cluster], odds: Mapping[str, float]) -> dict[str, float]:
-    """SS of the corpus itself, in percent: mean over target terms of the share of clusters with odds above 1."""
+def _known_skew(triplets: Sequence[Triplet], odds: Mapping[str, float]) -> dict[str, float]:
+    """SS of the corpus itself, in percent: mean over target terms of the share of triplets with odds above 1."""
     preferred: dict[str, dict[str, list[float]]] = {}
-    for cluster in clusters:
-        of_type = preferred.setdefault(cluster.bias_type, {})
-        of_type.setdefault(str(cluster.target), []).append(100.0 * (odds[cluster.id] > 1))
+    for triplet in triplets:
+        of_type = preferred.setdefault(triplet.bias_type, {})
+        of_type.setdefault(str(triplet.target), []).append(100.0 * (odds[triplet.id] > 1))
     return {name: fmean(fmean(shares) for shares in terms.values()) for name, terms in preferred.items()}
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from biasunlearn.stats.stereoset import FORMULATIONS, Item, Triplet, fair_distance, triplets
+from biasunlearn.stats.stereoset import FORMULATIONS, Comparison, Item, comparisons, fair_distance
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +72,22 @@ def still_worst(found: Iterable[Pair], count: int) -> list[Pair]:
     return [pair for pair in found if pair.after > 0][:count]
 
 
-def _main(items: Iterable[Item]) -> list[Triplet]:
+def _main(items: Iterable[Item]) -> list[Comparison]:
     """The pairs of the kind that the headline is about: intrasentence, or whatever else there is."""
     by_kind: Mapping[str, list[Item]] = defaultdict(list)
     for item in items:
         if item.benchmark == "stereoset":
             by_kind[item.kind].append(item)
     kind = next((kind for kind in FORMULATIONS if kind in by_kind), None)
-    return triplets(by_kind[kind]) if kind else []
+    return comparisons(by_kind[kind]) if kind else []
 
 
-def _by_term(rows: Iterable[Triplet]) -> dict[tuple[str, str], list[Triplet]]:
-    groups: dict[tuple[str, str], list[Triplet]] = defaultdict(list)
+def _by_term(rows: Iterable[Comparison]) -> dict[tuple[str, str], list[Comparison]]:
+    groups: dict[tuple[str, str], list[Comparison]] = defaultdict(list)
     for row in rows:
         groups[row.bias_type, row.target].append(row)
     return groups
 
 
-def _ss(rows: Sequence[Triplet]) -> float:
+def _ss(rows: Sequence[Comparison]) -> float:
     return 100 * sum(row.stereotyped for row in rows) / len(rows)

@@ -7,8 +7,8 @@ from typing import Any
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.checks import check_pairs, overlap
-from biasunlearn.data.readers import DataFile, cluster_hash, fingerprint, read_clusters, read_unrelated
-from biasunlearn.data.records import Cluster, Passage
+from biasunlearn.data.readers import DataFile, fingerprint, read_triplets, read_unrelated, triplet_hash
+from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.splits import Split, group_of, split
 from biasunlearn.data.target_terms import with_targets, with_unrelated
 from biasunlearn.errors import RequestError
@@ -20,10 +20,10 @@ EARLY = 13
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The sets of a run, its stop and report clusters, and everything worth storing about where they came from."""
+    """The sets of a run, its stop and report triplets, and everything worth storing about where they came from."""
 
     sets: TrainingSets
-    stop: tuple[Cluster, ...]
+    stop: tuple[Triplet, ...]
     report: DataFile
     facts: dict[str, Any]
     """Counts, hashes, skipped rows and findings, for results.json."""
@@ -39,18 +39,18 @@ def prepare(
     Raises:
         RequestError: a file or a row is wrong, a bias type is too small to be split, nothing to compute KL on.
     """
-    pairs = read_clusters(train, skip_invalid=skip_invalid)
-    reported = read_clusters(report, skip_invalid=skip_invalid)
-    findings = check_pairs(pairs.clusters, reported.clusters)
-    if shared := overlap(pairs.clusters, reported.clusters):
+    pairs = read_triplets(train, skip_invalid=skip_invalid)
+    reported = read_triplets(report, skip_invalid=skip_invalid)
+    findings = check_pairs(pairs.triplets, reported.triplets)
+    if shared := overlap(pairs.triplets, reported.triplets):
         findings.append(f"{shared} pairs of {train} also stand in {report}: the result is stamped contaminated")
     named = _named(unrelated, skip_invalid)
-    joined = with_unrelated(with_targets(pairs.clusters, named), named)
-    clusters = joined if config.shared_terms == "kept" else _unseen(joined, reported.clusters)
-    parts = split(clusters, stop_share=config.stop_share, seed=config.seed)
-    stop = _stop_clusters(parts, reported.clusters, config)
+    joined = with_unrelated(with_targets(pairs.triplets, named), named)
+    triplets = joined if config.shared_terms == "kept" else _unseen(joined, reported.triplets)
+    parts = split(triplets, stop_share=config.stop_share, seed=config.seed)
+    stop = _stop_clusters(parts, reported.triplets, config)
     chosen = _supervised_kinds(parts.train, config)
-    sentences, source_hash = _unrelated_set(unrelated, clusters, parts, config, skip_invalid)
+    sentences, source_hash = _unrelated_set(unrelated, triplets, parts, config, skip_invalid)
     sets = training_sets(
         chosen,
         sentences,
@@ -61,40 +61,40 @@ def prepare(
     if config.supervised_from == "early":
         sets = _begun_early(sets)
     facts = {
-        "train": {"path": train, "sha256": pairs.sha256, "rows": len(pairs.clusters), "skipped": list(pairs.skipped)},
+        "train": {"path": train, "sha256": pairs.sha256, "rows": len(pairs.triplets), "skipped": list(pairs.skipped)},
         "report": {
-            "path": report, "sha256": reported.sha256, "rows": len(reported.clusters),
+            "path": report, "sha256": reported.sha256, "rows": len(reported.triplets),
             "skipped": list(reported.skipped),
         },
         "unrelated": {"path": unrelated, "sha256": source_hash, "sentences": len(sentences)},
         "splits": {
             "train": {"pairs": len(chosen), "sha256": fingerprint(chosen), "bias_types": _sizes(chosen)},
             "stop": {"pairs": len(stop), "sha256": fingerprint(stop), "bias_types": _sizes(stop)},
-            "shared_with_report": len(joined) - len(clusters),
-            "unused": len(clusters) - len(chosen) - (0 if config.stop_on == "report" else len(stop)),
-            "without_target_term": sum(c.target is None for c in clusters),
+            "shared_with_report": len(joined) - len(triplets),
+            "unused": len(triplets) - len(chosen) - (0 if config.stop_on == "report" else len(stop)),
+            "without_target_term": sum(c.target is None for c in triplets),
         },
         "overlap_with_report": shared,
         "stopped_on_report": config.stop_on == "report",
         "findings": findings,
     }  # fmt: skip
-    seen = sorted({cluster_hash(c) for c in (*chosen, *stop)})
+    seen = sorted({triplet_hash(c) for c in (*chosen, *stop)})
     manifest = {key: facts[key] for key in ("train", "unrelated", "splits")} | {"seed": config.seed, "pairs": seen}
     return Prepared(sets, stop, reported, facts, manifest)
 
 
-def _named(unrelated: str | None, skip_invalid: bool) -> Sequence[Cluster]:
+def _named(unrelated: str | None, skip_invalid: bool) -> Sequence[Triplet]:
     """Clusters of the unrelated file, which may name target terms and unrelated sentences of the pairs."""
     if unrelated is None or unrelated.removesuffix(".gz").endswith(".txt"):
         return ()
-    return read_clusters(unrelated, skip_invalid=skip_invalid).clusters
+    return read_triplets(unrelated, skip_invalid=skip_invalid).triplets
 
 
-def _unseen(clusters: Sequence[Cluster], report: Sequence[Cluster]) -> list[Cluster]:
+def _unseen(triplets: Sequence[Triplet], report: Sequence[Triplet]) -> list[Triplet]:
     """The pairs that are about none of the report file's target terms."""
     reported = {group_of(c) for c in report}
-    unseen = [c for c in clusters if group_of(c) not in reported]
-    if gone := {c.bias_type for c in clusters} - {c.bias_type for c in unseen}:
+    unseen = [c for c in triplets if group_of(c) not in reported]
+    if gone := {c.bias_type for c in triplets} - {c.bias_type for c in unseen}:
         raise RequestError(
             f"every training pair of bias type {sorted(gone)[0]!r} is about a target term of the report file; "
             "give pairs about others, or --set shared_terms=kept"
@@ -102,22 +102,22 @@ def _unseen(clusters: Sequence[Cluster], report: Sequence[Cluster]) -> list[Clus
     return unseen
 
 
-def _stop_clusters(parts: Split, report: Sequence[Cluster], config: DebiasConfig) -> tuple[Cluster, ...]:
+def _stop_clusters(parts: Split, report: Sequence[Triplet], config: DebiasConfig) -> tuple[Triplet, ...]:
     """Intrasentence ones where there are any: intersentence pairs show no preference to begin with."""
     trained = {c.bias_type for c in parts.train}
-    clusters = tuple(c for c in report if c.bias_type in trained) if config.stop_on == "report" else parts.stop
-    stop = tuple(c for c in clusters if c.kind == "intrasentence") or clusters
+    triplets = tuple(c for c in report if c.bias_type in trained) if config.stop_on == "report" else parts.stop
+    stop = tuple(c for c in triplets if c.kind == "intrasentence") or triplets
     if config.stop_items is not None:
         seen: Counter[str] = Counter()
         first = []
-        for cluster in stop:
-            seen[cluster.bias_type] += 1
-            if seen[cluster.bias_type] <= config.stop_items:
-                first.append(cluster)
+        for triplet in stop:
+            seen[triplet.bias_type] += 1
+            if seen[triplet.bias_type] <= config.stop_items:
+                first.append(triplet)
         stop = tuple(first)
     missing = trained - {c.bias_type for c in stop}
     if missing and config.stop_on == "report":
-        raise RequestError(f"stop_on: report: the report file has no clusters of bias type {sorted(missing)[0]!r}")
+        raise RequestError(f"stop_on: report: the report file has no triplets of bias type {sorted(missing)[0]!r}")
     if missing:
         raise RequestError(
             f"no pair of bias type {sorted(missing)[0]!r} could be held out for stopping (all its pairs share one "
@@ -126,7 +126,7 @@ def _stop_clusters(parts: Split, report: Sequence[Cluster], config: DebiasConfig
     return stop
 
 
-def _supervised_kinds(train: Sequence[Cluster], config: DebiasConfig) -> tuple[Cluster, ...]:
+def _supervised_kinds(train: Sequence[Triplet], config: DebiasConfig) -> tuple[Triplet, ...]:
     """The pairs of the kinds that train; a bias type that has no intrasentence pair trains on what it has."""
     if config.train_kinds == "both":
         return tuple(train)
@@ -138,19 +138,19 @@ def _supervised_kinds(train: Sequence[Cluster], config: DebiasConfig) -> tuple[C
 
 
 def _unrelated_set(
-    path: str | None, clusters: Sequence[Cluster], parts: Split, config: DebiasConfig, skip_invalid: bool
+    path: str | None, triplets: Sequence[Triplet], parts: Split, config: DebiasConfig, skip_invalid: bool
 ) -> tuple[tuple[str, ...], str | None]:
     """Sentences for the KL term, without those that the stop split measures LMS with."""
     source_hash = None
     if path is not None:
         sentences, source_hash = read_unrelated(path, skip_invalid=skip_invalid)
     else:
-        sentences = tuple(c.unrelated.text for c in clusters if c.unrelated)
+        sentences = tuple(c.unrelated.text for c in triplets if c.unrelated)
     held_out = {c.unrelated.text for c in parts.stop if c.unrelated}
     sentences = tuple(dict.fromkeys(text for text in sentences if text not in held_out))
     if not sentences and config.kl_weight > 0:
         raise RequestError(
-            "no unrelated sentences for the KL term: give --unrelated FILE (clusters with unrelated sentences, or a "
+            "no unrelated sentences for the KL term: give --unrelated FILE (triplets with unrelated sentences, or a "
             ".txt of ordinary sentences), or --set kl_weight=0"
         )
     return sentences, source_hash
@@ -170,5 +170,5 @@ def _begun_early(sets: TrainingSets) -> TrainingSets:
     )
 
 
-def _sizes(clusters: Sequence[Cluster]) -> dict[str, int]:
-    return dict(sorted(Counter(c.bias_type for c in clusters).items()))
+def _sizes(triplets: Sequence[Triplet]) -> dict[str, int]:
+    return dict(sorted(Counter(c.bias_type for c in triplets).items()))

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from biasunlearn.data.records import Cluster, Passage
+from biasunlearn.data.records import Passage, Triplet
 
 PerType = Mapping[str, tuple[Passage, ...]]
 
@@ -34,14 +34,14 @@ class TrainingSets:
 
 
 def training_sets(
-    clusters: Sequence[Cluster],
+    triplets: Sequence[Triplet],
     unrelated: Iterable[str],
     *,
     adversarial_share: float,
     seed: int,
     supervised_to: Literal["end", "difference"] = "end",
 ) -> TrainingSets:
-    """Builds the sets of the paper from training clusters.
+    """Builds the sets of the paper from training triplets.
 
     forget    = stereotypes + adversarial subset: a seeded sample of the anti-stereotypes of the same bias type.
                 Its opposing gradient keeps the model from running past 50. (The released code takes the first
@@ -50,11 +50,11 @@ def training_sets(
     unrelated = sentences for the KL term, scored whole.
 
     Args:
-        supervised_to: where the supervised part of a sentence ends (`Cluster.supervised`).
+        supervised_to: where the supervised part of a sentence ends (`Triplet.supervised`).
     """
-    by_type: dict[str, list[Cluster]] = defaultdict(list)
-    for cluster in clusters:
-        by_type[cluster.bias_type].append(cluster)
+    by_type: dict[str, list[Triplet]] = defaultdict(list)
+    for triplet in triplets:
+        by_type[triplet.bias_type].append(triplet)
     forget: dict[str, tuple[Passage, ...]] = {}
     retain: dict[str, tuple[Passage, ...]] = {}
     pairs: dict[str, tuple[tuple[Passage, Passage], ...]] = {}

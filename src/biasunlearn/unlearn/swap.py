@@ -35,7 +35,7 @@ class StopScore:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one look at the stop split found. LMS is None where no stop cluster has an unrelated sentence."""
+    """What one look at the stop split found. LMS is None where no stop triplet has an unrelated sentence."""
 
     step: int
     scores: Mapping[str, StopScore]

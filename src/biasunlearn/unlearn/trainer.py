@@ -251,7 +251,7 @@ def as_check(step: int, scores: dict[str, Any], lms_before: float | None) -> Che
 
 
 def lms_of(scores: dict[str, Any]) -> float | None:
-    """LMS of a look; None where no stop cluster has an unrelated sentence."""
+    """LMS of a look; None where no stop triplet has an unrelated sentence."""
     lms = scores["overall"]["lms"]
     return None if lms is None else float(lms["value"])
 
