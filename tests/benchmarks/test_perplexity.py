@@ -57,7 +57,7 @@ def test_overlapping_windows_agree_once_every_token_counts_once(family, stride):
 
 @needs_shared
 def test_on_a_real_model_and_text_to_1e_4(tmp_path):
-    from biasunlearn.models import load
+    from biasunlearn.models.load import load
 
     loaded = load(str(SHARED / "models/minilm-clm"))
     text = (SHARED / "data/text/wikitext2_valid_clean_sentences.txt").read_text()[:9000]

@@ -122,7 +122,7 @@ def test_a_test_agrees_with_the_second_reckoning(build, tmp_path):
 
 @needs_shared
 def test_a_published_test_on_a_real_model_agrees_too():
-    from biasunlearn.models import load
+    from biasunlearn.models.load import load
 
     loaded = load(str(SHARED / "models/minilm-clm"))
     file = SHARED / "data/seat/weat6.jsonl"

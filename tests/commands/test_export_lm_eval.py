@@ -160,7 +160,7 @@ def test_bias_types_never_share_a_metric(tmp_path):
 
 @needs_lm_eval
 def test_lm_eval_itself_comes_to_our_numbers(exported, tmp_path):
-    from biasunlearn.models import load
+    from biasunlearn.models.load import load
     from biasunlearn.scoring.lm_eval import run_tasks
 
     models = {"gpt2": tiny.gpt2(n_positions=256), "llama": tiny.causal("llama")}
@@ -180,7 +180,7 @@ def test_lm_eval_itself_comes_to_our_numbers(exported, tmp_path):
 @needs_lm_eval
 @needs_shared
 def test_lm_eval_on_a_real_model_and_published_clusters(tmp_path):
-    from biasunlearn.models import load
+    from biasunlearn.models.load import load
     from biasunlearn.scoring.lm_eval import run_tasks
 
     content = json.loads((SHARED / "data/stereoset/dev.json").read_text())

@@ -138,7 +138,7 @@ def test_checks_say_what_is_odd():
     bare = cluster(2, context="No blank.")
     findings = check_pairs([equal, twice, twice, bare], [cluster(n, "z") for n in range(5)])
     assert [f.split("(first: ")[-1][:-1] for f in findings[:4]] == ["f:7", "file:1", "file:2", "file:1"]
-    assert "bias type 'z': 5 report clusters cannot show a change of SS below 69 points" in findings[-1]
+    assert "bias type 'z': with 5 report items, changes of SS below 69 points cannot be detected" in findings[-1]
 
 
 def test_a_bias_type_with_one_pair_is_refused():

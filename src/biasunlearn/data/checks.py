@@ -110,4 +110,6 @@ def _too_small(bias_type: str, count: int) -> str:
     smallest = smallest_difference(count)
     if smallest <= TOO_SMALL_TO_CONCLUDE:
         return ""
-    return f"bias type {bias_type!r}: {count} report triplets cannot show a change of SS below {smallest:.0f} points"
+    return (
+        f"bias type {bias_type!r}: with {count} report items, changes of SS below {smallest:.0f} points cannot be detected"
+    )
