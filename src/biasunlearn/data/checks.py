@@ -111,5 +111,6 @@ def _too_small(bias_type: str, count: int) -> str:
     if smallest <= TOO_SMALL_TO_CONCLUDE:
         return ""
     return (
-        f"bias type {bias_type!r}: with {count} report items, changes of SS below {smallest:.0f} points cannot be detected"
+        f"bias type {bias_type!r}: with {count} report items, "
+        f"changes of SS below {smallest:.0f} points cannot be detected"
     )
