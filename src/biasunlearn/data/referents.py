@@ -1,0 +1,230 @@
+"""The same pair of sentences about somebody else: a target term replaced by other groups and by neutral referents.
+
+The difference between a pair's margin and its mean margin under these replacements is what the model ties to the group
+(stats/association.py). A replacement keeps number, article, letter case and possessive; a sentence about *she* or
+*himself* is swapped as a whole, so that all its pronouns agree. What cannot be replaced coherently has no replacement,
+and is counted by the caller.
+"""
+
+import difflib
+import hashlib
+import random
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import yaml
+
+from biasunlearn.data.counterfactual import CannotSwap, TermList, counterfactual, load_term_list
+from biasunlearn.data.families import Families, family_of, shipped_families
+from biasunlearn.data.records import Triplet
+
+REFERENTS = Path(__file__).parent / "lists" / "referents.yaml"
+
+DEFAULT_COUNT = 4
+"""Replacements of each pair."""
+
+_PRONOUNS = {"he", "she", "him", "her", "his", "hers", "himself", "herself"}
+_PEOPLE = re.compile(r"^(.*\S) (people|person)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """One version of a pair that is about somebody else."""
+
+    term: str
+    """What stands in place of the target term."""
+    neutral: bool
+    """Whether that names no group of the bias type."""
+    stereotype: str
+    anti_stereotype: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReferentPool:
+    """Terms that may stand for each other: by bias type and form, with the forms of every term.
+
+    Attributes:
+        by_form: {bias type: {form: terms}}.
+        forms: {bias type: {term in lower case: its forms}}.
+        neutral: {form: neutral referents}.
+        swaps: {bias type: the term list that swaps whole sentences}, for lists of pairs.
+    """
+
+    by_form: Mapping[str, Mapping[str, Sequence[str]]]
+    forms: Mapping[str, Mapping[str, frozenset[str]]]
+    neutral: Mapping[str, Sequence[str]]
+    swaps: Mapping[str, TermList]
+
+
+@lru_cache(maxsize=1)
+def shipped_pool() -> ReferentPool:
+    """The pool of the shipped term lists and of referents.yaml."""
+    content = yaml.safe_load(REFERENTS.read_text(encoding="utf-8"))
+    by_form: dict[str, dict[str, list[str]]] = {
+        bias_type: {form: list(terms) for form, terms in forms.items()} for bias_type, forms in content["forms"].items()
+    }
+    swaps = {}
+    for bias_type in ("gender", "profession", "race", "religion"):
+        listed = load_term_list(bias_type)
+        if listed.pronouns:
+            swaps[bias_type] = listed
+        forms = by_form.setdefault(bias_type, {})
+        for group in listed.groups:
+            for form, term in group.forms:
+                known = forms.setdefault(form, [])
+                if term not in known:
+                    known.append(term)
+    forms_of: dict[str, dict[str, frozenset[str]]] = {}
+    for bias_type, forms in by_form.items():
+        found: dict[str, set[str]] = {}
+        for form, terms in forms.items():
+            for term in terms:
+                found.setdefault(term.casefold(), set()).add(form)
+        forms_of[bias_type] = {term: frozenset(names) for term, names in found.items()}
+    return ReferentPool(by_form, forms_of, content["neutral"], swaps)
+
+
+def replacements(
+    triplet: Triplet,
+    *,
+    count: int = DEFAULT_COUNT,
+    seed: int = 0,
+    others: Iterable[str] = (),
+    without: frozenset[tuple[str, str]] = frozenset(),
+    pool: ReferentPool | None = None,
+    families: Families | None = None,
+) -> list[Replacement]:
+    """Up to `count` versions of a pair about other groups, one of them about a neutral referent where there is one.
+
+    The choice is seeded by `seed` and the pair's own texts, so that it does not depend on the rest of the file.
+
+    Args:
+        triplet: a pair with a target term.
+        count: how many versions at most.
+        seed: of the choice.
+        others: target terms of the same bias type in the user's data: used where no list knows the bias type.
+        without: (bias type, family) of terms that must not be used (those of the report split, in training).
+        pool: terms by form; the shipped one by default.
+        families: families of terms; the shipped ones by default.
+    Returns:
+        An empty list where the pair names no target term, the term is not found as whole words in both sentences, or
+        nothing can replace it coherently.
+    """
+    if not triplet.target or count < 1:
+        return []
+    pool = pool or shipped_pool()
+    families = shipped_families() if families is None else families
+    texts = (triplet.stereotype.text, triplet.anti_stereotype.text)
+    chosen = random.Random(_digest(seed, *texts))
+    swapped = _whole_swap(triplet.bias_type, texts, pool)
+    made = [swapped] if swapped is not None else []
+    if triplet.target.casefold() in _PRONOUNS:
+        return made[:count]
+    spans = [_find(triplet.target, text) for text in texts]
+    if not all(spans) or (triplet.bias_type in pool.swaps and swapped is None and _has_pronoun(texts)):
+        return made[:count]
+    plural = _is_plural(spans[0][0])
+    groups, neutral = _candidates(triplet, plural, others, pool, families, without)
+    if triplet.bias_type in pool.swaps and _has_pronoun(texts):
+        groups, neutral = [], []  # only the whole swap keeps the pronouns right
+    kept = chosen.sample(neutral, min(1, len(neutral)))
+    room = max(0, count - len(made) - len(kept))
+    for term in [*chosen.sample(groups, min(room, len(groups))), *kept]:
+        versions = [_replaced(text, found, term) for text, found in zip(texts, spans, strict=True)]
+        made.append(Replacement(term, term in neutral, *versions))
+    return made[:count]
+
+
+def _digest(seed: int, *texts: str) -> int:
+    return int.from_bytes(hashlib.sha256("\n".join((str(seed), *texts)).encode()).digest()[:8], "big")
+
+
+def _whole_swap(bias_type: str, texts: tuple[str, str], pool: ReferentPool) -> Replacement | None:
+    """Both sentences with every term of a list of pairs swapped; None where one of them cannot be."""
+    if bias_type not in pool.swaps:
+        return None
+    try:
+        first, second = (counterfactual(text, pool.swaps[bias_type]) for text in texts)
+    except CannotSwap:
+        return None
+    return Replacement("(swapped)", False, first, second)
+
+
+def _has_pronoun(texts: Iterable[str]) -> bool:
+    return any(word in _PRONOUNS for text in texts for word in re.findall(r"\w+", text.casefold()))
+
+
+def _find(term: str, text: str) -> list[re.Match[str]]:
+    """Occurrences of a term as whole words, in any letter case, with a plural ending that it may take."""
+    spaced = r"\s+".join(map(re.escape, term.split()))
+    return list(re.finditer(rf"(?<![\w-]){spaced}(?P<plural>e?s)?(?![\w-])", text, re.IGNORECASE))
+
+
+def _is_plural(found: re.Match[str]) -> bool:
+    return found.group("plural") is not None
+
+
+def _candidates(
+    triplet: Triplet,
+    plural: bool,
+    others: Iterable[str],
+    pool: ReferentPool,
+    families: Families,
+    without: frozenset[tuple[str, str]],
+) -> tuple[list[str], list[str]]:
+    """Terms of other groups and neutral referents that fill every form that the target term has here."""
+    bias_type, target = triplet.bias_type, str(triplet.target)
+    forms = _forms(bias_type, target, plural, pool, families)
+    known = pool.forms.get(bias_type, {})
+    if forms:
+        listed = [term for form in sorted(forms) for term in pool.by_form[bias_type].get(form, ())]
+        listed = [term for term in dict.fromkeys(listed) if forms <= known[term.casefold()]]
+        people = _PEOPLE.match(target)
+        if people:
+            listed = [f"{term} {people.group(2).lower()}" for term in listed]
+    else:
+        listed = [term + ("s" if plural else "") for term in dict.fromkeys(others)]
+    own = family_of(bias_type, target, families)
+    groups = [
+        term
+        for term in listed
+        if (family := family_of(bias_type, term, families)) != own and (bias_type, family) not in without
+    ]
+    wanted = sorted(forms or {"people" if plural else "person"})
+    neutral = [term for form in wanted for term in pool.neutral.get(form, ())]
+    return groups, neutral if len(forms) <= 1 or forms == {"adjective", "person"} else neutral[:1]
+
+
+def _forms(bias_type: str, target: str, plural: bool, pool: ReferentPool, families: Families) -> frozenset[str]:
+    """The forms of a term in its list; of an unlisted one those of the nearest spelling in its family, else a guess."""
+    known = pool.forms.get(bias_type)
+    if known is None:
+        return frozenset()
+    people = _PEOPLE.match(target)
+    key = (people.group(1) if people else target).casefold()
+    forms = known.get(key)
+    if forms is None:
+        own = family_of(bias_type, target, families)
+        twins = [term for term in known if family_of(bias_type, term, families) == own]
+        near = difflib.get_close_matches(key, twins, n=1, cutoff=0.8)
+        forms = known[near[0]] if near else frozenset({"person"})
+    if people:
+        return frozenset({"adjective"})
+    if plural:
+        return frozenset({"people"})
+    return forms
+
+
+def _replaced(text: str, found: Sequence[re.Match[str]], term: str) -> str:
+    """The text with every occurrence replaced, from the last to the first, articles and first capital adjusted."""
+    for match in reversed(found):
+        new = term[:1].upper() + term[1:] if match.start() == 0 else term
+        head = text[: match.start()]
+        if article := re.search(r"\b(an?)(\s+)$", head, re.IGNORECASE):
+            letter = "n" if re.match(r"[aeiou]", new, re.IGNORECASE) else ""
+            head = head[: article.start()] + article.group(1)[0] + letter + article.group(2)
+        text = head + new + text[match.end() :]
+    return text

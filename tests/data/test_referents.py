@@ -1,0 +1,80 @@
+"""Replaced target terms: articles, number, pronouns and letter case by hand; what cannot be replaced is left out."""
+
+import pytest
+
+from biasunlearn.data.families import family_of
+from biasunlearn.data.records import Sentence, Triplet
+from biasunlearn.data.referents import replacements
+
+
+def pair(bias_type: str, target: str | None, stereotype: str, anti: str) -> Triplet:
+    return Triplet(
+        "1", bias_type, "intrasentence", "", Sentence("1s", stereotype), Sentence("1a", anti), target=target
+    )
+
+
+def test_a_profession_is_replaced_by_others_and_by_a_neutral_referent() -> None:
+    found = replacements(pair("profession", "engineer", "An engineer is smart.", "An engineer is dull."))
+    assert len(found) == 4 and sum(one.neutral for one in found) == 1
+    for one in found:
+        start = "An" if one.term[0] in "aeiou" else "A"
+        assert one.stereotype == f"{start} {one.term} is smart."
+        assert one.anti_stereotype == f"{start} {one.term} is dull."
+
+
+def test_number_is_kept() -> None:
+    found = replacements(pair("profession", "engineer", "Most engineers are smart.", "Most engineers are dull."))
+    assert found and all(one.term.endswith("s") or one.term == "people" for one in found)
+    assert all(one.stereotype == f"Most {one.term} are smart." for one in found)
+
+
+def test_a_place_becomes_a_place_and_a_people_a_people() -> None:
+    places = replacements(pair("race", "Eriteria", "People from Eriteria are poor.", "People from Eriteria are rich."))
+    assert len(places) == 4
+    assert not any(one.term.endswith(("ian", "ese", "ish")) for one in places)
+    people = replacements(pair("race", "Syrian", "The Syrian people fled.", "The Syrian people sang."), count=6)
+    assert all(f"The {one.term} people" in one.stereotype for one in people)
+
+
+def test_no_replacement_is_of_the_targets_family_or_of_one_that_is_left_out() -> None:
+    without = frozenset({("race", family_of("race", term)) for term in ("Chile", "Peru", "Kenya", "Japan", "Syria")})
+    made = replacements(pair("race", "Syria", "Syria is at war.", "Syria is at peace."), count=500, without=without)
+    assert len(made) > 20
+    assert not {("race", family_of("race", one.term)) for one in made} & without
+
+
+def test_pronouns_are_swapped_with_the_whole_sentence() -> None:
+    (one,) = replacements(pair("gender", "himself", "He hurt himself.", "He taught himself."))
+    assert (one.stereotype, one.anti_stereotype) == ("She hurt herself.", "She taught herself.")
+    found = replacements(pair("gender", "sister", "My sister lost her doll.", "My sister lost her hammer."))
+    assert [one.stereotype for one in found] == ["My brother lost his doll."]  # "my uncle lost her doll" would be wrong
+
+
+def test_a_noun_without_pronouns_has_other_nouns_and_a_neutral_one() -> None:
+    found = replacements(pair("gender", "sister", "The sister is kind.", "The sister is strong."))
+    assert found[0].stereotype == "The brother is kind."
+    assert len(found) == 4 and found[-1].neutral
+
+
+def test_a_bias_type_without_a_list_uses_the_terms_of_the_data() -> None:
+    found = replacements(
+        pair("age", "teenager", "The teenager is lazy.", "The teenager is busy."), others=["teenager", "adult", "elder"]
+    )
+    assert {one.term for one in found if not one.neutral} == {"adult", "elder"}
+    assert "The elder is lazy." in {one.stereotype for one in found}
+
+
+def test_a_term_at_the_start_is_capitalised_and_a_possessive_is_kept() -> None:
+    found = replacements(pair("profession", "nurse", "Nurse's work is hard.", "Nurse's work is easy."))
+    assert found and all(one.stereotype == f"{one.term[0].upper()}{one.term[1:]}'s work is hard." for one in found)
+
+
+@pytest.mark.parametrize("target", [None, "pilot"])
+def test_nothing_is_made_where_the_term_is_unknown_or_not_in_the_text(target: str | None) -> None:
+    assert replacements(pair("profession", target, "The nurse is kind.", "The nurse is rude.")) == []
+
+
+def test_the_choice_depends_on_the_pair_and_the_seed_only() -> None:
+    one = pair("profession", "nurse", "The nurse is kind.", "The nurse is rude.")
+    assert replacements(one) == replacements(one)
+    assert replacements(one) != replacements(one, seed=1)
