@@ -45,18 +45,20 @@ class Sample:
         """Fewer than ten clusters; with several strata, as many fewer as one stratum of ten would leave free."""
         return _few(self.clusters, self.strata)
 
-    def estimate(self, function: Callable[[Floats], Floats]) -> Estimate:
+    def estimate(self, function: Callable[[Floats], Floats], confidence: float = 0.95) -> Estimate:
         """The wider of the intervals that there are. `function` maps [..., k] to [...]."""
-        found = list(self.intervals(function).values())
+        found = list(self.intervals(function, confidence).values())
         value = float(function(self.means))
         return Estimate(value, min(e.low for e in found), max(e.high for e in found))
 
-    def intervals(self, function: Callable[[Floats], Floats]) -> dict[str, Estimate]:
+    def intervals(self, function: Callable[[Floats], Floats], confidence: float = 0.95) -> dict[str, Estimate]:
         """{"clustered": interval, "items": interval where there are few clusters}"""
-        value = float(function(self.means))
-        found = {"clustered": percentile(value, function(self.clustered), self.clusters - self.strata, self.clusters)}
+        value, clusters = float(function(self.means)), self.clusters
+        drawn = function(self.clustered)
+        found = {"clustered": percentile(value, drawn, clusters - self.strata, clusters, confidence)}
         if self.items is not None:
-            found["items"] = percentile(value, function(self.items), self.units - self.strata, self.units)
+            drawn = function(self.items)
+            found["items"] = percentile(value, drawn, self.units - self.strata, self.units, confidence)
         return found
 
 
@@ -136,7 +138,7 @@ def interval(
     return Estimate(value, min(e.low for e in ends), max(e.high for e in ends))
 
 
-def percentile(value: float, drawn: Floats, freedom: int, clusters: int) -> Estimate:
+def percentile(value: float, drawn: Floats, freedom: int, clusters: int, confidence: float = 0.95) -> Estimate:
     """The expanded percentile interval of bootstrap draws.
 
     Its two tails are those of the normal distribution beyond sqrt(clusters / freedom) * t(0.975, freedom): 1.96 for
@@ -146,7 +148,8 @@ def percentile(value: float, drawn: Floats, freedom: int, clusters: int) -> Esti
     known = drawn[~np.isnan(drawn)]
     if not len(known):
         return Estimate(value, float("nan"), float("nan"))
-    tail = float(ndtr(-np.sqrt(clusters / freedom) * stdtrit(freedom, 0.975))) if freedom > 0 else 0.0
+    quantile = (1 + confidence) / 2
+    tail = float(ndtr(-np.sqrt(clusters / freedom) * stdtrit(freedom, quantile))) if freedom > 0 else 0.0
     low, high = np.quantile(known, [tail, 1 - tail])
     return Estimate(value, float(low), float(high))
 
