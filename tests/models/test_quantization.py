@@ -213,7 +213,7 @@ def test_without_bitsandbytes_it_says_what_to_install(
 
 def test_without_bitsandbytes_so_does_a_model_that_was_saved_quantised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    with pytest.raises(RequestError, match="m: saved quantization, which needs bitsandbytes: pip install"):
+    with pytest.raises(RequestError, match="m: saved quantised, which needs bitsandbytes: pip install"):
         quantization.demand("m", "float32", {"quant_method": "bitsandbytes", "load_in_4bit": True})
     quantization.demand("m", "float32", {"quant_method": "gptq"})  # no business of ours
 
