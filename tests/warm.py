@@ -55,7 +55,7 @@ def _import_all() -> None:
 
     torch.set_num_threads(1)
     from biasunlearn.config import DebiasConfig
-    from biasunlearn.models.load import with_lora
+    from biasunlearn.models.adapters import with_lora
     from tests import tiny
 
     with_lora(tiny.gpt2().model, DebiasConfig())

@@ -13,7 +13,8 @@ from biasunlearn.cli import main
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_target import debiased, open_target
-from biasunlearn.models.load import load, max_tokens
+from biasunlearn.models.forward import max_tokens
+from biasunlearn.models.load import load
 from biasunlearn.runs.folder import read_items
 from biasunlearn.scoring.log_prob import score
 from tests import tiny, variants

@@ -12,18 +12,11 @@ import transformers
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
+from biasunlearn.models.adapters import adapter_dropout, reference, trainable, with_lora
 from biasunlearn.models.batches import Batch, collate, encode
-from biasunlearn.models.fused_activation import fuse_activations
-from biasunlearn.models.load import (
-    adapter_dropout,
-    evaluating,
-    load,
-    logits_at,
-    max_tokens,
-    reference,
-    trainable,
-    with_lora,
-)
+from biasunlearn.models.cpu_kernels import fuse_activations
+from biasunlearn.models.forward import evaluating, logits_at, max_tokens
+from biasunlearn.models.load import load
 from tests import tiny
 
 PASSAGES = [

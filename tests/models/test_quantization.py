@@ -15,9 +15,11 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from biasunlearn.cli import main
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
+from biasunlearn.models.adapters import reference, trainable, with_lora
 from biasunlearn.models.compatibility import distances
-from biasunlearn.models.load import Loaded, load, quantization, reference, trainable, weights_hash, with_lora
+from biasunlearn.models.load import Loaded, load, quantization
 from biasunlearn.models.packed_forward import read
+from biasunlearn.models.weights_hash import weights_hash
 from biasunlearn.scoring.log_prob import score
 from tests import tiny, variants
 from tests.models.test_packed_forward import PASSAGES, plain

@@ -111,7 +111,7 @@ def _on_one_base(names: Sequence[str]) -> list[Learned]:
 
 def _added_up(model: Any, runs: Sequence[Learned], weights: Sequence[float], how: How) -> Any:
     """The model with all adapters on it and only their sum active."""
-    from biasunlearn.models.load import with_adapter
+    from biasunlearn.models.adapters import with_adapter
 
     names = [f"part-{number}" for number in range(len(runs))]
     for name, run in zip(names, runs, strict=True):

@@ -194,7 +194,7 @@ def _unlearn(
 
 def _identity(loaded: Any, prepared: Prepared, config: DebiasConfig) -> str:
     """What a checkpoint belongs to: the same recipe on the same pairs and the same untrained model."""
-    from biasunlearn.models.load import weights_hash
+    from biasunlearn.models.weights_hash import weights_hash
 
     splits = prepared.facts["splits"]
     parts = [weights_hash(loaded.model), to_dict(config), splits["train"]["sha256"], splits["stop"]["sha256"]]

@@ -115,7 +115,9 @@ def _states(
     progress: Progress | None,
 ) -> tuple[list[int], dict[str, Any]]:
     """The layers, and for each stage of the model [layers, 2 * pairs, hidden]."""
-    from biasunlearn.models.load import load, reference, text_config
+    from biasunlearn.models.adapters import reference
+    from biasunlearn.models.forward import text_config
+    from biasunlearn.models.load import load
     from biasunlearn.scoring.embed import embed_layers
 
     loaded = load(model, **loading)

@@ -141,7 +141,7 @@ def _looks(course: _Course) -> list[Look]:
 def _go(course: _Course, left: Sequence[int]) -> None:
     """Takes the steps up to those that are left, and measures there; each look is stored, then a checkpoint."""
     from biasunlearn.models.distributed import count
-    from biasunlearn.models.load import weights_hash
+    from biasunlearn.models.weights_hash import weights_hash
     from biasunlearn.unlearn.finetune import FineTuning
 
     loaded = _open(course.learned, course.model, course.request)
@@ -215,7 +215,7 @@ def _check_mergeable(learned: Learned) -> None:
 def _rows(loaded: Any, taught: Taught, length: int) -> list[Any]:
     """As the tokenizer has it. Sentences are rows of their own, running text is cut into rows."""
     from biasunlearn.models.batches import encode
-    from biasunlearn.models.load import max_tokens
+    from biasunlearn.models.forward import max_tokens
     from biasunlearn.unlearn.finetune import blocks
 
     longest = max_tokens(loaded.model)

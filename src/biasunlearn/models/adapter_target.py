@@ -13,7 +13,9 @@ from typing import Any
 
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_files import adapter_config, sound_adapter
-from biasunlearn.models.load import Loaded, load, peft, transformers, with_adapter
+from biasunlearn.models.adapters import with_adapter
+from biasunlearn.models.libraries import peft, transformers
+from biasunlearn.models.load import Loaded, load
 
 DEBIASING = "debiasing"
 """What the adapter of a run is called beside others."""

@@ -10,8 +10,8 @@ from torch import Tensor
 from biasunlearn.data.records import Passage
 from biasunlearn.models.batches import Batch, Row, collate, encode
 from biasunlearn.models.feature_checks import Abilities, abilities, made_up
+from biasunlearn.models.forward import bare, logits_at, max_tokens, states_at
 from biasunlearn.models.lm_head import OutputLayer, PairLoss
-from biasunlearn.models.load import bare, logits_at, max_tokens, states_at
 from biasunlearn.models.logprobs import sum_by_row
 from biasunlearn.models.prefix_sharing import collate_groups, groups, opening, packed
 

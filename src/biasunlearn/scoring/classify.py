@@ -7,7 +7,8 @@ import torch
 
 from biasunlearn.errors import RequestError
 from biasunlearn.models.distributed import count, mine, summed
-from biasunlearn.models.load import Loaded, evaluating, load_classifier, max_tokens
+from biasunlearn.models.forward import evaluating, max_tokens
+from biasunlearn.models.load import Loaded, load_classifier
 from biasunlearn.scoring.log_prob import by_length, device_of
 
 SYNONYMS = {"toxicity": ("toxicity", "toxic"), "hate": ("hate", "hateful", "hatespeech")}

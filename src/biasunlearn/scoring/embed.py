@@ -15,7 +15,8 @@ from torch import Tensor
 from biasunlearn.data.records import Passage
 from biasunlearn.models.batches import Row, collate, encode, start_token
 from biasunlearn.models.distributed import count, mine, summed
-from biasunlearn.models.load import Loaded, evaluating, hidden_states, max_tokens
+from biasunlearn.models.forward import evaluating, hidden_states, max_tokens
+from biasunlearn.models.load import Loaded
 from biasunlearn.scoring.log_prob import budget_of, by_length, device_of, frame
 
 POOLINGS = ("mean", "last")

@@ -22,7 +22,10 @@ from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.batches import encode
 from biasunlearn.models.distributed import count, mine, summed
-from biasunlearn.models.load import Loaded, evaluating, max_tokens, transformers, weights_hash
+from biasunlearn.models.forward import evaluating, max_tokens
+from biasunlearn.models.libraries import transformers
+from biasunlearn.models.load import Loaded
+from biasunlearn.models.weights_hash import weights_hash
 from biasunlearn.runs.atomic import append, is_first, writing
 from biasunlearn.scoring.log_prob import budget_of, by_length, device_of
 from biasunlearn.scoring.protocol import Continuation, Sampling

@@ -14,12 +14,12 @@ from torch import Tensor
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.batches import Row, collate, encode, start_token
-from biasunlearn.models.distributed import count, from_first, mine, summed
-from biasunlearn.models.load import Loaded, evaluating, logits_at, max_tokens, text_config
+from biasunlearn.models.distributed import count, from_first, is_split, mine, summed
+from biasunlearn.models.forward import evaluating, logits_at, max_tokens, text_config
+from biasunlearn.models.load import Loaded
 from biasunlearn.models.logprobs import token_log_probs
 from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, groups
 from biasunlearn.models.quantization import exact
-from biasunlearn.models.sharding import is_split
 from biasunlearn.runs.score_cache import Job
 
 LOGITS_AT_ONCE = 64 * 2**20

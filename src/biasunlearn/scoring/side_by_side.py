@@ -16,7 +16,8 @@ from biasunlearn.data.records import BLANK, Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_scale import scaled
 from biasunlearn.models.batches import Row, collate, encode, start_token
-from biasunlearn.models.load import Loaded, evaluating, logits_at
+from biasunlearn.models.forward import evaluating, logits_at
+from biasunlearn.models.load import Loaded
 from biasunlearn.scoring.generate import generate
 from biasunlearn.scoring.log_prob import device_of, score
 from biasunlearn.scoring.protocol import Sampling

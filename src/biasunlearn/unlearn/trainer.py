@@ -13,11 +13,11 @@ from torch import Tensor
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
-from biasunlearn.models.distributed import count, mean, summed
-from biasunlearn.models.load import accelerate, adapter_dropout, base_dropout, on_cpu, trainable
+from biasunlearn.models.adapters import adapter_dropout, base_dropout, trainable
+from biasunlearn.models.distributed import average_gradients, count, is_split, mean, summed
+from biasunlearn.models.libraries import accelerate, on_cpu
 from biasunlearn.models.logprobs import sum_by_row
 from biasunlearn.models.packed_forward import read
-from biasunlearn.models.sharding import average_gradients, is_split
 from biasunlearn.unlearn.checkpoint import Average, Keeper, State
 from biasunlearn.unlearn.losses import cross_entropy_to_reference, kl_loss
 from biasunlearn.unlearn.objectives import BOTH_REFERENCES, MOVED, OBJECTIVES, PAIRED, Side

@@ -13,10 +13,13 @@ from biasunlearn.cli import main
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.method_defaults import SETTINGS
+from biasunlearn.models.adapters import reference, trainable, with_lora
 from biasunlearn.models.batches import Batch
 from biasunlearn.models.erased import Erased
-from biasunlearn.models.load import evaluating, hidden_states, load, reference, trainable, weights_hash, with_lora
+from biasunlearn.models.forward import evaluating, hidden_states
+from biasunlearn.models.load import load
 from biasunlearn.models.prompted import FLOOR, Prompted, behind, inserted, self_debiased
+from biasunlearn.models.weights_hash import weights_hash
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.unlearn.methods import cda, mlp_edit, projection, task_vector
 from biasunlearn.unlearn.methods.task import Task, nearest
