@@ -20,6 +20,7 @@ from biasunlearn.commands.measure import (
 )
 from biasunlearn.commands.transfer import Learned, read_learned
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.folder import SCHEMA, environment, new_run
 from biasunlearn.runs.lock import letting_go
@@ -70,7 +71,7 @@ def combine(
     from biasunlearn.models.quantization import facts
     from biasunlearn.scoring.chat import protocol
 
-    loaded = ready(load(base, dtype=recipe.dtype, trust_remote_code=trust_remote_code), asking)
+    loaded = ready(load(ModelSpec(base, dtype=recipe.dtype, trust_remote_code=trust_remote_code)), asking)
     folder.write_yaml("config.yaml", {"combine": request})  # from here on there is a run
     arguments: dict[str, Any] = {
         "batch_tokens": recipe.batch_tokens, "skip_invalid": skip_invalid, "asking": asking, "progress": progress,

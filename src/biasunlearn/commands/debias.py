@@ -21,6 +21,7 @@ from biasunlearn.commands.measure import (
 from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.data.checks import check_labels
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.cost import costing
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
@@ -95,7 +96,7 @@ def debias(
     from biasunlearn.scoring.chat import protocol
     from biasunlearn.unlearn.checkpoint import Keeper
 
-    loaded = load(model, dtype=config.dtype, trust_remote_code=trust_remote_code)
+    loaded = load(ModelSpec(model, dtype=config.dtype, trust_remote_code=trust_remote_code))
     if loaded.masked:
         raise RequestError(f"{model}: a masked model; debias needs a causal one (measure takes both)")
     loaded = ready(loaded, asking)

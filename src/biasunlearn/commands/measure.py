@@ -12,6 +12,7 @@ from biasunlearn.data.checks import contamination
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Kind, Triplet
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run, read_items
 from biasunlearn.runs.lock import letting_go
 from biasunlearn.runs.score_cache import Memory
@@ -71,7 +72,7 @@ def measure(
     from biasunlearn.models.quantization import facts
     from biasunlearn.scoring.chat import protocol
 
-    loaded = load(model, adapter=adapter, dtype=dtype, trust_remote_code=trust_remote_code)
+    loaded = load(ModelSpec(model, adapter=adapter, dtype=dtype, trust_remote_code=trust_remote_code))
     loaded = ready(loaded, asking).remembering(memory)
     items, entries = run_benchmarks(
         loaded, benchmarks, batch_tokens=batch_tokens, skip_invalid=skip_invalid, asking=asking, progress=progress
@@ -176,7 +177,7 @@ def ready(loaded: Any, asking: Asking) -> Any:
     for name, given in asking.classifiers.items():
         from biasunlearn.scoring.classify import open_classifier
 
-        open_classifier(name, given)
+        open_classifier(name, given, loaded.device)
     if not asking.chat_template:
         return loaded
     from biasunlearn.scoring.chat import with_chat_template

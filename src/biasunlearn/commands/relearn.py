@@ -19,6 +19,7 @@ from biasunlearn.commands.transfer import Learned, prepared_again, read_run
 from biasunlearn.data.records import Passage
 from biasunlearn.data.tables import read_text
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
 from biasunlearn.runs.lock import letting_go
 from biasunlearn.runs.score_cache import Job, Memory
@@ -191,10 +192,10 @@ def _open(learned: Learned, model: str, request: Mapping[str, Any]) -> Any:
 
     base, trust = learned.request["model"], bool(request["trust_remote_code"])
     if model == BASE:
-        return load(base, trust_remote_code=trust)
+        return load(ModelSpec(base, trust_remote_code=trust))
     if not _has_adapter(learned):
-        return load(str(learned.folder.model), trust_remote_code=trust)
-    adapted = load(base, adapter=learned.folder.adapter, trust_remote_code=trust)
+        return load(ModelSpec(str(learned.folder.model), trust_remote_code=trust))
+    adapted = load(ModelSpec(base, adapter=learned.folder.adapter, trust_remote_code=trust))
     return adapted.with_model(adapted.model.merge_and_unload())
 
 

@@ -24,9 +24,10 @@ from biasunlearn.commands.run_stages import outcomes_by_score, read_stage
 from biasunlearn.config import DebiasConfig, config_from, to_dict
 from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
-from biasunlearn.models.adapter_files import sound_adapter
+from biasunlearn.models.adapter_files import check_adapter
 from biasunlearn.models.adapter_scale import Look, checked, nearest, save_scaled, scaled, search
 from biasunlearn.models.compatibility import compatibility, demand
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
 from biasunlearn.runs.lock import letting_go
 from biasunlearn.runs.score_cache import Memory
@@ -109,7 +110,7 @@ def transfer(
     from biasunlearn.models.quantization import facts as quantised
     from biasunlearn.scoring.chat import protocol
 
-    target = open_target(to, dtype=dtype, trust_remote_code=trust_remote_code)
+    target = open_target(ModelSpec(to, dtype=dtype, trust_remote_code=trust_remote_code))
     if also_train and target.kind != "full":
         raise RequestError(f"--also-train: {to} is an adapter ({target.kind}); merge it and give the merged model")
     loaded = ready(target.loaded, asking)
@@ -164,7 +165,7 @@ def read_learned(run: str | Path) -> Learned:
     learned = read_run(run)
     if not (learned.folder.adapter / "adapter_config.json").exists():
         raise RequestError(f"{run}: has no adapter (it changed all weights, or no weights): there is nothing to take")
-    sound_adapter(learned.folder.adapter)
+    check_adapter(learned.folder.adapter)
     return learned
 
 
@@ -206,8 +207,9 @@ def _compare(learned: Learned, target: Any, trust_remote_code: bool) -> Any:
     """The base, as the run had it, is loaded for this alone, and gone afterwards."""
     from biasunlearn.models.load import load
 
+    spec = ModelSpec(learned.request["model"], dtype=learned.recipe.dtype, trust_remote_code=trust_remote_code)
     try:
-        base = load(learned.request["model"], dtype=learned.recipe.dtype, trust_remote_code=trust_remote_code)
+        base = load(spec)
     except RequestError as error:
         return compatibility(None, target, learned.folder.adapter, why_no_base=str(error))
     return compatibility(base, target, learned.folder.adapter)

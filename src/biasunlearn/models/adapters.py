@@ -11,14 +11,20 @@ from safetensors import SafetensorError
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
 from biasunlearn.models import erased, prompted
-from biasunlearn.models.adapter_files import sound_adapter
+from biasunlearn.models.adapter_files import check_adapter
 from biasunlearn.models.forward import evaluating
 from biasunlearn.models.libraries import first_line, peft
+
+RAISED_DROPOUT = 0.15
+"""Of hidden states and of attention, in Webster et al. (arXiv 2010.06032) for BERT; models are trained with 0.1."""
 
 
 @contextlib.contextmanager
 def reference(model: Any) -> Iterator[None]:
-    """The reference model: adapter off, no dropout, no gradients. Restored on leaving."""
+    """The reference model of the method: the same model with its adapter off, without dropout and gradients.
+
+    There is never a second copy of the weights. The state is restored at the end of the block.
+    """
     if not hasattr(model, "disable_adapter"):
         raise RequestError("the reference is the model with its adapter off, but this model has no adapter")
     learning = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
@@ -31,15 +37,17 @@ def reference(model: Any) -> Iterator[None]:
 
 
 def with_adapter(model: Any, folder: str | Path, *, name: str = "default") -> Any:
-    """Puts on the model what a run has saved in place of a changed model: a PEFT adapter, an erasure, or prompts.
+    """The model with what a run has saved: a PEFT adapter, an erasure, or prompts.
 
     Args:
-        name: of a PEFT adapter, beside those that the model may have already.
+        name: name of a PEFT adapter, beside those that the model may already have.
+    Raises:
+        RequestError: the adapter cannot be read, or does not fit the model.
     """
     for kind in (erased, prompted):
         if (Path(folder) / kind.FILE).exists():
             return kind.attached(model, Path(folder))
-    sound_adapter(folder)
+    check_adapter(folder)
     try:
         if isinstance(model, peft().PeftModel):
             adapted = model
@@ -49,7 +57,7 @@ def with_adapter(model: Any, folder: str | Path, *, name: str = "default") -> An
         saved = peft().load_peft_weights(str(folder), device="cpu")
     except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise RequestError(f"{folder}: the adapter does not fit the model: {first_line(error)}") from None
-    # PEFT only warns of weights that the file lacks, and drops those that the model has no place for.
+    # PEFT only warns of weights that are missing in the file, and drops those that have no place in the model.
     needed = peft().get_peft_model_state_dict(adapted, adapter_name=name, save_embedding_layers=False)
     if odd := sorted(key for key in saved.keys() ^ needed.keys() if "lora_" in key):
         raise RequestError(f"{folder}: the adapter does not fit the model: {odd[0]} is only in one of them")
@@ -57,9 +65,12 @@ def with_adapter(model: Any, folder: str | Path, *, name: str = "default") -> An
 
 
 def with_lora(model: Any, config: DebiasConfig) -> Any:
-    """The model with a fresh LoRA adapter, only the adapter trainable; module states as for inference.
+    """The model with a new LoRA adapter, in evaluation mode; only the adapter is trainable.
 
-    `all-linear` finds every linear layer but the output layer, in any architecture (Conv1D of GPT-2 among them).
+    `all-linear` finds every linear layer except the output layer, in any architecture (Conv1D of GPT-2 among them).
+
+    Raises:
+        RequestError: a name in `lora_targets` that no module has.
     """
     targets: str | list[str] = "all-linear" if config.lora_targets == ("all-linear",) else list(config.lora_targets)
     torch.manual_seed(config.seed)
@@ -82,13 +93,9 @@ def with_lora(model: Any, config: DebiasConfig) -> Any:
     return adapted
 
 
-def _stores_transposed(model: Any) -> bool:
-    return any(type(module).__name__ == "Conv1D" for module in model.modules())
-
-
 @contextlib.contextmanager
 def adapter_dropout(model: torch.nn.Module) -> Iterator[None]:
-    """Dropout of the adapter on, of the base off: with the base's on, KL and NPO's ratio measure noise."""
+    """Dropout of the adapter on, of the base off: with the base's on, KL and NPO's ratio would measure noise."""
     layers = [module for name, module in model.named_modules() if "lora_dropout" in name]
     for layer in layers:
         layer.train()
@@ -99,13 +106,9 @@ def adapter_dropout(model: torch.nn.Module) -> Iterator[None]:
             layer.eval()
 
 
-RAISED_DROPOUT = 0.15
-"""Of hidden states and of attention, in Webster et al. (arXiv 2010.06032) for BERT; models are trained with 0.1."""
-
-
 @contextlib.contextmanager
 def base_dropout(model: torch.nn.Module, rate: float = RAISED_DROPOUT) -> Iterator[None]:
-    """Dropout of the base at this rate, wherever the architecture has it, for the method that is nothing else.
+    """Dropout of the base at this rate, wherever the architecture has it (for the method `dropout`).
 
     Raises:
         RequestError: the architecture has no dropout anywhere.
@@ -115,7 +118,7 @@ def base_dropout(model: torch.nn.Module, rate: float = RAISED_DROPOUT) -> Iterat
     rates += [(m, "attention_dropout") for m in modules if isinstance(getattr(m, "attention_dropout", None), float)]
     if not rates:
         raise RequestError("method: dropout: this architecture has no dropout to raise; choose another method")
-    holders = {m for m, _ in rates}  # and those around a layer of it: attention asks itself whether it is in training
+    holders = {m for m, _ in rates}  # and the modules around a dropout layer: attention checks its own `training`
     dropping = [m for m in modules if m in holders or holders & set(m.children())]
     before = [(m, name, getattr(m, name)) for m, name in (*rates, *((m, "training") for m in dropping))]
     for module, name, _ in before:
@@ -128,5 +131,9 @@ def base_dropout(model: torch.nn.Module, rate: float = RAISED_DROPOUT) -> Iterat
 
 
 def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
-    """The parameters that learn, by name."""
+    """The trainable parameters, by name."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _stores_transposed(model: Any) -> bool:
+    return any(type(module).__name__ == "Conv1D" for module in model.modules())

@@ -1,6 +1,7 @@
 """Loads a model with its tokenizer and its adapter, from a folder or the hub, and checks that they fit together."""
 
 import atexit
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,21 +14,28 @@ from biasunlearn.models import distributed, quantization
 from biasunlearn.models.adapters import with_adapter
 from biasunlearn.models.cpu_kernels import fuse_activations
 from biasunlearn.models.libraries import accelerate, first_line, on_cpu, transformers
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.models.weights_hash import weights_hash
 from biasunlearn.runs.score_cache import Memory
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model and the tokenizer that fits it. `masked`: it fills blanks and is scored by pseudo-log-likelihood."""
+    """A model with its tokenizer. `masked`: it fills blanks, and is scored by pseudo-log-likelihood."""
 
     model: Any
     tokenizer: Any
     masked: bool
     chat: str = ""
-    """What its chat template puts before the assistant's words (scoring/chat.py); "" for raw text."""
+    """Text that its chat template puts before the assistant's words (scoring/chat.py); "" for raw text."""
     memory: Memory | None = None
     """Where the scores of this model are kept as they come, so that they need not be found twice."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's weights are."""
+        device: torch.device = next(self.model.parameters()).device
+        return device
 
     def with_model(self, model: Any) -> "Loaded":
         """The same tokenizer and protocol with another state of the model."""
@@ -38,78 +46,120 @@ class Loaded:
         return replace(self, memory=memory and memory.about(weights_hash(self.model)))
 
 
-def load(
-    name: str,
-    *,
-    adapter: str | Path | None = None,
-    dtype: str = "float32",
-    trust_remote_code: bool = False,
-) -> Loaded:
-    """Loads a model from a folder or the hub, safetensors only, with its adapter if one is given.
+def load(spec: ModelSpec | str) -> Loaded:
+    """Loads a model in evaluation mode from safetensors, with its adapter if the spec has one.
 
     Args:
-        dtype: a precision; or 8bit, 4bit: its linear layers are quantised while loading (quantization.py).
+        spec: a string is short for a ModelSpec without options.
     Raises:
-        RequestError: no such folder, no weights, no tokenizer or one that does not fit, an adapter for another model;
-            a quantised model that is to be split, has nothing to quantise, or lacks bitsandbytes; DeepSpeed.
+        RequestError: no such folder, revision or device; no weights; no tokenizer, or one that does not fit; an adapter
+            for another model; a quantised model that is to be split, has no layers to quantise, or lacks bitsandbytes;
+            DeepSpeed.
     """
+    spec = ModelSpec(spec) if isinstance(spec, str) else spec
+    name = spec.model
     distributed.refuse_deepspeed()
-    _need_folder(name)
-    auto, trust = transformers(), {"trust_remote_code": trust_remote_code}
-    config = _ask(name, "model", lambda: auto.AutoConfig.from_pretrained(name, **trust))
-    if getattr(config, "is_encoder_decoder", False):
-        raise RequestError(f"{name}: an encoder-decoder model; decoders and masked models are supported")
-    masked = any(str(a).endswith("ForMaskedLM") for a in getattr(config, "architectures", None) or [])
-    # A body that sees both ways also loads as a "causal" model, and would then read what it should predict.
-    masked |= type(config) in auto.MODEL_FOR_MASKED_LM_MAPPING and getattr(config, "is_decoder", None) is False
+    _check_folder(spec)
+    auto = transformers()
+    source: dict[str, Any] = {"trust_remote_code": spec.trust_remote_code}
+    source |= {} if spec.revision is None else {"revision": spec.revision}
+    config = _from_library(name, "model", lambda: auto.AutoConfig.from_pretrained(name, **source))
+    masked = _is_masked(name, config, auto)
     kind = auto.AutoModelForMaskedLM if masked else auto.AutoModelForCausalLM
-    _need_weights(name)
-    device = _join().device
-    quantization.demand(name, dtype, getattr(config, "quantization_config", None), split=distributed.splits_model())
-    options = {"use_safetensors": True, "output_loading_info": True, **trust}
-    options |= quantization.options(dtype, auto.BitsAndBytesConfig, device)
-    model, info = _ask(name, "model", lambda: kind.from_pretrained(name, **options))
+    _check_weights(name)
+    device = _device(spec)
+    saved = getattr(config, "quantization_config", None)
+    quantization.check_request(spec, saved, split=distributed.splits_model())
+    options = {"use_safetensors": True, "output_loading_info": True, **source}
+    options |= quantization.loading_options(spec.dtype, auto.BitsAndBytesConfig, device)
+    model, info = _from_library(name, "model", lambda: kind.from_pretrained(name, **options))
     if info["missing_keys"]:
         raise RequestError(f"{name}: the weights lack {sorted(info['missing_keys'])[0]}; use the full model's folder")
-    tokenizer = _ask(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **trust))
-    _need_fit(name, model, tokenizer)
-    quantization.settle(model, name, dtype)
+    tokenizer = _from_library(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **source))
+    _check_tokenizer(name, model, tokenizer)
+    quantization.check_loaded(model, spec)
     fuse_activations(model)
-    if not quantization.kind(model):  # which is on its device already
+    if not quantization.kind(model):  # a quantised model is on its device already
         model = distributed.split(model, device) if distributed.splits_model() else model.to(device)
-    if adapter is not None:
-        model = with_adapter(model, adapter)
+    if spec.adapter is not None:
+        model = with_adapter(model, spec.adapter)
     model.eval()
     return Loaded(model, tokenizer, masked)
 
 
-def load_classifier(name: str, *, trust_remote_code: bool = False) -> Loaded:
-    """Loads a text classifier (a sequence-classification model) from a folder or the hub, safetensors only.
+def load_classifier(name: str, device: torch.device | None = None) -> Loaded:
+    """Loads a text classifier (a sequence-classification model) from a folder or the hub, from safetensors only.
+
+    Args:
+        device: None: as `load` chooses it.
+    Raises:
+        RequestError: as `load`; the model has no trained classification layer.
+    """
+    auto = transformers()
+    kind = auto.AutoModelForSequenceClassification
+    options = {"use_safetensors": True, "output_loading_info": True, "dtype": torch.float32}
+    config = _from_library(name, "classifier", lambda: auto.AutoConfig.from_pretrained(name))
+    architectures = [str(one) for one in getattr(config, "architectures", None) or []]
+    if architectures and not any(one.endswith("ForSequenceClassification") for one in architectures):
+        raise RequestError(f"{name}: no text classifier: a {architectures[0]} has no sequence-classification layer")
+    _check_weights(name)
+    model, info = _from_library(name, "classifier", lambda: kind.from_pretrained(name, **options))
+    if info["missing_keys"]:
+        missing = sorted(info["missing_keys"])[0]
+        raise RequestError(f"{name}: no text classifier: its weights lack {missing}; use the full model's folder")
+    tokenizer = _from_library(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name))
+    _check_tokenizer(name, model, tokenizer)
+    if tokenizer.pad_token_id is None:  # a causal classifier finds the last token of a text by its padding
+        raise RequestError(f"{name}: its tokenizer has no pad token; set one and save it")
+    return Loaded(model.to(device or _device(ModelSpec(name))).eval(), tokenizer, masked=False)
+
+
+def _is_masked(name: str, config: Any, auto: Any) -> bool:
+    """Whether a configuration is that of a masked model. RequestError for an encoder-decoder."""
+    if getattr(config, "is_encoder_decoder", False):
+        raise RequestError(f"{name}: an encoder-decoder model; decoders and masked models are supported")
+    masked = any(str(one).endswith("ForMaskedLM") for one in getattr(config, "architectures", None) or [])
+    # A bidirectional body also loads as a "causal" model, and would then see the tokens that it should predict.
+    return masked or (type(config) in auto.MODEL_FOR_MASKED_LM_MAPPING and getattr(config, "is_decoder", None) is False)
+
+
+def _device(spec: ModelSpec) -> torch.device:
+    """Joins the other processes, if there are any, and says which device the model goes to.
 
     Raises:
-        RequestError: as `load`; or the model has no classification layer (of its own: none is made up).
+        RequestError: no such device on this machine; several processes, which accelerate distributes over the devices.
     """
-    auto, trust = transformers(), {"trust_remote_code": trust_remote_code}
-    kind, options = auto.AutoModelForSequenceClassification, {"use_safetensors": True, "output_loading_info": True}
-    config = _ask(name, "classifier", lambda: auto.AutoConfig.from_pretrained(name, **trust))
-    made_as = [str(given) for given in getattr(config, "architectures", None) or []]
-    if made_as and not any(given.endswith("ForSequenceClassification") for given in made_as):
-        raise RequestError(f"{name}: no text classifier: a {made_as[0]} has no sequence-classification layer")
-    _need_weights(name)
-    model, info = _ask(name, "classifier", lambda: kind.from_pretrained(name, dtype=torch.float32, **options, **trust))
-    if info["missing_keys"]:
-        lacks = sorted(info["missing_keys"])[0]
-        raise RequestError(f"{name}: no text classifier: its weights lack {lacks}; use the full model's folder")
-    tokenizer = _ask(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **trust))
-    _need_fit(name, model, tokenizer)
-    if tokenizer.pad_token_id is None:  # a causal body finds a text's last token by its pads
-        raise RequestError(f"{name}: its tokenizer has no pad token; set one and save it")
-    return Loaded(model.to(_join().device).eval(), tokenizer, masked=False)
+    state = accelerate().PartialState(cpu=on_cpu())
+    atexit.register(distributed.leave)
+    default: torch.device = state.device
+    if spec.device is None:
+        return default
+    if distributed.count() > 1:
+        raise RequestError(f"--device {spec.device}: several processes have a device each; leave --device out")
+    known = _devices()
+    if spec.device not in known:
+        raise RequestError(f"--device {spec.device}: no such device here; there are: {', '.join(known)}")
+    device = torch.device(spec.device)
+    if device.type != "cpu" and device.index is not None:
+        torch.accelerator.set_device_index(device.index)  # for memory counts and kernels that use the current device
+    return device
 
 
-def _need_folder(name: str) -> None:
-    """GGUF gets a word of its own, as a file and as all that a folder holds: many models are passed on as that."""
-    path = Path(name)
+def _devices() -> list[str]:
+    """Names of this machine's devices, as torch spells them."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if accelerator is None:
+        return ["cpu"]
+    numbered = [f"{accelerator.type}:{number}" for number in range(torch.accelerator.device_count())]
+    return ["cpu", accelerator.type, *numbered]
+
+
+def _check_folder(spec: ModelSpec) -> None:
+    """RequestError for a file, a GGUF model, or a revision of a folder.
+
+    Many models are distributed as GGUF: as a single file, or as all that a folder holds.
+    """
+    name, path = spec.model, Path(spec.model)
     if path.suffix == ".gguf" or (any(path.glob("*.gguf")) and not any(path.glob("*.safetensors"))):
         raise RequestError(
             f"{name}: a GGUF model, which cannot be changed here; give the safetensors model that it was made from "
@@ -117,9 +167,13 @@ def _need_folder(name: str) -> None:
         )
     if path.is_file():
         raise RequestError(f"{name}: a file; give the model's folder")
+    if spec.revision is not None and path.is_dir():
+        raise RequestError(
+            f"--revision {spec.revision}: {name} is a folder, and only models on the hub have revisions; leave it out"
+        )
 
 
-def _need_weights(name: str) -> None:
+def _check_weights(name: str) -> None:
     folder = Path(name)
     if not folder.is_dir():
         return
@@ -129,10 +183,10 @@ def _need_weights(name: str) -> None:
         raise RequestError(f"{name}: no weights in this folder: *.safetensors is missing{found}")
 
 
-def _need_fit(name: str, model: Any, tokenizer: Any) -> None:
-    """Every token id must have an embedding, or scoring would read past the matrix."""
+def _check_tokenizer(name: str, model: Any, tokenizer: Any) -> None:
+    """RequestError unless every token id has an embedding: scoring would read beyond the matrix."""
     if set(tokenizer.get_vocab().values()) <= set(tokenizer.all_special_ids):
-        raise RequestError(f"{name}: the tokenizer cannot be loaded: its files are missing, it knows no words")
+        raise RequestError(f"{name}: the tokenizer cannot be loaded: its files are missing, it has no vocabulary")
     rows = model.get_input_embeddings().weight.shape[0]
     largest = max(tokenizer.get_vocab().values(), default=0)
     if largest >= rows:
@@ -142,18 +196,11 @@ def _need_fit(name: str, model: Any, tokenizer: Any) -> None:
         )
 
 
-def _ask(name: str, what: str, load_it: Any) -> Any:
-    """Runs a loading call of transformers; what the user can mend becomes one line."""
+def _from_library(name: str, what: str, load_it: Callable[[], Any]) -> Any:
+    """Runs a loading call of transformers; an error that the user can fix becomes one line."""
     if not Path(name).exists() and (name.startswith((".", "/")) or name.count("/") > 1):
         raise RequestError(f"{name}: no such folder; give a model folder or a hub name as owner/name")
     try:
         return load_it()
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
         raise RequestError(f"{name}: the {what} cannot be loaded: {first_line(error)}") from None
-
-
-def _join() -> Any:
-    """Where several processes meet (one: nothing to do). Says which device is this one's."""
-    state = accelerate().PartialState(cpu=on_cpu())
-    atexit.register(distributed.leave)
-    return state

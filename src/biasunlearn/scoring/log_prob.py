@@ -169,7 +169,7 @@ def _of_all(
     if count() == 1:
         return own
     flat = [value for number in turn for value in own.get(number, [0.0] * sizes[number])]
-    whole = iter(summed(torch.tensor(flat, dtype=torch.float64, device=device_of(loaded))).tolist())
+    whole = iter(summed(torch.tensor(flat, dtype=torch.float64, device=loaded.device)).tolist())
     return {number: [next(whole) for _ in range(sizes[number])] for number in turn}
 
 
@@ -201,9 +201,9 @@ def _once(job: Job | None, part: str, find: Callable[[], T]) -> T:
 def _sums(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -> Tensor:
     """log p(text | prefix) of the rows of these lines, in their order."""
     if any(len(line.rows) > 1 for line in lines):
-        batch = collate_groups(rows, [[line] for line in lines], dtype=loaded.model.dtype, device=device_of(loaded))
+        batch = collate_groups(rows, [[line] for line in lines], dtype=loaded.model.dtype, device=loaded.device)
     else:
-        batch = collate([rows[line.rows[0]] for line in lines], device=device_of(loaded))
+        batch = collate([rows[line.rows[0]] for line in lines], device=loaded.device)
     return batch.sums(token_log_probs(logits_at(loaded.model, batch), batch.targets).double())
 
 
@@ -257,8 +257,8 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
 
     def work(chosen: list[int]) -> list[float]:
         masked = [_masked(*asked[i], loaded.tokenizer.mask_token_id) for i in chosen]
-        batch = collate(masked, at_token=True, device=device_of(loaded))
-        targets = torch.tensor([asked[i][0][asked[i][1]] for i in chosen], device=device_of(loaded))
+        batch = collate(masked, at_token=True, device=loaded.device)
+        targets = torch.tensor([asked[i][0][asked[i][1]] for i in chosen], device=loaded.device)
         values: list[float] = token_log_probs(logits_at(loaded.model, batch), targets).double().tolist()
         return values
 
@@ -279,11 +279,6 @@ def frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     framed = tokenizer.encode("a")
     at = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
     return tuple(framed[:at]), tuple(framed[at + len(bare) :])
-
-
-def device_of(loaded: Loaded) -> Any:
-    """Where the model's weights are."""
-    return next(loaded.model.parameters()).device
 
 
 def budget_of(model: Any, batch_tokens: int) -> int:

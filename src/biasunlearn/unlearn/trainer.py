@@ -137,7 +137,7 @@ def train(
         keep: where checkpoints live; holds the state to resume from, if there is one.
         first: what `look` gives before the first step, where the caller knows it already (without `look` he must).
     """
-    accelerator = accelerate().Accelerator(cpu=on_cpu())
+    accelerator = accelerate().Accelerator(cpu=on_cpu(), device_placement=False)  # the model is on its device
     if config.npo_ratio == "batch_mean" and count() > 1:
         raise RequestError("npo_ratio: batch_mean is one ratio of a whole batch; run it in one process")
     if config.method in PAIRED and config.batch_pairs != "matched":
