@@ -105,16 +105,16 @@ def _log_what_is_scored(path: str) -> None:
 
 
 def _kill_after_keep(times: int) -> None:
-    from biasunlearn.runs.score_cache import Memory
+    from biasunlearn.runs.score_cache import ScoreCache
 
-    original, kept = Memory.keep, iter(range(1, times + 1))
+    original, kept = ScoreCache.store, iter(range(1, times + 1))
 
-    def keep(self: Memory, job: str, part: str, found: Any) -> None:
-        original(self, job, part, found)
+    def store(self: ScoreCache, job: str, part: str, value: Any) -> None:
+        original(self, job, part, value)
         if next(kept) == times:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Memory.keep = keep
+    ScoreCache.store = store
 
 
 def _mount(disk: dict[str, Any]) -> bool:

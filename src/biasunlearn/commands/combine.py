@@ -23,7 +23,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.folder import SCHEMA, environment, new_run
-from biasunlearn.runs.lock import letting_go
+from biasunlearn.runs.lock import releasing_locks
 from biasunlearn.scoring.protocol import Asking
 
 How = Literal["cat", "svd", "linear"]
@@ -33,7 +33,7 @@ factors are added instead of their products, which is rough."""
 COMBINED = "combined"
 
 
-@letting_go()
+@releasing_locks()
 def combine(
     weights: Mapping[str, float],
     *,

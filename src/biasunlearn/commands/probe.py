@@ -20,7 +20,7 @@ from biasunlearn.data.splits import group_of
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import SCHEMA, environment, new_run
-from biasunlearn.runs.lock import letting_go
+from biasunlearn.runs.lock import releasing_locks
 from biasunlearn.stats.linear_probe import DRAWS, FOLDS, STRENGTH, Question, read, scores
 from biasunlearn.stats.subspaces import COMPONENTS, SPLITS, angles, turned
 
@@ -33,7 +33,7 @@ LISTS = ("gender", "race")
 """Shipped term lists that tell groups: he and she, parts of the world."""
 
 
-@letting_go()
+@releasing_locks()
 def probe(
     model: str,
     *,

@@ -21,8 +21,8 @@ from biasunlearn.data.tables import read_text
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
-from biasunlearn.runs.lock import letting_go
-from biasunlearn.runs.score_cache import Job, Memory
+from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.score_cache import CachedJob, ScoreCache
 from biasunlearn.scoring.protocol import Asking
 from biasunlearn.stats.stereoset import Item
 
@@ -40,7 +40,7 @@ class Taught:
     facts: Mapping[str, Any]
 
 
-@letting_go()
+@releasing_locks()
 def relearn(
     run: str | Path,
     *,
@@ -89,7 +89,7 @@ def relearn(
     if resume and (stored := finished(out, {"relearn": request})) is not None:
         return stored
     folder = new_run(out, resume=resume)
-    known = Memory(folder.scored, {"relearn": request}).job("looks")
+    known = ScoreCache(folder.scored, {"relearn": request}).job("looks")
     folder.write_yaml("config.yaml", {"relearn": request})  # from here on there is a run
     looks: list[Look] = []
     for model in MODELS:
@@ -114,7 +114,7 @@ class _Course:
     seed: int
     taught: Taught
     request: Mapping[str, Any]
-    known: Job
+    known: CachedJob
     """Looks by name, and how many rows there are to learn from."""
     folder: RunFolder
     progress: Progress | None
@@ -124,7 +124,7 @@ class _Course:
 
     def keep(self, part: str, found: Any) -> None:
         self.known.known[part] = found
-        self.known.keep(part, found)
+        self.known.store(part, found)
 
 
 def _looks(course: _Course) -> list[Look]:

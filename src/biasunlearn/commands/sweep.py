@@ -142,7 +142,7 @@ def _trained(
             watch(distance(check, config), _aims(ss, check.lms_before, check.lms))
         return scores
 
-    first, keep = scored(loaded.remembering(experiment.untrained.again())), Keeper(None)
+    first, keep = scored(loaded.with_cache(experiment.untrained.restarted())), Keeper(None)
     task = Task(loaded, prepared.sets, config, keep, look, first, on_step=experiment.on_step)
     outcome = METHODS[config.method](task).outcome
     if outcome.interrupted:

@@ -29,8 +29,8 @@ from biasunlearn.models.adapter_scale import Look, checked, nearest, save_scaled
 from biasunlearn.models.compatibility import compatibility, demand
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
-from biasunlearn.runs.lock import letting_go
-from biasunlearn.runs.score_cache import Memory
+from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.scoring.protocol import Asking
 from biasunlearn.stats.effect import STATES, effect_kept, ss_change
 from biasunlearn.stats.outcome import Outcome
@@ -53,7 +53,7 @@ class Learned:
     results: dict[str, Any]
 
 
-@letting_go()
+@releasing_locks()
 def transfer(
     run: str | Path,
     *,
@@ -119,18 +119,18 @@ def transfer(
     for line in (*found.doubts, *found.notes):
         say(line)
     folder.write_yaml("config.yaml", {"transfer": request})  # from here on there is a run
-    memory = Memory(folder.scored, {"transfer": request})
+    memory = ScoreCache(folder.scored, {"transfer": request})
     loaded = loaded.with_model(debiased(target, learned.folder.adapter).model)
     arguments: dict[str, Any] = {
         "batch_tokens": learned.recipe.batch_tokens, "skip_invalid": skip_invalid, "asking": asking,
         "progress": progress,
     }  # fmt: skip
     with scaled(loaded.model, 0.0, DEBIASING):
-        items_before, before = run_benchmarks(loaded.remembering(memory), measured, label="before: ", **arguments)
+        items_before, before = run_benchmarks(loaded.with_cache(memory), measured, label="before: ", **arguments)
     looks = _scan(loaded, stop, chosen, learned.recipe, memory, progress)
     scale = nearest(looks, learned.recipe.lms_floor, chosen).scale if looks else (chosen or (1.0,))[0]
     with scaled(loaded.model, scale, DEBIASING):
-        items_after, after = run_benchmarks(loaded.remembering(memory), measured, label="after: ", **arguments)
+        items_after, after = run_benchmarks(loaded.with_cache(memory), measured, label="after: ", **arguments)
     stamp(after, measured, read_manifest(learned.folder.adapter), skip_invalid=skip_invalid)
     _save_adapter(learned.folder.adapter, folder.adapter, scale, target.base)
     facts = {"target_kind": target.kind, "own_adapter": target.own_adapter, "scale": scale}
@@ -220,7 +220,7 @@ def _scan(
     stop: Sequence[Triplet],
     scales: Sequence[float] | None,
     recipe: DebiasConfig,
-    memory: Memory,
+    memory: ScoreCache,
     progress: Progress | None,
 ) -> list[Look]:
     """The stop split at the scales that were asked for, or where the search looks. Nothing without a stop split."""
@@ -233,7 +233,7 @@ def _scan(
                 progress(f"stop split at scale {scale:g}", done, of)
 
         with scaled(loaded.model, scale, DEBIASING):
-            here = loaded.remembering(memory)
+            here = loaded.with_cache(memory)
             items = score_triplets(here, stop, batch_tokens=recipe.batch_tokens, progress=tell)
         scores = stereoset_scores(comparisons(items), seed=recipe.seed)["overall"]
         lms = scores["lms"]

@@ -16,7 +16,7 @@ from biasunlearn.models.cpu_kernels import fuse_activations
 from biasunlearn.models.libraries import accelerate, first_line, on_cpu, transformers
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.models.weights_hash import weights_hash
-from biasunlearn.runs.score_cache import Memory
+from biasunlearn.runs.score_cache import ScoreCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Loaded:
     masked: bool
     chat: str = ""
     """Text that its chat template puts before the assistant's words (scoring/chat.py); "" for raw text."""
-    memory: Memory | None = None
-    """Where the scores of this model are kept as they come, so that they need not be found twice."""
+    cache: ScoreCache | None = None
+    """Stores scores as they come, so that they need not be computed twice."""
 
     @property
     def device(self) -> torch.device:
@@ -41,9 +41,9 @@ class Loaded:
         """The same tokenizer and protocol with another state of the model."""
         return replace(self, model=model)
 
-    def remembering(self, memory: Memory | None) -> "Loaded":
-        """The same model, whose scores are kept, as those of its weights as they are now."""
-        return replace(self, memory=memory and memory.about(weights_hash(self.model)))
+    def with_cache(self, cache: ScoreCache | None) -> "Loaded":
+        """The same model, whose scores are stored as those of its current weights."""
+        return replace(self, cache=cache and cache.for_model(weights_hash(self.model)))
 
 
 def load(spec: ModelSpec | str) -> Loaded:

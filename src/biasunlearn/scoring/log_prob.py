@@ -20,7 +20,7 @@ from biasunlearn.models.load import Loaded
 from biasunlearn.models.logprobs import token_log_probs
 from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, groups
 from biasunlearn.models.quantization import exact
-from biasunlearn.runs.score_cache import Job
+from biasunlearn.runs.score_cache import CachedJob
 
 LOGITS_AT_ONCE = 64 * 2**20
 """Logit values held at a time (float32: 256 MiB). Bounds a batch on a large vocabulary."""
@@ -129,7 +129,7 @@ def _each(
     pieces: Sequence[T],
     sizes: Sequence[int],
     work: Callable[[T], list[float]],
-    job: Job | None,
+    job: CachedJob | None,
     progress: Progress | None,
 ) -> list[list[float]]:
     """What `work` finds for each piece, in their order: known from before, or found now by one of the processes.
@@ -158,7 +158,7 @@ def _each(
         for number, values in _of_all(loaded, turn, sizes, own).items():
             found[number] = values
             if job:
-                job.keep(str(number), values)
+                job.store(str(number), values)
     return [found[number] for number in range(len(pieces))]
 
 
@@ -173,28 +173,28 @@ def _of_all(
     return {number: [next(whole) for _ in range(sizes[number])] for number in turn}
 
 
-def _job(loaded: Loaded, rows: Sequence[Row], budget: int) -> Job | None:
+def _job(loaded: Loaded, rows: Sequence[Row], budget: int) -> CachedJob | None:
     """This call among those whose findings are kept: what it finds depends on the rows and on how they are batched."""
-    if loaded.memory is None:
+    if loaded.cache is None:
         return None
     digest = hashlib.sha256(f"{budget}".encode())
     for row in rows:
         digest.update(f"{row.ids} {row.first_scored}".encode())
-    return loaded.memory.job(digest.hexdigest())
+    return loaded.cache.job(digest.hexdigest())
 
 
-def _known(job: Job | None) -> dict[str, Any]:
+def _known(job: CachedJob | None) -> dict[str, Any]:
     return job.known if job else {}
 
 
-def _once(job: Job | None, part: str, find: Callable[[], T]) -> T:
+def _once(job: CachedJob | None, part: str, find: Callable[[], T]) -> T:
     """A finding that every process comes to by itself: from before, or now."""
     known = from_first(_known(job))
     if part in known:
         return known[part]
     found = find()
     if job:
-        job.keep(part, found)
+        job.store(part, found)
     return found
 
 
