@@ -228,8 +228,8 @@ def _step_ours(loaded: Any, clusters: Sequence[Any], arguments: argparse.Namespa
     import torch
 
     from biasunlearn.config import DebiasConfig
+    from biasunlearn.models.adapters import trainable, with_lora
     from biasunlearn.models.batches import encode
-    from biasunlearn.models.load import trainable, with_lora
     from biasunlearn.models.prefix_sharing import groups, opening
     from biasunlearn.unlearn.reference import remembered
     from biasunlearn.unlearn.reference_store import ReferenceStore
@@ -342,7 +342,7 @@ def _sentences(loaded: Any, passages: Sequence[Any]) -> list[tuple[list[int], in
 
 
 def _model(name: str, clusters: Sequence[Any], side: str) -> Any:
-    from biasunlearn.models.fused_activation import fuse_activations
+    from biasunlearn.models.cpu_kernels import fuse_activations
     from biasunlearn.models.load import Loaded, load
 
     if name not in SHAPES:

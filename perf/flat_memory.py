@@ -32,7 +32,8 @@ def main() -> None:
 def _train(folder: Path, arguments: argparse.Namespace) -> None:
     from biasunlearn.benchmarks.stereoset import score_triplets
     from biasunlearn.config import DebiasConfig
-    from biasunlearn.models.load import Loaded, with_lora
+    from biasunlearn.models.adapters import with_lora
+    from biasunlearn.models.load import Loaded
     from biasunlearn.stats.stereoset import comparisons, stereoset_scores
     from biasunlearn.unlearn.checkpoint import Keeper
     from biasunlearn.unlearn.sets import training_sets

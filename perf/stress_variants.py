@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from biasunlearn.models.load import Loaded, load, peft
+from biasunlearn.models.libraries import peft
+from biasunlearn.models.load import Loaded, load
 from biasunlearn.runs.atomic import whole_folder
 
 TEMPLATE = (

@@ -58,7 +58,7 @@ class _Steps:
 
     def __init__(self, loaded: Any, clusters: Any):
         from biasunlearn.config import DebiasConfig
-        from biasunlearn.models.load import with_lora
+        from biasunlearn.models.adapters import with_lora
         from biasunlearn.unlearn.reference import remembered
         from biasunlearn.unlearn.reference_store import ReferenceStore
 
@@ -122,7 +122,7 @@ def _eager(model: Any) -> Iterator[None]:
 def _activation(model: Any) -> Iterator[None]:
     import torch
 
-    from biasunlearn.models.fused_activation import WRITTEN_OUT
+    from biasunlearn.models.cpu_kernels import WRITTEN_OUT
 
     places = [
         (module, name, child)

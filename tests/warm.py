@@ -55,7 +55,7 @@ def _import_all() -> None:
 
     torch.set_num_threads(1)
     from biasunlearn.config import DebiasConfig
-    from biasunlearn.models.load import with_lora
+    from biasunlearn.models.adapters import with_lora
     from tests import tiny
 
     with_lora(tiny.gpt2().model, DebiasConfig())
@@ -105,16 +105,16 @@ def _log_what_is_scored(path: str) -> None:
 
 
 def _kill_after_keep(times: int) -> None:
-    from biasunlearn.runs.score_cache import Memory
+    from biasunlearn.runs.score_cache import ScoreCache
 
-    original, kept = Memory.keep, iter(range(1, times + 1))
+    original, kept = ScoreCache.store, iter(range(1, times + 1))
 
-    def keep(self: Memory, job: str, part: str, found: Any) -> None:
-        original(self, job, part, found)
+    def store(self: ScoreCache, job: str, part: str, value: Any) -> None:
+        original(self, job, part, value)
         if next(kept) == times:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    Memory.keep = keep
+    ScoreCache.store = store
 
 
 def _mount(disk: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from biasunlearn.config import DebiasConfig
-from biasunlearn.models.load import with_lora
+from biasunlearn.models.adapters import with_lora
 from biasunlearn.runs.folder import SCHEMA, RunFolder
 from tests import tiny
 

@@ -213,7 +213,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.save(loaded, folder / "model")
     write_pairs(folder / "pairs.jsonl", bias_types=("old", "new"))
     from biasunlearn.config import DebiasConfig
-    from biasunlearn.models.load import trainable, with_lora
+    from biasunlearn.models.adapters import trainable, with_lora
 
     adapted = with_lora(loaded.model, DebiasConfig(lora_rank=2))
     for parameter in trainable(adapted).values():

@@ -12,7 +12,7 @@ from biasunlearn.commands.survey import METHODS, _row, survey
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
 from biasunlearn.report.survey import remarks, survey_page
-from biasunlearn.runs.score_cache import Memory
+from biasunlearn.runs.score_cache import ScoreCache
 from tests import tiny
 from tests.report.test_run import HOSTILE, read
 from tests.test_cli import write_pairs
@@ -78,9 +78,9 @@ def test_a_shared_memory_changes_no_number(place: Path, tmp_path: Path) -> None:
         "train": str(place / "train.jsonl"), "report": str(place / "report.jsonl"),
         "config": DebiasConfig(max_steps=2, first_check=2, forget_batch=4, unrelated_batch=2, lora_rank=2),
     }  # fmt: skip
-    memory = Memory()
-    debias(str(place / "model"), out=tmp_path / "first", untrained=memory.again(), **same)
-    again = debias(str(place / "model"), out=tmp_path / "second", untrained=memory.again(), **same)
+    memory = ScoreCache()
+    debias(str(place / "model"), out=tmp_path / "first", untrained=memory.restarted(), **same)
+    again = debias(str(place / "model"), out=tmp_path / "second", untrained=memory.restarted(), **same)
     alone = debias(str(place / "model"), out=tmp_path / "alone", **same)
     for key in ("before", "benchmarks", "stopped"):
         assert again[key] == alone[key]

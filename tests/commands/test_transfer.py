@@ -13,7 +13,9 @@ from biasunlearn.cli import main
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_target import debiased, open_target
-from biasunlearn.models.load import load, max_tokens
+from biasunlearn.models.forward import max_tokens
+from biasunlearn.models.load import load
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import read_items
 from biasunlearn.scoring.log_prob import score
 from tests import tiny, variants
@@ -91,7 +93,7 @@ def test_scales_are_looked_at_on_the_stop_split_and_the_adapter_is_saved_at_the_
     assert "Scales on the stop split" in capsys.readouterr().out
     searched = transfer(place, "tuned", tmp_path / "searched", "--json")["transferred"]
     assert len(searched["scales"]) >= 8 and json.loads(capsys.readouterr().out)["transferred"] == searched
-    again = load(str(place / "tuned"), adapter=tmp_path / "searched/adapter")
+    again = load(ModelSpec(str(place / "tuned"), adapter=tmp_path / "searched/adapter"))
     stored = scores(tmp_path / "searched", "after")
     clusters = [json.loads(line) for line in (place / "report.jsonl").read_text().splitlines()]
     found = score(again, [Passage("", clusters[0]["stereotype"])])[0].mean

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from biasunlearn.errors import RequestError
-from biasunlearn.models.adapter_files import sound_adapter
+from biasunlearn.models.adapter_files import check_adapter
 
 
 @pytest.fixture
@@ -18,9 +18,9 @@ def folder(tmp_path):
 
 
 def test_a_whole_one_gives_its_configuration(folder):
-    assert sound_adapter(folder) == {"peft_type": "LORA"}
+    assert check_adapter(folder) == {"peft_type": "LORA"}
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
-    assert sound_adapter(str(folder)) == {"peft_type": "LORA"}  # what is in it is for the library to say
+    assert check_adapter(str(folder)) == {"peft_type": "LORA"}  # what is in it is for the library to say
 
 
 @pytest.mark.parametrize("left", [0, 7, 8, 60, -1])
@@ -28,7 +28,7 @@ def test_cut_weights_are_told_wherever_they_are_cut(folder, left):
     path = folder / "adapter_model.safetensors"
     path.write_bytes(path.read_bytes()[:left])
     with pytest.raises(RequestError, match="adapter_model.safetensors: damaged or cut off; copy it again"):
-        sound_adapter(folder)
+        check_adapter(folder)
 
 
 @pytest.mark.parametrize(
@@ -42,10 +42,10 @@ def test_a_configuration_that_cannot_be_read_is_one_line(folder, config, message
     if config is not None:
         path.write_bytes(config if isinstance(config, bytes) else config.encode())
     with pytest.raises(RequestError, match=message):
-        sound_adapter(folder)
+        check_adapter(folder)
 
 
 def test_missing_weights_are_named(folder):
     (folder / "adapter_model.safetensors").unlink()
     with pytest.raises(RequestError, match=r"an adapter without weights \(adapter_model.safetensors is missing\)"):
-        sound_adapter(folder)
+        check_adapter(folder)

@@ -8,7 +8,8 @@ import torch
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_scale import GRID, Look, checked, nearest, save_scaled, scaled, search
-from biasunlearn.models.load import weights_hash, with_adapter, with_lora
+from biasunlearn.models.adapters import with_adapter, with_lora
+from biasunlearn.models.weights_hash import weights_hash
 from tests import tiny
 
 

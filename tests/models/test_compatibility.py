@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerFast
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
+from biasunlearn.models.adapters import with_lora
 from biasunlearn.models.compatibility import DOUBTFUL, compatibility, demand, distances
-from biasunlearn.models.load import with_lora
 from tests import tiny
 
 

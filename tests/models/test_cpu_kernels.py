@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from biasunlearn.models import cpu_kernels
+from biasunlearn.models.adapters import trainable
 from biasunlearn.models.cpu_kernels import Products
-from biasunlearn.models.load import Loaded, trainable
+from biasunlearn.models.load import Loaded
 from biasunlearn.models.packed_forward import read
 from tests import tiny
 from tests.models.test_packed_forward import PASSAGES, adapted

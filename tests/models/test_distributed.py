@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from biasunlearn.cli import main
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
-from biasunlearn.models import distributed, sharding
+from biasunlearn.models import distributed
 from biasunlearn.unlearn.sampler import StepBatch
 from tests import tiny
 
@@ -121,7 +121,7 @@ def test_a_split_model_s_adapter_loads_in_plain_peft(place: Path) -> None:
 
 def test_a_model_without_named_blocks_is_not_split() -> None:
     with pytest.raises(RequestError, match="fsdp_transformer_layer_cls_to_wrap"):
-        sharding.split(torch.nn.Linear(2, 2), torch.device("cpu"))
+        distributed.split(torch.nn.Linear(2, 2), torch.device("cpu"))
 
 
 def test_a_wrong_request_to_two_processes_is_still_one_that_says_what(place: Path) -> None:

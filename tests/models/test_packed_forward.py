@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from biasunlearn.data.records import Passage
+from biasunlearn.models.adapters import reference, trainable, with_lora
 from biasunlearn.models.batches import encode
+from biasunlearn.models.cpu_kernels import fuse_activations
 from biasunlearn.models.feature_checks import abilities
-from biasunlearn.models.fused_activation import fuse_activations
 from biasunlearn.models.lm_head import OutputLayer
-from biasunlearn.models.load import Loaded, reference, trainable, with_lora
+from biasunlearn.models.load import Loaded
 from biasunlearn.models.logprobs import token_log_probs
 from biasunlearn.models.packed_forward import Read, read
 from biasunlearn.models.prefix_sharing import groups, packed

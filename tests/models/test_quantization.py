@@ -15,9 +15,13 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from biasunlearn.cli import main
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
+from biasunlearn.models import quantization
+from biasunlearn.models.adapters import reference, trainable, with_lora
 from biasunlearn.models.compatibility import distances
-from biasunlearn.models.load import Loaded, load, quantization, reference, trainable, weights_hash, with_lora
+from biasunlearn.models.load import Loaded, load
 from biasunlearn.models.packed_forward import read
+from biasunlearn.models.spec import ModelSpec
+from biasunlearn.models.weights_hash import weights_hash
 from biasunlearn.scoring.log_prob import score
 from tests import tiny, variants
 from tests.models.test_packed_forward import PASSAGES, plain
@@ -40,7 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def adapted(place: Path, family: str, dtype: str) -> Loaded:
-    loaded = load(str(place / family), dtype=dtype)
+    loaded = load(ModelSpec(str(place / family), dtype=dtype))
     loaded = loaded.with_model(with_lora(loaded.model, config()))
     tiny.perturb(loaded.model)
     return loaded
@@ -75,7 +79,7 @@ def test_the_packed_step_on_four_bits_is_that_of_one_sentence_at_a_time(family: 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_four_bits_compute_with_what_they_stand_for(family: str, place: Path) -> None:
     """By hand: every layer's numbers, dequantised, in the whole model, give the same scores; its own weights do not."""
-    small, whole = load(str(place / family), dtype="4bit"), load(str(place / family))
+    small, whole = load(ModelSpec(str(place / family), dtype="4bit")), load(str(place / family))
     before = score(whole, PASSAGES)
     layers = dict(small.model.named_modules())
     changed = 0
@@ -94,7 +98,7 @@ def test_four_bits_compute_with_what_they_stand_for(family: str, place: Path) ->
 @needs_bitsandbytes
 @pytest.mark.parametrize("dtype", quantization.BITS)
 def test_the_reference_is_the_quantised_base(dtype: str, place: Path) -> None:
-    alone, loaded = load(str(place / "gpt2"), dtype=dtype), adapted(place, "gpt2", dtype)
+    alone, loaded = load(ModelSpec(str(place / "gpt2"), dtype=dtype)), adapted(place, "gpt2", dtype)
     expected = [found.log_prob for found in score(alone, PASSAGES)]
     with reference(loaded.model):
         assert [found.log_prob for found in score(loaded, PASSAGES)] == pytest.approx(expected, abs=1e-5)
@@ -105,7 +109,7 @@ def test_the_reference_is_the_quantised_base(dtype: str, place: Path) -> None:
 @needs_bitsandbytes
 @pytest.mark.parametrize("dtype", quantization.BITS)
 def test_a_hash_knows_the_scales_and_a_measurement_changes_neither_it_nor_the_distance(dtype: str, place: Path) -> None:
-    loaded, base = load(str(place / "gpt2"), dtype=dtype), load(str(place / "gpt2"))
+    loaded, base = load(ModelSpec(str(place / "gpt2"), dtype=dtype)), load(str(place / "gpt2"))
     told, apart = weights_hash(loaded.model), distances(base.model, loaded.model)
     assert 0.001 < apart["layer 0"] < 0.2
     score(loaded, PASSAGES)
@@ -118,7 +122,7 @@ def test_a_hash_knows_the_scales_and_a_measurement_changes_neither_it_nor_the_di
 def test_what_a_base_in_four_bits_takes(tmp_path: Path) -> None:
     """Half a byte a weight, and 4 for every 64 of them."""
     tiny.save(tiny.gpt2(n_embd=64), tmp_path / "model")
-    told = quantization.facts(load(str(tmp_path / "model"), dtype="4bit").model)["quantised"]
+    told = quantization.facts(load(ModelSpec(str(tmp_path / "model"), dtype="4bit")).model)["quantised"]
     linear = 2 * (64 * 192 + 64 * 64 + 2 * 64 * 256)
     whole = sum(weight.nbytes for weight in load(str(tmp_path / "model")).model.parameters())
     assert told == {"kind": "4bit", "layers": 8, "rest": "float32", "bytes": whole - linear * 4 + linear * 9 // 16}
@@ -151,8 +155,8 @@ def test_a_run_says_what_it_was_trained_on_and_measure_finds_the_same(run: Path,
 def test_the_adapter_loads_in_plain_peft_on_either_base(place: Path, tmp_path: Path) -> None:
     """GPT-2's Conv1D has its weights the other way round, and its quantised layers do not."""
     adapted(place, "gpt2", "4bit").model.save_pretrained(tmp_path)
-    ours = load(str(place / "gpt2"), dtype="4bit", adapter=tmp_path)
-    whole = load(str(place / "gpt2"), adapter=tmp_path)
+    ours = load(ModelSpec(str(place / "gpt2"), dtype="4bit", adapter=tmp_path))
+    whole = load(ModelSpec(str(place / "gpt2"), adapter=tmp_path))
     four = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32)
     ids = torch.arange(5, 25)[None]
     for expected, options in ((ours, {"quantization_config": four}), (whole, {})):
@@ -214,23 +218,23 @@ def test_without_bitsandbytes_it_says_what_to_install(
 def test_without_bitsandbytes_so_does_a_model_that_was_saved_quantised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(RequestError, match="m: saved quantised, which needs bitsandbytes: pip install"):
-        quantization.demand("m", "float32", {"quant_method": "bitsandbytes", "load_in_4bit": True})
-    quantization.demand("m", "float32", {"quant_method": "gptq"})  # no business of ours
+        quantization.check_request(ModelSpec("m"), {"quant_method": "bitsandbytes", "load_in_4bit": True})
+    quantization.check_request(ModelSpec("m"), {"quant_method": "gptq"})  # no business of ours
 
 
 def test_what_was_saved_quantised_otherwise_is_not_quantised_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", SimpleNamespace(__spec__=object()))  # as if it were here
     four = {"quant_method": "bitsandbytes", "load_in_4bit": True, "load_in_8bit": False}
-    quantization.demand("m", "4bit", four)
+    quantization.check_request(ModelSpec("m", dtype="4bit"), four)
     for saved in (four, {"quant_method": "gptq", "bits": 8}):
         with pytest.raises(RequestError, match="m: dtype: 8bit, but it was saved quantised"):
-            quantization.demand("m", "8bit", saved)
+            quantization.check_request(ModelSpec("m", dtype="8bit"), saved)
 
 
 def test_a_quantised_base_is_not_split() -> None:
     with pytest.raises(RequestError, match="m: a quantised base cannot be split"):
-        quantization.demand("m", "4bit", split=True)
-    quantization.demand("m", "float32", split=True)
+        quantization.check_request(ModelSpec("m", dtype="4bit"), split=True)
+    quantization.check_request(ModelSpec("m"), split=True)
 
 
 def test_all_weights_of_a_quantised_model_cannot_be_trained() -> None:
@@ -246,12 +250,21 @@ def test_a_model_with_nothing_to_quantise(place: Path, capsys: pytest.CaptureFix
 
 @needs_bitsandbytes
 def test_a_model_saved_in_four_bits_is_measured_and_trained_as_it_is(place: Path) -> None:
-    load(str(place / "gpt2"), dtype="4bit").model.save_pretrained(place / "saved")
+    load(ModelSpec(str(place / "gpt2"), dtype="4bit")).model.save_pretrained(place / "saved")
     load(str(place / "gpt2")).tokenizer.save_pretrained(place / "saved")
-    again, first = load(str(place / "saved")), load(str(place / "gpt2"), dtype="4bit")
+    again, first = load(str(place / "saved")), load(ModelSpec(str(place / "gpt2"), dtype="4bit"))
     assert quantization.kind(again.model) == "4bit"
     found = [s.log_prob for s in score(again, PASSAGES)]
     assert found == pytest.approx([s.log_prob for s in score(first, PASSAGES)], abs=1e-4)
     out = variants.debias(place, "saved-run", str(place / "saved"), "--set", "confirm=9")
     told = json.loads((Path(out) / "results.json").read_text())["protocol"]
     assert told["dtype"] == "float32" and told["quantised"]["kind"] == "4bit"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+def test_a_quantised_model_goes_to_the_first_accelerator(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quantization, "on_cpu", lambda: False)
+    with pytest.raises(RequestError, match=f"--device {device}: bitsandbytes places a quantised model on the first"):
+        quantization.check_request(ModelSpec("m", dtype="8bit", device=device), {"quant_method": "gptq"})
+    quantization.check_request(ModelSpec("m", device="cuda:0"), {"quant_method": "gptq"})
+    quantization.check_request(ModelSpec("m", device=device))

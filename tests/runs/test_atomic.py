@@ -13,8 +13,8 @@ import pytest
 from biasunlearn.errors import RequestError, WriteError
 from biasunlearn.runs.atomic import append, tidy, whole_file, whole_folder, writing
 from biasunlearn.runs.folder import RunFolder, finished, new_run
-from biasunlearn.runs.lock import LOCK, hold, letting_go
-from biasunlearn.runs.score_cache import Memory
+from biasunlearn.runs.lock import LOCK, acquire_lock, releasing_locks
+from biasunlearn.runs.score_cache import ScoreCache
 
 
 def listed(folder: Path) -> set[str]:
@@ -107,8 +107,8 @@ def test_processes_that_are_not_the_first_write_nothing(tmp_path: Path, monkeypa
     with whole_file(tmp_path / "a") as temporary:
         temporary.write_text("x")
     append(tmp_path / "b", "x")
-    memory = Memory(tmp_path / "scored.jsonl", "request")
-    memory.job("a").keep("0", [1.0])
+    cache = ScoreCache(tmp_path / "scored.jsonl", "request")
+    cache.job("a").store("0", [1.0])
     assert new_run(tmp_path / "run").path == tmp_path / "run"
     assert listed(tmp_path) == set()
 
@@ -119,9 +119,9 @@ OTHER = """
 import sys
 from pathlib import Path
 from biasunlearn.errors import RequestError
-from biasunlearn.runs.lock import hold
+from biasunlearn.runs.lock import acquire_lock
 try:
-    hold(Path(sys.argv[1]))
+    acquire_lock(Path(sys.argv[1]))
 except RequestError as error:
     sys.exit(str(error))
 print("held", flush=True)
@@ -138,10 +138,10 @@ def other(folder: Path) -> "subprocess.Popen[str]":
 
 def test_a_folder_is_one_process_s_until_it_lets_go_or_dies(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    with letting_go():
+    with releasing_locks():
         new_run(folder)
         assert listed(folder) == {LOCK}
-        hold(folder)  # it may take again what it has
+        acquire_lock(folder)  # it may take again what it has
         out, error = other(folder).communicate()
         assert not out and f"run: process {os.getpid()} on" in error
         (folder / "config.yaml").touch()
@@ -149,11 +149,11 @@ def test_a_folder_is_one_process_s_until_it_lets_go_or_dies(tmp_path: Path) -> N
     with other(folder) as first:
         assert first.stdout is not None and first.stdout.readline() == "held\n"
         for _ in range(2):
-            with pytest.raises(RequestError, match=f"process {first.pid} on .* is writing here; wait"), letting_go():
+            with pytest.raises(RequestError, match=f"process {first.pid} .* is writing here; wait"), releasing_locks():
                 new_run(folder, resume=True)
         assert listed(folder) == {LOCK, "config.yaml"}  # being refused does not free it
         first.kill()
-    with letting_go():
+    with releasing_locks():
         new_run(folder, resume=True)  # what a dead process held is free
         assert listed(folder) == {LOCK, "config.yaml"}
     assert listed(folder) == {"config.yaml"}
@@ -162,7 +162,7 @@ def test_a_folder_is_one_process_s_until_it_lets_go_or_dies(tmp_path: Path) -> N
 def test_a_request_that_is_refused_leaves_no_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     for name in ("new", "mine"):
-        with pytest.raises(RequestError), letting_go():
+        with pytest.raises(RequestError), releasing_locks():
             new_run(tmp_path / name)
             raise RequestError("no such model")
     assert listed(tmp_path) == {"mine"}
@@ -170,7 +170,7 @@ def test_a_request_that_is_refused_leaves_no_empty_folder(tmp_path: Path) -> Non
 
 def test_what_can_be_resumed(tmp_path: Path) -> None:
     def begin(name: str, *, resume: bool) -> None:
-        with letting_go():
+        with releasing_locks():
             new_run(tmp_path / name, resume=resume)
 
     with pytest.raises(RequestError, match="nothing to resume here"):
@@ -200,7 +200,7 @@ def test_a_finished_run_is_known_by_its_very_request(tmp_path: Path) -> None:
     for name in ("checkpoint.pt", "checkpoint-before.pt", "scored.jsonl", ".x.1.part"):
         (run.path / name).touch()
     assert finished(run.path, {"measure": {"model": "n"}}) is None and "checkpoint.pt" in listed(run.path)
-    with letting_go():
+    with releasing_locks():
         assert finished(run.path, config) == {"schema": 1}
     assert listed(run.path) == {"config.yaml", "results.json"}
 
@@ -211,48 +211,48 @@ FOUND = [-1.1, 1 / 3, float("-inf"), 5e-324]
 
 
 def kept(path: Path, request: Any = "request") -> dict[str, Any]:
-    return Memory(path, request).job("a").known
+    return ScoreCache(path, request).job("a").known
 
 
 def test_what_is_kept_comes_back_bit_for_bit_to_the_same_job(tmp_path: Path) -> None:
     path = tmp_path / "scored.jsonl"
-    memory = Memory(path, {"model": "m"})
+    cache = ScoreCache(path, {"model": "m"})
     assert not path.exists()  # nothing found, nothing written
-    job = memory.job("a")
-    job.keep("0", FOUND)
-    memory.job("a").keep("0", [2.0])  # the second job of the same identity is another one
-    job.keep("1", [True])
-    again = Memory(path, {"model": "m"})
+    job = cache.job("a")
+    job.store("0", FOUND)
+    cache.job("a").store("0", [2.0])  # the second job of the same identity is another one
+    job.store("1", [True])
+    again = ScoreCache(path, {"model": "m"})
     assert again.job("a").known == {"0": FOUND, "1": [True]}
     assert again.job("a").known == {"0": [2.0]}
     assert again.job("a").known == {}
-    assert Memory(path, {"model": "m"}).job("b").known == {}
+    assert ScoreCache(path, {"model": "m"}).job("b").known == {}
     with pytest.raises(RequestError, match="scores of another request"):
-        Memory(path, {"model": "n"})
+        ScoreCache(path, {"model": "n"})
 
 
 def test_a_file_cut_anywhere_keeps_every_whole_line(tmp_path: Path) -> None:
     path = tmp_path / "scored.jsonl"
-    job = Memory(path, "request").job("a")
+    job = ScoreCache(path, "request").job("a")
     for part in range(3):
-        job.keep(str(part), [part / 3])
+        job.store(str(part), [part / 3])
     whole = path.read_bytes()
     ends = [position + 1 for position, byte in enumerate(whole) if byte == ord("\n")]
     for length in range(len(whole) + 1):
         path.write_bytes(whole[:length])
         lines = sum(end <= length for end in ends)
         assert kept(path) == {str(part): [part / 3] for part in range(max(0, lines - 1))}
-        job = Memory(path, "request").job("a")
-        job.keep("9", [0.5])  # and goes on behind the last whole line
+        job = ScoreCache(path, "request").job("a")
+        job.store("9", [0.5])  # and goes on behind the last whole line
         assert kept(path)["9"] == [0.5] and len(kept(path)) == max(0, lines - 1) + 1
         assert all(json.loads(line) for line in path.read_text().splitlines())
 
 
 def test_what_stands_behind_a_damaged_line_is_found_anew(tmp_path: Path) -> None:
     path = tmp_path / "scored.jsonl"
-    job = Memory(path, "request").job("a")
+    job = ScoreCache(path, "request").job("a")
     for part in range(3):
-        job.keep(str(part), [1.0])
+        job.store(str(part), [1.0])
     lines = path.read_bytes().splitlines(keepends=True)
     for damage in (b"\0" * 20 + b"\n", b"3\n", b"[1, 2]\n"):
         path.write_bytes(b"".join([*lines[:2], damage, *lines[3:]]))

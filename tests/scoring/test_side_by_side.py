@@ -8,7 +8,7 @@ import torch
 from biasunlearn.commands.playground import as_html, compared, told
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
-from biasunlearn.models.load import with_lora
+from biasunlearn.models.adapters import with_lora
 from biasunlearn.runs.folder import SCHEMA, RunFolder
 from biasunlearn.scoring.side_by_side import LONGEST, Seen, side_by_side, swapped, term_list
 from tests import tiny

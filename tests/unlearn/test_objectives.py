@@ -10,7 +10,7 @@ import torch
 from biasunlearn.config import DebiasConfig, config_from
 from biasunlearn.errors import RequestError
 from biasunlearn.method_defaults import SETTINGS
-from biasunlearn.models.load import base_dropout, with_lora
+from biasunlearn.models.adapters import base_dropout, with_lora
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.unlearn import losses
 from biasunlearn.unlearn.checkpoint import Keeper

@@ -15,7 +15,8 @@ from biasunlearn.benchmarks.stereoset import score_triplets
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.records import Passage, Sentence, Triplet
 from biasunlearn.errors import RequestError, WriteError
-from biasunlearn.models.load import Loaded, reference, trainable, with_lora
+from biasunlearn.models.adapters import reference, trainable, with_lora
+from biasunlearn.models.load import Loaded
 from biasunlearn.models.packed_forward import read
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.stats.stereoset import comparisons, stereoset_scores

@@ -75,7 +75,8 @@ def ask(
     from biasunlearn.scoring.generate import generate
 
     sampling = _sampling(asking, continuations)
-    opened = {name: open_classifier(name, given) for name, given in asking.classifiers.items()}  # fails before the work
+    # A classifier that cannot be loaded is reported before the work.
+    opened = {name: open_classifier(name, given, loaded.device) for name, given in asking.classifiers.items()}
     chosen = drawn_prompts(prompts, asking)
 
     def tell(part: int) -> Progress:

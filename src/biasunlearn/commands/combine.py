@@ -20,9 +20,10 @@ from biasunlearn.commands.measure import (
 )
 from biasunlearn.commands.transfer import Learned, read_learned
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.folder import SCHEMA, environment, new_run
-from biasunlearn.runs.lock import letting_go
+from biasunlearn.runs.lock import releasing_locks
 from biasunlearn.scoring.protocol import Asking
 
 How = Literal["cat", "svd", "linear"]
@@ -32,7 +33,7 @@ factors are added instead of their products, which is rough."""
 COMBINED = "combined"
 
 
-@letting_go()
+@releasing_locks()
 def combine(
     weights: Mapping[str, float],
     *,
@@ -70,7 +71,7 @@ def combine(
     from biasunlearn.models.quantization import facts
     from biasunlearn.scoring.chat import protocol
 
-    loaded = ready(load(base, dtype=recipe.dtype, trust_remote_code=trust_remote_code), asking)
+    loaded = ready(load(ModelSpec(base, dtype=recipe.dtype, trust_remote_code=trust_remote_code)), asking)
     folder.write_yaml("config.yaml", {"combine": request})  # from here on there is a run
     arguments: dict[str, Any] = {
         "batch_tokens": recipe.batch_tokens, "skip_invalid": skip_invalid, "asking": asking, "progress": progress,
@@ -111,7 +112,7 @@ def _on_one_base(names: Sequence[str]) -> list[Learned]:
 
 def _added_up(model: Any, runs: Sequence[Learned], weights: Sequence[float], how: How) -> Any:
     """The model with all adapters on it and only their sum active."""
-    from biasunlearn.models.load import with_adapter
+    from biasunlearn.models.adapters import with_adapter
 
     names = [f"part-{number}" for number in range(len(runs))]
     for name, run in zip(names, runs, strict=True):

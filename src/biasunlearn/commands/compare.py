@@ -20,7 +20,7 @@ from biasunlearn.commands.run_stages import (
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import whole_file
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, new_run
-from biasunlearn.runs.lock import letting_go
+from biasunlearn.runs.lock import releasing_locks
 from biasunlearn.stats.paired import Pairs, compare_score, pair
 
 FILE = "compare.json"
@@ -28,7 +28,7 @@ FILE = "compare.json"
 Estimate = Mapping[str, Any]
 
 
-@letting_go()
+@releasing_locks()
 def compare(runs: Sequence[str | Path], *, out: str | Path | None = None, seed: int = 0) -> dict[str, Any]:
     """Compares runs with the first one: paired tests per benchmark, score and bias type, and a verdict in words.
 

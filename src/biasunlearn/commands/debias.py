@@ -21,11 +21,12 @@ from biasunlearn.commands.measure import (
 from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.data.checks import check_labels
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.atomic import whole_folder
-from biasunlearn.runs.cost import costing
+from biasunlearn.runs.cost import measure_cost
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
-from biasunlearn.runs.lock import letting_go
-from biasunlearn.runs.score_cache import Memory
+from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.scoring.protocol import Asking
 from biasunlearn.stats.stereoset import Comparison, comparisons, stereoset_scores
 from biasunlearn.unlearn.prepare import Prepared, prepare
@@ -37,7 +38,7 @@ class Interrupted(Exception):
     """Ctrl-C during training: the state is saved, and the message says how to go on."""
 
 
-@letting_go()
+@releasing_locks()
 def debias(
     model: str,
     *,
@@ -54,7 +55,7 @@ def debias(
     progress: Progress | None = None,
     say: Say | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
-    untrained: Memory | None = None,
+    untrained: ScoreCache | None = None,
 ) -> dict[str, Any]:
     """Unlearns a causal model's social bias with an adapter, and reports before and after on the report file.
 
@@ -89,13 +90,13 @@ def debias(
         return stored
     prepared = prepare(train, report, unrelated, config, skip_invalid=skip_invalid)
     run = new_run(out, resume=resume)
-    memory = Memory(run.scored, whole)
+    memory = ScoreCache(run.scored, whole)
     from biasunlearn.models.load import load
     from biasunlearn.models.quantization import facts
     from biasunlearn.scoring.chat import protocol
     from biasunlearn.unlearn.checkpoint import Keeper
 
-    loaded = load(model, dtype=config.dtype, trust_remote_code=trust_remote_code)
+    loaded = load(ModelSpec(model, dtype=config.dtype, trust_remote_code=trust_remote_code))
     if loaded.masked:
         raise RequestError(f"{model}: a masked model; debias needs a causal one (measure takes both)")
     loaded = ready(loaded, asking)
@@ -103,7 +104,7 @@ def debias(
     arguments: dict[str, Any] = {
         "batch_tokens": config.batch_tokens, "skip_invalid": skip_invalid, "asking": asking, "progress": progress,
     }  # fmt: skip
-    as_it_came = loaded.remembering(memory if untrained is None else untrained)
+    as_it_came = loaded.with_cache(memory if untrained is None else untrained)
     items_before, before = run_benchmarks(as_it_came, measured, label="before: ", **arguments)
     able_before = capability(loaded, asking)
     resumed = run.checkpoint.exists()
@@ -112,7 +113,7 @@ def debias(
     loaded, outcome = loaded.with_model(done.model), done.outcome
     whole_model = not hasattr(done.model, "disable_adapter")
     trained = save_trained(loaded, run, prepared.manifest, adapter=not whole_model)
-    items_after, after = run_benchmarks(loaded.remembering(memory), measured, label="after: ", **arguments)
+    items_after, after = run_benchmarks(loaded.with_cache(memory), measured, label="after: ", **arguments)
     stamp(after, measured, prepared.manifest, skip_invalid=skip_invalid)
     results = {
         "schema": SCHEMA,
@@ -183,7 +184,7 @@ def _unlearn(
     first = stereoset_scores(untrained, seed=config.seed)
     for finding in prepared.facts["findings"]:
         say(finding)
-    with costing() as cost:
+    with measure_cost() as cost:
         done = METHODS[config.method](Task(loaded, prepared.sets, config, keep, look, first, say, on_step))
     if done.outcome.interrupted:
         raise Interrupted(
@@ -194,7 +195,7 @@ def _unlearn(
 
 def _identity(loaded: Any, prepared: Prepared, config: DebiasConfig) -> str:
     """What a checkpoint belongs to: the same recipe on the same pairs and the same untrained model."""
-    from biasunlearn.models.load import weights_hash
+    from biasunlearn.models.weights_hash import weights_hash
 
     splits = prepared.facts["splits"]
     parts = [weights_hash(loaded.model), to_dict(config), splits["train"]["sha256"], splits["stop"]["sha256"]]

@@ -110,7 +110,7 @@ def _train_once(world: World, folder: Path, progress: Progress | None) -> None:
     """Trains the world's model unless the cache holds it: the folder is named after the world and its code."""
     if folder.exists():
         return
-    from biasunlearn.models.load import transformers
+    from biasunlearn.models.libraries import transformers
 
     transformers()  # quiet: its own bars would stand between ours
 

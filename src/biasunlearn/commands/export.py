@@ -11,7 +11,7 @@ from biasunlearn.commands.gguf import convert, find_converter
 from biasunlearn.commands.measure import MANIFEST
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.errors import RequestError
-from biasunlearn.models.adapter_files import sound_adapter
+from biasunlearn.models.adapter_files import check_adapter
 from biasunlearn.report.model_card import model_card, on_the_hub
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.folder import RunFolder
@@ -118,7 +118,7 @@ def _check(folder: RunFolder, out: Path, merge: bool, complete: bool, push: str 
     if complete and not merge:
         raise RequestError(f"{folder.path}: changed all weights, so there is no adapter; add --merge")
     if not complete:
-        sound_adapter(folder.adapter)
+        check_adapter(folder.adapter)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RequestError(f"{out}: is already there; choose another --out or remove it")
     if push is not None and (push.count("/") != 1 or not all(push.split("/"))):
@@ -128,7 +128,7 @@ def _check(folder: RunFolder, out: Path, merge: bool, complete: bool, push: str 
 def _copy_adapter(source: Path, place: Path, base: str) -> None:
     """A plain PEFT repository, which says what it is an adapter for."""
     shutil.copyfile(source / "adapter_model.safetensors", place / "adapter_model.safetensors")
-    config = sound_adapter(source)
+    config = check_adapter(source)
     config["base_model_name_or_path"] = base
     (place / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 

@@ -12,9 +12,10 @@ from biasunlearn.data.checks import contamination
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Kind, Triplet
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run, read_items
-from biasunlearn.runs.lock import letting_go
-from biasunlearn.runs.score_cache import Memory
+from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.scoring.protocol import Asking
 from biasunlearn.stats.stereoset import Item
 
@@ -31,7 +32,7 @@ MANIFEST = "training_data.json"
 """In the adapter's folder: hashes of the pairs it has seen."""
 
 
-@letting_go()
+@releasing_locks()
 def measure(
     model: str,
     benchmarks: Mapping[str, str],
@@ -66,13 +67,13 @@ def measure(
     if resume and out is not None and (stored := finished(out, {"measure": request})) is not None:
         return stored
     run = new_run(out, resume=resume) if out is not None else None
-    memory = Memory(run.scored, {"measure": request}) if run is not None else None
+    memory = ScoreCache(run.scored, {"measure": request}) if run is not None else None
     from biasunlearn.models.load import load
     from biasunlearn.models.quantization import facts
     from biasunlearn.scoring.chat import protocol
 
-    loaded = load(model, adapter=adapter, dtype=dtype, trust_remote_code=trust_remote_code)
-    loaded = ready(loaded, asking).remembering(memory)
+    loaded = load(ModelSpec(model, adapter=adapter, dtype=dtype, trust_remote_code=trust_remote_code))
+    loaded = ready(loaded, asking).with_cache(memory)
     items, entries = run_benchmarks(
         loaded, benchmarks, batch_tokens=batch_tokens, skip_invalid=skip_invalid, asking=asking, progress=progress
     )
@@ -91,7 +92,7 @@ def measure(
     return results
 
 
-@letting_go()
+@releasing_locks()
 def rescore(
     benchmark: Mapping[str, str], scores: str, *, out: str | Path | None = None, skip_invalid: bool = False
 ) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def ready(loaded: Any, asking: Asking) -> Any:
     for name, given in asking.classifiers.items():
         from biasunlearn.scoring.classify import open_classifier
 
-        open_classifier(name, given)
+        open_classifier(name, given, loaded.device)
     if not asking.chat_template:
         return loaded
     from biasunlearn.scoring.chat import with_chat_template

@@ -8,7 +8,9 @@ from typing import Any
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_target import debiased, open_target
-from biasunlearn.models.load import Loaded, load, text_config, transformers
+from biasunlearn.models.forward import text_config
+from biasunlearn.models.libraries import transformers
+from biasunlearn.models.load import Loaded, load
 from biasunlearn.scoring.log_prob import score
 
 SAME = 1e-3

@@ -18,8 +18,9 @@ from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Triplet
 from biasunlearn.data.splits import group_of
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import SCHEMA, environment, new_run
-from biasunlearn.runs.lock import letting_go
+from biasunlearn.runs.lock import releasing_locks
 from biasunlearn.stats.linear_probe import DRAWS, FOLDS, STRENGTH, Question, read, scores
 from biasunlearn.stats.subspaces import COMPONENTS, SPLITS, angles, turned
 
@@ -32,7 +33,7 @@ LISTS = ("gender", "race")
 """Shipped term lists that tell groups: he and she, parts of the world."""
 
 
-@letting_go()
+@releasing_locks()
 def probe(
     model: str,
     *,
@@ -73,8 +74,8 @@ def probe(
     request = {"model": model, "adapter": adapter, "data": data, "layers": layers and [*layers], "pooling": pooling,
                "groups": groups and [*groups], "seed": seed, "dtype": dtype}  # fmt: skip
     run = new_run(out) if out is not None else None
-    loading = {"adapter": adapter, "dtype": dtype, "trust_remote_code": trust_remote_code}
-    chosen, states = _states(model, loading, triplets, layers, pooling, batch_tokens, progress)
+    spec = ModelSpec(model, adapter=adapter, dtype=dtype, trust_remote_code=trust_remote_code)
+    chosen, states = _states(spec, triplets, layers, pooling, batch_tokens, progress)
     probes = {
         "layers": chosen,
         "stages": list(states),
@@ -106,8 +107,7 @@ def _lists(groups: Sequence[str] | None, triplets: Sequence[Triplet]) -> dict[st
 
 
 def _states(
-    model: str,
-    loading: Mapping[str, Any],
+    spec: ModelSpec,
     triplets: Sequence[Triplet],
     layers: Sequence[int] | None,
     pooling: str,
@@ -115,10 +115,12 @@ def _states(
     progress: Progress | None,
 ) -> tuple[list[int], dict[str, Any]]:
     """The layers, and for each stage of the model [layers, 2 * pairs, hidden]."""
-    from biasunlearn.models.load import load, reference, text_config
+    from biasunlearn.models.adapters import reference
+    from biasunlearn.models.forward import text_config
+    from biasunlearn.models.load import load
     from biasunlearn.scoring.embed import embed_layers
 
-    loaded = load(model, **loading)
+    loaded = load(spec)
     count = text_config(loaded.model).num_hidden_layers
     chosen = sorted(set(layers)) if layers else _evenly(count)
     if chosen[0] < 0 or chosen[-1] > count:
@@ -131,7 +133,7 @@ def _states(
         return embed_layers(loaded, passages, chosen, pooling=pooling, batch_tokens=batch_tokens,
                             progress=_telling(progress, f"states {stage}".strip()))  # fmt: skip
 
-    if loading["adapter"] is None:
+    if spec.adapter is None:
         return chosen, {"": look("")}
     with reference(loaded.model):
         before = look("before")

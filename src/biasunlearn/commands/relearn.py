@@ -19,9 +19,10 @@ from biasunlearn.commands.transfer import Learned, prepared_again, read_run
 from biasunlearn.data.records import Passage
 from biasunlearn.data.tables import read_text
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
-from biasunlearn.runs.lock import letting_go
-from biasunlearn.runs.score_cache import Job, Memory
+from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.score_cache import CachedJob, ScoreCache
 from biasunlearn.scoring.protocol import Asking
 from biasunlearn.stats.stereoset import Item
 
@@ -39,7 +40,7 @@ class Taught:
     facts: Mapping[str, Any]
 
 
-@letting_go()
+@releasing_locks()
 def relearn(
     run: str | Path,
     *,
@@ -88,7 +89,7 @@ def relearn(
     if resume and (stored := finished(out, {"relearn": request})) is not None:
         return stored
     folder = new_run(out, resume=resume)
-    known = Memory(folder.scored, {"relearn": request}).job("looks")
+    known = ScoreCache(folder.scored, {"relearn": request}).job("looks")
     folder.write_yaml("config.yaml", {"relearn": request})  # from here on there is a run
     looks: list[Look] = []
     for model in MODELS:
@@ -113,7 +114,7 @@ class _Course:
     seed: int
     taught: Taught
     request: Mapping[str, Any]
-    known: Job
+    known: CachedJob
     """Looks by name, and how many rows there are to learn from."""
     folder: RunFolder
     progress: Progress | None
@@ -123,7 +124,7 @@ class _Course:
 
     def keep(self, part: str, found: Any) -> None:
         self.known.known[part] = found
-        self.known.keep(part, found)
+        self.known.store(part, found)
 
 
 def _looks(course: _Course) -> list[Look]:
@@ -141,7 +142,7 @@ def _looks(course: _Course) -> list[Look]:
 def _go(course: _Course, left: Sequence[int]) -> None:
     """Takes the steps up to those that are left, and measures there; each look is stored, then a checkpoint."""
     from biasunlearn.models.distributed import count
-    from biasunlearn.models.load import weights_hash
+    from biasunlearn.models.weights_hash import weights_hash
     from biasunlearn.unlearn.finetune import FineTuning
 
     loaded = _open(course.learned, course.model, course.request)
@@ -191,10 +192,10 @@ def _open(learned: Learned, model: str, request: Mapping[str, Any]) -> Any:
 
     base, trust = learned.request["model"], bool(request["trust_remote_code"])
     if model == BASE:
-        return load(base, trust_remote_code=trust)
+        return load(ModelSpec(base, trust_remote_code=trust))
     if not _has_adapter(learned):
-        return load(str(learned.folder.model), trust_remote_code=trust)
-    adapted = load(base, adapter=learned.folder.adapter, trust_remote_code=trust)
+        return load(ModelSpec(str(learned.folder.model), trust_remote_code=trust))
+    adapted = load(ModelSpec(base, adapter=learned.folder.adapter, trust_remote_code=trust))
     return adapted.with_model(adapted.model.merge_and_unload())
 
 
@@ -215,7 +216,7 @@ def _check_mergeable(learned: Learned) -> None:
 def _rows(loaded: Any, taught: Taught, length: int) -> list[Any]:
     """As the tokenizer has it. Sentences are rows of their own, running text is cut into rows."""
     from biasunlearn.models.batches import encode
-    from biasunlearn.models.load import max_tokens
+    from biasunlearn.models.forward import max_tokens
     from biasunlearn.unlearn.finetune import blocks
 
     longest = max_tokens(loaded.model)

@@ -12,7 +12,7 @@ from typing import Any, Required, TypedDict
 from biasunlearn.commands.debias import Say, debias
 from biasunlearn.commands.measure import Progress
 from biasunlearn.config import DebiasConfig
-from biasunlearn.runs.score_cache import Memory
+from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.unlearn.prepare import Prepared, prepare
 
 
@@ -42,7 +42,7 @@ class Experiment:
     progress: Progress | None = None
     say: Say | None = None
     on_step: Callable[[dict[str, Any]], None] | None = None
-    untrained: Memory = field(default_factory=Memory)
+    untrained: ScoreCache = field(default_factory=ScoreCache)
 
     def tell(self, line: str) -> None:
         """Says a line, where somebody listens."""
@@ -68,5 +68,5 @@ class Experiment:
             self.model, train=train, report=self.report, unrelated=unrelated or self.unrelated, out=folder,
             config=config, benchmarks=self.benchmarks, skip_invalid=self.skip_invalid,
             trust_remote_code=self.trust_remote_code, resume=folder.exists(), progress=self.progress,
-            on_step=self.on_step, untrained=self.untrained.again(),
+            on_step=self.on_step, untrained=self.untrained.restarted(),
         )  # fmt: skip

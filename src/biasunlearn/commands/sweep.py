@@ -13,6 +13,7 @@ from typing import Any, Unpack
 from biasunlearn.commands.repeated_runs import Common, Experiment
 from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.report.sweep import sweep_page
 from biasunlearn.runs.atomic import is_first
 from biasunlearn.runs.folder import RunFolder
@@ -127,7 +128,7 @@ def _trained(
 
     if config.method not in OBJECTIVES:
         raise RequestError(f"method: {config.method}; only methods that descend a gradient can be swept")
-    loaded = load(experiment.model, dtype=config.dtype, trust_remote_code=experiment.trust_remote_code)
+    loaded = load(ModelSpec(experiment.model, dtype=config.dtype, trust_remote_code=experiment.trust_remote_code))
 
     def scored(scorer: Loaded) -> dict[str, Any]:
         found = score_triplets(scorer, prepared.stop, batch_tokens=config.batch_tokens)
@@ -141,7 +142,7 @@ def _trained(
             watch(distance(check, config), _aims(ss, check.lms_before, check.lms))
         return scores
 
-    first, keep = scored(loaded.remembering(experiment.untrained.again())), Keeper(None)
+    first, keep = scored(loaded.with_cache(experiment.untrained.restarted())), Keeper(None)
     task = Task(loaded, prepared.sets, config, keep, look, first, on_step=experiment.on_step)
     outcome = METHODS[config.method](task).outcome
     if outcome.interrupted:

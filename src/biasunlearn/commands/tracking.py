@@ -66,7 +66,7 @@ def _installed(name: str) -> None:
 def _open(names: Sequence[str], out: Path, config: Mapping[str, Any]) -> Any:
     from accelerate.utils import ProjectConfiguration
 
-    from biasunlearn.models.load import accelerate, on_cpu
+    from biasunlearn.models.libraries import accelerate, on_cpu
 
     folders = ProjectConfiguration(project_dir=str(out), logging_dir=str(out / "logs"))
     accelerator = accelerate().Accelerator(cpu=on_cpu(), log_with=list(names), project_config=folders)

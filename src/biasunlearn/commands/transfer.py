@@ -24,12 +24,13 @@ from biasunlearn.commands.run_stages import outcomes_by_score, read_stage
 from biasunlearn.config import DebiasConfig, config_from, to_dict
 from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
-from biasunlearn.models.adapter_files import sound_adapter
+from biasunlearn.models.adapter_files import check_adapter
 from biasunlearn.models.adapter_scale import Look, checked, nearest, save_scaled, scaled, search
 from biasunlearn.models.compatibility import compatibility, demand
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
-from biasunlearn.runs.lock import letting_go
-from biasunlearn.runs.score_cache import Memory
+from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.scoring.protocol import Asking
 from biasunlearn.stats.effect import STATES, effect_kept, ss_change
 from biasunlearn.stats.outcome import Outcome
@@ -52,7 +53,7 @@ class Learned:
     results: dict[str, Any]
 
 
-@letting_go()
+@releasing_locks()
 def transfer(
     run: str | Path,
     *,
@@ -109,7 +110,7 @@ def transfer(
     from biasunlearn.models.quantization import facts as quantised
     from biasunlearn.scoring.chat import protocol
 
-    target = open_target(to, dtype=dtype, trust_remote_code=trust_remote_code)
+    target = open_target(ModelSpec(to, dtype=dtype, trust_remote_code=trust_remote_code))
     if also_train and target.kind != "full":
         raise RequestError(f"--also-train: {to} is an adapter ({target.kind}); merge it and give the merged model")
     loaded = ready(target.loaded, asking)
@@ -118,18 +119,18 @@ def transfer(
     for line in (*found.doubts, *found.notes):
         say(line)
     folder.write_yaml("config.yaml", {"transfer": request})  # from here on there is a run
-    memory = Memory(folder.scored, {"transfer": request})
+    memory = ScoreCache(folder.scored, {"transfer": request})
     loaded = loaded.with_model(debiased(target, learned.folder.adapter).model)
     arguments: dict[str, Any] = {
         "batch_tokens": learned.recipe.batch_tokens, "skip_invalid": skip_invalid, "asking": asking,
         "progress": progress,
     }  # fmt: skip
     with scaled(loaded.model, 0.0, DEBIASING):
-        items_before, before = run_benchmarks(loaded.remembering(memory), measured, label="before: ", **arguments)
+        items_before, before = run_benchmarks(loaded.with_cache(memory), measured, label="before: ", **arguments)
     looks = _scan(loaded, stop, chosen, learned.recipe, memory, progress)
     scale = nearest(looks, learned.recipe.lms_floor, chosen).scale if looks else (chosen or (1.0,))[0]
     with scaled(loaded.model, scale, DEBIASING):
-        items_after, after = run_benchmarks(loaded.remembering(memory), measured, label="after: ", **arguments)
+        items_after, after = run_benchmarks(loaded.with_cache(memory), measured, label="after: ", **arguments)
     stamp(after, measured, read_manifest(learned.folder.adapter), skip_invalid=skip_invalid)
     _save_adapter(learned.folder.adapter, folder.adapter, scale, target.base)
     facts = {"target_kind": target.kind, "own_adapter": target.own_adapter, "scale": scale}
@@ -164,7 +165,7 @@ def read_learned(run: str | Path) -> Learned:
     learned = read_run(run)
     if not (learned.folder.adapter / "adapter_config.json").exists():
         raise RequestError(f"{run}: has no adapter (it changed all weights, or no weights): there is nothing to take")
-    sound_adapter(learned.folder.adapter)
+    check_adapter(learned.folder.adapter)
     return learned
 
 
@@ -206,8 +207,9 @@ def _compare(learned: Learned, target: Any, trust_remote_code: bool) -> Any:
     """The base, as the run had it, is loaded for this alone, and gone afterwards."""
     from biasunlearn.models.load import load
 
+    spec = ModelSpec(learned.request["model"], dtype=learned.recipe.dtype, trust_remote_code=trust_remote_code)
     try:
-        base = load(learned.request["model"], dtype=learned.recipe.dtype, trust_remote_code=trust_remote_code)
+        base = load(spec)
     except RequestError as error:
         return compatibility(None, target, learned.folder.adapter, why_no_base=str(error))
     return compatibility(base, target, learned.folder.adapter)
@@ -218,7 +220,7 @@ def _scan(
     stop: Sequence[Triplet],
     scales: Sequence[float] | None,
     recipe: DebiasConfig,
-    memory: Memory,
+    memory: ScoreCache,
     progress: Progress | None,
 ) -> list[Look]:
     """The stop split at the scales that were asked for, or where the search looks. Nothing without a stop split."""
@@ -231,7 +233,7 @@ def _scan(
                 progress(f"stop split at scale {scale:g}", done, of)
 
         with scaled(loaded.model, scale, DEBIASING):
-            here = loaded.remembering(memory)
+            here = loaded.with_cache(memory)
             items = score_triplets(here, stop, batch_tokens=recipe.batch_tokens, progress=tell)
         scores = stereoset_scores(comparisons(items), seed=recipe.seed)["overall"]
         lms = scores["lms"]

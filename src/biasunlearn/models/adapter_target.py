@@ -1,60 +1,65 @@
-"""What a debiasing may be taken to: a whole model, a LoRA fine-tune on a base, or a tuned prompt on a base.
+"""The models that a debiasing can be transferred to: a complete model, or a LoRA or a tuned prompt on a base.
 
-A folder or hub repository that holds an adapter names its base itself. A LoRA of the target's own stays a LoRA, and the
-debiasing stands beside it; a tuned prompt stays in front of a base that has the debiasing inside. Any other kind of
-adapter is to be merged first: the merged model is a whole model.
+A folder or hub repository that holds an adapter names its own base. A LoRA of the target stays a LoRA, and the
+debiasing adapter is active beside it; a tuned prompt is put in front of the debiased base. Any other kind of adapter
+must be merged into its base first.
 """
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from biasunlearn.errors import RequestError
-from biasunlearn.models.adapter_files import adapter_config, sound_adapter
-from biasunlearn.models.load import Loaded, load, peft, transformers, with_adapter
+from biasunlearn.models.adapter_files import adapter_config, check_adapter
+from biasunlearn.models.adapters import with_adapter
+from biasunlearn.models.libraries import peft, transformers
+from biasunlearn.models.load import Loaded, load
+from biasunlearn.models.spec import ModelSpec
 
 DEBIASING = "debiasing"
-"""What the adapter of a run is called beside others."""
+"""Name of a run's adapter beside other adapters of a model."""
 
 PROMPTS = ("PREFIX_TUNING", "PROMPT_TUNING")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A model to take a debiasing to, as it is before."""
+    """A model that a debiasing is transferred to, before the transfer."""
 
     loaded: Loaded
-    """With the target's own LoRA, without its tuned prompt: what there is of weights."""
+    """All of its weights: with its own LoRA, without its tuned prompt."""
     kind: str
     """full, LoRA, prefix tuning, prompt tuning."""
     base: str
-    """What an adapter for it says it belongs to: the target, or the model that its own adapter is for."""
+    """The base model that an adapter for it names: the target itself, or the base of the target's own adapter."""
     own_adapter: str | None = None
     """The folder of the target's own adapter."""
 
 
-def open_target(name: str, *, dtype: str = "float32", trust_remote_code: bool = False) -> Target:
+def open_target(spec: ModelSpec | str) -> Target:
     """Loads a target of any kind.
 
     Args:
-        dtype: as for `models.load`. A model that was saved quantised needs no 4bit or 8bit.
+        spec: `model` may be an adapter's folder or repository, and `revision` is then the adapter's. A model that was
+            saved quantised needs no dtype 4bit or 8bit.
     Raises:
-        RequestError: as `models.load`; a masked model; an adapter of a kind that nothing can stand beside.
+        RequestError: as `models.load.load`; a masked model; a kind of adapter that has to be merged first.
     """
-    options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code}
-    folder = _adapter_folder(name)
+    spec = ModelSpec(spec) if isinstance(spec, str) else spec
+    name = spec.model
+    folder = _adapter_folder(spec)
     if folder is None:
-        return Target(_causal(load(name, **options), name), "full", name)
+        return Target(_causal(load(spec), name), "full", name)
     own = adapter_config(folder)
     kind, base = str(own.get("peft_type")), own.get("base_model_name_or_path")
     if kind not in ("LORA", *PROMPTS):
         raise RequestError(f"{name}: a {kind} adapter; merge it into its base, and give the merged model's folder")
     if not base:
         raise RequestError(f"{name}/adapter_config.json: names no base model; fill in base_model_name_or_path")
-    sound_adapter(folder)
-    loaded = _causal(load(base, **options), base)
+    check_adapter(folder)
+    loaded = _causal(load(replace(spec, model=base, revision=own.get("revision"))), base)
     if kind == "LORA":
         loaded = loaded.with_model(with_adapter(loaded.model, folder))
         return Target(loaded.with_model(loaded.model.eval()), "LoRA", base, folder)
@@ -62,9 +67,9 @@ def open_target(name: str, *, dtype: str = "float32", trust_remote_code: bool = 
 
 
 def debiased(target: Target, adapter: Path) -> Loaded:
-    """The target with the adapter of a run on it, called `DEBIASING` there, beside or inside whatever it has itself.
+    """The target with the adapter of a run, named `DEBIASING`, beside or behind the adapter that it may already have.
 
-    The target's own model is changed by this: there is only one copy of the weights.
+    This changes the target's own model: there is only one copy of the weights.
     """
     model = with_adapter(target.loaded.model, adapter, name=DEBIASING)
     if target.kind == "LoRA":
@@ -77,10 +82,12 @@ def debiased(target: Target, adapter: Path) -> Loaded:
 
 
 def _with_prompt(model: Any, folder: str) -> Any:
-    """A tuned prompt in front of everything. The output layer sees the positions of the text only, whichever of the two
-    kinds it is: virtual tokens have hidden states of their own, prefixes of keys and values have none."""
+    """The model behind a tuned prompt. Its output layer gets the positions of the text only.
+
+    Of the two kinds of prompt, virtual tokens have hidden states of their own; prefixes of keys and values do not.
+    """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*peft_config.*")  # the LoRA layers inside are ours
+        warnings.filterwarnings("ignore", message=".*peft_config.*")  # the LoRA layers inside are those of the run
         prompted = peft().PeftModel.from_pretrained(model, folder)
     width: list[int] = []
 
@@ -98,23 +105,24 @@ def _with_prompt(model: Any, folder: str) -> Any:
 
 def _causal(loaded: Loaded, name: str) -> Loaded:
     if loaded.masked:
-        raise RequestError(f"{name}: a masked model; debiasing, and so its transfer, is for causal ones")
+        raise RequestError(f"{name}: a masked model; debiasing and its transfer need a causal one")
     return loaded
 
 
-def _adapter_folder(name: str) -> str | None:
-    """The folder of a PEFT repository, of the hub as well; None for a whole model."""
+def _adapter_folder(spec: ModelSpec) -> str | None:
+    """The folder of a PEFT adapter, downloaded if it is on the hub; None for a complete model."""
+    name = spec.model
     if Path(name).is_dir():
         whole = any(Path(name).glob("model*.safetensors")) and (Path(name) / "config.json").exists()
         return name if (Path(name) / "adapter_config.json").exists() and not whole else None
     if Path(name).exists() or name.startswith((".", "/")) or name.count("/") > 1:
-        return None  # `load` says what is wrong with it
+        return None  # `load` says what is wrong
     try:
-        found = transformers().utils.find_adapter_config_file(name)
+        found = transformers().utils.find_adapter_config_file(name, revision=spec.revision)
     except (OSError, ValueError):
         return None
     if found is None:
         return None
     from huggingface_hub import snapshot_download
 
-    return snapshot_download(name, allow_patterns=["adapter_*", "*.json"])
+    return snapshot_download(name, revision=spec.revision, allow_patterns=["adapter_*", "*.json"])

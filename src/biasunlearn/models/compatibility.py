@@ -17,7 +17,9 @@ from torch import Tensor
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.batches import encode
-from biasunlearn.models.load import Loaded, peft, text_config
+from biasunlearn.models.forward import text_config
+from biasunlearn.models.libraries import peft
+from biasunlearn.models.load import Loaded
 from biasunlearn.models.quantization import dequantised
 
 DOUBTFUL, NOTABLE = 0.25, 0.1

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from biasunlearn.models.batches import Batch, Row, collate
+from biasunlearn.models.distributed import is_split
+from biasunlearn.models.forward import evaluating, logits_at, max_tokens, states_at, text_config, unwrapped
 from biasunlearn.models.lm_head import OutputLayer
-from biasunlearn.models.load import bare, evaluating, logits_at, max_tokens, states_at, text_config
 from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, opening
 from biasunlearn.models.quantization import exact
-from biasunlearn.models.sharding import is_split
 
 TRIED = ((40, 1), (28, 1), (33, 2))
 """Length and kind of the made-up rows; those of a kind begin alike, and all of them with one token."""
@@ -52,7 +52,7 @@ _known: "weakref.WeakKeyDictionary[torch.nn.Module, Abilities]" = weakref.WeakKe
 
 def abilities(model: Any) -> Abilities:
     """Tries made-up rows, the same in every process. What a model cannot do is said once, and done the longer way."""
-    inner = bare(model)
+    inner = unwrapped(model)
     if inner not in _known:
         with evaluating(inner):
             _known[inner] = _tried(inner)

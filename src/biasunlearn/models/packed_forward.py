@@ -10,8 +10,8 @@ from torch import Tensor
 from biasunlearn.data.records import Passage
 from biasunlearn.models.batches import Batch, Row, collate, encode
 from biasunlearn.models.feature_checks import Abilities, abilities, made_up
+from biasunlearn.models.forward import logits_at, max_tokens, states_at, unwrapped
 from biasunlearn.models.lm_head import OutputLayer, PairLoss
-from biasunlearn.models.load import bare, logits_at, max_tokens, states_at
 from biasunlearn.models.logprobs import sum_by_row
 from biasunlearn.models.prefix_sharing import collate_groups, groups, opening, packed
 
@@ -64,10 +64,10 @@ def read(model: Any, tokenizer: Any, passages: Sequence[Passage]) -> Read:
 
     A process that has nothing to read still reads a row of its own and keeps nothing of it: the others wait for it.
     """
-    rows = encode(tokenizer, passages, max_tokens=max_tokens(bare(model)))
+    rows = encode(tokenizer, passages, max_tokens=max_tokens(unwrapped(model)))
     unique = list(dict.fromkeys(rows)) or [made_up(2)]
     able = abilities(model)
-    output = able.output(bare(model))
+    output = able.output(unwrapped(model))
     places, states, targets = _forwards(model, unique, able, output)
     number = {row: place for place, row in enumerate(unique)}
     where = [places[number[row]] for row in rows]
@@ -80,12 +80,12 @@ def _forwards(
     model: Any, rows: Sequence[Row], able: Abilities, output: OutputLayer
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """Where each row's tokens stand among all that was predicted; the states and the targets of those."""
-    device = bare(model).device
+    device = unwrapped(model).device
     if able.packs and max(len(row.ids) for row in rows) <= able.window:
         shared = opening(rows)
         lines = packed(groups(rows), shared=shared)
         members = [[number for line in lines for group in line for number in group.rows]]
-        batches = [collate_groups(rows, lines, dtype=bare(model).dtype, shared=shared, device=device)]
+        batches = [collate_groups(rows, lines, dtype=unwrapped(model).dtype, shared=shared, device=device)]
     else:
         order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
         size = -(-len(rows) // WIDTHS)

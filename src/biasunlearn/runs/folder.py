@@ -16,7 +16,7 @@ import yaml
 
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import is_first, tidy, whole_file
-from biasunlearn.runs.lock import hold
+from biasunlearn.runs.lock import acquire_lock
 from biasunlearn.stats.stereoset import Item
 
 SCHEMA = 1
@@ -93,7 +93,7 @@ class RunFolder:
 
 
 def new_run(out: str | Path, *, resume: bool = False) -> RunFolder:
-    """Makes the folder of a run and takes it for this process, until `holding.letting_go`.
+    """Makes the folder of a run and locks it for this process, until the end of `lock.releasing_locks`.
 
     Raises:
         RequestError: it already holds a run, or a half-finished one that was not asked to be resumed; another process
@@ -104,7 +104,7 @@ def new_run(out: str | Path, *, resume: bool = False) -> RunFolder:
         return run
     _check_free(run, resume)
     try:
-        hold(run.path)
+        acquire_lock(run.path)
         tidy(run.path)
     except OSError as error:
         raise RequestError(f"{out}: cannot be written: {error.strerror or error}") from None
@@ -137,7 +137,7 @@ def finished(out: str | Path, config: dict[str, Any]) -> dict[str, Any] | None:
         return None
     if is_first():
         with contextlib.suppress(OSError):  # a finished folder may be read-only by now
-            hold(run.path)
+            acquire_lock(run.path)
             tidy(run.path)
             run.drop_unfinished()
     return run.read_results()

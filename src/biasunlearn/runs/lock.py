@@ -1,4 +1,4 @@
-"""One run folder, one run: a lock that the system lets go of when its process is gone, however it went."""
+"""One process per run folder: a file lock that the system releases when the process ends, however it ends."""
 
 import contextlib
 import fcntl
@@ -12,21 +12,19 @@ from biasunlearn.errors import RequestError
 
 LOCK = ".lock"
 
-_held: dict[Path, tuple[int, bool]] = {}
-"""The folders that this process holds, each with the open file whose lock says so, and whether it was made for this."""
+_locked: dict[Path, tuple[int, bool]] = {}
+"""The folders that this process has locked: the open lock file of each, and whether the folder was made for it."""
 
 
-def hold(folder: Path) -> None:
-    """Takes a folder for this process, and makes it where there is none.
-
-    A process may take a folder again that it holds already.
+def acquire_lock(folder: Path) -> None:
+    """Locks a folder for this process, and makes it if it does not exist. Locking it again does nothing.
 
     Raises:
-        RequestError: another process holds it.
-        OSError: nothing can be written there.
+        RequestError: another process has locked it.
+        OSError: the folder cannot be written.
     """
     place = folder.resolve()
-    if place in _held:
+    if place in _locked:
         return
     made = not place.exists()
     place.mkdir(parents=True, exist_ok=True)
@@ -36,45 +34,47 @@ def hold(folder: Path) -> None:
             if _lock(descriptor, folder):
                 os.ftruncate(descriptor, 0)
                 os.write(descriptor, f"process {os.getpid()} on {platform.node()}\n".encode())
-                _held[place] = descriptor, made
+                _locked[place] = descriptor, made
                 return
         finally:
-            if place not in _held:
+            if place not in _locked:
                 os.close(descriptor)
 
 
+@contextlib.contextmanager
+def releasing_locks() -> Iterator[None]:
+    """At the end of the block, or of the function that this decorates, releases the locks that were taken in it.
+
+    A folder that was made for a lock and is still empty is removed: the request was refused before the run began.
+    """
+    before = set(_locked)
+    try:
+        yield
+    finally:
+        for place in set(_locked) - before:
+            descriptor, made = _locked.pop(place)
+            with contextlib.suppress(OSError):  # the folder is gone, not empty, or no longer writable
+                (place / LOCK).unlink()
+                if made:
+                    place.rmdir()
+            os.close(descriptor)
+
+
 def _lock(descriptor: int, folder: Path) -> bool:
-    """False where the file has been removed by the process that held it: the lock of a file without a name is none."""
+    """Locks an open file. False where its former owner has just removed it: the lock would protect nothing."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+        owner = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
         raise RequestError(
-            f"{folder}: {holder} is writing here; wait until it is done, or choose another --out"
+            f"{folder}: {owner} is writing here; wait until it has finished, or choose another --out"
         ) from None
     except OSError:
-        warnings.warn(f"{folder}: this file system has no locks: see to it that no other run writes here", stacklevel=3)
+        warnings.warn(
+            f"{folder}: this file system has no locks; make sure that no other run writes here", stacklevel=3
+        )
         return True
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(folder / LOCK))
     except FileNotFoundError:
         return False
-
-
-@contextlib.contextmanager
-def letting_go() -> Iterator[None]:
-    """Around a command, as a decorator: the folders that it takes are free again when it ends, however it ends.
-
-    A folder that was made for it and has nothing in it goes: the request was refused before there was a run.
-    """
-    before = set(_held)
-    try:
-        yield
-    finally:
-        for place in set(_held) - before:
-            descriptor, made = _held.pop(place)
-            with contextlib.suppress(OSError):  # gone, not empty, not to be written any more
-                (place / LOCK).unlink()
-                if made:
-                    place.rmdir()
-            os.close(descriptor)

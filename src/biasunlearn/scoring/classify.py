@@ -7,8 +7,9 @@ import torch
 
 from biasunlearn.errors import RequestError
 from biasunlearn.models.distributed import count, mine, summed
-from biasunlearn.models.load import Loaded, evaluating, load_classifier, max_tokens
-from biasunlearn.scoring.log_prob import by_length, device_of
+from biasunlearn.models.forward import evaluating, max_tokens
+from biasunlearn.models.load import Loaded, load_classifier
+from biasunlearn.scoring.log_prob import by_length
 
 SYNONYMS = {"toxicity": ("toxicity", "toxic"), "hate": ("hate", "hateful", "hatespeech")}
 """What a label may be called that stands for a name."""
@@ -44,7 +45,7 @@ class Classified:
     cut: int
 
 
-def open_classifier(name: str, given: str, *, trust_remote_code: bool = False) -> Classifier:
+def open_classifier(name: str, given: str, device: torch.device | None = None) -> Classifier:
     """Loads `--classifier NAME=FOLDER` or `NAME=FOLDER#LABEL`.
 
     The score is the probability of the label that is given, or that is called as NAME is; for a model with the labels
@@ -54,7 +55,7 @@ def open_classifier(name: str, given: str, *, trust_remote_code: bool = False) -
         RequestError: no sequence-classification model there, or no such label.
     """
     folder, _, label = given.partition("#")
-    loaded = load_classifier(folder, trust_remote_code=trust_remote_code)
+    loaded = load_classifier(folder, device)
     config = loaded.model.config
     outputs = {str(known).strip().casefold(): int(number) for number, known in config.id2label.items()}
     each = config.problem_type == "multi_label_classification" or config.num_labels == 1
@@ -86,7 +87,7 @@ def classify(
     longest = _longest(classifier.loaded)
     rows = tokenizer(unique, truncation=True, max_length=longest)["input_ids"] if unique else []
     whole = tokenizer(unique, truncation=False, verbose=False)["input_ids"] if unique else []
-    scores = torch.zeros(len(unique), dtype=torch.float64, device=device_of(classifier.loaded))
+    scores = torch.zeros(len(unique), dtype=torch.float64, device=classifier.loaded.device)
     done = 0
     with evaluating(model):
         for chosen in mine(list(by_length([len(row) for row in rows], batch_tokens))):

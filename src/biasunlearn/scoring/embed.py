@@ -15,8 +15,9 @@ from torch import Tensor
 from biasunlearn.data.records import Passage
 from biasunlearn.models.batches import Row, collate, encode, start_token
 from biasunlearn.models.distributed import count, mine, summed
-from biasunlearn.models.load import Loaded, evaluating, hidden_states, max_tokens
-from biasunlearn.scoring.log_prob import budget_of, by_length, device_of, frame
+from biasunlearn.models.forward import evaluating, hidden_states, max_tokens
+from biasunlearn.models.load import Loaded
+from biasunlearn.scoring.log_prob import budget_of, by_length, frame
 
 POOLINGS = ("mean", "last")
 """mean: the mean over the sentence's tokens. last: its last token, which in a causal model has read all others."""
@@ -75,7 +76,7 @@ def _read(
     done = 0
     with evaluating(loaded.model):
         shape = _pooled(loaded, rows[:1], layers, poolings).shape[1:]
-        found = torch.zeros(len(unique), *shape, device=device_of(loaded))
+        found = torch.zeros(len(unique), *shape, device=loaded.device)
         lengths = [len(row.ids) for row, _ in rows]
         for chosen in mine(list(by_length(lengths, budget_of(loaded.model, batch_tokens)))):
             found[chosen] = _pooled(loaded, [rows[i] for i in chosen], layers, poolings)
@@ -112,7 +113,7 @@ def _own_tokens(loaded: Loaded, passages: Sequence[Passage]) -> list[tuple[Row, 
 
 def _pooled(loaded: Loaded, rows: Sequence[tuple[Row, int]], layers: Sequence[int], poolings: Sequence[str]) -> Tensor:
     """[rows, layers, poolings, hidden], float32."""
-    batch = collate([Row(row.ids, max(1, row.first_scored)) for row, _ in rows], device=device_of(loaded))
+    batch = collate([Row(row.ids, max(1, row.first_scored)) for row, _ in rows], device=loaded.device)
     every = hidden_states(loaded.model, batch)
     hidden = torch.stack([every[layer].float() for layer in layers], dim=1)  # [rows, layers, width, hidden]
     places = torch.arange(hidden.shape[2], device=hidden.device)

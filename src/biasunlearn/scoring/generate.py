@@ -22,9 +22,12 @@ from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.batches import encode
 from biasunlearn.models.distributed import count, mine, summed
-from biasunlearn.models.load import Loaded, evaluating, max_tokens, transformers, weights_hash
+from biasunlearn.models.forward import evaluating, max_tokens
+from biasunlearn.models.libraries import transformers
+from biasunlearn.models.load import Loaded
+from biasunlearn.models.weights_hash import weights_hash
 from biasunlearn.runs.atomic import append, is_first, writing
-from biasunlearn.scoring.log_prob import budget_of, by_length, device_of
+from biasunlearn.scoring.log_prob import budget_of, by_length
 from biasunlearn.scoring.protocol import Continuation, Sampling
 
 CACHE = "generations.jsonl"
@@ -66,7 +69,7 @@ def generate(
     if loaded.masked:
         raise RequestError("a masked model writes no text: prompts need a causal one")
     asked = _asked(loaded, list(dict.fromkeys(prompts)), sampling)
-    known = _known_to_all(_read(cache), asked, device_of(loaded))
+    known = _known_to_all(_read(cache), asked, loaded.device)
     missing = [one for one in asked if one.key not in known]
     lengths = [len(one.ids) + sampling.new_tokens for one in missing]
     batches = list(by_length(lengths, _budget(loaded.model, batch_tokens)))
@@ -126,7 +129,7 @@ def _round(
 ) -> dict[str, Continuation]:
     """One batch for each process; all of them end up with all continuations of the round."""
     places = {index: place for place, index in enumerate(i for batch in batches for i in batch)}
-    table = torch.zeros(len(places), sampling.new_tokens, dtype=torch.long, device=device_of(loaded))
+    table = torch.zeros(len(places), sampling.new_tokens, dtype=torch.long, device=loaded.device)
     for batch in mine(batches):
         for index, ids in zip(batch, _draw([asked[i] for i in batch], loaded, sampling), strict=True):
             table[places[index], : len(ids)] = torch.tensor(ids, device=table.device) + 1  # 0: nothing
@@ -139,7 +142,7 @@ def _round(
 
 def _draw(asked: Sequence[_Asked], loaded: Loaded, sampling: Sampling) -> list[list[int]]:
     """Token ids of one batch's continuations; `ENDED` stands behind those that the model ended itself."""
-    library, device = transformers(), device_of(loaded)
+    library, device = transformers(), loaded.device
     width = max(len(one.ids) for one in asked)
     ids = torch.zeros(len(asked), width, dtype=torch.long)
     mask = torch.zeros_like(ids)

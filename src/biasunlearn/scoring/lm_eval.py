@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from biasunlearn.errors import RequestError
-from biasunlearn.models.load import Loaded, evaluating
+from biasunlearn.models.forward import evaluating
+from biasunlearn.models.load import Loaded
 
 BATCH = 8
 NORMAL = 1.959964

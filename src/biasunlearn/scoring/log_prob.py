@@ -14,13 +14,13 @@ from torch import Tensor
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.batches import Row, collate, encode, start_token
-from biasunlearn.models.distributed import count, from_first, mine, summed
-from biasunlearn.models.load import Loaded, evaluating, logits_at, max_tokens, text_config
+from biasunlearn.models.distributed import count, from_first, is_split, mine, summed
+from biasunlearn.models.forward import evaluating, logits_at, max_tokens, text_config
+from biasunlearn.models.load import Loaded
 from biasunlearn.models.logprobs import token_log_probs
 from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, groups
 from biasunlearn.models.quantization import exact
-from biasunlearn.models.sharding import is_split
-from biasunlearn.runs.score_cache import Job
+from biasunlearn.runs.score_cache import CachedJob
 
 LOGITS_AT_ONCE = 64 * 2**20
 """Logit values held at a time (float32: 256 MiB). Bounds a batch on a large vocabulary."""
@@ -129,7 +129,7 @@ def _each(
     pieces: Sequence[T],
     sizes: Sequence[int],
     work: Callable[[T], list[float]],
-    job: Job | None,
+    job: CachedJob | None,
     progress: Progress | None,
 ) -> list[list[float]]:
     """What `work` finds for each piece, in their order: known from before, or found now by one of the processes.
@@ -158,7 +158,7 @@ def _each(
         for number, values in _of_all(loaded, turn, sizes, own).items():
             found[number] = values
             if job:
-                job.keep(str(number), values)
+                job.store(str(number), values)
     return [found[number] for number in range(len(pieces))]
 
 
@@ -169,41 +169,41 @@ def _of_all(
     if count() == 1:
         return own
     flat = [value for number in turn for value in own.get(number, [0.0] * sizes[number])]
-    whole = iter(summed(torch.tensor(flat, dtype=torch.float64, device=device_of(loaded))).tolist())
+    whole = iter(summed(torch.tensor(flat, dtype=torch.float64, device=loaded.device)).tolist())
     return {number: [next(whole) for _ in range(sizes[number])] for number in turn}
 
 
-def _job(loaded: Loaded, rows: Sequence[Row], budget: int) -> Job | None:
+def _job(loaded: Loaded, rows: Sequence[Row], budget: int) -> CachedJob | None:
     """This call among those whose findings are kept: what it finds depends on the rows and on how they are batched."""
-    if loaded.memory is None:
+    if loaded.cache is None:
         return None
     digest = hashlib.sha256(f"{budget}".encode())
     for row in rows:
         digest.update(f"{row.ids} {row.first_scored}".encode())
-    return loaded.memory.job(digest.hexdigest())
+    return loaded.cache.job(digest.hexdigest())
 
 
-def _known(job: Job | None) -> dict[str, Any]:
+def _known(job: CachedJob | None) -> dict[str, Any]:
     return job.known if job else {}
 
 
-def _once(job: Job | None, part: str, find: Callable[[], T]) -> T:
+def _once(job: CachedJob | None, part: str, find: Callable[[], T]) -> T:
     """A finding that every process comes to by itself: from before, or now."""
     known = from_first(_known(job))
     if part in known:
         return known[part]
     found = find()
     if job:
-        job.keep(part, found)
+        job.store(part, found)
     return found
 
 
 def _sums(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -> Tensor:
     """log p(text | prefix) of the rows of these lines, in their order."""
     if any(len(line.rows) > 1 for line in lines):
-        batch = collate_groups(rows, [[line] for line in lines], dtype=loaded.model.dtype, device=device_of(loaded))
+        batch = collate_groups(rows, [[line] for line in lines], dtype=loaded.model.dtype, device=loaded.device)
     else:
-        batch = collate([rows[line.rows[0]] for line in lines], device=device_of(loaded))
+        batch = collate([rows[line.rows[0]] for line in lines], device=loaded.device)
     return batch.sums(token_log_probs(logits_at(loaded.model, batch), batch.targets).double())
 
 
@@ -257,8 +257,8 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
 
     def work(chosen: list[int]) -> list[float]:
         masked = [_masked(*asked[i], loaded.tokenizer.mask_token_id) for i in chosen]
-        batch = collate(masked, at_token=True, device=device_of(loaded))
-        targets = torch.tensor([asked[i][0][asked[i][1]] for i in chosen], device=device_of(loaded))
+        batch = collate(masked, at_token=True, device=loaded.device)
+        targets = torch.tensor([asked[i][0][asked[i][1]] for i in chosen], device=loaded.device)
         values: list[float] = token_log_probs(logits_at(loaded.model, batch), targets).double().tolist()
         return values
 
@@ -279,11 +279,6 @@ def frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     framed = tokenizer.encode("a")
     at = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
     return tuple(framed[:at]), tuple(framed[at + len(bare) :])
-
-
-def device_of(loaded: Loaded) -> Any:
-    """Where the model's weights are."""
-    return next(loaded.model.parameters()).device
 
 
 def budget_of(model: Any, batch_tokens: int) -> int:

@@ -16,9 +16,11 @@ from biasunlearn.data.records import BLANK, Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_scale import scaled
 from biasunlearn.models.batches import Row, collate, encode, start_token
-from biasunlearn.models.load import Loaded, evaluating, logits_at
+from biasunlearn.models.forward import evaluating, logits_at
+from biasunlearn.models.load import Loaded
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.scoring.generate import generate
-from biasunlearn.scoring.log_prob import device_of, score
+from biasunlearn.scoring.log_prob import score
 from biasunlearn.scoring.protocol import Sampling
 
 STATES = ("base", "debiased")
@@ -138,7 +140,7 @@ def _next_logits(loaded: Loaded, ids: Sequence[int]) -> torch.Tensor:
     """[vocabulary]: of what comes behind these tokens."""
     row = Row((*ids, ids[-1]), len(ids))  # a row ends with what is scored; which token that is does not matter
     with evaluating(loaded.model):
-        return logits_at(loaded.model, collate([row], device=device_of(loaded)))[0].float()
+        return logits_at(loaded.model, collate([row], device=loaded.device))[0].float()
 
 
 def _whole_word(loaded: Loaded, ids: Sequence[int], token: int) -> str:
@@ -177,7 +179,7 @@ def open_run(run: Any) -> tuple[Loaded, str]:
     results = folder.read_results()
     if not (folder.adapter / "adapter_config.json").exists():
         raise RequestError(f"{run}: has no adapter to switch off and on; give a debias, transfer or combine run")
-    target = open_target(str(results["model"]), dtype=results.get("protocol", {}).get("dtype", "float32"))
+    target = open_target(ModelSpec(str(results["model"]), dtype=results.get("protocol", {}).get("dtype", "float32")))
     if target.kind.endswith("tuning"):
         raise RequestError(f"{run}: its target has a tuned prompt ({target.kind}), which the playground cannot show")
     return debiased(target, folder.adapter), DEBIASING

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from biasunlearn.errors import RequestError
+from biasunlearn.models.adapters import trainable
 from biasunlearn.models.distributed import count
-from biasunlearn.models.load import trainable
 from biasunlearn.runs.atomic import append, is_first, whole_file
 from biasunlearn.unlearn.reference_store import ReferenceStore
 from biasunlearn.unlearn.sampler import Feed

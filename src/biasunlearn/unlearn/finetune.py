@@ -15,7 +15,7 @@ import torch
 
 from biasunlearn.errors import RequestError
 from biasunlearn.models.batches import Row, collate, start_token
-from biasunlearn.models.load import logits_at
+from biasunlearn.models.forward import logits_at
 from biasunlearn.models.logprobs import token_log_probs
 from biasunlearn.runs.atomic import whole_file
 

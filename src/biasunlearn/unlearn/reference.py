@@ -9,8 +9,9 @@ from torch import Tensor
 
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
+from biasunlearn.models.adapters import reference
 from biasunlearn.models.distributed import summed
-from biasunlearn.models.load import evaluating, reference
+from biasunlearn.models.forward import evaluating
 from biasunlearn.models.packed_forward import read
 from biasunlearn.unlearn.reference_store import ReferenceStore
 from biasunlearn.unlearn.sampler import StepBatch

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
-from biasunlearn.models.distributed import count, mean, summed
-from biasunlearn.models.load import accelerate, adapter_dropout, base_dropout, on_cpu, trainable
+from biasunlearn.models.adapters import adapter_dropout, base_dropout, trainable
+from biasunlearn.models.distributed import average_gradients, count, is_split, mean, summed
+from biasunlearn.models.libraries import accelerate, on_cpu
 from biasunlearn.models.logprobs import sum_by_row
 from biasunlearn.models.packed_forward import read
-from biasunlearn.models.sharding import average_gradients, is_split
 from biasunlearn.unlearn.checkpoint import Average, Keeper, State
 from biasunlearn.unlearn.losses import cross_entropy_to_reference, kl_loss
 from biasunlearn.unlearn.objectives import BOTH_REFERENCES, MOVED, OBJECTIVES, PAIRED, Side
@@ -137,7 +137,7 @@ def train(
         keep: where checkpoints live; holds the state to resume from, if there is one.
         first: what `look` gives before the first step, where the caller knows it already (without `look` he must).
     """
-    accelerator = accelerate().Accelerator(cpu=on_cpu())
+    accelerator = accelerate().Accelerator(cpu=on_cpu(), device_placement=False)  # the model is on its device
     if config.npo_ratio == "batch_mean" and count() > 1:
         raise RequestError("npo_ratio: batch_mean is one ratio of a whole batch; run it in one process")
     if config.method in PAIRED and config.batch_pairs != "matched":

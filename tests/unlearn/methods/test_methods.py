@@ -13,10 +13,14 @@ from biasunlearn.cli import main
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.method_defaults import SETTINGS
+from biasunlearn.models.adapters import reference, trainable, with_lora
 from biasunlearn.models.batches import Batch
 from biasunlearn.models.erased import Erased
-from biasunlearn.models.load import evaluating, hidden_states, load, reference, trainable, weights_hash, with_lora
+from biasunlearn.models.forward import evaluating, hidden_states
+from biasunlearn.models.load import load
 from biasunlearn.models.prompted import FLOOR, Prompted, behind, inserted, self_debiased
+from biasunlearn.models.spec import ModelSpec
+from biasunlearn.models.weights_hash import weights_hash
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.unlearn.methods import cda, mlp_edit, projection, task_vector
 from biasunlearn.unlearn.methods.task import Task, nearest
@@ -371,13 +375,13 @@ def test_deepspeed_is_refused_and_not_ignored(
 def test_a_saved_state_of_another_model_is_refused(place: Path, tmp_path: Path) -> None:
     save_file({"projection": torch.eye(7), "center": torch.zeros(7)}, tmp_path / "erasure.safetensors")
     with pytest.raises(RequestError, match="made for hidden states of 7 numbers, the model has 32"):
-        load(str(place / "model"), adapter=tmp_path)
+        load(ModelSpec(str(place / "model"), adapter=tmp_path))
     other = tmp_path / "other"
     other.mkdir()
     content = {"kind": "prompt", "prompts": [{"text": "", "ids": [9999]}], "start": 0, "decay": 0.0}
     (other / "prompts.json").write_text(json.dumps(content))
     with pytest.raises(RequestError, match="token ids of another tokenizer"):
-        load(str(place / "model"), adapter=other)
+        load(ModelSpec(str(place / "model"), adapter=other))
     (other / "prompts.json").write_text("{")
     with pytest.raises(RequestError, match="not our prompts"):
-        load(str(place / "model"), adapter=other)
+        load(ModelSpec(str(place / "model"), adapter=other))

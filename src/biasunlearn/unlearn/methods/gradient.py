@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from biasunlearn.errors import RequestError
-from biasunlearn.models.load import with_lora
+from biasunlearn.models.adapters import with_lora
 from biasunlearn.models.quantization import kind
 from biasunlearn.unlearn.methods.task import Done, Task
 from biasunlearn.unlearn.sets import TrainingSets

@@ -28,8 +28,10 @@ from torch import Tensor
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
+from biasunlearn.models.adapters import with_lora
 from biasunlearn.models.batches import collate, encode
-from biasunlearn.models.load import Loaded, evaluating, logits_at, max_tokens, with_lora
+from biasunlearn.models.forward import evaluating, logits_at, max_tokens
+from biasunlearn.models.load import Loaded
 from biasunlearn.models.logprobs import sum_by_row, token_log_probs
 from biasunlearn.unlearn.methods.task import Done, Task, chosen, nearest
 

@@ -23,7 +23,8 @@ from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.batches import Row, collate, encode
 from biasunlearn.models.erased import Erased, backbone
-from biasunlearn.models.load import Loaded, evaluating, max_tokens
+from biasunlearn.models.forward import evaluating, max_tokens
+from biasunlearn.models.load import Loaded
 from biasunlearn.unlearn.methods.task import Done, Task
 from biasunlearn.unlearn.trainer import Outcome
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from biasunlearn.errors import RequestError
 from biasunlearn.models.batches import start_token
-from biasunlearn.models.load import max_tokens
+from biasunlearn.models.forward import max_tokens
 from biasunlearn.models.prompted import Prompted
 from biasunlearn.unlearn.methods.task import Done, Task, chosen, nearest
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from biasunlearn.errors import RequestError
-from biasunlearn.models.load import trainable, with_lora
+from biasunlearn.models.adapters import trainable, with_lora
 from biasunlearn.unlearn.methods.task import Done, Task, chosen, nearest
 from biasunlearn.unlearn.trainer import train
 

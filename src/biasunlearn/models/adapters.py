@@ -1,0 +1,139 @@
+"""Adapters on a model: a new LoRA, a saved one, the reference with the adapter off, and dropout of either part."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from biasunlearn.config import DebiasConfig
+from biasunlearn.errors import RequestError
+from biasunlearn.models import erased, prompted
+from biasunlearn.models.adapter_files import check_adapter
+from biasunlearn.models.forward import evaluating
+from biasunlearn.models.libraries import first_line, peft
+
+RAISED_DROPOUT = 0.15
+"""Of hidden states and of attention, in Webster et al. (arXiv 2010.06032) for BERT; models are trained with 0.1."""
+
+
+@contextlib.contextmanager
+def reference(model: Any) -> Iterator[None]:
+    """The reference model of the method: the same model with its adapter off, without dropout and gradients.
+
+    There is never a second copy of the weights. The state is restored at the end of the block.
+    """
+    if not hasattr(model, "disable_adapter"):
+        raise RequestError("the reference is the model with its adapter off, but this model has no adapter")
+    learning = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        with evaluating(model), model.disable_adapter():
+            yield
+    finally:  # PEFT makes every adapter trainable when it switches it on again
+        for parameter, learns in learning:
+            parameter.requires_grad_(learns)
+
+
+def with_adapter(model: Any, folder: str | Path, *, name: str = "default") -> Any:
+    """The model with what a run has saved: a PEFT adapter, an erasure, or prompts.
+
+    Args:
+        name: name of a PEFT adapter, beside those that the model may already have.
+    Raises:
+        RequestError: the adapter cannot be read, or does not fit the model.
+    """
+    for kind in (erased, prompted):
+        if (Path(folder) / kind.FILE).exists():
+            return kind.attached(model, Path(folder))
+    check_adapter(folder)
+    try:
+        if isinstance(model, peft().PeftModel):
+            adapted = model
+            adapted.load_adapter(str(folder), name)
+        else:
+            adapted = peft().PeftModel.from_pretrained(model, str(folder), adapter_name=name)
+        saved = peft().load_peft_weights(str(folder), device="cpu")
+    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+        raise RequestError(f"{folder}: the adapter does not fit the model: {first_line(error)}") from None
+    # PEFT only warns of weights that are missing in the file, and drops those that have no place in the model.
+    needed = peft().get_peft_model_state_dict(adapted, adapter_name=name, save_embedding_layers=False)
+    if odd := sorted(key for key in saved.keys() ^ needed.keys() if "lora_" in key):
+        raise RequestError(f"{folder}: the adapter does not fit the model: {odd[0]} is only in one of them")
+    return adapted
+
+
+def with_lora(model: Any, config: DebiasConfig) -> Any:
+    """The model with a new LoRA adapter, in evaluation mode; only the adapter is trainable.
+
+    `all-linear` finds every linear layer except the output layer, in any architecture (Conv1D of GPT-2 among them).
+
+    Raises:
+        RequestError: a name in `lora_targets` that no module has.
+    """
+    targets: str | list[str] = "all-linear" if config.lora_targets == ("all-linear",) else list(config.lora_targets)
+    torch.manual_seed(config.seed)
+    lora = peft().LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=targets,
+        task_type="CAUSAL_LM",
+        fan_in_fan_out=_stores_transposed(model),
+    )
+    try:
+        adapted = peft().get_peft_model(model, lora)
+    except ValueError as error:
+        raise RequestError(f"lora_targets: {' '.join(config.lora_targets)}: {first_line(error)}") from None
+    chosen = adapted.peft_config["default"].target_modules
+    if isinstance(chosen, set):  # stored in the order of a set, two equal adapters would differ in their bytes
+        adapted.peft_config["default"].target_modules = sorted(chosen)
+    adapted.eval()
+    return adapted
+
+
+@contextlib.contextmanager
+def adapter_dropout(model: torch.nn.Module) -> Iterator[None]:
+    """Dropout of the adapter on, of the base off: with the base's on, KL and NPO's ratio would measure noise."""
+    layers = [module for name, module in model.named_modules() if "lora_dropout" in name]
+    for layer in layers:
+        layer.train()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.eval()
+
+
+@contextlib.contextmanager
+def base_dropout(model: torch.nn.Module, rate: float = RAISED_DROPOUT) -> Iterator[None]:
+    """Dropout of the base at this rate, wherever the architecture has it (for the method `dropout`).
+
+    Raises:
+        RequestError: the architecture has no dropout anywhere.
+    """
+    modules = [module for name, module in model.named_modules() if "lora_dropout" not in name]
+    rates = [(m, "p") for m in modules if isinstance(m, torch.nn.Dropout)]
+    rates += [(m, "attention_dropout") for m in modules if isinstance(getattr(m, "attention_dropout", None), float)]
+    if not rates:
+        raise RequestError("method: dropout: this architecture has no dropout to raise; choose another method")
+    holders = {m for m, _ in rates}  # and the modules around a dropout layer: attention checks its own `training`
+    dropping = [m for m in modules if m in holders or holders & set(m.children())]
+    before = [(m, name, getattr(m, name)) for m, name in (*rates, *((m, "training") for m in dropping))]
+    for module, name, _ in before:
+        setattr(module, name, True if name == "training" else rate)
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
+
+
+def trainable(model: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The trainable parameters, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _stores_transposed(model: Any) -> bool:
+    return any(type(module).__name__ == "Conv1D" for module in model.modules())
