@@ -1,9 +1,10 @@
-"""Debias a model of your own on pairs of your own, look at the result, and use the adapter.
+"""Debias your own model on your own pairs, print the result, and use the adapter.
 
     python examples/debias_your_model.py MODEL runs/age
 
-MODEL is a folder or a hub name. The pairs are the small age files beside this script; give yours with --train and
---report (docs/data.md has the columns). Target terms of the report file are never trained on.
+MODEL is a folder or the name of a model on the Hugging Face hub. By default, the pairs are the small age files beside
+this script. Use --train and --report for your own files; docs/data.md describes their columns. Target terms of the
+report file are not used in training.
 """
 
 import argparse
@@ -15,12 +16,12 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Debias a model, and write its report.")
+    parser = argparse.ArgumentParser(description="Debias a model and write its report.")
     parser.add_argument("model")
-    parser.add_argument("out", help="the run folder to write")
+    parser.add_argument("out", help="the run folder to create")
     parser.add_argument("--train", default=str(HERE / "age_train.csv"))
     parser.add_argument("--report", default=str(HERE / "age_report.csv"))
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of the recipe")
     given = parser.parse_args()
 
     config = load_config("biasunlearn", given.set)
@@ -30,9 +31,9 @@ def main() -> None:
     for bias_type, row in after["bias_types"].items():
         was, now = before["bias_types"][bias_type]["ss"], row["ss"]
         print(f"{bias_type}: SS {was['value']:.1f} -> {now['value']:.1f} (95 %: {now['low']:.1f} to {now['high']:.1f})")
-    write_report([given.out], Path(given.out) / "again.html")  # the same page as report.html, as an example
+    write_report([given.out], Path(given.out) / "again.html")  # the same page as report.html
 
-    # The adapter is a plain PEFT one: whoever uses it needs peft and transformers, and not this package.
+    # The adapter is a standard PEFT adapter. To load it you need peft and transformers, but not this package.
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -1,10 +1,10 @@
-"""Bring your own stereotypes: from sentences and a term list to pairs, and from pairs to a score.
+"""Use your own stereotypes: build pairs from sentences and a term list, and measure a model on them.
 
     python examples/own_stereotypes.py MODEL runs/own
 
-You write stereotypical sentences. The anti-stereotype is the same sentence about the counterpart, made from a list of
-terms; what cannot be exchanged coherently is listed with its reason, and never guessed. Read the pairs before you train
-on them: exchanging a word does not make every sentence an anti-stereotype.
+You write stereotypical sentences. The anti-stereotype is the same sentence about the other group; the words to
+exchange come from a term list. Sentences in which the word cannot be exchanged coherently are listed with the reason.
+Read the pairs before you train on them: exchanging a word does not turn every sentence into an anti-stereotype.
 """
 
 import argparse
@@ -29,9 +29,9 @@ pairs:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Build pairs from sentences, and measure a model on them.")
+    parser = argparse.ArgumentParser(description="Build pairs from sentences and measure a model on them.")
     parser.add_argument("model")
-    parser.add_argument("out", type=Path, help="a folder for terms, pairs and the run")
+    parser.add_argument("out", type=Path, help="a folder for the term list, the pairs and the run")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
 
@@ -43,12 +43,12 @@ def main() -> None:
     for pair in pairs:
         print(f"{pair.stereotype.text}  <->  {pair.anti_stereotype.text}")
     for sentence in unswapped:
-        print(f"not swapped, {sentence.source}: {sentence.reason}")
+        print(f"not exchanged, {sentence.source}: {sentence.reason}")
 
     results = measure(given.model, {"stereoset": str(given.out / "pairs.jsonl")}, out=given.out / "run")
     ss = results["benchmarks"]["stereoset"]["overall"]["ss"]
     interval = f"{ss['low']:.1f} to {ss['high']:.1f}"
-    print(f"SS {ss['value']:.1f} (95 %: {interval}) on {len(pairs)} pairs: far too few to conclude")
+    print(f"SS {ss['value']:.1f} (95 %: {interval}) on {len(pairs)} pairs, which are too few for a conclusion")
 
 
 if __name__ == "__main__":

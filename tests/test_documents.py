@@ -1,7 +1,7 @@
-"""What README and documentation tell a reader to type works: every command is parsed by the real parser, and those of
-the pages that speak of one small machine are run, in their order, on a tiny model; so is every Python snippet.
+"""The commands and snippets in the README and the documentation work, and the files that they name exist.
 
-Runs are shortened (QUICK); nothing else is changed. `NOT_RUN` says what is only parsed, and why.
+Every command is parsed by the real parser. The commands of all pages except `NOT_RUN` are also run in their order on
+a tiny model, and so is every Python snippet. The runs are shortened (`QUICK`); nothing else is changed.
 """
 
 import json
@@ -23,16 +23,20 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 QUICK = ("max_steps=3", "first_check=2", "check_every=2", "forget_batch=4", "retain_batch=4", "unrelated_batch=2")
 
 NOT_RUN = {
-    "reproduce.md": "weights from the hub, and hours",
-    "scale.md": "several GPUs or machines",
-    "transfer.md": "several related models; tests/commands/test_transfer.py runs them",
-    "methods.md": "a run for every method; tests/unlearn/methods/test_methods.py runs them",
-    "benchmarks.md": "published data sets, classifiers from the hub and lm-eval; their own tests run them",
+    "reproduce.md": "need weights from the hub, and hours",
+    "scale.md": "need several GPUs or machines",
+    "transfer.md": "need several related models; tests/commands/test_transfer.py runs them",
+    "export.md": "need the hub, llama.cpp and a browser; tests/commands/test_export.py and test_playground.py run them",
+    "methods.md": "need a run per method; tests/unlearn/methods/test_methods.py runs them",
+    "experiments.md": "need many runs; the tests of each command run them",
+    "methods_results.md": "need many runs; tests/commands/test_survey.py runs them",
+    "benchmarks.md": "need published data sets, classifiers from the hub and lm-eval; their own tests run them",
 }
-"""Pages whose commands are parsed and not run."""
+"""Pages whose commands are parsed but not run, and the reason."""
+
 
 def blocks(page: Path) -> list[str]:
-    """Indented and fenced blocks of a page, without their indent, one string each."""
+    """Indented and fenced blocks of a page without their indentation, one string each."""
     text = page.read_text(encoding="utf-8")
     fenced = re.findall(r"^```(?:console|sh|bash)?\n(.*?)^```", text, re.M | re.S)
     text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
@@ -41,7 +45,7 @@ def blocks(page: Path) -> list[str]:
 
 
 def commands(page: Path) -> list[list[str]]:
-    """The arguments of every biasunlearn command of a page, continued lines joined, comments taken off."""
+    """The arguments of every biasunlearn command of a page; continued lines are joined and comments removed."""
     found = []
     for block in blocks(page):
         for line in re.sub(r"\\\n", " ", block).splitlines():
@@ -78,7 +82,7 @@ def test_the_pages_have_commands_at_all():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with all the names that the pages use: MODEL, train_pairs.jsonl, dev.json, runs/other and so on."""
+    """A folder with all files that the pages use: MODEL, train_pairs.jsonl, dev.json, runs/other and so on."""
     folder = tmp_path_factory.mktemp("documents")
     shutil.copytree(ROOT / "examples", folder / "examples")
     for name in ("MODEL", "path/to/model"):
@@ -121,7 +125,7 @@ def test_every_command_and_snippet_runs(page, place, tmp_path, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     before, after = made_runs.items({"age": 84, "work": 96}), made_runs.items({"age": 60, "work": 60})
     earlier = {"runs/mine", "runs/other", "runs/third"} - {a for c in commands(page) for a in c if c[0] == "debias"}
-    for run in sorted(earlier):  # what other pages made
+    for run in sorted(earlier):  # runs that other pages create
         made_runs.debiased(tmp_path / run, before, after)
     for arguments in commands(page):
         allowed = {0, 1} if arguments[0] == "gate" else {0}
@@ -138,10 +142,71 @@ def _short(snippet: str) -> str:
 
 @pytest.mark.parametrize("name", NOT_RUN)
 def test_what_is_not_run_is_still_parsed(name):
-    page = ROOT / "docs" / name
-    if not page.exists():
-        pytest.skip(f"{name} is not written yet")
-    assert commands(page), f"{name}: no command left; take it out of NOT_RUN"
+    assert commands(ROOT / "docs" / name), f"{name}: the page has no command; remove it from NOT_RUN"
+
+
+PROSE = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "perf/README.md"))]
+PACKAGE = ROOT / "src/biasunlearn"
+TOP = {path.name for path in ROOT.iterdir()}
+PACKAGES = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
+
+
+def paths(page: Path) -> list[str]:
+    """The files in `code` that a page names: src/..., tests/..., examples/..., or a path inside the package."""
+    named = re.findall(r"`([\w.-]+(?:/[\w.-]+)+|\w+\.py)`", page.read_text(encoding="utf-8"))
+    ours = [name for name in named if "NAME" not in name and ("/" not in name or name.split("/")[0] in TOP | PACKAGES)]
+    return [name for name in ours if not name.startswith("runs/") or name.endswith(".py")]  # runs/mine is an --out
+
+
+def locate(name: str, page: Path) -> Path | None:
+    """The file or folder that a page means: from the root of the repository, from the package, or beside the page."""
+    found = [base / name for base in (ROOT, PACKAGE, page.parent) if (base / name).exists()]
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize("page", named(PROSE))
+def test_every_file_that_a_page_names_exists(page):
+    assert [name for name in paths(page) if locate(name, page) is None] == []
+
+
+def test_pages_name_many_files_and_a_wrong_one_is_found(tmp_path):
+    assert sum(len(paths(page)) for page in PROSE) > 60
+    page = tmp_path / "page.md"
+    page.write_text("see `unlearn/losses.py`, `unlearn/nothing.py` and `src/biasunlearn/gone.py`")
+    assert [name for name in paths(page) if locate(name, page) is None] == [
+        "unlearn/nothing.py", "src/biasunlearn/gone.py",
+    ]  # fmt: skip
+
+
+DEFINITION = r"(?:def|class) {0}\b|^ *{0}\b *[:=]"
+
+
+@pytest.mark.parametrize("page", named(PAGES))
+def test_every_function_named_with_its_file_is_defined_there(page):
+    """`npo_loss` in `unlearn/losses.py`; also rows of a table whose first cells are a file and a function."""
+    text = page.read_text(encoding="utf-8")
+    claims = re.findall(r"((?:`[\w.]+`(?:,? and |, )?)+) in `([\w/]+\.py)`", text)
+    claims += [(names, path) for path, names in re.findall(r"\| `([\w/]+\.py)` \| (`[\w.]+`)", text)]
+    for names, path in claims:
+        source = ((ROOT if path.startswith("src") else PACKAGE) / path).read_text(encoding="utf-8")
+        for name in re.findall(r"`([\w.]+)`", names):
+            missing = [part for part in name.split(".") if not re.search(DEFINITION.format(part), source, re.M)]
+            assert not missing, f"{page.name}: {name} in {path}"
+
+
+def test_every_make_target_that_a_page_names_exists():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for page in PROSE:
+        code = [*blocks(page), *re.findall(r"`(make [^`]+)`", page.read_text(encoding="utf-8"))]
+        for target in re.findall(r"^make ([a-z-]+)", "\n".join(code), re.M):
+            assert re.search(rf"^{target}:", makefile, re.M), f"{page.name}: make {target}"
+
+
+def test_every_page_is_in_the_navigation_and_begins_with_its_purpose():
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        assert re.search(rf": {page.name}$", navigation, re.M), f"{page.name} is not in mkdocs.yml"
+        assert page.read_text(encoding="utf-8").split("\n\n")[1].startswith("This page "), page.name
 
 
 def test_the_site_builds_without_a_warning(tmp_path):
@@ -154,6 +219,6 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stderr
     pages = list((tmp_path / "site").glob("*.html"))
     assert len(pages) >= 10
-    for page in pages:  # a link that a reader may follow is one thing, what a page loads is another
+    for page in pages:  # links to other hosts are allowed, but no page loads anything from them
         loads = r"<(?:script|img|iframe)[^>]*\ssrc=\"http|<link rel=\"stylesheet\" href=\"http"
         assert not re.search(loads, page.read_text(encoding="utf-8")), page.name

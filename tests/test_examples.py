@@ -43,7 +43,7 @@ def test_own_stereotypes(model):
     done = run(model, "own_stereotypes.py", "runs/own")
     assert done.returncode == 0, done.stderr
     assert "The newcomer forgot the keys again.  <->  The veteran forgot the keys again." in done.stdout
-    assert "not swapped, line 6" in done.stdout and "on 5 pairs" in done.stdout
+    assert "not exchanged, line 6" in done.stdout and "on 5 pairs" in done.stdout
 
 
 @pytest.mark.parametrize(("limits", "code"), [("{value_at_most: 100}", 0), ("{value_at_most: -1}", 1)])

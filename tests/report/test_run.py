@@ -127,7 +127,7 @@ def test_one_run_has_every_part_and_its_numbers():
         assert part in said, part
     assert "151 s (95 s of processor time), at most 799 MiB" in said
     assert "66.7" in said and "+0.00" in said and "a sentence about m" in said
-    assert cards()["stereoset"]["known defects"] in said
+    assert cards()["stereoset"]["known limitations"] in said
     assert "svg" in reader.tags and "table" in reader.tags
 
 
@@ -318,7 +318,7 @@ def test_cards_say_what_the_documentation_says():
     for line in page.splitlines():
         name = line.removeprefix("## ").strip() if line.startswith("## ") else name
         cells = [cell.strip() for cell in line.strip("|").split(" | ")]
-        if len(cells) == 2 and cells[0] in ("asks", "does not tell", "known defects"):
+        if len(cells) == 2 and cells[0] in ("question", "not measured", "known limitations"):
             documented.setdefault(name, {})[cells[0]] = cells[1]
     assert cards() == documented
     assert set(cards()) == set(NAMES), "a benchmark has a card in docs/benchmarks.md and in cards.yaml"

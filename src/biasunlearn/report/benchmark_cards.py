@@ -1,6 +1,6 @@
-"""What each benchmark asks, what it does not tell, and its known defects: one file, for reports and the documentation.
+"""For each benchmark: its question, what is not measured, known limitations. One file for reports and documentation.
 
-`docs/benchmarks.md` says the same in the same words; a test holds the two together.
+`docs/benchmarks.md` has the same text; a test checks this.
 """
 
 from functools import cache
@@ -11,7 +11,7 @@ import yaml
 
 @cache
 def cards() -> dict[str, dict[str, str]]:
-    """{benchmark: {"asks", "does not tell", "known defects"}}"""
+    """{benchmark: {"question", "not measured", "known limitations"}}"""
     text = (files("biasunlearn.report") / "cards.yaml").read_text(encoding="utf-8")
     content: dict[str, dict[str, str]] = yaml.safe_load(text)
     return content

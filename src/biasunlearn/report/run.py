@@ -373,7 +373,7 @@ def _defects(entries: Results) -> list[Markup]:
     if not known:
         return []
     listed = [
-        folded(f"{name}: what it asks, does not tell, and its known defects", facts(dict(card)))
+        folded(f"{name}: question, what is not measured, known limitations", facts(dict(card)))
         for name, card in known.items()
     ]
     return [tag("h3", "Known defects of the benchmarks used"), *listed]

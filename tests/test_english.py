@@ -1,0 +1,185 @@
+"""The documentation, docstrings, messages and comments use the standard terms of the field.
+
+Each pattern is a word or phrase that earlier versions used in a sense of their own, with the standard term to use
+instead. Patterns match whole words, and only the wrong sense: "look up", "look like" and "push to the hub" are allowed.
+"""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src/biasunlearn"
+
+BEFORE_LOOK = "a|an|the|first|last|next|nearest|best|every|each|one|two|three|many|few|several|its|after|between|of|by"
+
+TERMS = {
+    rf"(?:{BEFORE_LOOK}) looks?(?! (?:up|like|alike))": "evaluation",
+    r"look(?:s|ed|ing)? at the (?:stop|report) split|looked at|looks at terms": "is evaluated on the stop split",
+    r"(?:the|a|an|full|negative|largest|own|its|their|last|what the) push(?! to)": "swap weight",
+    r"mend(?:s|ed|ing)?": "fix",
+    r"told apart|told from none|tells? .{1,40} from (?:an?|the) (?:fair|indifferent|broken)": "distinguish",
+    r"as (?:it|they) came|untrained model": "base model",
+    r"whoever (?:is|has|takes|asks|loads|tunes|wants)": "name the subject: a user, a run",
+    r"(?:somebody|nobody) (?:who|has|is|else|looks|knows|asks)": "name the subject: a user, a process",
+    r"by turns": "alternating",
+    r"to the byte": "identical",
+    r"(?:a|the) (?:truly )?fair model|luck|luckiest": "unbiased model; chance",
+    r"lean(?:s|ed|ing|ings)?": "prefer, preference",
+    r"says? of (?:an?|the|it|them|each|its)|is known of (?:the|it)": "the output for; the score of",
+    r"(?:that|this|which|it|so) is said": "is reported",
+    r"(?:not|has|had|to|have|that) arrived?|arrives": "reach",
+    r"behind (?:an?|the|its|every|each|what) (?:prompt|sentence|blank|word|text)": "after",
+    r"given away|let go of": "release",
+    r"com(?:es?|ing) to rest|points? of rest": "target value",
+    r"what (?:it|that|this|they|all|a course) (?:came|comes|come) to": "result",
+    r"(?:is|are) held against|hold(?:s|ing)? (?:a|an|the|one) \w+ against": "is checked against",
+    r"gives? away|gave away": "linear probes",
+    r"steady (?:swap|push)|swap: steady": "swap: pi",
+    r"forgotten (?:sentence|one)s?|retained (?:sentence|one)s?": "forget example, retain example",
+    r"reckon(?:s|ed|ing)?": "computed",
+    r"places by gap|places: (?:gap|even)": "batch allocation",
+    r"of its own accord": "without being asked",
+    r"at fault|wears? (?:it|the debiasing) off": "is wrong; reduces the effect",
+    r"in one go|by heart": "at once; memorized",
+}
+"""Pattern (whole words, any case): what to write instead."""
+
+NOT_YET: dict[str, int] = {
+    "src/biasunlearn/benchmarks/bold.py": 1,
+    "src/biasunlearn/benchmarks/controls.py": 9,
+    "src/biasunlearn/benchmarks/lm_eval_bbq.py": 1,
+    "src/biasunlearn/benchmarks/paired_variants.py": 1,
+    "src/biasunlearn/benchmarks/seat.py": 1,
+    "src/biasunlearn/cli.py": 2,
+    "src/biasunlearn/commands/ablate.py": 7,
+    "src/biasunlearn/commands/combine.py": 1,
+    "src/biasunlearn/commands/compare.py": 2,
+    "src/biasunlearn/commands/debias.py": 6,
+    "src/biasunlearn/commands/export.py": 1,
+    "src/biasunlearn/commands/gate.py": 3,
+    "src/biasunlearn/commands/measure.py": 1,
+    "src/biasunlearn/commands/playground.py": 1,
+    "src/biasunlearn/commands/probe_questions.py": 1,
+    "src/biasunlearn/commands/relearn.py": 7,
+    "src/biasunlearn/commands/relearn_scores.py": 3,
+    "src/biasunlearn/commands/repeated_runs.py": 1,
+    "src/biasunlearn/commands/run_stages.py": 1,
+    "src/biasunlearn/commands/survey.py": 2,
+    "src/biasunlearn/commands/sweep.py": 3,
+    "src/biasunlearn/config.py": 5,
+    "src/biasunlearn/data/checks.py": 2,
+    "src/biasunlearn/data/counterfactual.py": 2,
+    "src/biasunlearn/data/readers.py": 2,
+    "src/biasunlearn/data/splits.py": 2,
+    "src/biasunlearn/data/tables.py": 2,
+    "src/biasunlearn/errors.py": 2,
+    "src/biasunlearn/method_defaults.py": 2,
+    "src/biasunlearn/models/adapter_files.py": 2,
+    "src/biasunlearn/models/adapter_scale.py": 2,
+    "src/biasunlearn/models/compatibility.py": 3,
+    "src/biasunlearn/models/erased.py": 2,
+    "src/biasunlearn/models/load.py": 1,
+    "src/biasunlearn/models/prompted.py": 7,
+    "src/biasunlearn/recipes/biasunlearn.yaml": 6,
+    "src/biasunlearn/recipes/demo.yaml": 6,
+    "src/biasunlearn/recipes/gpt2-large.yaml": 6,
+    "src/biasunlearn/recipes/gpt2-medium.yaml": 6,
+    "src/biasunlearn/recipes/llama-3-8b.yaml": 6,
+    "src/biasunlearn/recipes/mistral-7b.yaml": 6,
+    "src/biasunlearn/recipes/paper-code.yaml": 5,
+    "src/biasunlearn/report/charts/curves.py": 2,
+    "src/biasunlearn/report/model_card.py": 2,
+    "src/biasunlearn/report/probes.py": 2,
+    "src/biasunlearn/report/relearning.py": 1,
+    "src/biasunlearn/report/run.py": 8,
+    "src/biasunlearn/report/runs.py": 2,
+    "src/biasunlearn/report/survey.py": 4,
+    "src/biasunlearn/report/sweep.py": 2,
+    "src/biasunlearn/report/terminal/progress.py": 3,
+    "src/biasunlearn/report/terminal/run.py": 5,
+    "src/biasunlearn/runs/atomic.py": 1,
+    "src/biasunlearn/runs/score_cache.py": 1,
+    "src/biasunlearn/scoring/generate.py": 1,
+    "src/biasunlearn/scoring/log_prob.py": 1,
+    "src/biasunlearn/scoring/protocol.py": 1,
+    "src/biasunlearn/scoring/side_by_side.py": 2,
+    "src/biasunlearn/stats/effect.py": 3,
+    "src/biasunlearn/stats/linear_probe.py": 2,
+    "src/biasunlearn/stats/remaining_bias.py": 5,
+    "src/biasunlearn/stats/stereoset.py": 3,
+    "src/biasunlearn/unlearn/checkpoint.py": 1,
+    "src/biasunlearn/unlearn/methods/__init__.py": 1,
+    "src/biasunlearn/unlearn/methods/cda.py": 1,
+    "src/biasunlearn/unlearn/methods/prompting.py": 1,
+    "src/biasunlearn/unlearn/methods/task.py": 2,
+    "src/biasunlearn/unlearn/objectives.py": 9,
+    "src/biasunlearn/unlearn/reference.py": 2,
+    "src/biasunlearn/unlearn/sampler.py": 4,
+    "src/biasunlearn/unlearn/swap.py": 16,
+    "src/biasunlearn/unlearn/trainer.py": 10,
+}
+"""Files whose text is still to be rewritten, with the number of wrong terms that they may have. Only lower a number."""
+
+WRONG = {re.compile(rf"\b(?:{pattern})\b", re.I): instead for pattern, instead in TERMS.items()}
+
+
+def prose_files() -> list[Path]:
+    pages = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "NOTICE")]
+    return [*pages, ROOT / "perf/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def code_files() -> list[Path]:
+    """Modules, recipes, cards and examples; not the term lists, which are data."""
+    files = [path for folder in (PACKAGE, ROOT / "examples") for path in folder.rglob("*")]
+    return sorted(path for path in files if path.suffix in (".py", ".yaml", ".yml") and path.parent.name != "lists")
+
+
+def texts(path: Path) -> Iterator[str]:
+    """Of a Python file every string and comment; of any other file the whole text. Line ends count as spaces."""
+    source = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        yield re.sub(r"[ \t]*\n[ \t]*#?[ \t]*", " ", source)
+        return
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield " ".join(node.value.split())
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    yield " ".join(token.string.strip("# ") for token in tokens if token.type == tokenize.COMMENT)
+
+
+def faults(path: Path) -> list[str]:
+    """Every wrong term of a file with its context and the term to use."""
+    return [
+        f"...{text[max(0, match.start() - 30) : match.end() + 30]}... write: {instead}"
+        for text in texts(path)
+        for wrong, instead in WRONG.items()
+        for match in wrong.finditer(text)
+    ]
+
+
+def named(files: list[Path]) -> list:
+    return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in files]
+
+
+@pytest.mark.parametrize("path", named(prose_files()))
+def test_documentation_uses_standard_terms(path):
+    assert faults(path) == []
+
+
+@pytest.mark.parametrize("path", named(code_files()))
+def test_strings_and_comments_use_standard_terms(path):
+    found, allowed = faults(path), NOT_YET.get(str(path.relative_to(ROOT)), 0)
+    assert len(found) <= allowed, "\n".join(found)
+
+
+def test_wrong_terms_are_found_and_ordinary_english_is_not(tmp_path):
+    page, module = tmp_path / "page.md", tmp_path / "module.py"
+    page.write_text("The run was stopped at its\nfirst look. A user can mend it.")
+    module.write_text('"""Looks up a name, pushes a folder; what it looks like."""\nx = 1  # the push is 1\n')
+    assert len(faults(page)) == 2 and len(faults(module)) == 1
