@@ -1,29 +1,51 @@
 # `make demo` and `make test` do all set-up themselves; everything they make is in .venv, demo-run and the user's cache.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: demo test bench docs install
+PIP := $(BIN)/pip install --quiet --constraint constraints.txt
+# Tests that run at once; each takes one core and up to 2 GB of memory.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+.PHONY: demo test test-fast test-nightly lint bench docs install install-all
 
 demo: install
 	$(BIN)/biasunlearn demo
 
-test: install
-	$(BIN)/ruff check src tests
+# Everything: linters and all tests. Tests in a browser are skipped, with a line that says so, unless .ci/browser has run.
+test: lint
+	$(PYTEST)
+
+# A cross-section of every package in less than 90 seconds, for the time between two edits.
+test-fast: install-all
+	$(PYTEST) -m "not slow and not browser"
+
+# The property tests with new random examples, and many more of them (see tests/conftest.py).
+test-nightly: install-all
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m hypothesis
+
+lint: install-all
+	$(BIN)/ruff check src tests perf examples
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+	$(BIN)/vulture
 
 # make bench MODELS="gpt2-small gpt2-medium /path/to/model" STEREOSET=dev.json BENCH="--runs 3 --fewer 4"
 MODELS ?= gpt2-small
 bench: install
 	$(BIN)/python perf/bench.py --models $(MODELS) $(if $(STEREOSET),--stereoset $(STEREOSET)) $(BENCH)
 
-docs: install
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+docs: install-all
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 install: .venv/installed
 
+install-all: .venv/installed-all
+
+# The package alone, for the demo; the second adds every extra that a test needs and pip can install.
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch .venv/installed
+	$(PIP) torch
+	$(PIP) --editable .
+	touch $@
+
+.venv/installed-all: .venv/installed
+	$(PIP) --editable '.[all-tests]'
+	touch $@

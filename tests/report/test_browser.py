@@ -2,9 +2,10 @@
 nothing. Runs where Playwright, a Chromium and axe-core are installed, and says that it was skipped where they are not.
 
     $BIASUNLEARN_CHROMIUM    the browser (default: the first chromium or google-chrome on the path)
-    $BIASUNLEARN_AXE         axe.min.js (default: node_modules/axe-core/axe.min.js here)
+    $BIASUNLEARN_AXE         axe.min.js (default: the one that axe-playwright-python brings)
 """
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -23,13 +24,16 @@ playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright
 CHROMIUM = os.environ.get("BIASUNLEARN_CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
-HERE = Path(__file__).parents[2]
-AXE = Path(os.environ.get("BIASUNLEARN_AXE") or HERE / "node_modules" / "axe-core" / "axe.min.js")
+AXE_PACKAGE = importlib.util.find_spec("axe_playwright_python")
+AXE = Path(
+    os.environ.get("BIASUNLEARN_AXE")
+    or (Path(AXE_PACKAGE.origin).with_name("axe.min.js") if AXE_PACKAGE and AXE_PACKAGE.origin else "axe.min.js")
+)
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="needs chromium on the path, or $BIASUNLEARN_CHROMIUM"),
+    pytest.mark.skipif(not CHROMIUM, reason="needs chromium (.ci/browser installs it), or $BIASUNLEARN_CHROMIUM"),
 ]
-needs_axe = pytest.mark.skipif(not AXE.exists(), reason="needs axe-core (npm install axe-core), or $BIASUNLEARN_AXE")
+needs_axe = pytest.mark.skipif(not AXE.exists(), reason="needs the extra [browser], or $BIASUNLEARN_AXE")
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
          "--disable-sync"]  # fmt: skip
