@@ -27,17 +27,17 @@ def main() -> None:
     config = load_config("biasunlearn", given.set)
     results = debias(given.model, train=given.train, report=given.report, out=given.out, config=config, say=print)
 
-    before, after = results["before"]["stereoset"], results["benchmarks"]["stereoset"]
-    for bias_type, row in after["bias_types"].items():
-        was, now = before["bias_types"][bias_type]["ss"], row["ss"]
-        print(f"{bias_type}: SS {was['value']:.1f} -> {now['value']:.1f} (95 %: {now['low']:.1f} to {now['high']:.1f})")
+    before, after = results.before.stereoset, results.benchmarks.stereoset
+    for bias_type, row in after.bias_types.items():
+        was, now = before.bias_types[bias_type].ss, row.ss
+        print(f"{bias_type}: SS {was.value:.1f} -> {now.value:.1f} (95 %: {now.low:.1f} to {now.high:.1f})")
     write_report([given.out], Path(given.out) / "again.html")  # the same page as report.html
 
     # The adapter is a standard PEFT adapter. To load it you need peft and transformers, but not this package.
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(given.model), results["adapter"])
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(given.model), results.adapter)
     tokens = AutoTokenizer.from_pretrained(given.model)("The old man", return_tensors="pt")
     print("next token:", int(model(input_ids=tokens["input_ids"]).logits[0, -1].argmax()))
 

@@ -46,9 +46,9 @@ def main() -> None:
         print(f"not exchanged, {sentence.source}: {sentence.reason}")
 
     results = measure(given.model, {"stereoset": str(given.out / "pairs.jsonl")}, out=given.out / "run")
-    ss = results["benchmarks"]["stereoset"]["overall"]["ss"]
-    interval = f"{ss['low']:.1f} to {ss['high']:.1f}"
-    print(f"SS {ss['value']:.1f} (95 %: {interval}) on {len(pairs)} pairs, which are too few for a conclusion")
+    ss = results.benchmarks.stereoset.overall.ss
+    interval = f"{ss.low:.1f} to {ss.high:.1f}"
+    print(f"SS {ss.value:.1f} (95 %: {interval}) on {len(pairs)} pairs, which are too few for a conclusion")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def test_measure_writes_the_run_folder_and_twice_the_same(place, tmp_path, capsy
     assert names == {"config.yaml", "results.json", "items.parquet", "report.html"}
     first, second = (json.loads((tmp_path / out / "results.json").read_text()) for out in "ab")
     assert first["benchmarks"] == second["benchmarks"]  # a base model scored twice: identical numbers
-    assert first["schema"] == 1 and first["benchmarks"]["stereoset"]["n"] == 64
+    assert first["schema"] == 2 and first["benchmarks"]["stereoset"]["n"] == 64
     table = pyarrow.parquet.read_table(tmp_path / "a/items.parquet")
     assert table.num_rows == 3 * 64
     assert {"benchmark", "item_id", "cluster_id", "bias_type", "target", "kind", "role", "score", "tokens"} <= set(

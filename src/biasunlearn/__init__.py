@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from biasunlearn.data.readers import read_triplets
     from biasunlearn.data.readers import read_triplets as load_stereoset
     from biasunlearn.errors import DataError, RequestError
+    from biasunlearn.runs.results import Results, load_results
     from biasunlearn.scoring.protocol import Asking
 
 _WHERE = {
@@ -37,6 +38,7 @@ _WHERE = {
     "DataError": "errors",
     "DebiasConfig": "config",
     "RequestError": "errors",
+    "Results": "runs.results",
     "ablate": "commands.ablate",
     "combine": "commands.combine",
     "compare": "commands.compare",
@@ -47,6 +49,7 @@ _WHERE = {
     "export_lm_eval": "commands.export_lm_eval",
     "gate": "commands.gate",
     "load_config": "config",
+    "load_results": "runs.results",
     "load_stereoset": "data.readers",
     "load_term_list": "data.counterfactual",
     "measure": "commands.measure",
@@ -65,6 +68,7 @@ __all__ = [
     "DataError",
     "DebiasConfig",
     "RequestError",
+    "Results",
     "__version__",
     "ablate",
     "combine",
@@ -76,6 +80,7 @@ __all__ = [
     "export_lm_eval",
     "gate",
     "load_config",
+    "load_results",
     "load_stereoset",
     "load_term_list",
     "measure",

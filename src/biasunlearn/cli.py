@@ -6,12 +6,15 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from biasunlearn._version import __version__
 from biasunlearn.config import DTYPES
 from biasunlearn.errors import DataError, RequestError, WriteError
 from biasunlearn.runs.atomic import is_first
+
+if TYPE_CHECKING:
+    from biasunlearn.runs.results import Results
 
 DONE, REFUSED, WRONG_REQUEST, BROKE, INTERRUPTED = 0, 1, 2, 3, 130
 SHOWN_PROBLEMS = 20
@@ -183,8 +186,8 @@ def _demo(args: argparse.Namespace) -> int:
 
     with _progress(args) as (progress, on_step):
         results = demo(args.out, progress=progress, say=_say, on_step=on_step)
-    args.out = results["out"]
-    return _show(args, results, demo_table)
+    args.out = results.out
+    return _show(args, results, lambda _: demo_table(results))
 
 
 def _counterfactual(args: argparse.Namespace) -> int:
@@ -334,13 +337,13 @@ def _report(args: argparse.Namespace) -> int:
 
 
 def _show(
-    args: argparse.Namespace, results: dict[str, Any], table: Callable[[dict[str, Any]], Any] | None = None
+    args: argparse.Namespace, results: "Results", table: Callable[[dict[str, Any]], Any] | None = None
 ) -> int:
     """The results as JSON, or as tables with where they are stored. Of several processes the first one speaks."""
     if not is_first():
         return DONE
     if args.json:
-        json.dump(results, sys.stdout, indent=2, ensure_ascii=False)
+        json.dump(results.to_dict(), sys.stdout, indent=2, ensure_ascii=False)
         print()
         return DONE
     from rich.console import Console
@@ -348,12 +351,11 @@ def _show(
     from biasunlearn.report.terminal.run import results_table
 
     console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print((table or results_table)(results))
-    stopped = results.get("stopped")
-    if stopped:
-        kept = f", kept the adapter of step {stopped['best_step']}" if stopped["best_step"] != stopped["step"] else ""
-        console.print(f"stopped at step {stopped['step']}: {stopped['reason']}{kept}", highlight=False, markup=False)
-    skipped = [row for entry in results["benchmarks"].values() for row in entry.get("skipped_rows", ())]
+    console.print((table or results_table)(results.to_dict()))
+    if stopped := results.stopped:
+        kept = f", kept the adapter of step {stopped.best_step}" if stopped.best_step != stopped.step else ""
+        console.print(f"stopped at step {stopped.step}: {stopped.reason}{kept}", highlight=False, markup=False)
+    skipped = [row for entry in results.benchmarks.entries.values() for row in entry.skipped_rows]
     for row in skipped[:SHOWN_PROBLEMS]:
         console.print(f"skipped {row}", highlight=False, markup=False)
     if len(skipped) > SHOWN_PROBLEMS:

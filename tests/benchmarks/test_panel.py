@@ -11,11 +11,12 @@ from rich.console import Console
 
 from biasunlearn.benchmarks import BENCHMARKS, NAMES, crows_pairs, stereoset
 from biasunlearn.benchmarks.common import entry_of
-from biasunlearn.commands.measure import known_benchmarks, measure, stamp
+from biasunlearn.commands.measure import known_benchmarks, measure, seen_pairs
 from biasunlearn.data.readers import read_triplets, triplet_hash
 from biasunlearn.errors import RequestError
 from biasunlearn.report.terminal.run import results_table
 from biasunlearn.runs.folder import read_items, write_items
+from biasunlearn.runs.results import Manifest
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 from tests import tiny
@@ -105,7 +106,7 @@ def test_every_table_can_be_made_again_from_the_items_alone(tmp_path):
     elsewhere = {"seat", "bold", "realtoxicityprompts"}  # re-scored in test_seat and test_written
     assert request.keys() | elsewhere == {name for name in NAMES if hasattr(BENCHMARKS[name], "entry")}
     model = tiny.save(tiny.gpt2(n_positions=256), tmp_path / "model")
-    measured = measure(model, request, out=tmp_path / "run")["benchmarks"]
+    measured = measure(model, request, out=tmp_path / "run")
     code = (
         "import sys; from biasunlearn import rescore; "
         f"rescore({{}}, {str(tmp_path / 'run/items.parquet')!r}, out={str(tmp_path / 'again')!r}); "
@@ -121,21 +122,18 @@ def test_every_table_can_be_made_again_from_the_items_alone(tmp_path):
         assert {"version", "formulation", "ideal", "n", "skipped", "data", "sha256", "overall", "bias_types"} <= set(
             entry
         )
-    assert shown({"benchmarks": measured}).count("overall") >= len(request)
+    assert shown(measured.to_dict()).count("overall") >= len(request)
 
 
 def test_pairs_that_an_adapter_has_seen_are_counted_in_every_benchmark_made_of_pairs(tmp_path):
     request = files(tmp_path / "data")
     seen = [triplet_hash(c) for c in read_triplets(request["stereoset"]).triplets[:2]]
     seen += [triplet_hash(c) for c in crows_pairs.pairs(request["crows_pairs"])[:1]]
-    entries = {name: {} for name in request}
-    stamp(entries, request, {"pairs": seen}, skip_invalid=False)
-    marked = {name: entry["contaminated"]["clusters"] for name, entry in entries.items() if entry}
+    found = seen_pairs(request, Manifest(pairs=seen), skip_invalid=False)
+    marked = {name: contamination.clusters for name, contamination in found.items()}
     assert marked == {"stereoset": 2, "controls": 2, "paraphrases": 2, "crows_pairs": 1}
-    entries = {name: {} for name in request}
-    stamp(entries, request, {"pairs": []}, skip_invalid=False)
-    stamp(entries, request, None, skip_invalid=False)
-    assert not any(entries.values())
+    assert seen_pairs(request, Manifest(pairs=[]), skip_invalid=False) == {}
+    assert seen_pairs(request, None, skip_invalid=False) == {}
 
 
 def shown(results) -> str:

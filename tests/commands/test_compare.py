@@ -16,7 +16,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.paired import mcnemar
 from biasunlearn.stats.stereoset import Item
-from tests.made_runs import debiased, entry, items, measured
+from tests.made_runs import debiased, entry, items, measured, text
 from tests.shared_data import SHARED, needs_shared
 
 BASE = {"age": 84, "work": 84}  # 70 %: 7 of the 10 pairs of each term
@@ -116,12 +116,12 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
         with pytest.raises(RequestError, match="stereoset: .* measured on different data") as refused:
             compare([base, other])
         assert message in str(refused.value), name
-    text = measured(tmp_path / "text", [], benchmarks={"perplexity": {"per_token": 2.0, "bytes": 3}})
+    short = measured(tmp_path / "text", [], benchmarks={"perplexity": {**text(2.0), "bytes": 3}})
     with pytest.raises(RequestError, match="no benchmark in common: stereoset against perplexity"):
-        compare([base, text])
-    longer = measured(tmp_path / "longer", [], benchmarks={"perplexity": {"per_token": 2.0, "bytes": 4}})
+        compare([base, short])
+    longer = measured(tmp_path / "longer", [], benchmarks={"perplexity": {**text(2.0), "bytes": 4}})
     with pytest.raises(RequestError, match="perplexity: .* different data"):
-        compare([text, longer])
+        compare([short, longer])
 
 
 def test_a_benchmark_that_one_run_lacks_is_named(tmp_path):
@@ -190,7 +190,7 @@ def test_any_benchmark_is_compared_by_its_outcomes(tmp_path, monkeypatch):
         measured(
             tmp_path / name,
             [Item("quiz", str(n), str(n), "x", f"t{n % 20}", "k", "r", float(v), 1) for n, v in enumerate(values)],
-            benchmarks={"quiz": {"n": 600, "overall": {}, "bias_types": {}}},
+            benchmarks={"quiz": {"ideal": {}, "n": 600, "overall": {"n": 600}, "bias_types": {}}},
         )
         for name, values in (("a", first), ("b", second))
     ]

@@ -10,13 +10,14 @@ from biasunlearn import gate
 from biasunlearn.cli import main
 from biasunlearn.commands.gate import HOLDS, LIMITS, Rule, read_policy
 from biasunlearn.errors import RequestError
+from biasunlearn.stats.stereoset import Estimate
 from tests.made_runs import debiased, entry, items, measured, text
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/policy.yaml"
 BASE = {"age": 84, "work": 84}  # 70 %
 FAIR = {"age": 60, "work": 60}  # 50 %
 
-ESTIMATE = {"value": 52.0, "low": 48.0, "high": 56.0}
+ESTIMATE = Estimate(52.0, 48.0, 56.0)
 
 
 @pytest.mark.parametrize(
@@ -30,10 +31,10 @@ ESTIMATE = {"value": 52.0, "low": 48.0, "high": 56.0}
         ("at_least", ESTIMATE, 48, 49),
         ("value_at_most", ESTIMATE, 52, 51),
         ("value_at_least", ESTIMATE, 52, 53),
-        ("falls_at_most", {"value": -0.5, "low": -1.2, "high": 0.2}, 1.2, 1.0),  # it may have fallen by 1.2
-        ("rises_at_most", {"value": 0.5, "low": -0.2, "high": 1.2}, 1.2, 1.0),
-        ("falls_at_most_percent", {"value": -0.5, "low": -1.2, "high": 0.2}, 2, 1),
-        ("rises_at_most_percent", {"value": 2.0, "low": 2.0, "high": 2.0}, 2, 1.9),
+        ("falls_at_most", Estimate(-0.5, -1.2, 0.2), 1.2, 1.0),  # it may have fallen by 1.2
+        ("rises_at_most", Estimate(0.5, -0.2, 1.2), 1.2, 1.0),
+        ("falls_at_most_percent", Estimate(-0.5, -1.2, 0.2), 2, 1),
+        ("rises_at_most_percent", Estimate(2.0, 2.0, 2.0), 2, 1.9),
     ],
 )
 def test_limits(limit, estimate, holds, fails):
@@ -42,8 +43,8 @@ def test_limits(limit, estimate, holds, fails):
 
 
 def test_over_debiased_is_the_whole_interval_below_50():
-    assert HOLDS["over_debiased"]({"value": 48.0, "low": 45.0, "high": 50.0}, "forbidden")
-    assert not HOLDS["over_debiased"]({"value": 46.0, "low": 42.0, "high": 49.9}, "forbidden")
+    assert HOLDS["over_debiased"](Estimate(48.0, 45.0, 50.0), "forbidden")
+    assert not HOLDS["over_debiased"](Estimate(46.0, 42.0, 49.9), "forbidden")
     assert set(HOLDS) == set(LIMITS)
 
 

@@ -30,7 +30,7 @@ def runs(tmp_path):
 
 def test_every_place_where_a_result_is_read(runs, tmp_path):
     for name, run in runs.items():
-        results = RunFolder(Path(run)).read_results()
+        results = RunFolder(Path(run)).read_results().to_dict()
         write_report([run], tmp_path / f"{name}.html")
         write_report([run, runs["fair"]], tmp_path / f"{name}-both.html")
         card = model_card(results, merged=False, dtype="float32", license_id=None, base="m", largest=None)

@@ -307,10 +307,11 @@ def test_sentences_only_of_the_very_file(tmp_path):
     from biasunlearn.data.readers import read_triplets
 
     facts = read_triplets(data).facts
-    known = sentences_of({"benchmarks": {"stereoset": facts}})
+    known = sentences_of(facts["data"], facts["sha256"])
     assert "Old people nap." in known.values() and len(known) == 2
-    assert sentences_of({"benchmarks": {"stereoset": {**facts, "sha256": "0" * 64}}}) == {}
-    assert sentences_of({"benchmarks": {"stereoset": {**facts, "data": str(tmp_path / "gone.jsonl")}}}) == {}
+    assert sentences_of(facts["data"], "0" * 64) == {}
+    assert sentences_of(str(tmp_path / "gone.jsonl"), facts["sha256"]) == {}
+    assert sentences_of(None, None) == {}
 
 
 def test_cards_say_what_the_documentation_says():

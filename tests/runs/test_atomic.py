@@ -196,12 +196,12 @@ def test_a_finished_run_is_known_by_its_very_request(tmp_path: Path) -> None:
     run.path.mkdir()
     run.write_yaml("config.yaml", config)
     assert finished(run.path, config) is None
-    run.write_json("results.json", {"schema": 1})
+    run.write_json("results.json", {"schema": 1, "benchmarks": {}})
     for name in ("checkpoint.pt", "checkpoint-before.pt", "scored.jsonl", ".x.1.part"):
         (run.path / name).touch()
     assert finished(run.path, {"measure": {"model": "n"}}) is None and "checkpoint.pt" in listed(run.path)
     with releasing_locks():
-        assert finished(run.path, config) == {"schema": 1}
+        assert finished(run.path, config).to_dict() == {"schema": 1, "benchmarks": {}}
     assert listed(run.path) == {"config.yaml", "results.json"}
 
 

@@ -130,11 +130,11 @@ def test_official_predictions_give_the_published_numbers(model):
         {"stereoset": str(SHARED / "data/stereoset/dev.json")},
         str(SHARED / f"data/predictions/predictions_{model}_ModelNSP_GPT2LM.json.gz"),
     )
-    entry = results["benchmarks"]["stereoset"]
-    assert entry["n"] == 2106
-    for name, measured in {**entry["bias_types"], "overall": entry["overall"]}.items():
+    entry = results.benchmarks.stereoset
+    assert entry.n == 2106
+    for name, measured in {**entry.bias_types, "overall": entry.overall}.items():
         for ours, theirs in (("ss", "SS"), ("lms", "LMS"), ("icat", "ICAT")):
-            assert math.isclose(measured[ours]["value"], expected[name][theirs], abs_tol=1e-9), (name, ours)
+            assert math.isclose(measured.interval(ours).value, expected[name][theirs], abs_tol=1e-9), (name, ours)
 
 
 @needs_shared
@@ -149,9 +149,8 @@ def test_exchanging_stereotype_and_anti_mirrors_ss(tmp_path):
     scores = SHARED / "data/predictions/predictions_gpt2_ModelNSP_GPT2LM.json.gz"
     plain = rescore({"stereoset": str(SHARED / "data/stereoset/dev.json")}, str(scores))
     mirrored = rescore({"stereoset": str(tmp_path / "swapped.json")}, str(scores))
-    ties = plain["benchmarks"]["stereoset"]["overall"]["ties"]
-    assert ties == 0
-    first, second = (r["benchmarks"]["stereoset"]["overall"]["ss"]["value"] for r in (plain, mirrored))
+    assert plain.benchmarks.stereoset.overall.ties == 0
+    first, second = (r.benchmarks.stereoset.overall.ss.value for r in (plain, mirrored))
     assert first + second == pytest.approx(100)
     assert json.loads(gzip.decompress(scores.read_bytes()))["intrasentence"][0]["score"] > 0
 

@@ -13,6 +13,7 @@ from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import is_first
 from biasunlearn.runs.folder import RunFolder
+from biasunlearn.runs.results import Measured, StereoSetResult
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "full": {},
@@ -85,20 +86,26 @@ def row_of(variant: str, runs: Sequence[RunFolder]) -> dict[str, Any]:
     nothing holds it.
     """
     found = [run.read_results() for run in runs]
-    befores, afters = ([_overall(each[when]) for each in found] for when in ("before", "benchmarks"))
-    looks = [[row for row in run.read_metrics() if "ss" in row] for run in runs]
-    values = {
-        "ss_before": [each["ss"]["value"] for each in befores],
-        "ss": [each["ss"]["value"] for each in afters],
-        "distance": [_distance(each["benchmarks"]) for each in found],
-        "lms": _changes(befores, afters, "lms"),
-        "last_ss": [sum(rows[-1]["ss"].values()) / len(rows[-1]["ss"]) for rows in looks],
-        "last_lms": [rows[-1]["lms"] - rows[0]["lms"] for rows in looks if rows[-1]["lms"] is not None],
-        "steps": [each["stopped"]["step"] for each in found],
+    befores = [_stereoset(each.before).overall for each in found]
+    afters = [_stereoset(each.benchmarks).overall for each in found]
+    checks = [[row for row in run.read_metrics() if row.ss] for run in runs]
+    values: dict[str, Sequence[float]] = {
+        "ss_before": [each.ss.value for each in befores],
+        "ss": [each.ss.value for each in afters],
+        "distance": [_distance(_stereoset(each.benchmarks)) for each in found],
+        "lms": [
+            after.lms.value - before.lms.value for before, after in zip(befores, afters, strict=True)
+            if before.lms and after.lms
+        ],
+        "last_ss": [_mean([*(rows[-1].ss or {}).values()]) for rows in checks],
+        "last_lms": [
+            rows[-1].lms - rows[0].lms for rows in checks if rows[-1].lms is not None and rows[0].lms is not None
+        ],
+        "steps": [each.stopped.step for each in found if each.stopped],
     }
-    means = {name: sum(each) / len(each) if each else None for name, each in values.items()}
+    means = {name: _mean(each) if each else None for name, each in values.items()}
     paper = dict(PAPER.get(variant, {}))
-    collapsed = sum(bool(each.get("collapsed")) for each in found)
+    collapsed = sum(each.collapsed for each in found)
     return {
         "mean": means, "seeds": values, "collapsed": collapsed, "paper": paper,
         "verdict": verdict(means, paper),
@@ -150,20 +157,19 @@ def ablation_table(result: Mapping[str, Any]) -> Any:
     return Group(table, *map(Text, words), Text(note, style="dim"))
 
 
-def _overall(entries: Mapping[str, Any]) -> Mapping[str, Any]:
-    overall: Mapping[str, Any] = entries["stereoset"]["overall"]
-    return overall
+def _stereoset(measured: Measured | None) -> StereoSetResult:
+    """Every `debias` run reports it, before and after."""
+    assert measured is not None and measured.stereoset is not None
+    return measured.stereoset
 
 
-def _distance(entries: Mapping[str, Any]) -> float:
+def _distance(entry: StereoSetResult) -> float:
     """Mean |SS - 50| over the bias types of the report file."""
-    gaps = [abs(entry["ss"]["value"] - 50) for entry in entries["stereoset"]["bias_types"].values() if entry["ss"]]
-    return sum(gaps) / len(gaps)
+    return _mean([abs(row.ss.value - 50) for row in entry.bias_types.values()])
 
 
-def _changes(befores: Sequence[Any], afters: Sequence[Any], score: str) -> list[float]:
-    both = zip(befores, afters, strict=True)
-    return [after[score]["value"] - before[score]["value"] for before, after in both if before[score] and after[score]]
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
 
 
 def _cell(value: float | None, *, signed: bool = False) -> str:

@@ -24,6 +24,7 @@ from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.folder import SCHEMA, environment, new_run
 from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.results import Combined, DataFile, Manifest, Part, Results, RunData, ScoringProtocol
 from biasunlearn.scoring.protocol import Asking
 
 How = Literal["cat", "svd", "linear"]
@@ -45,19 +46,19 @@ def combine(
     trust_remote_code: bool = False,
     asking: Asking | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Results:
     """Adds the adapters of debias runs up, each with a weight, and reports before (the base) and after.
 
     Args:
         weights: {run folder: weight}; 1 is as it was learned, and weights need not add up to anything.
         how: how peft's add_weighted_adapter joins them.
     Returns:
-        The content of results.json.
+        The results, as stored in results.json.
     Raises:
         RequestError: runs on different bases, a run without an adapter, a folder that holds a run.
     """
     runs = _on_one_base(list(weights))
-    base, recipe = str(runs[0].request["model"]), runs[0].recipe
+    base, recipe = str(runs[0].request.model), runs[0].recipe
     measured = {"stereoset": report, **(benchmarks or {})}
     known_benchmarks(measured)
     asking = sound(asking or Asking(), measured, out)
@@ -80,19 +81,19 @@ def combine(
     loaded = loaded.with_model(_added_up(loaded.model, runs, list(weights.values()), how))
     items_after, after = run_benchmarks(loaded, measured, label="after: ", **arguments)
     manifest = _manifest(runs)
-    stamp(after, measured, manifest, skip_invalid=skip_invalid)
+    after = stamp(after, measured, manifest, skip_invalid=skip_invalid)
     _save(loaded.model, folder.adapter, manifest)
-    results = {
-        "schema": SCHEMA,
-        "model": base,
-        "adapter": str(folder.adapter),
-        "combined": {"parts": parts, "how": how},
-        "protocol": {**protocol(loaded), "dtype": recipe.dtype, "masked": False, **facts(loaded.model)},
-        "before": before,
-        "benchmarks": after,
-        "data": {"report": {"path": report, "sha256": after["stereoset"].get("sha256")}},
-        "environment": environment(),
-    }
+    results = Results(
+        schema=SCHEMA,
+        model=base,
+        adapter=str(folder.adapter),
+        combined=Combined(parts=[Part(run=name, weight=weight) for name, weight in weights.items()], how=how),
+        protocol=ScoringProtocol(**protocol(loaded), dtype=recipe.dtype, masked=False, **facts(loaded.model)),
+        before=before,
+        benchmarks=after,
+        data=RunData(report=DataFile(path=report, sha256=after.stereoset.sha256 if after.stereoset else None)),
+        environment=environment(),
+    )
     finish(folder, results, {"combine": request}, {"before": items_before, "after": items_after})
     return results
 
@@ -102,9 +103,9 @@ def _on_one_base(names: Sequence[str]) -> list[Learned]:
     if len(runs) < 2:
         raise RequestError("combine needs two runs or more; for one run at another strength: transfer --scale")
     for name, run in zip(names, runs, strict=True):
-        if run.request["model"] != runs[0].request["model"]:
+        if run.request.model != runs[0].request.model:
             raise RequestError(
-                f"{name}: its base is {run.request['model']}, that of {names[0]} is {runs[0].request['model']}; "
+                f"{name}: its base is {run.request.model}, that of {names[0]} is {runs[0].request.model}; "
                 "only adapters on one base can be added up"
             )
     return runs
@@ -125,17 +126,17 @@ def _added_up(model: Any, runs: Sequence[Learned], weights: Sequence[float], how
     return model.eval()
 
 
-def _manifest(runs: Sequence[Learned]) -> dict[str, Any]:
+def _manifest(runs: Sequence[Learned]) -> Manifest:
     """Whatever any of the adapters has seen, the sum has seen."""
-    seen = [read_manifest(run.folder.adapter) or {} for run in runs]
-    return {"parts": seen, "pairs": sorted({pair for manifest in seen for pair in manifest.get("pairs", ())})}
+    seen = [read_manifest(run.folder.adapter) or Manifest() for run in runs]
+    return Manifest(parts=seen, pairs=sorted({pair for manifest in seen for pair in manifest.pairs}))
 
 
-def _save(model: Any, folder: Path, manifest: Mapping[str, Any]) -> None:
+def _save(model: Any, folder: Path, manifest: Manifest) -> None:
     """A plain PEFT adapter. peft puts one that is not called default into a folder of its own."""
     with whole_folder(folder) as place:
         model.save_pretrained(place, selected_adapters=[COMBINED], safe_serialization=True)
         for path in (place / COMBINED).iterdir():
             path.replace(place / path.name)
         shutil.rmtree(place / COMBINED)
-        (place / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (place / MANIFEST).write_text(json.dumps(manifest.to_dict(), indent=1) + "\n", encoding="utf-8")

@@ -21,11 +21,10 @@ from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import whole_file
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, new_run
 from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.results import BenchmarkResult, Interval, Metric, ScoredPart
 from biasunlearn.stats.paired import Pairs, compare_score, pair
 
 FILE = "compare.json"
-
-Estimate = Mapping[str, Any]
 
 
 @releasing_locks()
@@ -75,7 +74,7 @@ def compare_stages(
         "overview": [line for comparison in comparisons for line in overview(comparison)],
         "comparisons": comparisons,
         "seeds": seed_groups(stages),
-        "environment": environment(),
+        "environment": environment().to_dict(),
     }
 
 
@@ -107,13 +106,14 @@ def seed_groups(stages: Sequence[Stage]) -> list[dict[str, Any]]:
             groups[key].append(stage)
     found = []
     for group in groups.values():
-        if len({stage.results["config"]["seed"] for stage in group}) < 2:
+        seeds = [stage.results.config.seed for stage in group if stage.results.config]
+        if len(set(seeds)) < 2:
             continue
         benchmarks = [name for name in group[0].entries if all(name in stage.entries for stage in group)]
         found.append(
             {
                 "runs": [stage.name for stage in group],
-                "seeds": [stage.results["config"]["seed"] for stage in group],
+                "seeds": seeds,
                 "benchmarks": {name: _spread([stage.entries[name] for stage in group]) for name in benchmarks},
             }
         )
@@ -149,75 +149,76 @@ def _comparison(first: Stage, other: Stage, paired: Mapping[str, Mapping[str, Pa
     return {"run": other.name, "benchmarks": benchmarks, "not_shared": apart}
 
 
-def _as_stored(found: dict[str, Any], score: str, first: Estimate, other: Estimate) -> None:
+def _as_stored(found: dict[str, Any], score: str, first: BenchmarkResult, other: BenchmarkResult) -> None:
     """Shows the intervals that the runs themselves show, so that no score has two."""
     for key, entry in (("a", first), ("b", other)):
-        rows = [(found["overall"], entry.get("overall", {}))]
-        rows += [(row, entry.get("bias_types", {}).get(name, {})) for name, row in found["bias_types"].items()]
-        for row, stored in rows:
-            known = stored.get(score)
-            if isinstance(known, dict) and abs(known.get("value", float("nan")) - row[key]["value"]) < 1e-6:
-                row[key] = dict(known)
+        parts = entry.parts
+        rows = [(found["overall"], entry.whole)]
+        rows += [(row, parts[name]) for name, row in found["bias_types"].items() if name in parts]
+        for row, part in rows:
+            known = part.scores.get(score)
+            if isinstance(known, Interval) and abs(known.value - row[key]["value"]) < 1e-6:
+                row[key] = known.to_dict()
 
 
-def _values(first: Estimate, other: Estimate) -> dict[str, Any]:
+def _values(first: BenchmarkResult, other: BenchmarkResult) -> dict[str, Any]:
     """Scores without items: the two values, and the change in percent."""
     found = {}
-    for name, a in _numbers(first).items():
-        b = _numbers(other).get(name)
-        if b is not None:
+    theirs = _main_scores(other.whole)
+    for name, one in _main_scores(first.whole).items():
+        if name in theirs:
+            a, b = one.value, theirs[name].value
             found[name] = {"a": {"value": a}, "b": {"value": b}, "change_percent": 100 * (b / a - 1) if a else None}
     return found
 
 
-def _numbers(entry: Estimate) -> dict[str, float]:
-    scores = _scores(entry)
-    return {key: float(one["value"] if isinstance(one, dict) else one) for key, one in scores.items()}
+def _main_scores(part: ScoredPart) -> dict[str, Metric]:
+    """The scores of a part that have an interval; its plain numbers where none has."""
+    found = {
+        name: Metric(value=one.value, low=one.low, high=one.high)
+        for name, one in part.scores.items() if isinstance(one, Interval | Metric)
+    }  # fmt: skip
+    return found or {name: Metric(value=one) for name, one in part.scores.items() if isinstance(one, float)}
 
 
-def _scores(row: Estimate) -> dict[str, Any]:
-    """The scores of an entry or of a part of it: its estimates, or its numbers with a fraction where it has none."""
-    rows = row.get("overall", row)
-    estimates: dict[str, Any] = {k: v for k, v in rows.items() if isinstance(v, dict) and "value" in v}
-    return estimates or {key: value for key, value in rows.items() if isinstance(value, float)}
-
-
-def _line(entry: Estimate) -> dict[str, Any]:
+def _line(entry: Mapping[str, Any]) -> dict[str, Any]:
     kept = ("a", "b", "difference", "p", "smallest_difference", "over_debiased", "verdict")
     return {key: entry.get(key) for key in kept}
 
 
 def _all_but_seed(stage: Stage) -> str | None:
     """What a trained run was made of but its seed, as one string; None for what was not trained."""
-    config = stage.results.get("config")
-    if stage.label != "after" or not isinstance(config, dict) or "seed" not in config:
+    results = stage.results
+    if stage.label != "after" or results.config is None or results.config.seed is None:
         return None
-    data = stage.results.get("data") or {}
-    files = {part: (data.get(part) or {}).get("sha256") for part in ("train", "unrelated", "report")}
-    recipe = {key: value for key, value in config.items() if key != "seed"}
-    made_of = [stage.results.get("model"), stage.results.get("method"), files, recipe]
+    data = results.data
+    files = [file.sha256 if file else None for file in (data.train, data.unrelated, data.report)]
+    recipe = {key: value for key, value in results.config.to_dict().items() if key != "seed"}
+    made_of = [results.model, results.method, files, recipe]
     return json.dumps(made_of, sort_keys=True, default=str)
 
 
-def _spread(entries: Sequence[Estimate]) -> dict[str, Any]:
-    parts: dict[str, Any] = {"overall": _spread_of([_scores(entry) for entry in entries])}
-    names = [name for name in entries[0].get("bias_types", ()) if all(name in e["bias_types"] for e in entries)]
-    parts["bias_types"] = {
-        name: _spread_of([_scores(entry["bias_types"][name]) for entry in entries]) for name in names
+def _spread(entries: Sequence[BenchmarkResult]) -> dict[str, Any]:
+    parts = [entry.parts for entry in entries]
+    names = [name for name in parts[0] if all(name in own for own in parts)]
+    return {
+        "overall": _spread_of([entry.whole for entry in entries]),
+        "bias_types": {name: _spread_of([own[name] for own in parts]) for name in names},
     }
-    return parts
 
 
-def _spread_of(rows: Sequence[Estimate]) -> dict[str, Any]:
+def _spread_of(parts: Sequence[ScoredPart]) -> dict[str, Any]:
     found = {}
+    rows = [_main_scores(part) for part in parts]
     for score in rows[0]:
         shown = [row[score] for row in rows if score in row]
         if len(shown) < len(rows):
             continue
-        values = [float(one["value"] if isinstance(one, dict) else one) for one in shown]
+        values = [one.value for one in shown]
         spread = {"values": values, "mean": statistics.fmean(values), "sd": statistics.stdev(values)}
-        if all(isinstance(one, dict) and "low" in one for one in shown):
-            spread |= {end: statistics.fmean(one[end] for one in shown) for end in ("low", "high")}
+        for end in ("low", "high"):
+            known = [value for one in shown if (value := getattr(one, end)) is not None]
+            spread |= {end: statistics.fmean(known)} if len(known) == len(shown) else {}
         found[score] = spread
     return found
 

@@ -26,6 +26,18 @@ from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.cost import measure_cost
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
 from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.results import (
+    Candidate,
+    Capability,
+    Cost,
+    Manifest,
+    Recipe,
+    Results,
+    RunData,
+    ScoringProtocol,
+    Stopped,
+    only_given,
+)
 from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.scoring.protocol import Asking
 from biasunlearn.stats.stereoset import Comparison, comparisons, stereoset_scores
@@ -56,7 +68,7 @@ def debias(
     say: Say | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
     untrained: ScoreCache | None = None,
-) -> dict[str, Any]:
+) -> Results:
     """Unlearns a causal model's social bias with an adapter, and reports before and after on the report file.
 
     Args:
@@ -69,7 +81,7 @@ def debias(
         untrained: what other runs of this process found of the untrained model, and this one adds to
             (commands/repeated_runs.py).
     Returns:
-        The content of results.json.
+        The results, as stored in results.json.
     Raises:
         RequestError: anything in the request that the caller can mend.
         WriteError: the disk is full or the like; call again with resume=True.
@@ -106,7 +118,7 @@ def debias(
     }  # fmt: skip
     as_it_came = loaded.with_cache(memory if untrained is None else untrained)
     items_before, before = run_benchmarks(as_it_came, measured, label="before: ", **arguments)
-    able_before = capability(loaded, asking)
+    capability_before = capability(loaded, asking)
     resumed = run.checkpoint.exists()
     keep = Keeper(run.checkpoint, _identity(loaded, prepared, config), resume=resume, say=say)
     done, cost = _unlearn(loaded, as_it_came, prepared, config, keep, say=say, on_step=on_step)
@@ -114,34 +126,34 @@ def debias(
     whole_model = not hasattr(done.model, "disable_adapter")
     trained = save_trained(loaded, run, prepared.manifest, adapter=not whole_model)
     items_after, after = run_benchmarks(loaded.with_cache(memory), measured, label="after: ", **arguments)
-    stamp(after, measured, prepared.manifest, skip_invalid=skip_invalid)
-    results = {
-        "schema": SCHEMA,
-        "model": model,
-        "method": config.method,
-        "adapter": None if whole_model else str(trained),
-        "trained_model": str(trained) if whole_model else None,
-        "protocol": {**protocol(loaded), "dtype": config.dtype, "masked": False, **facts(loaded.model)},
-        "before": before,
-        "benchmarks": after,
-        **_able(able_before, capability(loaded, asking)),
-        "stopped": {"step": outcome.step, "reason": outcome.reason, "best_step": outcome.best_step},
-        "collapsed": outcome.collapsed,
-        "cost": {**cost, "resumed": resumed},
-        **({"search": done.search} if done.search else {}),
-        "data": prepared.facts,
-        "config": to_dict(config),
-        "environment": environment(),
-    }
+    after = stamp(after, measured, Manifest.model_validate(prepared.manifest), skip_invalid=skip_invalid)
+    results = Results(
+        schema=SCHEMA,
+        model=model,
+        method=config.method,
+        adapter=None if whole_model else str(trained),
+        trained_model=str(trained) if whole_model else None,
+        protocol=ScoringProtocol(**protocol(loaded), dtype=config.dtype, masked=False, **facts(loaded.model)),
+        before=before,
+        benchmarks=after,
+        **only_given(
+            capability=_with_before(capability_before, capability(loaded, asking)),
+            search=[Candidate.model_validate(row) for row in done.search] or None,
+        ),
+        stopped=Stopped(step=outcome.step, reason=outcome.reason, best_step=outcome.best_step),
+        collapsed=outcome.collapsed,
+        cost=Cost(**cost, resumed=resumed),
+        data=RunData.model_validate(prepared.facts),
+        config=Recipe.model_validate(to_dict(config)),
+        environment=environment(),
+    )
     finish(run, results, whole, {"before": items_before, "after": items_after})
     return results
 
 
-def _able(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """The tasks after, with those before beside them; nothing where no task was asked for."""
-    if not after:
-        return {}
-    return {"capability": {**after["capability"], "before": before["capability"]["tasks"]}}
+def _with_before(before: Capability | None, after: Capability | None) -> Capability | None:
+    """The tasks after, with those before beside them; None where no task was asked for."""
+    return after.with_values(before=before.tasks) if before and after else None
 
 
 def save_trained(loaded: Any, run: RunFolder, manifest: Mapping[str, Any], *, adapter: bool) -> Path:

@@ -20,6 +20,7 @@ from biasunlearn.data.readers import write_pairs
 from biasunlearn.data.records import Triplet
 from biasunlearn.data.toy_world import World, build_world, train_world_model
 from biasunlearn.runs.atomic import whole_file, whole_folder
+from biasunlearn.runs.results import Results
 
 SEED = 0
 
@@ -30,7 +31,7 @@ def demo(
     progress: Progress | None = None,
     say: Say | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
-) -> dict[str, Any]:
+) -> Results:
     """Builds the world, trains its model (once; both are cached), debiases it.
 
     Args:
@@ -55,10 +56,10 @@ def demo(
         say=say,
         on_step=on_step,
     )
-    return results | {"known_skew": dict(world.known_skew), "out": str(out)}
+    return results.with_values(known_skew=dict(world.known_skew), out=str(out))
 
 
-def demo_table(results: dict[str, Any]) -> Any:
+def demo_table(results: Results) -> Any:
     """The known skew beside the measured SS, then the before/after table of any run."""
     from rich.console import Group
     from rich.table import Table
@@ -69,13 +70,12 @@ def demo_table(results: dict[str, Any]) -> Any:
     table = Table(title="The world's known skew and what was measured", title_justify="left", title_style="bold")
     for name, justify in (("bias type", "left"), ("true SS", "right"), ("measured SS", "right"), ("after", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    before, after = (results[when]["stereoset"]["bias_types"] for when in ("before", "benchmarks"))
-    for name, skew in results["known_skew"].items():
-        first, last = before[name]["ss"], after[name]["ss"]
-        cells = [f"{s['value']:.1f} ({s['low']:.1f}-{s['high']:.1f})" for s in (first, last)]
-        table.add_row(name, f"{skew:.1f}", *cells)
+    before, after = (measured.stereoset if measured else None for measured in (results.before, results.benchmarks))
+    for name, skew in (results.known_skew or {}).items():
+        shown = [stage.bias_types[name].ss for stage in (before, after) if stage]
+        table.add_row(name, f"{skew:.1f}", *(f"{ss.value:.1f} ({ss.low:.1f}-{ss.high:.1f})" for ss in shown))
     note = "In this world every target term has the same share of stereotyped pairs, hence the narrow intervals before."
-    return Group(table, Text(note, style="dim"), results_table(results))
+    return Group(table, Text(note, style="dim"), results_table(results.to_dict()))
 
 
 def _write_world(world: World, home: Path) -> None:

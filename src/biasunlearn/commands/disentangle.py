@@ -16,6 +16,7 @@ from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import is_first
 from biasunlearn.runs.folder import RunFolder
+from biasunlearn.runs.results import Measured, Results
 from biasunlearn.stats.bootstrap import over_seeds
 
 
@@ -53,7 +54,7 @@ def disentangle(
         raise RequestError(f"{train}: two bias types would share a folder; tell them apart in letters or digits")
     seeds = [*seeds] or [config.seed]
     experiment = replace(experiment, unrelated=experiment.unrelated or _own_unrelated(triplets, Path(out)))
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[Results]] = {}
     trained_on = {}
     for bias_type in types:
         name = f"{'without' if leave_out else 'only'}-{_file_name(bias_type)}"
@@ -64,12 +65,12 @@ def disentangle(
             folder = Path(out) / name / f"seed-{seed}"
             what = f"{name}, seed {seed}, {len(chosen)} training pairs"
             found[name].append(experiment.run(what, folder, replace(config, seed=seed), train=str(pairs)))
-    by_seed = {name: [_scores(results["benchmarks"]) for results in runs] for name, runs in found.items()}
+    by_seed = {name: [_scores(results.benchmarks) for results in runs] for name, runs in found.items()}
     result = {
         "model": model,
         "leave_out": leave_out,
         "seeds": seeds,
-        "before": _scores(next(iter(found.values()))[0]["before"]),
+        "before": _scores(next(iter(found.values()))[0].before),
         "after": {
             name: {bias_type: over_seeds([row[bias_type] for row in rows]) for bias_type in rows[0]}
             for name, rows in by_seed.items()
@@ -102,8 +103,9 @@ def matrix_table(result: Mapping[str, Any]) -> Any:
     return table
 
 
-def _scores(entries: Mapping[str, Any]) -> dict[str, Any]:
-    return {bias_type: entry["ss"] for bias_type, entry in entries["stereoset"]["bias_types"].items()}
+def _scores(measured: Measured | None) -> dict[str, Any]:
+    rows = measured.stereoset.bias_types if measured and measured.stereoset else {}
+    return {bias_type: row.ss.to_dict() for bias_type, row in rows.items()}
 
 
 def _cell(ss: Mapping[str, float] | None) -> str:

@@ -15,6 +15,7 @@ from biasunlearn.models.adapter_files import check_adapter
 from biasunlearn.report.model_card import model_card, on_the_hub
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.folder import RunFolder
+from biasunlearn.runs.results import Results
 
 Say = Callable[[str], None]
 
@@ -55,7 +56,7 @@ def export(
     converter = find_converter(gguf or None) if gguf is not None and merge else None
     if gguf is not None and not merge:
         raise RequestError("--gguf: converts a complete model; add --merge")
-    base = base_name or str(results["model"])
+    base = base_name or str(results.model)
     if push and not merge and not on_the_hub(base):
         raise RequestError(f"--push: nobody else has {base}, which the adapter is for; add --base-name OWNER/NAME")
     found: dict[str, Any] = {"out": str(out), "merged": merge, "dtype": None, "largest_difference": None}
@@ -64,7 +65,7 @@ def export(
             from biasunlearn.commands.merge import SAME
             from biasunlearn.commands.merge import merge as merge_into
 
-            model, adapter = (str(folder.model), None) if complete else (str(results["model"]), folder.adapter)
+            model, adapter = (str(folder.model), None) if complete else (str(results.model), folder.adapter)
             dtype, largest = merge_into(model, adapter, place, *_probes(results))
             found |= {"dtype": dtype, "largest_difference": largest}
             if say and largest > SAME:
@@ -75,7 +76,7 @@ def export(
         if manifest.exists():
             shutil.copyfile(manifest, place / MANIFEST)
         card = model_card(
-            results, merged=merge, dtype=str(found["dtype"]), license_id=license_id, base=base,
+            results.to_dict(), merged=merge, dtype=str(found["dtype"]), license_id=license_id, base=base,
             largest=found["largest_difference"],
         )  # fmt: skip
         (place / "README.md").write_text(card, encoding="utf-8")
@@ -133,9 +134,9 @@ def _copy_adapter(source: Path, place: Path, base: str) -> None:
     (place / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def _probes(results: dict[str, Any]) -> tuple[list[str], ...]:
+def _probes(results: Results) -> tuple[list[str], ...]:
     """Report sentences where they can still be read; nothing leaves it to the fixed ones."""
-    path = results.get("data", {}).get("report", {}).get("path")
+    path = results.data.report.path if results.data.report else None
     try:
         clusters = read_triplets(path, skip_invalid=True).triplets if path else ()
     except RequestError:

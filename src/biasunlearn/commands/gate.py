@@ -23,7 +23,7 @@ is. A number without an interval is taken as it is.
 """
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,9 @@ from biasunlearn.commands.run_stages import (
     read_stage,
 )
 from biasunlearn.errors import RequestError
+from biasunlearn.runs.results import BenchmarkResult, ScoredPart, estimate_of
 from biasunlearn.stats.paired import compare_pairs, pair
+from biasunlearn.stats.stereoset import Estimate
 
 PARTS = ("overall", "bias_types")
 NUMBER = "a number"
@@ -63,8 +65,6 @@ LIMITS = {
 
 CHANGES = tuple(name for name in LIMITS if name.startswith(("falls", "rises")))
 """Limits on a change since the base."""
-
-Estimate = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +181,12 @@ def _check(rule: Rule, stage: Stage, base: Stage | None) -> Iterator[dict[str, A
     if entry is None:
         yield {"rule": str(rule), "passed": False, "found": f"{rule.benchmark} was not measured"}
         return
-    for name, row in _parts(rule, entry, stage):
+    for name, part in _parts(rule, entry, stage):
         one = Rule(rule.benchmark, name, rule.score, rule.limit, rule.bound)
         if rule.limit == "minimum_n":
-            yield {"rule": str(one), "passed": row.get("n", 0) >= rule.bound, "found": f"{row.get('n', 0)} items"}
+            yield {"rule": str(one), "passed": part.n >= rule.bound, "found": f"{part.n} items"}
             continue
-        found = _estimate(rule, name, row, stage)
+        found = _estimate(rule, name, part, stage)
         if found is not None and rule.limit in CHANGES and base is not None:
             found = _change(one, found, stage, base)
         if found is None:
@@ -199,11 +199,11 @@ def _check(rule: Rule, stage: Stage, base: Stage | None) -> Iterator[dict[str, A
         }
 
 
-def _parts(rule: Rule, entry: Mapping[str, Any], stage: Stage) -> list[tuple[str, Mapping[str, Any]]]:
-    """The rows of an entry that a rule speaks of. An entry without parts (of a text) is its own overall one."""
-    types = entry.get("bias_types", {})
+def _parts(rule: Rule, entry: BenchmarkResult, stage: Stage) -> list[tuple[str, ScoredPart]]:
+    """The parts of a benchmark that a rule is about."""
+    types = entry.parts
     if rule.part == "overall":
-        return [("overall", entry.get("overall", entry))]
+        return [("overall", entry.whole)]
     if rule.part == "bias_types" and types:
         return list(types.items())
     if rule.part not in types:
@@ -212,20 +212,15 @@ def _parts(rule: Rule, entry: Mapping[str, Any], stage: Stage) -> list[tuple[str
     return [(rule.part, types[rule.part])]
 
 
-def _estimate(rule: Rule, name: str, row: Mapping[str, Any], stage: Stage) -> Estimate | None:
-    """{"value", "low", "high"}; None where the score could not be measured."""
-    if rule.score not in row:
-        known = tuple(key for key, value in row.items() if isinstance(value, (dict, float)))
+def _estimate(rule: Rule, name: str, part: ScoredPart, stage: Stage) -> Estimate | None:
+    """None where the score could not be measured."""
+    if rule.score in part.counts:
+        return estimate_of(float(part.counts[rule.score]))
+    if rule.score not in part.scores:
+        known = tuple(score for score, value in part.scores.items() if value is not None)
         where = f"{rule.benchmark}, {name} of {stage.name}"
         raise RequestError(f"{where}: no score {rule.score!r}; {_hint(rule.score, known)}")
-    found = row[rule.score]
-    if found is None:
-        return None
-    if isinstance(found, (int, float)) and not isinstance(found, bool):
-        return {"value": float(found), "low": float(found), "high": float(found)}
-    if not isinstance(found, dict) or "value" not in found:
-        raise RequestError(f"{rule.benchmark}, {name}: {rule.score} is no score that a limit can be held against")
-    return {"low": found["value"], "high": found["value"], **found}
+    return estimate_of(part.scores[rule.score])
 
 
 def _change(rule: Rule, now: Estimate, stage: Stage, base: Stage) -> Estimate | None:
@@ -237,13 +232,15 @@ def _change(rule: Rule, now: Estimate, stage: Stage, base: Stage) -> Estimate | 
     first = None if before is None else _estimate(rule, rule.part, before, base)
     if first is None:
         return None
-    change = _paired_change(rule, stage, base) or dict.fromkeys(("value", "low", "high"), now["value"] - first["value"])
+    change = _paired_change(rule, stage, base) or Estimate(*[now.value - first.value] * 3)
     if not rule.limit.endswith("percent"):
         return change
-    return {end: 100 * value / abs(first["value"]) for end, value in change.items()} if first["value"] else None
+    if not first.value:
+        return None
+    return Estimate(*(100 * end / abs(first.value) for end in (change.value, change.low, change.high)))
 
 
-def _paired_change(rule: Rule, stage: Stage, base: Stage) -> dict[str, float] | None:
+def _paired_change(rule: Rule, stage: Stage, base: Stage) -> Estimate | None:
     outcomes = [outcomes_by_score(one, rule.benchmark).get(rule.score) for one in (base, stage)]
     pairs = pair(*outcomes) if all(outcomes) else None  # type: ignore[arg-type]
     if pairs is None:
@@ -251,28 +248,28 @@ def _paired_change(rule: Rule, stage: Stage, base: Stage) -> dict[str, float] | 
     chosen = pairs if rule.part == "overall" else pairs.of(rule.part)
     average: Any = "clusters" if over_clusters(rule.benchmark, rule.score) else "units"
     found = compare_pairs(chosen, ideal_of(rule.benchmark, rule.score), average)["difference"]
-    return {end: found[end] for end in ("value", "low", "high")}
+    return Estimate(found["value"], found["low"], found["high"])
 
 
 HOLDS: dict[str, Callable[[Estimate, Any], bool]] = {
-    "contains": lambda e, bound: e["low"] <= bound <= e["high"],
-    "within": lambda e, bound: bound[0] <= e["low"] and e["high"] <= bound[1],
-    "at_most": lambda e, bound: e["high"] <= bound,
-    "at_least": lambda e, bound: e["low"] >= bound,
-    "value_at_most": lambda e, bound: e["value"] <= bound,
-    "value_at_least": lambda e, bound: e["value"] >= bound,
-    "over_debiased": lambda e, _: e["high"] >= 50,
-    "falls_at_most": lambda e, bound: -e["low"] <= bound,
-    "rises_at_most": lambda e, bound: e["high"] <= bound,
-    "falls_at_most_percent": lambda e, bound: -e["low"] <= bound,
-    "rises_at_most_percent": lambda e, bound: e["high"] <= bound,
+    "contains": lambda e, bound: e.low <= bound <= e.high,
+    "within": lambda e, bound: bound[0] <= e.low and e.high <= bound[1],
+    "at_most": lambda e, bound: e.high <= bound,
+    "at_least": lambda e, bound: e.low >= bound,
+    "value_at_most": lambda e, bound: e.value <= bound,
+    "value_at_least": lambda e, bound: e.value >= bound,
+    "over_debiased": lambda e, _: e.high >= 50,
+    "falls_at_most": lambda e, bound: -e.low <= bound,
+    "rises_at_most": lambda e, bound: e.high <= bound,
+    "falls_at_most_percent": lambda e, bound: -e.low <= bound,
+    "rises_at_most_percent": lambda e, bound: e.high <= bound,
 }
 """Does an estimate (of a score, or of its change since the base) keep to a limit?"""
 
 
 def _shown(estimate: Estimate, limit: str) -> str:
     sign, unit = ("+" if limit in CHANGES else ""), (" %" if limit.endswith("percent") else "")
-    ends = [estimate[end] for end in ("value", "low", "high")]
+    ends = [estimate.value, estimate.low, estimate.high]
     places = 2 if max(map(abs, ends)) >= 10 else 3
     value, low, high = (f"{end:{sign}.{places}f}{unit}" for end in ends)
     return value if low == high else f"{value} ({low} to {high})"

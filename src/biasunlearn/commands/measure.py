@@ -15,6 +15,8 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run, read_items
 from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.results import Capability, Contamination, Manifest, Measured, Results, ScoringProtocol, only_given
+from biasunlearn.runs.schema import read_as, read_json
 from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.scoring.protocol import Asking
 from biasunlearn.stats.stereoset import Item
@@ -46,7 +48,7 @@ def measure(
     resume: bool = False,
     asking: Asking | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Results:
     """Measures a model, with its adapter if one is given, on benchmarks given as {name: path}.
 
     A benchmark that overlaps what the adapter was trained on is stamped `contaminated`, with the count.
@@ -55,7 +57,7 @@ def measure(
         resume: go on with a run in `out` that was killed: what it has scored is not scored again.
         asking: chat template, classifiers, prompts and continuations, tasks of lm-eval.
     Returns:
-        The content of results.json; written, with items.parquet and config.yaml, where `out` is given.
+        The results; written as results.json, with items.parquet and config.yaml, where `out` is given.
     Raises:
         RequestError: an unknown benchmark, a bad file, a model that cannot be loaded, a folder that holds a run.
         WriteError: the disk is full or the like; call again with resume=True.
@@ -74,19 +76,19 @@ def measure(
 
     loaded = load(ModelSpec(model, adapter=adapter, dtype=dtype, trust_remote_code=trust_remote_code))
     loaded = ready(loaded, asking).with_cache(memory)
-    items, entries = run_benchmarks(
+    items, measured = run_benchmarks(
         loaded, benchmarks, batch_tokens=batch_tokens, skip_invalid=skip_invalid, asking=asking, progress=progress
     )
-    stamp(entries, benchmarks, read_manifest(adapter or model), skip_invalid=skip_invalid)
-    results = {
-        "schema": SCHEMA,
-        "model": model,
-        "adapter": adapter,
-        "protocol": {**protocol(loaded), "dtype": dtype, "masked": loaded.masked, **facts(loaded.model)},
-        "benchmarks": entries,
-        **capability(loaded, asking),
-        "environment": environment(),
-    }
+    measured = stamp(measured, benchmarks, read_manifest(adapter or model), skip_invalid=skip_invalid)
+    results = Results(
+        schema=SCHEMA,
+        model=model,
+        adapter=adapter,
+        protocol=ScoringProtocol(**protocol(loaded), dtype=dtype, masked=loaded.masked, **facts(loaded.model)),
+        benchmarks=measured,
+        **only_given(capability=capability(loaded, asking)),
+        environment=environment(),
+    )
     if run is not None:
         finish(run, results, {"measure": request}, {"": items})
     return results
@@ -95,7 +97,7 @@ def measure(
 @releasing_locks()
 def rescore(
     benchmark: Mapping[str, str], scores: str, *, out: str | Path | None = None, skip_invalid: bool = False
-) -> dict[str, Any]:
+) -> Results:
     """The tables of benchmarks from stored scores, without a model.
 
     Args:
@@ -115,17 +117,10 @@ def rescore(
         data = read_triplets(benchmark["stereoset"], skip_invalid=skip_invalid)
         items, unscored = _official_items(data.triplets, _predictions(scores), scores)
         stages = {"": items}
-        tables = {
-            "benchmarks": {"stereoset": _entry("stereoset", items) | data.facts | {"unscored_clusters": unscored}}
-        }
-    results = {
-        "schema": SCHEMA,
-        "model": None,
-        "adapter": None,
-        "scores": scores,
-        **tables,
-        "environment": environment(),
-    }
+        entry = _entry("stereoset", items) | data.facts | {"unscored_clusters": unscored}
+        tables = {"benchmarks": Measured.model_validate({"stereoset": entry})}
+    content = {"schema": SCHEMA, "model": None, "adapter": None, "scores": scores, **tables}
+    results = read_as(Results, {**content, "environment": environment()}, scores)
     if run is not None:
         finish(run, results, {"rescore": {"benchmark": dict(benchmark), "scores": scores}}, stages)
     return results
@@ -140,8 +135,8 @@ def run_benchmarks(
     asking: Asking | None = None,
     progress: Progress | None = None,
     label: str = "",
-) -> tuple[list[Item], dict[str, Any]]:
-    """Each benchmark in turn: all items, and the entries of results.json."""
+) -> tuple[list[Item], Measured]:
+    """Each benchmark in turn: all items, and what each benchmark gave."""
     items: list[Item] = []
     entries: dict[str, Any] = {}
     for name, path in benchmarks.items():
@@ -155,7 +150,7 @@ def run_benchmarks(
             loaded, path, skip_invalid=skip_invalid, batch_tokens=batch_tokens, progress=tell, **how
         )
         items += found
-    return items, entries
+    return items, Measured.model_validate(entries)
 
 
 def sound(asking: Asking, benchmarks: Mapping[str, str], out: str | Path | None) -> Asking:
@@ -185,13 +180,13 @@ def ready(loaded: Any, asking: Asking) -> Any:
     return with_chat_template(loaded)
 
 
-def capability(loaded: Any, asking: Asking) -> dict[str, Any]:
-    """{"capability": what lm-eval's tasks came to}, or nothing where none is asked for."""
+def capability(loaded: Any, asking: Asking) -> Capability | None:
+    """The results of lm-eval's tasks; None where none is asked for."""
     if not asking.lm_eval:
-        return {}
+        return None
     from biasunlearn.scoring.lm_eval import run_tasks
 
-    return {"capability": run_tasks(loaded, asking.lm_eval, limit=asking.lm_eval_limit)}
+    return Capability.model_validate(run_tasks(loaded, asking.lm_eval, limit=asking.lm_eval_limit))
 
 
 def plain(asking: Asking) -> dict[str, Any]:
@@ -201,25 +196,30 @@ def plain(asking: Asking) -> dict[str, Any]:
 
 
 def stamp(
-    entries: dict[str, Any], benchmarks: Mapping[str, str], manifest: Mapping[str, Any] | None, *, skip_invalid: bool
-) -> None:
-    """Marks the entry of every benchmark made of pairs as contaminated where the adapter has seen some of them."""
+    measured: Measured, benchmarks: Mapping[str, str], manifest: Manifest | None, *, skip_invalid: bool
+) -> Measured:
+    """The same, with every benchmark of pairs marked as contaminated where the adapter has seen some of them."""
+    return measured.marked(seen_pairs(benchmarks, manifest, skip_invalid=skip_invalid))
+
+
+def seen_pairs(
+    benchmarks: Mapping[str, str], manifest: Manifest | None, *, skip_invalid: bool
+) -> dict[str, Contamination]:
+    """How many pairs of each benchmark the adapter has seen; only benchmarks of which it has seen some."""
+    seen = {}
     for name, path in benchmarks.items():
         pairs = getattr(BENCHMARKS[name], "pairs", None)
-        if manifest and pairs and (seen := contamination(pairs(path, skip_invalid=skip_invalid), manifest)):
-            entries[name]["contaminated"] = seen
+        if manifest and pairs and (found := contamination(pairs(path, skip_invalid=skip_invalid), manifest.pairs)):
+            seen[name] = Contamination(**found)
+    return seen
 
 
-def read_manifest(adapter: str | Path | None) -> dict[str, Any] | None:
-    """What an adapter was trained on, where it says so."""
+def read_manifest(adapter: str | Path | None) -> Manifest | None:
+    """What an adapter was trained on, where it says so. RequestError where the file holds something else."""
     path = None if adapter is None else Path(adapter) / MANIFEST
     if path is None or not path.exists():
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise RequestError(f"{path}: cannot be read: {error}") from None
-    return content if isinstance(content, dict) else None
+    return read_as(Manifest, read_json(path), str(path))
 
 
 def known_benchmarks(benchmarks: Iterable[str], only: tuple[str, ...] = NAMES) -> None:
@@ -229,33 +229,40 @@ def known_benchmarks(benchmarks: Iterable[str], only: tuple[str, ...] = NAMES) -
             raise RequestError(f"--benchmark {name}: unknown here; known: {', '.join(only)}")
 
 
-def finish(run: RunFolder, results: dict[str, Any], config: dict[str, Any], stages: dict[str, list[Item]]) -> None:
+def finish(run: RunFolder, results: Results, config: dict[str, Any], stages: dict[str, list[Item]]) -> None:
     """Writes a run folder; results.json last, since it says that the run is finished and needs no more to go on."""
     from biasunlearn.data.sentences import sentences_of
     from biasunlearn.report.run import Shown, report_page
 
     run.write_yaml("config.yaml", config)
     run.write_stages(stages)
-    shown = Shown(str(run.path), results, stages, run.read_metrics(), sentences_of(results))
+    metrics = [row.to_dict() for row in run.read_metrics()]
+    shown = Shown(str(run.path), results.to_dict(), stages, metrics, sentences_of(*results.stereoset_file))
     run.write_text("report.html", report_page(shown))
-    run.write_json("results.json", results)
+    run.write_json("results.json", results.to_dict())
     run.drop_unfinished()
 
 
-def _tables_of(stages: Mapping[str, Sequence[Item]], folder: Path) -> dict[str, Any]:
-    """{"benchmarks": entries of the last stage, "before": of the first, where there are two}"""
-    stored = RunFolder(folder).read_results() if (folder / "results.json").exists() else {}
+def _tables_of(stages: Mapping[str, Sequence[Item]], folder: Path) -> dict[str, Measured]:
+    """{"benchmarks": results of the last stage, "before": of the first, where there are two}"""
+    if not stages:
+        raise RequestError(f"{folder}: its items.parquet is empty: there are no scores to compute tables from")
+    stored = RunFolder(folder).read_results() if (folder / "results.json").exists() else None
     last = list(stages)[-1]
-    named = {"before": "before", last: "benchmarks"} if "before" in stages else {last: "benchmarks"}
-    tables: dict[str, Any] = {}
-    for stage, key in named.items():
-        names = dict.fromkeys(item.benchmark for item in stages[stage])
-        tables[key] = {
-            name: _entry(name, [item for item in stages[stage] if item.benchmark == name])
-            | {fact: value for fact, value in stored.get(key, {}).get(name, {}).items() if fact in DATA_FACTS}
-            for name in names
-        }
+    tables = {"benchmarks": _measured_again(stages[last], stored.benchmarks if stored else None)}
+    if "before" in stages and last != "before":
+        tables["before"] = _measured_again(stages["before"], stored.before if stored else None)
     return tables
+
+
+def _measured_again(items: Sequence[Item], stored: Measured | None) -> Measured:
+    """The results of items, with what `stored` knows of the data files."""
+    entries = {}
+    for name in dict.fromkeys(item.benchmark for item in items):
+        known = stored.entries.get(name) if stored else None
+        facts = {fact: value for fact, value in (known.to_dict() if known else {}).items() if fact in DATA_FACTS}
+        entries[name] = _entry(name, [item for item in items if item.benchmark == name]) | facts
+    return Measured.model_validate(entries)
 
 
 def _entry(name: str, items: Sequence[Item]) -> dict[str, Any]:

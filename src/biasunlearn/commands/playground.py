@@ -130,13 +130,12 @@ def build_page(gradio: Any, loaded: Any, adapter: str, said: str) -> Any:
 def told(run: Path) -> str:
     """Which run it is, and what came of it: "minilm, run runs/mine: SS 61.2 before, 50.2 after"."""
     results = RunFolder(run).read_results()
-    found = f"{Path(str(results['model'])).name}, run {run}"
-    stages = [(results.get(key) or {}).get("stereoset") for key in ("before", "benchmarks")]
-    measured = [stage["overall"]["ss"]["value"] for stage in stages if stage]
-    if len(measured) < len(stages):
+    found = f"{Path(str(results.model)).name}, run {run}"
+    before, after = results.before and results.before.stereoset, results.benchmarks.stereoset
+    if not before or not after:
         return found
-    before, after = measured
-    return f"{found}: SS {before:.1f} before, {after:.1f} after, on its report split"
+    first, last = before.overall.ss.value, after.overall.ss.value
+    return f"{found}: SS {first:.1f} before, {last:.1f} after, on its report split"
 
 
 def compared(loaded: Any, adapter: str, text: str, name: str) -> tuple[str, str]:

@@ -21,6 +21,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import SCHEMA, environment, new_run
 from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.results import Measured, Probes, Results
 from biasunlearn.stats.linear_probe import DRAWS, FOLDS, STRENGTH, Question, read, scores
 from biasunlearn.stats.subspaces import COMPONENTS, SPLITS, angles, turned
 
@@ -49,7 +50,7 @@ def probe(
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> Results:
     """Asks linear probes of the hidden states of pairs, with the adapter off and on if one is given.
 
     Args:
@@ -60,7 +61,7 @@ def probe(
         groups: term lists, by name or file, that tell which group a target term belongs to (default: gender, race).
         seed: of the folds, of the controls and of the intervals.
     Returns:
-        The content of results.json, {"probes": {...}} in it; written with report.html where `out` is given.
+        The results, with `probes`; written with report.html where `out` is given.
     Raises:
         RequestError: as `measure`; scikit-learn is not installed; a layer that the model does not have.
     """
@@ -88,10 +89,10 @@ def probe(
         "questions": _answers(asked, chosen, list(states.values()), seed, progress),
         "angles": _angles(triplets, chosen, states, seed, progress),
     }  # fmt: skip
-    results = {
-        "schema": SCHEMA, "model": model, "adapter": adapter, "benchmarks": {}, "probes": probes,
-        "environment": environment(),
-    }  # fmt: skip
+    results = Results(
+        schema=SCHEMA, model=model, adapter=adapter, benchmarks=Measured(), probes=Probes.model_validate(probes),
+        environment=environment(),
+    )  # fmt: skip
     if run is not None:
         finish(run, results, {"probe": request}, {"": []})
     return results

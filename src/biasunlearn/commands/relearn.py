@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from biasunlearn.commands.debias import Say
 from biasunlearn.commands.measure import Progress, finish, known_benchmarks, read_manifest, run_benchmarks, stamp
@@ -22,6 +22,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
 from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.results import DataFile, Measured, Relearned, Results, ScoringProtocol, TextFacts
 from biasunlearn.runs.score_cache import CachedJob, ScoreCache
 from biasunlearn.scoring.protocol import Asking
 from biasunlearn.stats.stereoset import Item
@@ -58,7 +59,7 @@ def relearn(
     resume: bool = False,
     progress: Progress | None = None,
     say: Say | None = None,
-) -> dict[str, Any]:
+) -> Results:
     """Fine-tunes the debiased model of a run, and its base on the same text in the same order, and measures both.
 
     Args:
@@ -70,7 +71,7 @@ def relearn(
         rate: learning rate of AdamW, constant after ten steps; `batch`: rows of a step; `length`: tokens of a row.
         benchmarks: more to measure each time, as {"perplexity": "other.txt"}.
     Returns:
-        The content of results.json; "before" and "benchmarks" are the debiased model's first and last look.
+        The results; `before` and `benchmarks` are the debiased model's first and last evaluation.
     Raises:
         RequestError: no such run or one with nothing to merge, bad steps, data that is not there any more.
         WriteError: the disk is full or the like; call again with resume=True.
@@ -80,7 +81,7 @@ def relearn(
     steps, seeds = _sound_steps(steps), tuple(dict.fromkeys(seeds))
     taught = _taught(learned, on)
     request = {
-        "run": str(run), "on": on, "sha256": taught.facts["sha256"], "report": report or learned.request["report"],
+        "run": str(run), "on": on, "sha256": taught.facts["sha256"], "report": report or learned.request.report,
         "steps": list(steps), "seeds": list(seeds), "rate": rate, "batch": batch, "length": length,
         "benchmarks": dict(benchmarks or {}), "skip_invalid": skip_invalid, "trust_remote_code": trust_remote_code,
     }  # fmt: skip
@@ -110,7 +111,7 @@ class _Course:
     """One model's course with one seed: all that it needs."""
 
     learned: Learned
-    model: str
+    model: Literal["debiased", "base"]
     seed: int
     taught: Taught
     request: Mapping[str, Any]
@@ -134,7 +135,10 @@ def _looks(course: _Course) -> list[Look]:
         _go(course, left)
     found = [(step, course.known.known[course.name(step)]) for step in steps]
     return [
-        Look(course.model, course.seed, step, look["loss"], [Item(*row) for row in look["items"]], look["entries"])
+        Look(
+            course.model, course.seed, step, look["loss"], [Item(*row) for row in look["items"]],
+            Measured.model_validate(look["entries"]),
+        )
         for step, look in found
     ]
 
@@ -163,7 +167,7 @@ def _go(course: _Course, left: Sequence[int]) -> None:
             losses[tuning.step] = loss
             if course.progress:
                 course.progress(f"{course.model}, seed {course.seed}: fine-tuning", tuning.step, last)
-        items, entries = run_benchmarks(
+        items, measured = run_benchmarks(
             loaded, _measured(course.request), batch_tokens=course.learned.recipe.batch_tokens,
             skip_invalid=course.request["skip_invalid"], asking=Asking(), progress=course.progress,
             label=f"{course.name(step)}: ",
@@ -171,7 +175,8 @@ def _go(course: _Course, left: Sequence[int]) -> None:
         before = max((earlier for earlier in course.request["steps"] if earlier < step), default=0)
         since = [loss for at, loss in losses.items() if at > before]
         mean = sum(since) / len(since) if since else None
-        course.keep(course.name(step), {"loss": mean, "items": [astuple(i) for i in items], "entries": entries})
+        found = {"loss": mean, "items": [astuple(i) for i in items], "entries": measured.to_dict()}
+        course.keep(course.name(step), found)
         if step < last:
             tuning.save(course.folder.checkpoint, identity)
 
@@ -190,7 +195,7 @@ def _open(learned: Learned, model: str, request: Mapping[str, Any]) -> Any:
     """The base, or the debiased model as one piece of weights; in float32, since half precision loses small steps."""
     from biasunlearn.models.load import load
 
-    base, trust = learned.request["model"], bool(request["trust_remote_code"])
+    base, trust = learned.request.model, bool(request["trust_remote_code"])
     if model == BASE:
         return load(ModelSpec(base, trust_remote_code=trust))
     if not _has_adapter(learned):
@@ -254,26 +259,26 @@ def _sound_steps(steps: Sequence[int]) -> tuple[int, ...]:
 
 def _results(
     learned: Learned, looks: Sequence[Look], request: Mapping[str, Any], facts: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> Results:
     debiased = [look for look in looks if look.model == DEBIASED and look.seed == request["seeds"][0]]
-    before, after = dict(debiased[0].entries), dict(debiased[-1].entries)
     seen = read_manifest(learned.folder.adapter if _has_adapter(learned) else learned.folder.model)
-    for entries in (before, after):
-        stamp(entries, _measured(request), seen, skip_invalid=request["skip_invalid"])
-    entry = after["stereoset"]
-    return {
-        "schema": SCHEMA,
-        "model": learned.request["model"],
-        "method": "relearning",
-        "adapter": None,  # the weights that were learned on are not kept
-        "protocol": {"text": "raw", "dtype": "float32", "masked": False},
-        "relearned": {
-            "run": request["run"], "on": request["on"], "text": dict(facts), "steps": request["steps"],
-            "seeds": request["seeds"], "rate": request["rate"], "batch": request["batch"], "length": request["length"],
-            "points": points(looks), "kept": kept(looks),
-        },
-        "before": before,
-        "benchmarks": after,
-        "data": {**learned.results.get("data", {}), "report": {"path": request["report"], "sha256": entry["sha256"]}},
-        "environment": environment(),
-    }  # fmt: skip
+    before, after = (
+        stamp(look.measured, _measured(request), seen, skip_invalid=request["skip_invalid"])
+        for look in (debiased[0], debiased[-1])
+    )
+    asked = {key: request[key] for key in ("run", "on", "steps", "seeds", "rate", "batch", "length")}
+    report = DataFile(path=request["report"], sha256=after.stereoset.sha256 if after.stereoset else None)
+    return Results(
+        schema=SCHEMA,
+        model=learned.request.model,
+        method="relearning",
+        adapter=None,  # the weights that were learned on are not kept
+        protocol=ScoringProtocol(text="raw", dtype="float32", masked=False),
+        relearned=Relearned(
+            **asked, text=TextFacts.model_validate(dict(facts)), points=points(looks), kept=kept(looks)
+        ),
+        before=before,
+        benchmarks=after,
+        data=learned.results.data.with_values(report=report),
+        environment=environment(),
+    )  # fmt: skip

@@ -4,33 +4,40 @@ The debiased model and, as the control, its base learn the same rows in the same
 shows in the base, and what is left of the difference between the two is what was kept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 from biasunlearn.benchmarks.stereoset import outcomes
+from biasunlearn.runs.results import Interval, Kept, Measured, Point, PointScores, StereoSetResult, StereoSetScores
 from biasunlearn.stats.effect import distance_change, effect_kept
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 
-DEBIASED, BASE = "debiased", "base"
+DEBIASED: Literal["debiased"] = "debiased"
+BASE: Literal["base"] = "base"
 MODELS = (DEBIASED, BASE)
-SHOWN = ("ss", "lms")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """One model measured after some steps of one seed's course. Step 0 is the same for every seed."""
 
-    model: str
-    """`DEBIASED` or `BASE`."""
+    model: Literal["debiased", "base"]
     seed: int
     step: int
     loss: float | None
     """Mean loss of the steps since the look before, in nats a token; None at step 0."""
     items: Sequence[Item]
-    entries: Mapping[str, Any]
-    """As in results.json, by benchmark."""
+    measured: Measured
+    """What each benchmark gave."""
+
+    @property
+    def stereoset(self) -> StereoSetResult:
+        """Every evaluation has it."""
+        found = self.measured.stereoset
+        assert found is not None
+        return found
 
 
 def stage_of(look: Look, first_seed: int, last_step: int) -> str:
@@ -42,7 +49,7 @@ def stage_of(look: Look, first_seed: int, last_step: int) -> str:
     return f"{look.model}, seed {look.seed}, step {look.step}"
 
 
-def points(looks: Sequence[Look]) -> list[dict[str, Any]]:
+def points(looks: Sequence[Look]) -> list[Point]:
     """A row for each model and step: SS and LMS with intervals, perplexity, loss.
 
     Over several seeds every value, and every end of an interval, is the mean of theirs; `seeds` has each one's SS.
@@ -50,22 +57,21 @@ def points(looks: Sequence[Look]) -> list[dict[str, Any]]:
     found = []
     for model, step in dict.fromkeys((look.model, look.step) for look in looks):
         chosen = [look for look in looks if (look.model, look.step) == (model, step)]
-        entries = [look.entries["stereoset"] for look in chosen]
-        texts = [look.entries["perplexity"]["per_token"] for look in chosen if "perplexity" in look.entries]
+        entries = [look.stereoset for look in chosen]
+        texts = [look.measured.perplexity.per_token for look in chosen if look.measured.perplexity]
         losses = [look.loss for look in chosen if look.loss is not None]
-        found.append({
-            "model": model, "step": step,
-            "overall": _row([entry["overall"] for entry in entries]),
-            "bias_types": {name: _row([entry["bias_types"][name] for entry in entries])
-                           for name in entries[0]["bias_types"]},
-            "perplexity": _mean(texts) if texts else None,
-            "loss": _mean(losses) if losses else None,
-            "seeds": {str(look.seed): look.entries["stereoset"]["overall"]["ss"]["value"] for look in chosen},
-        })  # fmt: skip
+        found.append(Point(
+            model=model, step=step,
+            overall=_row([entry.overall for entry in entries]),
+            bias_types={name: _row([entry.bias_types[name] for entry in entries]) for name in entries[0].bias_types},
+            perplexity=_mean(texts) if texts else None,
+            loss=_mean(losses) if losses else None,
+            seeds={str(look.seed): look.stereoset.overall.ss.value for look in chosen},
+        ))  # fmt: skip
     return found
 
 
-def kept(looks: Sequence[Look]) -> list[dict[str, Any]]:
+def kept(looks: Sequence[Look]) -> list[Kept]:
     """For each step: how far both models have moved from where they began, and the share of the debiasing that is left.
 
     The share at step k is gap(k) / gap(0), with gap the mean over bias types of SS(base) - SS(debiased), toward the
@@ -87,14 +93,14 @@ def kept(looks: Sequence[Look]) -> list[dict[str, Any]]:
         both = [state for pair in zip(at[BASE], at[DEBIASED], strict=True) for state in pair]
         whole = [first[BASE], first[DEBIASED], *both]
         names = dict.fromkeys(outcome.bias_type for outcome in first[BASE])
-        found.append({
+        found.append(Kept.model_validate({
             "step": step,
             **effect_kept(whole, signed=True),
             "distance": effect_kept(whole),
             "bias_types": {name: effect_kept([_of(state, name) for state in whole], signed=True) for name in names},
             "returned": distance_change(first[DEBIASED], at[DEBIASED]),
             "drift": distance_change(first[BASE], at[BASE]),
-        })  # fmt: skip
+        }))  # fmt: skip
     return found
 
 
@@ -107,13 +113,17 @@ def _of(state: Sequence[Outcome], bias_type: str) -> list[Outcome]:
     return [outcome for outcome in state if outcome.bias_type == bias_type]
 
 
-def _row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for score in SHOWN:
-        given = [row[score] for row in rows if row[score] is not None]
-        ends = ("value", "low", "high")
-        found[score] = {end: _mean([one[end] for one in given]) for end in ends} if given else None
-    return found | {"n": rows[0]["n"], "over_debiased": found["ss"]["high"] < 50}
+def _row(rows: Sequence[StereoSetScores]) -> PointScores:
+    ss = _mean_interval([row.ss for row in rows])
+    lms = [row.lms for row in rows if row.lms is not None]
+    return PointScores(n=rows[0].n, ss=ss, lms=_mean_interval(lms) if lms else None, over_debiased=ss.high < 50)
+
+
+def _mean_interval(given: Sequence[Interval]) -> Interval:
+    return Interval(
+        value=_mean([one.value for one in given]), low=_mean([one.low for one in given]),
+        high=_mean([one.high for one in given]),
+    )  # fmt: skip
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -12,6 +12,7 @@ from typing import Any, Required, TypedDict
 from biasunlearn.commands.debias import Say, debias
 from biasunlearn.commands.measure import Progress
 from biasunlearn.config import DebiasConfig
+from biasunlearn.runs.results import Results
 from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.unlearn.prepare import Prepared, prepare
 
@@ -55,8 +56,8 @@ class Experiment:
 
     def run(
         self, what: str, folder: Path, config: DebiasConfig, *, train: str, unrelated: str | None = None
-    ) -> dict[str, Any]:
-        """One run, announced as `what`: the content of its results.json.
+    ) -> Results:
+        """One run, announced as `what`: its results.
 
         Args:
             unrelated: in place of the experiment's own.

@@ -12,6 +12,7 @@ from biasunlearn.report.run import Shown
 from biasunlearn.report.runs import runs_page
 from biasunlearn.runs.atomic import whole_file
 from biasunlearn.runs.folder import RunFolder, read_items
+from biasunlearn.runs.results import load_results
 
 
 def write_report(runs: Sequence[str | Path], out: str | Path) -> dict[str, Any]:
@@ -41,20 +42,20 @@ def read_run(name: str) -> Shown:
     """A run folder as it was written. RequestError where it holds no finished run."""
     folder = RunFolder(Path(name))
     results = folder.read_results()
-    if not isinstance(results.get("benchmarks"), dict):
-        raise RequestError(f"{name}/results.json: holds no benchmarks")
     stored = folder.path / "items.parquet"
     stages = read_items(stored) if stored.exists() else {}
-    return Shown(name, results, stages, folder.read_metrics(), sentences_of(results))
+    metrics = [row.to_dict() for row in folder.read_metrics()]
+    return Shown(name, results.to_dict(), stages, metrics, sentences_of(*results.stereoset_file))
 
 
 def _comparison(shown: Sequence[Shown]) -> tuple[dict[str, Any] | None, str | None]:
     """The comparison with the base, or why there is none: runs on other data still make a page."""
     try:
-        stages = [stage_of(f"{place} {run.name}", "after", dict(run.results), run.stages) for place, run in
-                  enumerate(shown, 1)]  # fmt: skip
+        results = [load_results(run.name) for run in shown]
+        stages = [stage_of(f"{place} {run.name}", "after", one, run.stages) for place, (run, one) in
+                  enumerate(zip(shown, results, strict=True), 1)]  # fmt: skip
         if shown[0].before:
-            stages.insert(0, stage_of(f"{shown[0].name}:before", "before", dict(shown[0].results), shown[0].stages))
+            stages.insert(0, stage_of(f"{shown[0].name}:before", "before", results[0], shown[0].stages))
         return compare_stages(stages, paired_with_first(stages)), None
     except RequestError as error:
         return None, f"The runs cannot be tested against each other: {error}"

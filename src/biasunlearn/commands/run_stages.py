@@ -9,6 +9,7 @@ from typing import Any
 from biasunlearn.benchmarks import BENCHMARKS, NAMES
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.folder import RunFolder, read_items
+from biasunlearn.runs.results import BenchmarkResult, Capability, Results, TasksResult
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 
@@ -27,16 +28,19 @@ class Stage:
     """As it was asked for: RUN, RUN:before or RUN:after."""
     label: str
     """before, after, or nothing where there is only one."""
-    results: dict[str, Any]
-    entries: dict[str, Any]
+    results: Results
+    entries: dict[str, BenchmarkResult]
     items: dict[str, list[Item]]
 
     def facts(self) -> dict[str, Any]:
         """Which run it is, for results."""
-        config = self.results.get("config") or {}
-        named = {key: self.results.get(key) for key in ("adapter", "method")}
-        model = self.results.get("model") or self.results.get("scores")  # stored scores of a model nobody loaded
-        return {"name": self.name, "stage": self.label, "model": model, **named, "seed": config.get("seed")}
+        run = self.results
+        seed = run.config.seed if run.config else None
+        model = run.model or run.scores  # stored scores of a model nobody loaded
+        return {
+            "name": self.name, "stage": self.label, "model": model, "adapter": run.adapter, "method": run.method,
+            "seed": seed,
+        }  # fmt: skip
 
 
 def read_stage(name: str) -> Stage:
@@ -52,36 +56,30 @@ def read_stage(name: str) -> Stage:
     return stage_of(name, label, results, read_items(Path(path) / "items.parquet"))
 
 
-def stage_of(name: str, label: str, results: dict[str, Any], items: Mapping[str, Sequence[Item]]) -> Stage:
+def stage_of(name: str, label: str, results: Results, items: Mapping[str, Sequence[Item]]) -> Stage:
     """The stage `label` (before, after) of a run that somebody has read already. `items`: by stage.
 
     Raises:
         RequestError: the run has no such stage, or no benchmarks.
     """
-    both = "before" in results
+    both = results.before is not None
     if label == "before" and not both:
         raise RequestError(f"{name}: this run has no stage before; it measured once, without debiasing")
-    entries = results.get("before" if label == "before" else "benchmarks")
-    if not isinstance(entries, dict) or not entries:
+    measured = results.before if label == "before" and results.before else results.benchmarks
+    if not measured.entries:
         raise RequestError(f"{name}: results.json holds no benchmarks")
-    entries = {**entries, **_capability(results, label if both else "")}
+    entries = {**measured.entries, **_capability(results.capability, label if both else "")}
     by_benchmark: dict[str, list[Item]] = defaultdict(list)
     for item in items.get(label if both else "", ()):
         by_benchmark[item.benchmark].append(item)
     return Stage(name, label if both else "", results, entries, dict(by_benchmark))
 
 
-def _capability(results: dict[str, Any], label: str) -> dict[str, Any]:
-    """Tasks of lm-eval as an entry like any other: a part for each task, and all of their metrics overall."""
-    found = results.get("capability")
-    if not isinstance(found, dict):
+def _capability(found: Capability | None, label: str) -> dict[str, BenchmarkResult]:
+    """Tasks of lm-eval as a benchmark like any other."""
+    if found is None:
         return {}
-    tasks: dict[str, Any] = found.get("before", {}) if label == "before" else found["tasks"]
-    metrics = {
-        f"{task} {metric}": value for task, row in tasks.items() for metric, value in row.items()
-        if isinstance(value, dict)
-    }  # fmt: skip
-    return {CAPABILITY: {"overall": metrics, "bias_types": tasks}}
+    return {CAPABILITY: TasksResult(tasks=(found.before or {}) if label == "before" else found.tasks)}
 
 
 def outcomes_by_score(stage: Stage, benchmark: str) -> dict[str, list[Outcome]]:
@@ -115,9 +113,9 @@ def over_clusters(benchmark: str, score: str) -> bool:
 
 def check_same_data(benchmark: str, first: Stage, second: Stage) -> None:
     """RequestError unless both stages measured the benchmark on the same data, item by item and label by label."""
-    digests = [stage.entries[benchmark].get("sha256") for stage in (first, second)]
+    digests = [stage.entries[benchmark].sha256 for stage in (first, second)]
     keys, ids = zip(*(_keys(stage.items.get(benchmark, ())) for stage in (first, second)), strict=True)
-    sizes = [stage.entries[benchmark].get("bytes") for stage in (first, second)]  # of a text, which has no items
+    sizes = [getattr(stage.entries[benchmark], "bytes", None) for stage in (first, second)]  # a text has no items
     if (None in digests or digests[0] == digests[1]) and keys[0] == keys[1] and sizes[0] == sizes[1]:
         return
     shared = f"{len(ids[0] & ids[1])} items are shared, of {len(ids[0])} and {len(ids[1])}"

@@ -19,6 +19,7 @@ from biasunlearn.report.charts.scatter import front
 from biasunlearn.report.survey import OF_TYPE, point_of, remarks, survey_page
 from biasunlearn.runs.atomic import is_first
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
+from biasunlearn.runs.results import Interval, Measured, PanelResult, PerplexityResult, Results
 from biasunlearn.stats.bootstrap import over_seeds
 
 METHODS: tuple[str, ...] = typing.get_args(Method)
@@ -61,7 +62,7 @@ def survey(
     """
     configs = _configs(methods, seeds, config, changes)
     experiment = Experiment(model=model, **common)
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[Results]] = {}
     refused: dict[str, RequestError] = {}
     for method, of_seeds in configs.items():
         own_text = text if method in ON_TEXT else None
@@ -101,52 +102,56 @@ def _configs(
     }
 
 
-def _result(found: Mapping[str, Sequence[Mapping[str, Any]]], refused: Mapping[str, RequestError]) -> dict[str, Any]:
+def _result(found: Mapping[str, Sequence[Results]], refused: Mapping[str, RequestError]) -> dict[str, Any]:
     rows = {method: _row(runs) for method, runs in found.items()}
     far = {method: row["scores"]["distance"] for method, row in rows.items()}
     order = sorted(rows, key=lambda method: far[method]["value"] if far[method] else float("inf"))
     points = [point for method in order if (point := point_of(method, rows[method]["scores"]))]
     return {
         "schema": SCHEMA,
-        "base": scores_of(next(iter(found.values()))[0]["before"]),
+        "base": scores_of(next(iter(found.values()))[0].before),
         "methods": {method: rows[method] for method in order},
         "front": [point.letter for point in front(points)],
         "refused": {method: str(error) for method, error in refused.items()},
-        "environment": environment(),
+        "environment": environment().to_dict(),
     }
 
 
-def _row(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _row(runs: Sequence[Results]) -> dict[str, Any]:
     """A method's seeds as one row; scores as `over_seeds` puts them together."""
-    each = [scores_of(run["benchmarks"]) for run in runs]
-    costs = [run["cost"] for run in runs if "cost" in run and not run["cost"]["resumed"]]
+    each = [scores_of(run.benchmarks) for run in runs]
+    costs = [run.cost for run in runs if run.cost and not run.cost.resumed]
+    ends = [run.stopped for run in runs if run.stopped]
+    seeds = [run.config.seed if run.config else None for run in runs]
     return {
         "scores": {name: over_seeds([scores[name] for scores in each]) for name in each[0]},
-        "unchanged": sum(_same(scores_of(run["before"]), after) for run, after in zip(runs, each, strict=True)),
-        "collapsed": sum(bool(run["collapsed"]) for run in runs),
-        "steps": statistics.fmean(run["stopped"]["step"] for run in runs),
+        "unchanged": sum(_same(scores_of(run.before), after) for run, after in zip(runs, each, strict=True)),
+        "collapsed": sum(run.collapsed for run in runs),
+        "steps": statistics.fmean(end.step for end in ends),
         "cost": {
-            key: statistics.fmean(cost[key] for cost in costs) for key in ("seconds", "processor_seconds", "memory")
+            key: statistics.fmean(getattr(cost, key) for cost in costs)
+            for key in ("seconds", "processor_seconds", "memory")
         } if costs else None,
-        "runs": [{"seed": run["config"]["seed"], **run["stopped"]} for run in runs],
+        "runs": [{"seed": seed, **end.to_dict()} for seed, end in zip(seeds, ends, strict=True)],
     }  # fmt: skip
 
 
-def scores_of(entries: Mapping[str, Any]) -> dict[str, Any]:
+def scores_of(measured: Measured | None) -> dict[str, Any]:
     """The numbers of a run that stand in the table: SS of every bias type, SS, distance, LMS and ICAT of StereoSet, the
     first score of every other benchmark, and perplexity by token."""
-    stereoset = entries["stereoset"]
-    overall = stereoset["overall"]
-    found = {f"{OF_TYPE}{name}": row["ss"] for name, row in stereoset["bias_types"].items()}
-    found |= {"ss": overall["ss"], "distance": overall["ss_distance"], "lms": overall["lms"], "icat": overall["icat"]}
-    for benchmark, entry in entries.items():
-        if benchmark == "stereoset":
-            continue
-        if "per_token" in entry:
-            found[benchmark] = {"value": entry["per_token"]}
-        elif score := next(iter(own_scores(benchmark)), None):
-            found[f"{benchmark} {score}"] = entry["overall"].get(score)
-    return found
+    if measured is None or measured.stereoset is None:
+        return {}
+    overall, rows = measured.stereoset.overall, measured.stereoset.bias_types
+    found: dict[str, Interval | None] = {f"{OF_TYPE}{name}": row.ss for name, row in rows.items()}
+    found |= {"ss": overall.ss, "distance": overall.ss_distance, "lms": overall.lms, "icat": overall.icat}
+    shown: dict[str, Any] = {name: one and one.to_dict() for name, one in found.items()}
+    for benchmark, entry in measured.entries.items():
+        if isinstance(entry, PerplexityResult):
+            shown[benchmark] = {"value": entry.per_token}
+        elif isinstance(entry, PanelResult) and (score := next(iter(own_scores(benchmark)), None)):
+            one = entry.overall.interval(score)
+            shown[f"{benchmark} {score}"] = one and one.to_dict()
+    return shown
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -105,8 +105,10 @@ def sweep(
         for seed in seeds:
             folder = Path(out) / f"trial-{best['trial']}" / f"seed-{seed}"
             what = f"trial {best['trial']}, seed {seed}"
-            entry = experiment.run(what, folder, replace(chosen, seed=seed), train=train)["benchmarks"]["stereoset"]
-            result["chosen"].append(entry["overall"] | {"seed": seed, "run": str(folder)})
+            results = experiment.run(what, folder, replace(chosen, seed=seed), train=train)
+            entry = results.benchmarks.stereoset
+            scores = entry.overall.to_dict() if entry else {}
+            result["chosen"].append({**scores, "seed": seed, "run": str(folder)})
     if is_first():
         RunFolder(Path(out)).write_json("sweep.json", result)
         RunFolder(Path(out)).write_text("report.html", sweep_page(result))

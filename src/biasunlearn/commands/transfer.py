@@ -5,8 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from biasunlearn.commands.debias import Say, debias
 from biasunlearn.commands.measure import (
     MANIFEST,
@@ -30,9 +28,25 @@ from biasunlearn.models.compatibility import compatibility, demand
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
 from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.results import (
+    BenchmarkResult,
+    Change,
+    CompatibilityFacts,
+    DataFile,
+    DebiasRequest,
+    Direct,
+    Effect,
+    Measured,
+    Recipe,
+    Results,
+    Scale,
+    ScoringProtocol,
+    Transferred,
+    only_given,
+)
 from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.scoring.protocol import Asking
-from biasunlearn.stats.effect import STATES, effect_kept, ss_change
+from biasunlearn.stats.effect import STATES, effect_kept
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item, comparisons, stereoset_scores
 from biasunlearn.unlearn.prepare import Prepared, prepare
@@ -48,9 +62,9 @@ class Learned:
     """A finished `debias` run that has an adapter: what it was asked for, how, and what came of it."""
 
     folder: RunFolder
-    request: Request
+    request: DebiasRequest
     recipe: DebiasConfig
-    results: dict[str, Any]
+    results: Results
 
 
 @releasing_locks()
@@ -72,7 +86,7 @@ def transfer(
     progress: Progress | None = None,
     say: Say | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
-) -> dict[str, Any]:
+) -> Results:
     """Takes the adapter of a run to another model, and reports before and after there.
 
     Args:
@@ -85,7 +99,7 @@ def transfer(
         also_train: debias the target itself as well, by the run's recipe, in OUT/direct.
         dtype: of the target's weights (default: as in the run's recipe); 4bit, 8bit: quantised while loading.
     Returns:
-        The content of results.json.
+        The results, as stored in results.json.
     Raises:
         RequestError: no such run, a target that cannot work or looks doubtful, data that is not there any more.
         WriteError: the disk is full or the like; call again with resume=True.
@@ -131,31 +145,31 @@ def transfer(
     scale = nearest(looks, learned.recipe.lms_floor, chosen).scale if looks else (chosen or (1.0,))[0]
     with scaled(loaded.model, scale, DEBIASING):
         items_after, after = run_benchmarks(loaded.with_cache(memory), measured, label="after: ", **arguments)
-    stamp(after, measured, read_manifest(learned.folder.adapter), skip_invalid=skip_invalid)
+    after = stamp(after, measured, read_manifest(learned.folder.adapter), skip_invalid=skip_invalid)
     _save_adapter(learned.folder.adapter, folder.adapter, scale, target.base)
-    facts = {"target_kind": target.kind, "own_adapter": target.own_adapter, "scale": scale}
-    said = {**protocol(loaded), "dtype": dtype, "masked": False, **quantised(loaded.model)}
+    facts: dict[str, Any] = {"target_kind": target.kind, "own_adapter": target.own_adapter, "scale": scale}
+    said = ScoringProtocol(**protocol(loaded), dtype=dtype, masked=False, **quantised(loaded.model))
     del loaded, target  # the one trained beside it is loaded anew
     direct = _train_beside(to, learned, folder, measured, request, asking, resume, progress, say, on_step)
-    results = {
-        "schema": SCHEMA,
-        "model": to,
-        "adapter": str(folder.adapter),
-        "transferred": {
-            "run": str(run), "base": learned.request["model"], **facts,
-            "scales": [asdict(look) for look in looks],
-            "compatibility": found.to_dict(), "forced": bool(found.doubts),
-            "effect": _effect(learned, items_before, items_after, said["text"]),
-            "change": ss_change(before["stereoset"], after["stereoset"]),
-        },
-        "protocol": said,
-        "before": before,
-        "benchmarks": after,
-        **({DIRECT: direct} if direct else {}),
-        "data": {**learned.results.get("data", {}), "report": _report_facts(report, after["stereoset"])},
-        "config": to_dict(learned.recipe),
-        "environment": environment(),
-    }  # fmt: skip
+    results = Results(
+        schema=SCHEMA,
+        model=to,
+        adapter=str(folder.adapter),
+        transferred=Transferred(
+            run=str(run), base=learned.request.model, **facts,
+            scales=[Scale(**asdict(look)) for look in looks],
+            compatibility=CompatibilityFacts.model_validate(found.to_dict()), forced=bool(found.doubts),
+            effect=_effect(learned, items_before, items_after, said.text),
+            change=_change(before, after),
+        ),
+        protocol=said,
+        before=before,
+        benchmarks=after,
+        **only_given(direct=direct),
+        data=learned.results.data.with_values(report=_report_facts(report, after)),
+        config=Recipe.model_validate(to_dict(learned.recipe)),
+        environment=environment(),
+    )  # fmt: skip
     finish(folder, results, {"transfer": request}, {"before": items_before, "after": items_after})
     return results
 
@@ -173,13 +187,10 @@ def read_run(run: str | Path) -> Learned:
     """RequestError where the folder is no finished `debias` run."""
     folder = RunFolder(Path(run))
     results = folder.read_results()
-    try:
-        content = yaml.safe_load((folder.path / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise RequestError(f"{run}/config.yaml: cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(content, dict) or not {"debias", "recipe"} <= content.keys():
+    config = folder.read_config()
+    if config.debias is None or config.recipe is None:
         raise RequestError(f"{run}: not a debias run; give the folder that `debias` wrote")
-    return Learned(folder, content["debias"], config_from(content["recipe"], f"{run}/config.yaml"), results)
+    return Learned(folder, config.debias, config_from(dict(config.recipe), f"{run}/config.yaml"), results)
 
 
 def stop_split(learned: Learned) -> tuple[Triplet, ...]:
@@ -194,12 +205,10 @@ def stop_split(learned: Learned) -> tuple[Triplet, ...]:
 def prepared_again(learned: Learned, part: str) -> Prepared:
     """The sets and splits of a run, made again. RequestError: the data is gone, or `part` (train, stop) differs."""
     asked = learned.request
-    prepared = prepare(
-        asked["train"], asked["report"], asked["unrelated"], learned.recipe, skip_invalid=asked["skip_invalid"]
-    )
-    stored = learned.results.get("data", {}).get("splits", {}).get(part, {})
-    if stored.get("sha256") != prepared.facts["splits"][part]["sha256"]:
-        raise RequestError(f"{asked['train']} is not what it was")
+    prepared = prepare(asked.train, asked.report, asked.unrelated, learned.recipe, skip_invalid=asked.skip_invalid)
+    stored = learned.results.data.split(part)
+    if stored is None or stored.sha256 != prepared.facts["splits"][part]["sha256"]:
+        raise RequestError(f"{asked.train} is not what it was")
     return prepared
 
 
@@ -207,7 +216,7 @@ def _compare(learned: Learned, target: Any, trust_remote_code: bool) -> Any:
     """The base, as the run had it, is loaded for this alone, and gone afterwards."""
     from biasunlearn.models.load import load
 
-    spec = ModelSpec(learned.request["model"], dtype=learned.recipe.dtype, trust_remote_code=trust_remote_code)
+    spec = ModelSpec(learned.request.model, dtype=learned.recipe.dtype, trust_remote_code=trust_remote_code)
     try:
         base = load(spec)
     except RequestError as error:
@@ -257,15 +266,15 @@ def _train_beside(
     progress: Progress | None,
     say: Say,
     on_step: Callable[[dict[str, Any]], None] | None,
-) -> dict[str, Any]:
-    """The run's own recipe and data on the target itself, loaded as measured; nothing where that was not asked for."""
+) -> Direct | None:
+    """The run's own recipe and data on the target itself, loaded as measured; None where that was not asked for."""
     if not request["also_train"]:
-        return {}
+        return None
     asked, out = learned.request, folder.path / DIRECT
     results = debias(
         to,
-        train=asked["train"],
-        unrelated=asked["unrelated"],
+        train=asked.train,
+        unrelated=asked.unrelated,
         report=measured["stereoset"],
         out=out,
         config=replace(learned.recipe, dtype=request["dtype"]),
@@ -278,7 +287,8 @@ def _train_beside(
         say=say,
         on_step=on_step,
     )
-    return {"run": str(out)} | {key: results[key] for key in ("before", "benchmarks", "stopped")}
+    before = results.before or Measured()
+    return Direct(run=str(out), before=before, benchmarks=results.benchmarks, **only_given(stopped=results.stopped))
 
 
 def _save_adapter(source: Path, folder: Path, scale: float, base: str) -> None:
@@ -291,13 +301,13 @@ def _save_adapter(source: Path, folder: Path, scale: float, base: str) -> None:
     save_scaled(source, folder, scale, base, beside)
 
 
-def _effect(learned: Learned, before: Sequence[Item], after: Sequence[Item], protocol: str) -> dict[str, Any]:
+def _effect(learned: Learned, before: Sequence[Item], after: Sequence[Item], protocol: str) -> Effect:
     """How much of the run's improvement arrived. Item by item, so only what both were measured on counts."""
     stages = [read_stage(f"{learned.folder.path}:{when}") for when in ("before", "after")]
     base = [outcomes_by_score(stage, "stereoset").get("ss", []) for stage in stages]
     found = effect_kept([*base, *(_ss(items) for items in (before, after))])
-    protocols = {"base": learned.results.get("protocol", {}).get("text", "raw"), "target": protocol}
-    return {"states": list(STATES), **found, "protocols": protocols}
+    protocols = {"base": learned.results.protocol.text, "target": protocol}
+    return Effect.model_validate({"states": list(STATES), **found, "protocols": protocols})
 
 
 def _ss(items: Sequence[Item]) -> list[Outcome]:
@@ -307,5 +317,15 @@ def _ss(items: Sequence[Item]) -> list[Outcome]:
     return [outcome for outcome in chosen if outcome.score == "ss"]
 
 
-def _report_facts(path: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {"path": path, "sha256": entry.get("sha256"), "skipped": entry.get("skipped_rows", [])}
+def _report_facts(path: str, after: Measured) -> DataFile:
+    entry = after.stereoset or BenchmarkResult()
+    return DataFile(path=path, sha256=entry.sha256, skipped=list(entry.skipped_rows))
+
+
+def _change(before: Measured, after: Measured) -> Change:
+    """SS and LMS in points, after less before: what a table shows in one line."""
+    if before.stereoset is None or after.stereoset is None:
+        return Change()
+    first, last = before.stereoset.overall, after.stereoset.overall
+    lms = last.lms.value - first.lms.value if first.lms and last.lms else None
+    return Change(ss=last.ss.value - first.ss.value, lms=lms)

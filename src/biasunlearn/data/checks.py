@@ -1,8 +1,7 @@
 """Sanity checks before training: what is odd about the pairs, said before an hour is spent on them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -69,9 +68,13 @@ def check_labels(rows: Sequence[Comparison]) -> list[str]:
     return findings
 
 
-def contamination(benchmark: Sequence[Triplet], manifest: Mapping[str, Any]) -> dict[str, int] | None:
-    """How many triplets of a benchmark an adapter has seen in training or for stopping; None if none."""
-    seen = set(manifest.get("pairs", ()))
+def contamination(benchmark: Sequence[Triplet], known: Iterable[str]) -> dict[str, int] | None:
+    """How many triplets of a benchmark an adapter has seen in training or for stopping; None if none.
+
+    Args:
+        known: hashes of the pairs that the adapter has seen (training_data.json).
+    """
+    seen = set(known)
     shared = sum(triplet_hash(c) in seen for c in benchmark)
     return {"clusters": shared, "of": len(benchmark)} if shared else None
 

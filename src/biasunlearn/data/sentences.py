@@ -1,19 +1,20 @@
 """The sentences behind item ids, read from the data file that a run names: run folders hold none of their own."""
 
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.errors import DataError, RequestError
 
 
-def sentences_of(results: Mapping[str, Any]) -> dict[str, str]:
-    """{sentence id: text} of StereoSet's file; nothing where it is gone, has changed, or would have to be fetched."""
-    entry = (results.get("benchmarks") or {}).get("stereoset") or {}
-    path, digest = entry.get("data"), entry.get("sha256")
-    return _read(str(path), str(digest)) if path and digest and Path(str(path)).is_file() else {}
+def sentences_of(path: str | None, digest: str | None) -> dict[str, str]:
+    """{sentence id: text} of a StereoSet file; nothing where it is gone, has changed, or would have to be fetched.
+
+    Args:
+        path: the data file that a run names; None where it names none.
+        digest: the SHA-256 that the file had.
+    """
+    return _read(path, digest) if path and digest and Path(path).is_file() else {}
 
 
 @lru_cache(maxsize=8)

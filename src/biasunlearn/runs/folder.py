@@ -17,9 +17,11 @@ import yaml
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import is_first, tidy, whole_file
 from biasunlearn.runs.lock import acquire_lock
+from biasunlearn.runs.results import SCHEMA, Environment, MetricsRow, Results, RunConfig, load_results
+from biasunlearn.runs.schema import FIX, read_as
 from biasunlearn.stats.stereoset import Item
 
-SCHEMA = 1
+__all__ = ["SCHEMA"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +76,41 @@ class RunFolder:
         """items.parquet of a run that scored the same sentences more than once."""
         write_items(self.path / "items.parquet", stages)
 
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl; none where the run did not train."""
+    def read_metrics(self) -> list[MetricsRow]:
+        """The rows of metrics.jsonl; none where the run did not train. RequestError for what is no such row."""
         path = self.path / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        if not path.exists():
+            return []
+        rows = []
+        for number, line in enumerate(_lines(path), 1):
+            try:
+                content = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise RequestError(f"{path}:{number}: not JSON: {str(error).splitlines()[0]}; {FIX}") from None
+            rows.append(read_as(MetricsRow, content, f"{path}:{number}"))
+        return rows
 
-    def read_results(self) -> dict[str, Any]:
-        """results.json. RequestError where the folder holds no finished run."""
+    def read_results(self) -> Results:
+        """results.json. RequestError where the folder holds no finished run, or something else than results."""
+        return load_results(self.path)
+
+    def read_config(self) -> RunConfig:
+        """config.yaml. RequestError where it is missing or holds something else."""
+        path = self.path / "config.yaml"
         try:
-            content = json.loads((self.path / "results.json").read_text(encoding="utf-8"))
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise RequestError(f"{self.path}: no finished run here (results.json is missing)") from None
-        except (OSError, json.JSONDecodeError) as error:
-            raise RequestError(f"{self.path}/results.json: cannot be read: {error}") from None
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            raise RequestError(f"{self.path}/results.json: not schema {SCHEMA}; made by another version")
-        return content
+            raise RequestError(f"{path}: no such file; {FIX}") from None
+        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+            raise RequestError(f"{path}: cannot be read: {str(error).splitlines()[0]}; {FIX}") from None
+        return read_as(RunConfig, content, str(path))
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path}: cannot be read: {error}; {FIX}") from None
 
 
 def new_run(out: str | Path, *, resume: bool = False) -> RunFolder:
@@ -124,7 +145,7 @@ def _check_free(run: RunFolder, resume: bool) -> None:
         raise RequestError(f"{run.path}: nothing to resume here (config.yaml is missing)")
 
 
-def finished(out: str | Path, config: dict[str, Any]) -> dict[str, Any] | None:
+def finished(out: str | Path, config: dict[str, Any]) -> Results | None:
     """The results of the very same request, where a resumed run finds them already written. Else None."""
     run = RunFolder(Path(out))
     if not (run.path / "results.json").exists():
@@ -181,15 +202,15 @@ def read_items(path: Path) -> dict[str, list[Item]]:
     return stages
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """What produced a result: versions, platform, the exact command."""
     packages = ("biasunlearn", "torch", "transformers", "peft", "accelerate", "datasets", "numpy")
-    return {
-        "command": " ".join(["biasunlearn", *sys.argv[1:]]),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "versions": {name: _version(name) for name in packages},
-    }
+    return Environment(
+        command=" ".join(["biasunlearn", *sys.argv[1:]]),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        versions={name: _version(name) for name in packages},
+    )
 
 
 def _version(name: str) -> str | None:

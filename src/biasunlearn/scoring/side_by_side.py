@@ -179,7 +179,7 @@ def open_run(run: Any) -> tuple[Loaded, str]:
     results = folder.read_results()
     if not (folder.adapter / "adapter_config.json").exists():
         raise RequestError(f"{run}: has no adapter to switch off and on; give a debias, transfer or combine run")
-    target = open_target(ModelSpec(str(results["model"]), dtype=results.get("protocol", {}).get("dtype", "float32")))
+    target = open_target(ModelSpec(str(results.model), dtype=results.protocol.dtype or "float32"))
     if target.kind.endswith("tuning"):
         raise RequestError(f"{run}: its target has a tuned prompt ({target.kind}), which the playground cannot show")
     return debiased(target, folder.adapter), DEBIASING

@@ -1,6 +1,6 @@
 """How much of a debiasing arrives on another model: a pure function of item values, no model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -124,10 +124,3 @@ def _wider(sample: Sample) -> Floats:
     """[draws, k], of the clusters or, where those are few and agree more than items would, of the items."""
     parts = [part for part in (sample.clustered, sample.items) if part is not None]
     return max(parts, key=lambda part: float(np.std(part, axis=0).sum()))
-
-
-def ss_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, float | None]:
-    """SS and LMS of two StereoSet entries, in points after less before: what a table shows in one line."""
-    first, last = before["overall"], after["overall"]
-    lms = last["lms"]["value"] - first["lms"]["value"] if first["lms"] and last["lms"] else None
-    return {"ss": last["ss"]["value"] - first["ss"]["value"], "lms": lms}
