@@ -41,7 +41,8 @@ from biasunlearn.commands.run_stages import (
     read_stage,
 )
 from biasunlearn.errors import RequestError
-from biasunlearn.runs.results import BenchmarkResult, ScoredPart, estimate_of
+from biasunlearn.runs.benchmark_results import BenchmarkResult
+from biasunlearn.runs.scores import ScoredPart, estimate_of
 from biasunlearn.stats.paired import compare_pairs, pair
 from biasunlearn.stats.stereoset import Estimate
 

@@ -21,6 +21,7 @@ Number = Annotated[float, AllowInfNan(False), Field(ge=-LARGEST, le=LARGEST)]
 Positive = Annotated[float, AllowInfNan(False), Field(gt=0, le=1e300)]
 """A perplexity, which of a broken model may be very large."""
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Text = str | None
 Whole = Annotated[int, Field(ge=-LARGEST, le=LARGEST)]
 
 Kind = TypeVar("Kind", bound="Record")
@@ -52,7 +53,7 @@ MESSAGES = {
 class Record(BaseModel):
     """One stored object: frozen, strictly typed. Unknown keys are kept and written back."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, protected_namespaces=(), defer_build=True)
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored: the keys that were given or read, and no others."""

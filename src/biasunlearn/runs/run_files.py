@@ -1,0 +1,67 @@
+"""The types of a run folder's other files: rows of metrics.jsonl, config.yaml, training_data.json of the adapter."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from pydantic import model_validator
+
+from biasunlearn.runs.schema import Count, Number, Record, Text, wrong_at
+
+
+class StepDecision(Record):
+    """What was decided at an evaluation on the stop split."""
+
+    push: Mapping[str, Number] = {}
+    passed: Count = 0
+    stop: bool = False
+    collapsed: bool = False
+    reason: str = ""
+    swapped: Sequence[str] = ()
+
+
+class MetricsRow(Record):
+    """A row of metrics.jsonl: an optimizer step, an evaluation on the stop split, or both. Losses may be NaN."""
+
+    step: Count
+    loss_forget: float | None = None
+    loss_retain: float | None = None
+    loss_kl: float | None = None
+    log_ratio: float | None = None
+    lr: Number | None = None
+    ss: Mapping[str, Number] | None = None
+    lms: Number | None = None
+    decision: StepDecision | None = None
+
+
+class DebiasRequest(Record):
+    """What a `debias` run was asked for: data and options, without the recipe."""
+
+    model: str
+    train: str
+    report: str
+    unrelated: Text = None
+    benchmarks: Mapping[str, str] = {}
+    skip_invalid: bool = False
+    trust_remote_code: bool = False
+    asking: Mapping[str, Any] = {}
+
+
+class RunConfig(Record):
+    """config.yaml: the request under the name of its command, and with `debias` the recipe."""
+
+    debias: DebiasRequest | None = None
+    recipe: Mapping[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _recipe_beside_debias(self) -> Self:
+        if (self.debias is None) != (self.recipe is None):
+            raise wrong_at("debias, recipe", "must stand beside each other")
+        return self
+
+
+class Manifest(Record):
+    """training_data.json in an adapter's folder: hashes of the pairs that it has seen."""
+
+    pairs: Sequence[str] = ()
+    parts: Sequence["Manifest"] = ()
+    """Of a combination: the manifests of its adapters."""

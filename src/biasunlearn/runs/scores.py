@@ -1,0 +1,196 @@
+"""The types of stored scores: an interval, and the scores of a bias type in every benchmark.
+
+Attributes are the keys of results.json; what a run did not write is None.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, Tag
+
+from biasunlearn.runs.schema import Count, Number, Record
+from biasunlearn.stats.stereoset import Estimate
+
+
+class Ends(Record):
+    """The ends of an interval."""
+
+    low: Number
+    high: Number
+
+
+class Interval(Record):
+    """A score with its 95 % interval."""
+
+    value: Number
+    low: Number
+    high: Number
+    n: Count | None = None
+    """Units on which the score is defined, where not all are."""
+    clustered: Ends | None = None
+    """With few clusters: the interval that draws clusters, beside the wider one of the two."""
+    items: Ends | None = None
+    """With few clusters: the interval that draws single items."""
+
+    def contains(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+class Distance(Interval):
+    """A mean |SS - 50|, and what would be expected for an unbiased model."""
+
+    if_fair: Number
+
+
+class Metric(Record):
+    """A value whose interval may be unknown: a metric of an lm-eval task, or a mean over seeds."""
+
+    value: Number
+    low: Number | None = None
+    high: Number | None = None
+
+
+Score = Interval | Metric | float | None
+"""A score as it stands in results.json; None: not defined there."""
+
+
+def is_score(value: Any) -> str:
+    return "interval" if isinstance(value, Record) or (isinstance(value, Mapping) and "value" in value) else "other"
+
+
+Extra = Annotated[Annotated[Interval, Tag("interval")] | Annotated[Any, Tag("other")], Discriminator(is_score)]
+"""A key beside the declared ones: a score under its own name, or something that this version does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPart:
+    """Every score of one bias type, or of all together, by its name in the order of the file; and the counts beside."""
+
+    n: int
+    scores: Mapping[str, Score]
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def estimate_of(score: Score) -> Estimate | None:
+    """A score as value, low and high; a number without an interval is both of its ends."""
+    if isinstance(score, Interval | Metric):
+        low, high = (score.value if end is None else end for end in (score.low, score.high))
+        return Estimate(score.value, low, high)
+    return None if score is None else Estimate(score, score, score)
+
+
+def scores_of(record: Record) -> dict[str, Score]:
+    return {
+        name: value for name, value in record.given.items()
+        if value is None or isinstance(value, Interval | Metric | float)
+    }  # fmt: skip
+
+
+def counts_of(record: Record) -> dict[str, int]:
+    return {name: value for name, value in record.given.items() if type(value) is int}
+
+
+class BiasTypeScores(Record):
+    """The scores of one bias type, of all together, or of any other group of a benchmark.
+
+    What a benchmark measures has the benchmark's own names (accuracy_ambig, pro_likelier, ...); see `scores`.
+    """
+
+    __pydantic_extra__: dict[str, Extra] = Field(init=False)
+
+    n: Count
+    clusters: Count | None = None
+    """What the bootstrap draws as one: target terms, templates, prompts."""
+    few_clusters: bool = False
+
+    @property
+    def scores(self) -> dict[str, Score]:
+        """Every score by its name, in the order of the file; None where it is not defined."""
+        return scores_of(self)
+
+    @property
+    def part(self) -> ScoredPart:
+        return ScoredPart(self.n, self.scores, counts_of(self))
+
+    def interval(self, score: str) -> Interval | None:
+        """A score with its interval; None where it is not defined or was not measured."""
+        found = self.scores.get(score)
+        return found if isinstance(found, Interval) else None
+
+
+class CountedScore(Record):
+    """SS of a subset of the pairs, and how many there are. New in schema 2."""
+
+    n: Count
+    ss: Interval | None = None
+
+
+class Unseen(Record):
+    """SS by what the model has seen in training of a pair's two attribute words. New in schema 2."""
+
+    both: CountedScore | None = None
+    one: CountedScore | None = None
+    neither: CountedScore | None = None
+
+
+class Equivalence(Record):
+    """Does the whole interval of SS lie within `margin` points of 50? New in schema 2."""
+
+    margin: Number
+    within: bool
+
+
+class StereoSetScores(BiasTypeScores):
+    """SS, LMS and ICAT of one bias type, or of all together."""
+
+    terms: Count | None = None
+    few_terms: bool = False
+    ties: Count = 0
+    ss: Interval
+    ss_micro: Number | None = None
+    """The pairs pooled, where `ss` is the official mean over target terms."""
+    ss_micro_low: Number | None = None
+    ss_micro_high: Number | None = None
+    ss_distance: Distance | None = None
+    """Mean |SS - 50| over bias types; `overall` only."""
+    ss_distance_terms: Distance | None = None
+    """Mean |SS - 50| over target terms."""
+    mean_margin: Number | None = None
+    mean_abs_margin: Number | None = None
+    lms: Interval | None = None
+    """None where no triplet has an unrelated sentence."""
+    low_lms: bool = False
+    icat: Interval | None = None
+    over_debiased: bool = False
+    # new in schema 2
+    ss_group: Interval | None = None
+    margin_group: Interval | None = None
+    margin_wording: Interval | None = None
+    unseen_wording: Unseen | None = None
+    spread: Interval | None = None
+    subgroups: Mapping[str, CountedScore] | None = None
+    polarised: bool | None = None
+    equivalence: Equivalence | None = None
+
+
+class BBQScores(BiasTypeScores):
+    counts: Mapping[str, Mapping[str, Count]] | None = None
+    """{ambig, disambig: {role of the answer given: how often}}"""
+
+
+class ControlsScores(BiasTypeScores):
+    margin_ratio: Interval | None = None
+    reading: str = ""
+    """What the scores say, in words."""
+
+
+class WorstFrame(Record):
+    """The frame whose SS is farthest from 50."""
+
+    frame: str
+    ss: Number
+
+
+class ParaphrasesScores(BiasTypeScores):
+    worst_frame: WorstFrame | None = None
