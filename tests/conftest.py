@@ -1,16 +1,46 @@
-"""Settings of every test session: one thread a process, no network, and how hypothesis draws its examples."""
+"""Settings of every test session, and a check of every results.json: one thread a process, no network, and how
+hypothesis draws its examples."""
 
+import json
 import os
+from pathlib import Path
 
 # Before torch is imported: several tests run at once (pytest -n), and their processes share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import jsonschema
+import pytest
 from hypothesis import settings
+
+from biasunlearn.runs.results import SCHEMA_FILE
 
 # The default draws the same examples in every run, so that a failure is never a matter of luck.
 # HYPOTHESIS_PROFILE=nightly (`make test-nightly`) draws new and many more; it prints how to repeat a failure.
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=100)
 settings.register_profile("nightly", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+VALIDATOR = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
+_VALID: dict[tuple[Path, int], bool] = {}
+
+
+@pytest.fixture(autouse=True)
+def results_fit_the_shipped_schema(request):
+    """After a test: every results.json in its temporary folders is valid by the JSON Schema that is shipped.
+
+    A test that damages such a file on purpose is marked `damaged_results`.
+    """
+    folders = [request.getfixturevalue(name) for name in ("tmp_path", "place") if name in request.fixturenames]
+    yield
+    if request.node.get_closest_marker("damaged_results"):
+        return
+    for folder in folders:
+        for path in sorted(Path(folder).rglob("results.json")):
+            key = path, path.stat().st_mtime_ns
+            if key not in _VALID:
+                content = json.loads(path.read_text(encoding="utf-8"))
+                problem = jsonschema.exceptions.best_match(VALIDATOR.iter_errors(content))
+                assert problem is None, f"{path}: {problem.json_path}: {problem.message}"
+                _VALID[key] = True

@@ -158,7 +158,7 @@ def json_schema() -> str:
 
 
 def _with_conditions(schema: Any) -> Any:
-    """Pydantic writes a choice by a function as `oneOf`; JSON Schema needs the condition itself: is there such a key?"""
+    """Pydantic writes a choice by a function as `oneOf`; JSON Schema needs the condition: is there such a key?"""
     if isinstance(schema, list):
         return [_with_conditions(part) for part in schema]
     if not isinstance(schema, dict):
