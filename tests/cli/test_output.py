@@ -10,6 +10,7 @@ import pytest
 
 from biasunlearn.cli import main, output
 from biasunlearn.cli.options import Output
+from biasunlearn.runs.results import Results
 from tests import made_runs
 
 
@@ -120,7 +121,9 @@ def test_a_result_may_be_an_object(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_skipped_rows_are_listed_up_to_twenty(capsys: pytest.CaptureFixture[str]) -> None:
-    results = {"benchmarks": {"stereoset": {"skipped_rows": [f"f:{line}: empty" for line in range(1, 24)]}}}
+    skipped = [f"f:{line}: empty" for line in range(1, 24)]
+    entry = {"n": 1, "tokens": 9, "per_token": 2.0, "per_byte": 2.0, "skipped_rows": skipped}
+    results = Results.model_validate({"schema": 2, "benchmarks": {"perplexity": entry}})
     output.show_results(results, Output(), None, lambda _: "table")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "table" and lines[1] == "skipped f:1: empty" and lines[20] == "skipped f:20: empty"
@@ -130,7 +133,8 @@ def test_skipped_rows_are_listed_up_to_twenty(capsys: pytest.CaptureFixture[str]
 def test_the_end_of_training_names_the_step_whose_adapter_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     for best, kept in ((120, ""), (100, "; the adapter is that of step 100")):
         stopped = {"step": 120, "best_step": best, "reason": "all bias types within 2 of 50"}
-        output.show_results({"benchmarks": {}, "stopped": stopped}, Output(), "runs/mine", lambda _: "table")
+        results = Results.model_validate({"schema": 2, "benchmarks": {}, "stopped": stopped})
+        output.show_results(results, Output(), "runs/mine", lambda _: "table")
         assert capsys.readouterr().out.splitlines()[1:] == [
             f"stopped at step 120: all bias types within 2 of 50{kept}",
             "stored in runs/mine (report.html, results.json, items.parquet)",

@@ -1,11 +1,13 @@
 """Every option is accepted as it is spelt, no option is abbreviated, and a wrong request is one line with its fix."""
 
+import typing
+
 import pytest
 
 from biasunlearn.cli import main
 from biasunlearn.cli.app import COMMANDS
-from biasunlearn.commands.tracking import TRACKERS
-from biasunlearn.config import DTYPES
+from biasunlearn.commands.tracking import Tracker
+from biasunlearn.config import Dtype
 from biasunlearn.errors import RequestError
 from tests.cli.words import SMALLEST, given
 
@@ -149,9 +151,10 @@ def test_options_and_arguments_may_stand_in_any_order() -> None:
 
 
 def test_choices_are_those_of_the_library() -> None:
-    for dtype in DTYPES:
+    dtypes, trackers = typing.get_args(Dtype), typing.get_args(Tracker)
+    for dtype in dtypes:
         assert given("measure", *SMALLEST["measure"], "--dtype", dtype)["dtype"] == dtype
-    assert ", ".join(DTYPES) in refusal("transfer", *SMALLEST["transfer"], "--dtype", "x")
-    words = [word for name in TRACKERS for word in ("--track", name)]
-    assert given("debias", *SMALLEST["debias"], *words)["track"] == TRACKERS
-    assert f"not one of {', '.join(TRACKERS)} (" in refusal("debias", *SMALLEST["debias"], "--track", "x")
+    assert ", ".join(dtypes) in refusal("transfer", *SMALLEST["transfer"], "--dtype", "x")
+    words = [word for name in trackers for word in ("--track", name)]
+    assert given("debias", *SMALLEST["debias"], *words)["track"] == trackers
+    assert f"not one of {', '.join(trackers)} (" in refusal("debias", *SMALLEST["debias"], "--track", "x")

@@ -1,6 +1,6 @@
 """Commands that train once: debias, and the demonstration of it."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -19,9 +19,7 @@ from biasunlearn.cli.options import (
     named_paths,
 )
 from biasunlearn.cli.output import emit, note, progress, show_results
-
-Tracker = Literal["tensorboard", "wandb", "mlflow"]
-"""As in commands/tracking.py, which is not imported before a command runs."""
+from biasunlearn.commands.tracking import Tracker
 
 
 @command
