@@ -3,7 +3,6 @@
 process_results  # called by lm-eval, for the tasks of benchmarks/lm_eval_bbq.py and lm_eval_stereoset.py
 _.pre_tokenizer  # read by tokenizers.Tokenizer (data/toy_world.py)
 
-# Dead code that is being removed: take these three lines away with it.
+# Dead code that is being removed: take these two lines away with it.
 PAIRS  # benchmarks/controls.py
-TRACKERS  # commands/tracking.py
 npo_at_reference  # unlearn/losses.py

@@ -29,7 +29,6 @@ Method = Literal[
 ]  # fmt: skip
 
 Dtype = Literal["float32", "bfloat16", "float16", "8bit", "4bit"]
-DTYPES: tuple[str, ...] = typing.get_args(Dtype)
 
 RECIPES = importlib.resources.files("biasunlearn") / "recipes"
 

@@ -1,13 +1,14 @@
 """What trackers are told, and what stands beside the bar."""
 
 import io
+import typing
 
 import pytest
 
-from biasunlearn.cli import _parser
-from biasunlearn.commands.tracking import TRACKERS, scalars, tracked
+from biasunlearn.commands.tracking import Tracker, scalars, tracked
 from biasunlearn.errors import RequestError
 from biasunlearn.report.terminal import progress
+from tests.cli.words import given
 
 ROW = {"step": 2, "of": 4, "loss_forget": 13.9, "loss_retain": 3.0, "loss_kl": 0.5, "log_ratio": -0.1, "lr": 1e-3}
 CHECK = {**ROW, "step": 4, "ss": {"age": 60.0}, "lms": None, "decision": {"push": {"age": 0.5}}}
@@ -63,8 +64,8 @@ def test_a_tracker_that_cannot_be_started_is_one_line(tmp_path, monkeypatch):
 
 def test_the_command_knows_the_same_trackers():
     words = ["debias", "m", "--train", "t", "--report", "r", "--out", "o"]
-    given = _parser().parse_args([*words, *(word for name in TRACKERS for word in ("--track", name))])
-    assert tuple(given.track) == TRACKERS
+    names = typing.get_args(Tracker)
+    assert given(*words, *(word for name in names for word in ("--track", name)))["track"] == names
 
 
 def test_beside_the_bar_and_plain_lines(monkeypatch):

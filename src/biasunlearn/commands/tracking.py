@@ -7,11 +7,11 @@ What is tracked stands in metrics.jsonl as well: a tracker is for watching, and 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from biasunlearn.errors import RequestError
 
-TRACKERS = ("tensorboard", "wandb", "mlflow")
+Tracker = Literal["tensorboard", "wandb", "mlflow"]
 PROJECT = "biasunlearn"
 
 OnStep = Callable[[dict[str, Any]], None]

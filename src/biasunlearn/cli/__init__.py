@@ -1,0 +1,57 @@
+"""The command line: it parses, calls one function of the library and prints what that returns.
+
+Never in this package: a computation, a file format, or an import of torch before a command runs.
+"""
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+from biasunlearn._version import __version__
+from biasunlearn.cli.app import build
+from biasunlearn.cli.exit_codes import BROKE, DONE, INTERRUPTED, WRONG_REQUEST
+from biasunlearn.cli.help import FLAGS as HELP_FLAGS
+from biasunlearn.cli.help import help_text
+from biasunlearn.cli.output import emit, failure, wrong_request
+from biasunlearn.cli.parse import parse
+from biasunlearn.errors import RequestError, WriteError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        The exit code: 0 done, 1 ran and the answer is no, 2 wrong request, 3 it broke, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return run(words)
+    except RequestError as error:
+        wrong_request(str(error))
+        return WRONG_REQUEST
+    except WriteError as error:
+        failure(str(error))
+        return BROKE
+    except KeyboardInterrupt:
+        emit("biasunlearn: interrupted", stderr=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return DONE
+    except Exception as error:
+        if "--traceback" in words:
+            emit(traceback.format_exc(), stderr=True, printing=True)
+        failure(f"it broke: {type(error).__name__}: {error} (--traceback shows where)")
+        return BROKE
+
+
+def run(words: Sequence[str]) -> int:
+    """Show the help or the version, or run a command: its exit code. Raises what the command raises."""
+    if words[:1] == ["--version"]:
+        emit(f"biasunlearn {__version__}")
+        return DONE
+    app = build()
+    if any(flag in words for flag in HELP_FLAGS):
+        emit(help_text(app, words))
+        return DONE
+    function, bound = parse(app, words)
+    return int(function(*bound.args, **bound.kwargs) or DONE)

@@ -1,0 +1,277 @@
+"""Commands about the adapter that a run has trained: transfer, relearn, combine, export, playground."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from biasunlearn.cli.app import command
+from biasunlearn.cli.options import (
+    DATA,
+    MODEL,
+    OUTPUT,
+    SETTINGS,
+    Benchmarks,
+    DataPath,
+    Dtype,
+    Evaluation,
+    Folder,
+    Integer,
+    Integers,
+    Loading,
+    Output,
+    Rows,
+    Run,
+    named_paths,
+)
+from biasunlearn.cli.output import note, progress, show, show_results
+from biasunlearn.errors import RequestError
+
+
+@command
+def transfer(
+    run: Run,
+    /,
+    *,
+    report: Annotated[DataPath, Parameter(group=DATA)],
+    benchmark: Benchmarks = (),
+    rows: Rows = Rows(),
+    to: Annotated[str, Parameter(metavar="MODEL", group=MODEL)],
+    dtype: Annotated[Dtype | None, Parameter(metavar="DTYPE", group=MODEL)] = None,
+    loading: Loading = Loading(),
+    scale: Annotated[
+        tuple[str, ...], Parameter(name="--scale", metavar="S...", consume_multiple=(1, None), group=SETTINGS)
+    ] = ("search",),
+    force: Annotated[bool, Parameter(group=SETTINGS)] = False,
+    also_train: Annotated[bool, Parameter(group=SETTINGS)] = False,
+    evaluation: Evaluation = Evaluation(),
+    out: Annotated[Folder, Parameter(group=OUTPUT)],
+    resume: Annotated[bool, Parameter(group=OUTPUT)] = False,
+    output: Output = Output(),
+) -> None:
+    """Apply the adapter of a run to a variant of its base model, and report the results before and after.
+
+    Args:
+        run: Folder of a debias run.
+        report: Triplets or pairs to report on, as for debias.
+        benchmark: Further benchmark to measure before and after. May be repeated.
+        to: Target: a variant of the run's base model, or an adapter of it (LoRA, prefix or prompt tuning).
+        dtype: Data type of the target's weights (default: that of the run). 8bit and 4bit quantize them with
+            bitsandbytes.
+        scale: Factors of the adapter's strength; the best one is used. search looks for it on the run's stop split.
+        force: Continue although the compatibility check doubts the target.
+        also_train: Also debias the target itself, for comparison.
+        out: Run folder to write.
+        resume: Continue an interrupted transfer in --out.
+
+    Examples:
+        biasunlearn transfer runs/mine --to owner/instruct-variant \\
+            --report dev.json --out runs/mine-instruct
+        biasunlearn transfer runs/mine --to owner/instruct-variant --scale 0.5 1 \\
+            --report dev.json --chat-template --out runs/mine-chat
+    """
+    from biasunlearn.commands.transfer import transfer
+    from biasunlearn.report.terminal.transfer import transfer_table
+
+    with progress() as (on_progress, on_step):
+        results = transfer(
+            run, to=to, report=report, out=out, scales=_scales(scale), force=force, also_train=also_train, dtype=dtype,
+            benchmarks=named_paths(benchmark), skip_invalid=rows.skip_invalid,
+            trust_remote_code=loading.trust_remote_code, resume=resume, asking=evaluation.to_asking(),
+            progress=on_progress, say=note, on_step=on_step,
+        )  # fmt: skip
+    show_results(results, output, out, transfer_table)
+
+
+def _scales(given: Sequence[str]) -> list[float] | None:
+    """None where they are to be searched."""
+    if list(given) == ["search"]:
+        return None
+    try:
+        return [float(text) for text in given]
+    except ValueError:
+        raise RequestError(f"--scale {' '.join(given)}: write numbers, as in --scale 0.5 1, or search") from None
+
+
+@command
+def relearn(
+    run: Run,
+    /,
+    *,
+    on: Annotated[str, Parameter(metavar="FILE|stereotypes", group=DATA)],
+    report: Annotated[DataPath | None, Parameter(group=DATA)] = None,
+    benchmark: Benchmarks = (),
+    rows: Rows = Rows(),
+    loading: Loading = Loading(),
+    steps: Annotated[Integers, Parameter(group=SETTINGS)] = (0, 25, 50, 100, 200),
+    seeds: Annotated[Integers, Parameter(group=SETTINGS)] = (0,),
+    rate: Annotated[float, Parameter(metavar="R", group=SETTINGS)] = 5e-5,
+    batch: Annotated[Integer, Parameter(group=SETTINGS)] = 16,
+    length: Annotated[Integer, Parameter(group=SETTINGS)] = 64,
+    out: Annotated[Folder, Parameter(group=OUTPUT)],
+    resume: Annotated[bool, Parameter(group=OUTPUT)] = False,
+    output: Output = Output(),
+) -> None:
+    """Measure how long debiasing lasts while the debiased model is fine-tuned further.
+
+    The base model is fine-tuned beside it, on the same text in the same order.
+
+    Args:
+        run: Folder of a debias run.
+        on: Text file to fine-tune on, or stereotypes: those that the run was trained to forget.
+        report: Triplets or pairs to measure on (default: those of the run).
+        benchmark: Further benchmark to measure, as in perplexity=other.txt. May be repeated.
+        steps: Training steps after which the models are measured.
+        seeds: Random seeds of the order of the text.
+        rate: Learning rate.
+        batch: Rows of a training step.
+        length: Tokens of a row of text.
+        out: Run folder to write.
+        resume: Continue an interrupted run in --out.
+
+    Examples:
+        biasunlearn relearn runs/mine --on text.txt \\
+            --benchmark perplexity=other.txt --out runs/mine-relearned
+        biasunlearn relearn runs/mine --on stereotypes --steps 0 50 --seeds 0 1 \\
+            --out runs/mine-attacked
+    """
+    from biasunlearn.commands.relearn import relearn
+    from biasunlearn.report.terminal.relearning import relearning_table
+
+    with progress() as (on_progress, _):
+        results = relearn(
+            run, on=on, report=report, out=out, steps=steps, seeds=seeds, rate=rate, batch=batch, length=length,
+            benchmarks=named_paths(benchmark), skip_invalid=rows.skip_invalid,
+            trust_remote_code=loading.trust_remote_code, resume=resume, progress=on_progress, say=note,
+        )  # fmt: skip
+    show_results(results, output, out, relearning_table)
+
+
+@command
+def combine(
+    runs: Annotated[tuple[str, ...], Parameter(name="RUN=WEIGHT", consume_multiple=(1, None))],
+    /,
+    *,
+    report: Annotated[DataPath, Parameter(group=DATA)],
+    benchmark: Benchmarks = (),
+    rows: Rows = Rows(),
+    loading: Loading = Loading(),
+    how: Annotated[Literal["cat", "svd", "linear"], Parameter(metavar="HOW", group=SETTINGS)] = "cat",
+    evaluation: Evaluation = Evaluation(),
+    out: Annotated[Folder, Parameter(group=OUTPUT)],
+    output: Output = Output(),
+) -> None:
+    """Combine the adapters of several runs on one base model into one adapter.
+
+    Args:
+        runs: Folders of debias runs, each with the weight of its adapter (default: 1).
+        report: Triplets or pairs to report on, as for debias.
+        benchmark: Further benchmark to measure before and after. May be repeated.
+        how: How the adapters are added: cat gives the exact sum, and its rank is the sum of the ranks.
+        out: Run folder to write.
+
+    Examples:
+        biasunlearn combine runs/gender runs/race --report dev.json --out runs/both
+        biasunlearn combine runs/gender=1 runs/race=0.5 --how svd \\
+            --report dev.json --out runs/weighted
+    """
+    from biasunlearn.commands.combine import combine
+    from biasunlearn.report.terminal.transfer import combination_table
+
+    with progress() as (on_progress, _):
+        results = combine(
+            _weights(runs), report=report, out=out, how=how, benchmarks=named_paths(benchmark),
+            skip_invalid=rows.skip_invalid, trust_remote_code=loading.trust_remote_code, asking=evaluation.to_asking(),
+            progress=on_progress,
+        )  # fmt: skip
+    show_results(results, output, out, combination_table)
+
+
+def _weights(given: Sequence[str]) -> dict[str, float]:
+    """RUN=WEIGHT, or RUN for a weight of 1."""
+    weights: dict[str, float] = {}
+    for text in given:
+        run, equals, weight = text.rpartition("=")
+        run, weight = (run, weight) if equals else (text, "1")
+        try:
+            value = float(weight)
+        except ValueError:
+            raise RequestError(f"{text}: write RUN=WEIGHT, as in runs/gender=0.5") from None
+        if run in weights:
+            raise RequestError(f"{run}: given twice")
+        weights[run] = value
+    return weights
+
+
+@command
+def export(
+    run: Run,
+    /,
+    *,
+    merge: Annotated[bool, Parameter(group=SETTINGS)] = False,
+    gguf: Annotated[
+        tuple[str, ...] | None,
+        Parameter(name="--gguf", metavar="[LLAMA_CPP]", consume_multiple=(0, 1), group=SETTINGS),
+    ] = None,
+    base_name: Annotated[str | None, Parameter(metavar="OWNER/NAME", group=SETTINGS)] = None,
+    license: Annotated[str | None, Parameter(metavar="ID", group=SETTINGS)] = None,
+    push: Annotated[str | None, Parameter(metavar="OWNER/NAME", group=OUTPUT)] = None,
+    public: Annotated[bool, Parameter(group=OUTPUT)] = False,
+    out: Annotated[Folder, Parameter(group=OUTPUT)],
+    output: Output = Output(),
+) -> None:
+    """Export a run as a repository with a model card: its adapter, or a complete model.
+
+    Args:
+        run: Folder of a debias, transfer or combine run.
+        merge: Export a complete model, in the precision of the base model, instead of an adapter.
+        gguf: Also convert the merged model to GGUF with the converter of llama.cpp, whose folder may be given.
+        base_name: Name of the base model on the hub, if the run knows it as a folder.
+        license: License for the model card, in the hub's spelling (apache-2.0, ...).
+        push: Upload to this hub repository. It is created as a private one if it does not exist.
+        public: Make the hub repository public.
+        out: Folder to write. It must not exist yet.
+
+    Examples:
+        biasunlearn export runs/mine --base-name owner/base --license apache-2.0 \\
+            --out mine-adapter
+        biasunlearn export runs/mine --merge --gguf path/to/llama.cpp --out mine-model
+        biasunlearn export runs/mine --push owner/mine-adapter --out mine-adapter
+    """
+    from biasunlearn.commands.export import export
+
+    done = export(
+        run, out=out, merge=merge, base_name=base_name, license_id=license,
+        gguf=None if gguf is None else "".join(gguf), push=push, public=public, say=note,
+    )  # fmt: skip
+    show(done, output, _export_lines)
+
+
+def _export_lines(done: dict[str, Any]) -> str:
+    kind = "complete model" if done["merged"] else "adapter"
+    return "\n".join(
+        (
+            f"{kind} with its model card in {done['out']}",
+            *(f"{key}: {done[key]}" for key in ("gguf", "url") if done[key]),
+        )
+    )
+
+
+@command
+def playground(
+    run: Run, /, *, port: Annotated[Integer, Parameter(group=SETTINGS)] = 7860, output: Output = Output()
+) -> None:
+    """Open a local web page that compares base model and debiased model on prompts.
+
+    Args:
+        run: Folder of a debias, transfer or combine run.
+        port: Port on 127.0.0.1.
+
+    Examples:
+        biasunlearn playground runs/mine
+        biasunlearn playground runs/mine --port 8000
+    """
+    from biasunlearn.commands.playground import playground
+
+    note(f"the page opens at http://127.0.0.1:{port}, on this machine only; Ctrl-C closes it")
+    playground(run, port=port)

@@ -1,0 +1,236 @@
+"""Commands that train several times: survey, ablate, disentangle, sweep."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from biasunlearn.cli.app import command
+from biasunlearn.cli.exit_codes import DONE, INTERRUPTED
+from biasunlearn.cli.options import (
+    DATA,
+    SETTINGS,
+    File,
+    Integer,
+    Integers,
+    Loading,
+    Model,
+    Names,
+    Output,
+    Rows,
+    Training,
+    named_paths,
+)
+from biasunlearn.cli.output import emit, note, progress, show
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What every command of several runs takes besides its own options."""
+
+    model: str
+    training: Training
+    rows: Rows
+    loading: Loading
+    output: Output
+
+    def run(
+        self, experiment: Callable[..., Any], table: Callable[[dict[str, Any]], Any], stored: str, **own: Any
+    ) -> int:
+        """Run an experiment and print its result.
+
+        Args:
+            stored: the files of its folder.
+            own: what this experiment alone takes.
+        Returns:
+            The exit code.
+        """
+        from biasunlearn.commands.debias import Interrupted
+
+        training = self.training
+        try:
+            with progress() as (on_progress, on_step):
+                result = experiment(
+                    self.model, train=training.train, unrelated=training.unrelated, report=training.report,
+                    out=training.out, benchmarks=named_paths(training.benchmark), skip_invalid=self.rows.skip_invalid,
+                    trust_remote_code=self.loading.trust_remote_code, progress=on_progress, say=note, on_step=on_step,
+                    **own,
+                )  # fmt: skip
+        except Interrupted:
+            finished = "finished runs are stored, and the same command continues with the others"
+            emit(f"biasunlearn: interrupted; {finished}", stderr=True)
+            return INTERRUPTED
+        show(result, self.output, table, where=f"stored in {training.out} ({stored})")
+        return DONE
+
+
+@command
+def survey(
+    model: Model,
+    /,
+    *,
+    training: Training,
+    text: Annotated[File | None, Parameter(group=DATA)] = None,
+    rows: Rows = Rows(),
+    loading: Loading = Loading(),
+    methods: Annotated[Names, Parameter(group=SETTINGS)] = (),
+    seeds: Annotated[Integers, Parameter(group=SETTINGS)] = (0, 1, 2),
+    output: Output = Output(),
+) -> int:
+    """Train with every method under the same budget, and compare the methods in one table.
+
+    Repeat the command to continue an interrupted survey: finished runs are not trained again.
+
+    Args:
+        model: Folder of a causal language model, or its name on the Hugging Face hub.
+        text: Ordinary sentences for the methods cda and dropout (default: --unrelated).
+        methods: Methods to train (default: all).
+        seeds: Random seeds; every method is trained with each of them.
+
+    Examples:
+        biasunlearn survey MODEL --train train_pairs.jsonl --report dev.json \\
+            --unrelated unrelated.json --text sentences.txt --out runs/survey
+        biasunlearn survey MODEL --train train_pairs.jsonl --report dev.json \\
+            --methods biasunlearn dpo cda --seeds 0 --out runs/three
+    """
+    from biasunlearn.commands.survey import METHODS, survey, survey_table
+
+    own = {"methods": methods or METHODS, "seeds": seeds, "text": text}
+    return Request(model, training, rows, loading, output).run(
+        survey,
+        survey_table,
+        "survey.json, report.html, one run folder a method and seed",
+        config=training.config,
+        changes=training.set,
+        **own,
+    )
+
+
+@command
+def ablate(
+    model: Model,
+    /,
+    *,
+    training: Training,
+    rows: Rows = Rows(),
+    loading: Loading = Loading(),
+    variants: Annotated[Names, Parameter(group=SETTINGS)] = (),
+    seeds: Annotated[Integers, Parameter(group=SETTINGS)] = (0, 1, 2),
+    output: Output = Output(),
+) -> int:
+    """Train the default method without one of its parts at a time.
+
+    Repeat the command to continue an interrupted ablation: finished runs are not trained again.
+
+    Args:
+        model: Folder of a causal language model, or its name on the Hugging Face hub.
+        variants: Variants to train, as in without-kl (default: all).
+        seeds: Random seeds; every variant is trained with each of them.
+
+    Examples:
+        biasunlearn ablate MODEL --train train_pairs.jsonl --report dev.json \\
+            --unrelated unrelated.json --out runs/ablation
+        biasunlearn ablate MODEL --train train_pairs.jsonl --report dev.json \\
+            --variants full without-kl --seeds 0 1 --out runs/kl
+    """
+    from biasunlearn.commands.ablate import VARIANTS, ablate, ablation_table
+    from biasunlearn.config import load_config
+
+    config = load_config(training.config, training.set)
+    return Request(model, training, rows, loading, output).run(
+        ablate,
+        ablation_table,
+        "ablation.json, one run folder a seed",
+        config=config,
+        seeds=seeds,
+        variants=variants or tuple(VARIANTS),
+    )
+
+
+@command
+def disentangle(
+    model: Model,
+    /,
+    *,
+    training: Training,
+    rows: Rows = Rows(),
+    loading: Loading = Loading(),
+    leave_out: Annotated[bool, Parameter(group=SETTINGS)] = False,
+    seeds: Annotated[Integers, Parameter(group=SETTINGS)] = (),
+    output: Output = Output(),
+) -> int:
+    """Train on one bias type at a time, and report on all of them.
+
+    Repeat the command to continue an interrupted series: finished runs are not trained again.
+
+    Args:
+        model: Folder of a causal language model, or its name on the Hugging Face hub.
+        leave_out: Train on all bias types but one instead, to test whether debiasing generalizes to an unseen type.
+        seeds: Random seeds; every row is trained with each of them (default: the seed of the recipe).
+
+    Examples:
+        biasunlearn disentangle MODEL --train train_pairs.jsonl \\
+            --unrelated unrelated.json --report dev.json --out runs/matrix
+        biasunlearn disentangle MODEL --train train_pairs.jsonl --report dev.json \\
+            --leave-out --seeds 0 1 --out runs/unseen
+    """
+    from biasunlearn.commands.disentangle import disentangle, matrix_table
+    from biasunlearn.config import load_config
+
+    config = load_config(training.config, training.set)
+    return Request(model, training, rows, loading, output).run(
+        disentangle,
+        matrix_table,
+        "matrix.json, one run folder a row and seed",
+        config=config,
+        seeds=seeds,
+        leave_out=leave_out,
+    )
+
+
+@command
+def sweep(
+    model: Model,
+    /,
+    *,
+    training: Training,
+    rows: Rows = Rows(),
+    loading: Loading = Loading(),
+    trials: Annotated[Integer, Parameter(group=SETTINGS)] = 30,
+    seeds: Annotated[Integers, Parameter(group=SETTINGS)] = (0,),
+    storage: Annotated[str | None, Parameter(metavar="URL", group=SETTINGS)] = None,
+    search_only: Annotated[bool, Parameter(group=SETTINGS)] = False,
+    output: Output = Output(),
+) -> int:
+    """Search the settings of a recipe with Optuna, on the stop split of the training pairs.
+
+    Repeat the command to continue an interrupted search.
+
+    Args:
+        model: Folder of a causal language model, or its name on the Hugging Face hub.
+        trials: Trials of the whole study.
+        seeds: Random seeds; every trial is trained with each of them.
+        storage: Database of Optuna (default: a journal file in --out).
+        search_only: Add trials and evaluate nothing on the report split. For further machines.
+
+    Examples:
+        biasunlearn sweep MODEL --train train_pairs.jsonl --report dev.json \\
+            --unrelated unrelated.json --trials 30 --out runs/sweep
+        biasunlearn sweep MODEL --train train_pairs.jsonl --report dev.json \\
+            --storage sqlite:///study.db --search-only --out runs/sweep
+    """
+    from biasunlearn.commands.sweep import sweep, sweep_table
+    from biasunlearn.config import load_config
+
+    config = load_config(training.config, training.set)
+    return Request(model, training, rows, loading, output).run(
+        sweep,
+        sweep_table,
+        "sweep.json",
+        config=config,
+        trials=trials,
+        seeds=seeds,
+        storage=storage,
+        search_only=search_only,
+    )

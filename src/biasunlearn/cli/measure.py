@@ -1,0 +1,121 @@
+"""Commands that load a model and evaluate it: measure, probe."""
+
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from biasunlearn.cli.app import command
+from biasunlearn.cli.options import (
+    DATA,
+    MODEL,
+    OUTPUT,
+    SETTINGS,
+    Benchmarks,
+    DataPath,
+    Dtype,
+    Evaluation,
+    Folder,
+    Integer,
+    Integers,
+    Loading,
+    Model,
+    Output,
+    Rows,
+    named_paths,
+)
+from biasunlearn.cli.output import progress, show_results
+
+
+@command
+def measure(
+    model: Model,
+    /,
+    *,
+    benchmark: Benchmarks = (),
+    rows: Rows = Rows(),
+    adapter: Annotated[Folder | None, Parameter(group=MODEL)] = None,
+    dtype: Annotated[Dtype, Parameter(metavar="DTYPE", group=MODEL)] = "float32",
+    loading: Loading = Loading(),
+    evaluation: Evaluation = Evaluation(),
+    out: Annotated[Folder, Parameter(group=OUTPUT)],
+    resume: Annotated[bool, Parameter(group=OUTPUT)] = False,
+    output: Output = Output(),
+) -> None:
+    """Measure the bias of a model on one or more benchmarks.
+
+    The run folder gets report.html, results.json and items.parquet (the score of every sentence). A benchmark that
+    overlaps with the training data of the adapter is marked as contaminated.
+
+    Args:
+        model: Folder of a model, or its name on the Hugging Face hub.
+        benchmark: Benchmark and its data file, as in stereoset=dev.json. May be repeated.
+        adapter: Folder of a PEFT adapter to measure the model with.
+        dtype: Data type of the weights. 8bit and 4bit quantize them with bitsandbytes.
+        out: Run folder to write.
+        resume: Continue an interrupted run in --out.
+
+    Examples:
+        biasunlearn measure MODEL --benchmark stereoset=dev.json --out runs/base
+        biasunlearn measure MODEL --adapter runs/mine/adapter \\
+            --benchmark stereoset=dev.json --benchmark perplexity=text.txt \\
+            --out runs/mine-again
+    """
+    from biasunlearn.commands.measure import measure
+
+    with progress() as (on_progress, _):
+        results = measure(
+            model, named_paths(benchmark), adapter=adapter, out=out, dtype=dtype, skip_invalid=rows.skip_invalid,
+            trust_remote_code=loading.trust_remote_code, resume=resume, asking=evaluation.to_asking(),
+            progress=on_progress,
+        )  # fmt: skip
+    show_results(results, output, out)
+
+
+@command
+def probe(
+    model: Model,
+    /,
+    *,
+    data: Annotated[DataPath, Parameter(group=DATA)],
+    groups: Annotated[tuple[str, ...], Parameter(name="--groups", metavar="LIST", group=DATA)] = (),
+    rows: Rows = Rows(),
+    adapter: Annotated[Folder | None, Parameter(group=MODEL)] = None,
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"], Parameter(metavar="DTYPE", group=MODEL)] = "float32",
+    loading: Loading = Loading(),
+    layers: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
+    pool: Annotated[Literal["mean", "last"], Parameter(metavar="HOW", group=SETTINGS)] = "mean",
+    seed: Annotated[Integer, Parameter(group=SETTINGS)] = 0,
+    out: Annotated[Folder, Parameter(group=OUTPUT)],
+    output: Output = Output(),
+) -> None:
+    """Train linear probes on the hidden states of sentence pairs.
+
+    A probe shows whether a hidden state still tells a stereotype from an anti-stereotype, or one social group from
+    another. With an adapter, the model is probed with the adapter off and on.
+
+    Args:
+        model: Folder of a model, or its name on the Hugging Face hub.
+        data: Pairs whose hidden states are probed, in a format that --report accepts.
+        groups: Term list that names social groups, by name or file. May be repeated (default: gender and race).
+        adapter: Folder of a PEFT adapter; the model is probed with it off and on.
+        dtype: Data type of the weights.
+        layers: Layers to probe; 0 is the embeddings (default: up to seven, evenly spaced).
+        pool: How the tokens in which the sentences of a pair differ become one vector.
+        seed: Random seed of the folds, the controls and the intervals.
+        out: Run folder to write.
+
+    Examples:
+        biasunlearn probe MODEL --data dev.json --out runs/probed
+        biasunlearn probe MODEL --adapter runs/mine/adapter --data dev.json \\
+            --layers 0 6 12 --out runs/mine-probed
+    """
+    from biasunlearn.commands.probe import probe
+    from biasunlearn.report.terminal.probes import probe_table
+
+    with progress() as (on_progress, _):
+        results = probe(
+            model, data=data, out=out, adapter=adapter, layers=layers, pooling=pool, groups=groups or None, seed=seed,
+            dtype=dtype, skip_invalid=rows.skip_invalid, trust_remote_code=loading.trust_remote_code,
+            progress=on_progress,
+        )  # fmt: skip
+    show_results(results, output, out, probe_table)

@@ -1,0 +1,163 @@
+"""Options that several commands share, each declared once: its type, its default and its help."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+from biasunlearn.errors import RequestError
+
+if TYPE_CHECKING:
+    from biasunlearn.scoring.protocol import Asking
+
+DATA = Group.create_ordered("Data")
+MODEL = Group.create_ordered("Model")
+TRAINING = Group.create_ordered("Training")
+EVALUATION = Group.create_ordered("Evaluation")
+SETTINGS = Group.create_ordered("Settings")
+OUTPUT = Group.create_ordered("Output")
+
+# --- kinds of values --------------------------------------------------------------------------------
+
+
+def integer(kind: Any, tokens: Any) -> int:
+    """The integer that a word is. Raises ValueError for 1.5, which cyclopts by itself would round to 2."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError("not an integer") from None
+
+
+Folder = Annotated[str, Parameter(metavar="DIR")]
+File = Annotated[str, Parameter(metavar="FILE")]
+DataPath = Annotated[str, Parameter(metavar="PATH")]
+Integer = Annotated[int, Parameter(metavar="N", converter=integer)]
+Integers = Annotated[tuple[Integer, ...], Parameter(metavar="N...", consume_multiple=(1, None))]
+"""One word or several: --seeds 0 1 2, or --seeds 0 --seeds 1."""
+Names = Annotated[tuple[str, ...], Parameter(metavar="NAME...", consume_multiple=(1, None))]
+Benchmarks = Annotated[tuple[str, ...], Parameter(name="--benchmark", metavar="NAME=PATH", group=DATA)]
+Dtype = Literal["float32", "bfloat16", "float16", "8bit", "4bit"]
+"""As in config.py, which is not imported before a command runs."""
+
+Model = Annotated[str, Parameter(name="MODEL")]
+Run = Annotated[str, Parameter(name="RUN")]
+Runs = Annotated[tuple[str, ...], Parameter(name="RUN", consume_multiple=(1, None))]
+
+# --- options ----------------------------------------------------------------------------------------
+
+
+@Parameter(name="*", group=OUTPUT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What a command prints."""
+
+    json: bool = False
+    """Print the result as one JSON object on stdout, and nothing else there."""
+    traceback: bool = False
+    """Show the traceback of an unexpected error."""
+
+
+@Parameter(name="*", group=DATA)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """How data files are read."""
+
+    skip_invalid: bool = False
+    """Drop invalid rows instead of stopping at them. They are counted and listed in the results."""
+
+
+@Parameter(name="*", group=MODEL)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """How a model is loaded."""
+
+    trust_remote_code: bool = False
+    """Run code that the model's repository ships."""
+
+
+@Parameter(name="*", group=EVALUATION)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """How a model is evaluated, besides the benchmarks themselves."""
+
+    chat_template: bool = False
+    """Format every prompt with the model's chat template (instruction-tuned models)."""
+    classifier: Annotated[tuple[str, ...], Parameter(name="--classifier", metavar="NAME=MODEL")] = ()
+    """Classifier that scores generated text, as in toxicity=owner/name. Append #LABEL to choose a label. May be
+    repeated."""
+    limit_prompts: Integer | None = None
+    """Use a seeded random sample of N prompts for the benchmarks that generate text."""
+    continuations: Integer | None = None
+    """Continuations of each prompt (default: the number in the benchmark's paper)."""
+    new_tokens: Integer | None = None
+    """Maximum number of new tokens of a continuation (default: 20)."""
+    sampling_seed: Integer = 0
+    """Random seed for the choice of prompts and for sampling."""
+    generations: Folder | None = None
+    """Folder in which generated texts are stored and reused (default: generations/ in --out)."""
+    lm_eval: Annotated[tuple[str, ...], Parameter(name="--lm-eval", metavar="TASK[,TASK]")] = ()
+    """Tasks of lm-eval to run as a measure of capability, by name or path. May be repeated."""
+    lm_eval_limit: Integer | None = None
+    """Use the first N documents of each lm-eval task."""
+
+    def to_asking(self) -> "Asking":
+        """The same as the library takes it."""
+        from biasunlearn.scoring.protocol import Asking
+
+        return Asking(
+            chat_template=self.chat_template,
+            classifiers=named_paths(self.classifier, "--classifier", "toxicity=owner/name"),
+            limit_prompts=self.limit_prompts,
+            continuations=self.continuations,
+            new_tokens=self.new_tokens,
+            seed=self.sampling_seed,
+            cache=None if self.generations is None else Path(self.generations),
+            lm_eval=tuple(task for given in self.lm_eval for task in given.split(",") if task),
+            lm_eval_limit=self.lm_eval_limit,
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What every command that trains takes."""
+
+    train: Annotated[DataPath, Parameter(group=DATA)]
+    """Training pairs: stereotypes and anti-stereotypes."""
+    unrelated: Annotated[DataPath | None, Parameter(group=DATA)] = None
+    """Unrelated sentences: a file of triplets that have them, or a .txt file."""
+    report: Annotated[DataPath, Parameter(group=DATA)]
+    """Triplets or pairs to report on. They are never trained on."""
+    benchmark: Benchmarks = ()
+    """Further benchmark to measure before and after, as in perplexity=text.txt. May be repeated."""
+    config: Annotated[File | None, Parameter(group=TRAINING)] = None
+    """Recipe: a YAML file, or the name of a recipe that is shipped (default: biasunlearn)."""
+    set: Annotated[tuple[str, ...], Parameter(name="--set", metavar="KEY=VALUE", group=TRAINING)] = ()
+    """Change one setting of the recipe. May be repeated."""
+    out: Annotated[Folder, Parameter(group=OUTPUT)]
+    """Folder to write the results to."""
+
+
+# --- values of the form NAME=VALUE -------------------------------------------------------------------
+
+
+def named_paths(
+    pairs: tuple[str, ...], option: str = "--benchmark", example: str = "stereoset=dev.json"
+) -> dict[str, str]:
+    """{"stereoset": "dev.json"} of ("stereoset=dev.json",).
+
+    Args:
+        option: the option that the pairs were given with, and `example` a correct value of it, for messages.
+    Raises:
+        RequestError: a pair is not of this form, or a name is given twice.
+    """
+    named: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not equals or not path or not name:
+            raise RequestError(f"{option} {pair}: write NAME=PATH, as in {example}")
+        if name in named:
+            raise RequestError(f"{option} {name}: given twice")
+        named[name] = path
+    return named

@@ -1,0 +1,107 @@
+"""What the command line prints. Every line goes through `emit`, which decides whether this process prints."""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from biasunlearn.cli.options import Output
+from biasunlearn.runs.atomic import is_first
+
+if TYPE_CHECKING:
+    from biasunlearn.runs.results import Results, Stopped
+
+SHOWN_ROWS = 20
+"""Skipped rows that are listed on the terminal; results.json lists all of them."""
+WIDTH = 140
+"""Characters of a table's line where the output is not a terminal."""
+
+
+def emit(content: Any, *, stderr: bool = False, printing: bool | None = None) -> None:
+    """Print a line, or a table of rich. Of several processes under a launcher only the first one prints.
+
+    Args:
+        printing: whether this process prints. Default: it is the first one.
+    """
+    if not (is_first() if printing is None else printing):
+        return
+    stream = sys.stderr if stderr else sys.stdout
+    if isinstance(content, str):
+        print(content, file=stream)
+        return
+    from rich.console import Console
+
+    Console(file=stream, width=None if stream.isatty() else WIDTH).print(content)
+
+
+def note(line: str) -> None:
+    """A message about the run, on stderr."""
+    emit(f"note: {line}", stderr=True)
+
+
+def wrong_request(message: str) -> None:
+    """A wrong request, as one line on stderr. It is wrong in every process, so one of each machine prints it."""
+    first_here = os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0"
+    emit(f"biasunlearn: {' '.join(message.split())}", stderr=True, printing=first_here)
+
+
+def failure(message: str) -> None:
+    """What went wrong, as one line on stderr. Every process prints its own: it may be the only one that failed."""
+    process = "" if is_first() else f"process {os.environ['RANK']}: "
+    emit(f"biasunlearn: {process}{' '.join(message.split())}", stderr=True, printing=True)
+
+
+def show(result: Any, output: Output, table: Callable[[dict[str, Any]], Any], *, where: str = "") -> None:
+    """Print a result: as JSON if that is asked for, or as a table and the line that says where it is stored.
+
+    Args:
+        result: a dict of JSON values, or an object with `to_dict`.
+        table: from that dict to what rich prints.
+    """
+    content = result if isinstance(result, dict) else result.to_dict()
+    if output.json:
+        emit(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    if is_first():  # a table is computed for whoever prints it
+        emit(table(content))
+    if where:
+        emit(where)
+
+
+def show_results(
+    results: "Results", output: Output, out: str | None, table: Callable[[dict[str, Any]], Any] | None = None
+) -> None:
+    """Print the content of results.json: as JSON, or as tables, how training ended, and the rows that were skipped."""
+    from biasunlearn.report.terminal.run import results_table
+
+    show(results, output, table or results_table)
+    if output.json:
+        return
+    if results.stopped:
+        emit(_how_it_stopped(results.stopped))
+    skipped = [row for entry in results.benchmarks.entries.values() for row in entry.skipped_rows]
+    for row in skipped[:SHOWN_ROWS]:
+        emit(f"skipped {row}")
+    if len(skipped) > SHOWN_ROWS:
+        emit(f"... and {len(skipped) - SHOWN_ROWS} more, all in results.json")
+    if out:
+        emit(f"stored in {out} (report.html, results.json, items.parquet)")
+
+
+def _how_it_stopped(stopped: "Stopped") -> str:
+    kept = "" if stopped.best_step == stopped.step else f"; the adapter is that of step {stopped.best_step}"
+    return f"stopped at step {stopped.step}: {stopped.reason}{kept}"
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[tuple[Callable[..., None], Callable[..., None]]]:
+    """Callbacks that show progress on stderr: bars on a terminal, a line now and then elsewhere."""
+    if not is_first():
+        yield (lambda *_: None), (lambda *_: None)
+        return
+    from biasunlearn.report.terminal.progress import bars, lines
+
+    with bars() if sys.stderr.isatty() else lines() as callbacks:
+        yield callbacks

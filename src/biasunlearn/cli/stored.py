@@ -1,0 +1,123 @@
+"""Commands that read what runs have stored and load no model: rescore, compare, report, gate."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from biasunlearn.cli.app import command
+from biasunlearn.cli.exit_codes import DONE, REFUSED
+from biasunlearn.cli.options import (
+    DATA,
+    OUTPUT,
+    SETTINGS,
+    Benchmarks,
+    File,
+    Folder,
+    Output,
+    Rows,
+    Run,
+    Runs,
+    named_paths,
+)
+from biasunlearn.cli.output import show, show_results
+
+
+@command
+def rescore(
+    *,
+    benchmark: Benchmarks = (),
+    scores: Annotated[File, Parameter(group=DATA)],
+    rows: Rows = Rows(),
+    out: Annotated[Folder, Parameter(group=OUTPUT)],
+    output: Output = Output(),
+) -> None:
+    """Compute the results again from stored scores, without a model.
+
+    Args:
+        benchmark: The StereoSet file that the scores belong to, as in stereoset=dev.json. Not needed for
+            items.parquet.
+        scores: Prediction file in StereoSet's official format, or items.parquet of a run.
+        out: Run folder to write.
+
+    Examples:
+        biasunlearn rescore --scores runs/base/items.parquet --out runs/again
+        biasunlearn rescore --benchmark stereoset=dev.json \\
+            --scores predictions.json --out runs/official
+    """
+    from biasunlearn.commands.measure import rescore
+
+    results = rescore(named_paths(benchmark), scores, out=out, skip_invalid=rows.skip_invalid)
+    show_results(results, output, out)
+
+
+@command
+def compare(
+    runs: Runs, /, *, out: Annotated[Folder | None, Parameter(group=OUTPUT)] = None, output: Output = Output()
+) -> None:
+    """Compare runs with the first of them, by tests that are paired item by item.
+
+    Args:
+        runs: Run folders, the base first. RUN:before is the model that a debias run began with.
+        out: Folder for compare.json and items.parquet.
+
+    Examples:
+        biasunlearn compare runs/base runs/mine
+        biasunlearn compare runs/mine:before runs/mine runs/other --out runs/compared
+    """
+    from biasunlearn.commands.compare import compare
+    from biasunlearn.report.terminal.comparison import comparison_table
+
+    result = compare(runs, out=out)
+    where = f"stored in {out} (compare.json, items.parquet)" if out else ""
+    show(result, output, comparison_table, where=where)
+
+
+@command
+def report(runs: Runs, /, *, out: Annotated[File, Parameter(group=OUTPUT)], output: Output = Output()) -> None:
+    """Write one self-contained HTML page about one run, or about several side by side.
+
+    Args:
+        runs: Run folders. Several are compared with the first of them.
+        out: The .html file to write.
+
+    Examples:
+        biasunlearn report runs/mine --out mine.html
+        biasunlearn report runs/mine runs/other runs/third --out all.html
+    """
+    from biasunlearn.commands.report import write_report
+
+    show(write_report(runs, out), output, _report_line)
+
+
+def _report_line(done: dict[str, object]) -> str:
+    runs, size = done["runs"], done["bytes"]
+    assert isinstance(runs, list) and isinstance(size, int)
+    return f"{done['out']}: {len(runs)} run{'s' * (len(runs) > 1)}, {size / 1e6:.2f} MB"
+
+
+@command
+def gate(
+    run: Run,
+    /,
+    *,
+    policy: Annotated[File, Parameter(group=SETTINGS)],
+    base: Annotated[str | None, Parameter(metavar="RUN", group=SETTINGS)] = None,
+    output: Output = Output(),
+) -> int:
+    """Check a run against a policy of limits. The exit code is 0 if every rule holds, and 1 if one does not.
+
+    Args:
+        run: Run folder.
+        policy: YAML file of limits (docs/statistics.md describes them).
+        base: Run that changes are computed against (default: RUN:before).
+
+    Examples:
+        biasunlearn gate runs/mine --policy policy.yaml
+        biasunlearn gate runs/mine --policy policy.yaml --base runs/base --json
+    """
+    from biasunlearn.commands.gate import gate
+    from biasunlearn.report.terminal.comparison import gate_table
+
+    result = gate(run, policy, base=base)
+    show(result, output, gate_table)
+    return DONE if result["passed"] else REFUSED

@@ -1,0 +1,97 @@
+"""Commands that train once: debias, and the demonstration of it."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from biasunlearn.cli.app import command
+from biasunlearn.cli.exit_codes import DONE, INTERRUPTED
+from biasunlearn.cli.options import (
+    OUTPUT,
+    TRAINING,
+    Evaluation,
+    Folder,
+    Loading,
+    Model,
+    Output,
+    Rows,
+    Training,
+    named_paths,
+)
+from biasunlearn.cli.output import emit, note, progress, show_results
+from biasunlearn.commands.tracking import Tracker
+
+
+@command
+def demo(*, out: Annotated[Folder | None, Parameter(group=OUTPUT)] = None, output: Output = Output()) -> None:
+    """Debias a small model of a toy world whose bias is known.
+
+    No data and no network are needed. The table sets the known bias beside the measured one.
+
+    Args:
+        out: Run folder to write (default: demo-run, or the first free one of demo-run-2, ...).
+
+    Examples:
+        biasunlearn demo
+        biasunlearn demo --out runs/demo
+    """
+    from biasunlearn.commands.demo import demo, demo_table
+
+    with progress() as (on_progress, on_step):
+        results = demo(out, progress=on_progress, say=note, on_step=on_step)
+    show_results(results, output, results.out, lambda _: demo_table(results))
+
+
+@command
+def debias(
+    model: Model,
+    /,
+    *,
+    training: Training,
+    rows: Rows = Rows(),
+    loading: Loading = Loading(),
+    method: Annotated[str | None, Parameter(metavar="NAME", group=TRAINING)] = None,
+    track: Annotated[tuple[Tracker, ...], Parameter(name="--track", metavar="TRACKER", group=TRAINING)] = (),
+    evaluation: Evaluation = Evaluation(),
+    resume: Annotated[bool, Parameter(group=OUTPUT)] = False,
+    output: Output = Output(),
+) -> int:
+    """Unlearn the bias of a model with a small adapter, and report the results before and after.
+
+    The run folder gets the adapter, report.html, results.json, metrics.jsonl and items.parquet.
+
+    Args:
+        model: Folder of a causal language model, or its name on the Hugging Face hub.
+        method: Method of debiasing: biasunlearn (default), dpo, equalize, ... (docs/methods.md lists them).
+        track: Experiment tracker to log training to. TensorBoard writes to logs/ in --out. May be repeated.
+        resume: Continue an interrupted run in --out.
+
+    Examples:
+        biasunlearn debias MODEL --train train_pairs.jsonl --report dev.json \\
+            --unrelated unrelated.json --out runs/mine
+        biasunlearn debias MODEL --train train_pairs.jsonl --report dev.json \\
+            --method dpo --set learning_rate=1e-5 --out runs/dpo
+        biasunlearn debias MODEL --train train_pairs.jsonl --report dev.json \\
+            --out runs/mine --resume
+    """
+    from biasunlearn.commands.debias import Interrupted, debias
+    from biasunlearn.commands.tracking import tracked
+    from biasunlearn.config import load_config, to_dict
+
+    config = load_config(training.config, [*([f"method={method}"] if method else ()), *training.set])
+    try:
+        with (
+            progress() as (on_progress, shown),
+            tracked(track, training.out, to_dict(config), shown) as on_step,
+        ):
+            results = debias(
+                model, train=training.train, unrelated=training.unrelated, report=training.report, out=training.out,
+                config=config, benchmarks=named_paths(training.benchmark), skip_invalid=rows.skip_invalid,
+                trust_remote_code=loading.trust_remote_code, resume=resume, asking=evaluation.to_asking(),
+                progress=on_progress, say=note, on_step=on_step,
+            )  # fmt: skip
+    except Interrupted as stop:
+        emit(f"biasunlearn: {stop}", stderr=True)
+        return INTERRUPTED
+    show_results(results, output, training.out)
+    return DONE
