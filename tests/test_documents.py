@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from biasunlearn.cli import main
+from biasunlearn.cli.app import COMMANDS
 from biasunlearn.config import load_config
 from tests import made_runs, test_cli, tiny
 from tests.cli.words import given
+from tests.test_imports import MAY_IMPORT
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -201,6 +203,18 @@ def test_every_make_target_that_a_page_names_exists():
         code = [*blocks(page), *re.findall(r"`(make [^`]+)`", page.read_text(encoding="utf-8"))]
         for target in re.findall(r"^make ([a-z-]+)", "\n".join(code), re.M):
             assert re.search(rf"^{target}:", makefile, re.M), f"{page.name}: make {target}"
+
+
+def test_the_readme_lists_every_command():
+    rows = re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    assert sorted(rows) == sorted(name for group in COMMANDS.values() for name in group)
+
+
+def test_the_architecture_page_states_what_each_package_imports():
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|.*\| ([\w, ]+) \|$", text, re.M)
+    stated = {package: set(imports.split(", ")) for package, imports in rows}
+    assert stated == {package: allowed for package, allowed in MAY_IMPORT.items() if package != "root"}
 
 
 def test_every_page_is_in_the_navigation_and_begins_with_its_purpose():
