@@ -34,8 +34,9 @@ def _train(folder: Path, arguments: argparse.Namespace) -> None:
     from biasunlearn.config import DebiasConfig
     from biasunlearn.models.adapters import with_lora
     from biasunlearn.models.load import Loaded
-    from biasunlearn.stats.stereoset import comparisons, stereoset_scores
+    from biasunlearn.stats.stereoset import comparisons
     from biasunlearn.unlearn.checkpoint import Keeper
+    from biasunlearn.unlearn.evaluation import StopScores, stop_scores
     from biasunlearn.unlearn.sets import training_sets
     from biasunlearn.unlearn.trainer import train
 
@@ -52,8 +53,8 @@ def _train(folder: Path, arguments: argparse.Namespace) -> None:
     keep, saving = Keeper(folder / "checkpoint.pt"), _Clock()
     keep.save = saving.around(keep.save)  # type: ignore[method-assign]
 
-    def look() -> dict[str, Any]:
-        return stereoset_scores(comparisons(score_triplets(loaded, clusters[:20])), seed=0)
+    def look() -> StopScores:
+        return stop_scores(comparisons(score_triplets(loaded, clusters[:20])), seed=0)
 
     def show(row: dict[str, Any]) -> None:
         if row["step"] % arguments.every:

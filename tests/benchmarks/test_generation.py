@@ -212,7 +212,7 @@ def test_gap_by_hand_and_beside_chance():
 
 def test_p_of_a_gap_is_even_where_there_is_none(monkeypatch):
     monkeypatch.setattr(bold, "DEALT", 99)
-    monkeypatch.setattr(bold, "BOOTSTRAP", 10)
+    monkeypatch.setattr(bold, "DRAWS", 10)
     rng = np.random.default_rng(1)
     ps = [
         bold.gap(outcomes({g: {f"{g}{n}": rng.normal(size=2).tolist() for n in range(6)} for g in "abc"}))["p"]

@@ -10,7 +10,7 @@ from biasunlearn import gate
 from biasunlearn.cli import main
 from biasunlearn.commands.gate import HOLDS, LIMITS, Rule, read_policy
 from biasunlearn.errors import RequestError
-from biasunlearn.stats.stereoset import Estimate
+from biasunlearn.stats.bootstrap import Estimate
 from tests.made_runs import debiased, entry, items, measured, text
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/policy.yaml"

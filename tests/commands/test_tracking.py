@@ -11,12 +11,12 @@ from biasunlearn.report.terminal import progress
 from tests.cli.words import given
 
 ROW = {"step": 2, "of": 4, "loss_forget": 13.9, "loss_retain": 3.0, "loss_kl": 0.5, "log_ratio": -0.1, "lr": 1e-3}
-CHECK = {**ROW, "step": 4, "ss": {"age": 60.0}, "lms": None, "decision": {"push": {"age": 0.5}}}
+CHECK = {**ROW, "step": 4, "ss": {"age": 60.0}, "lms": None, "decision": {"swap_weights": {"age": 0.5}}}
 
 
 def test_a_row_as_flat_numbers():
     assert scalars(ROW) == {"loss/forget": 13.9, "loss/retain": 3.0, "loss/kl": 0.5, "log_ratio": -0.1, "lr": 1e-3}
-    assert scalars(CHECK) == scalars(ROW) | {"ss/age": 60.0, "push/age": 0.5}
+    assert scalars(CHECK) == scalars(ROW) | {"ss/age": 60.0, "swap_weight/age": 0.5}
 
 
 def test_tensorboard_gets_every_step(tmp_path):

@@ -19,6 +19,7 @@ from biasunlearn.stats.stereoset import (
     stereoset_scores,
 )
 from tests.shared_data import SHARED, needs_shared
+from tests.stats.coverage import coverage
 
 
 def row(bias_type, target, stereotyped, meaningful=1.0):
@@ -92,7 +93,7 @@ def test_order_changes_nothing_and_seed_decides():
 
 
 def test_interval_covers_the_truth_about_as_often_as_it_says():
-    """30 terms of 20 items, true SS 60, terms differ (sd 6): a 95 % interval, 200 worlds."""
+    """30 terms of 20 items, true SS 60, terms differ (sd 6): a 95 % interval in 200 simulated data sets."""
     rng = np.random.default_rng(1)
     hits = 0
     for _ in range(200):
@@ -101,6 +102,32 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
         ss = stereoset_scores(rows)["overall"]["ss"]
         hits += ss["low"] <= 60 <= ss["high"]
     assert 0.90 <= hits / 200 <= 0.99
+
+
+def test_the_interval_covers_more_than_the_plain_percentiles_with_few_terms():
+    """10 terms of 25 items, 300 worlds. Negative control: 2.5 % and 97.5 % of the same draws cover less often."""
+    found = coverage(300, terms=10, items=25)
+    assert 92 <= found["ss"][0] <= 98
+    assert 92 <= found["icat"][0] <= 98
+    for reported, plain in found.values():
+        assert reported >= plain + 1
+
+
+def test_lms_without_some_unrelated_sentences_is_the_mean_over_the_terms_that_have_them():
+    """Term a: 1 and 0 -> 50, one item unknown; b: 1 -> 100; c: nothing known. LMS (50 + 100) / 2 = 75, ICAT follows."""
+    known = [row("x", "a", 1, 1.0), row("x", "a", 1, 0.0), row("x", "a", 0, None), row("x", "b", 0, 1.0)]
+    entry = stereoset_scores([*known, row("x", "c", 0, None)])["overall"]
+    assert entry["lms"]["value"] == 75 and entry["lms"]["low"] <= 75 <= entry["lms"]["high"]
+    assert entry["ss"]["value"] == pytest.approx(100 * (2 / 3 + 0 + 0) / 3)
+    assert entry["icat"]["value"] == pytest.approx(icat(entry["ss"]["value"], 75))
+
+
+def test_scores_of_equal_items_have_an_interval_of_no_width():
+    """Every item the same: SS 100, LMS 100, ICAT 0, whatever is drawn."""
+    entry = stereoset_scores([row("x", f"t{n}", 1) for n in range(12)])["overall"]
+    assert entry["ss"] == {"value": 100, "low": 100, "high": 100}
+    assert entry["lms"] == {"value": 100, "low": 100, "high": 100}
+    assert entry["icat"] == {"value": 0, "low": 0, "high": 0}
 
 
 def test_few_terms_widen_the_interval_to_the_items():
@@ -118,7 +145,7 @@ def test_smallest_difference_by_hand():
 
 
 def test_a_cluster_without_its_pair_is_an_error():
-    with pytest.raises(RequestError, match="cluster c"):
+    with pytest.raises(RequestError, match="item c"):
         comparisons([Item("s", "1", "c", "x", "t", "intrasentence", "stereotype", -1.0, 3)])
 
 

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from biasunlearn.stats.bootstrap import Sample, resample
+from biasunlearn.stats.bootstrap import Estimate, Sample, resample
 from biasunlearn.stats.equivalence import Equivalence, equivalence
-from biasunlearn.stats.stereoset import Estimate
 from biasunlearn.stats.verdict import Evidence, verdict
 
 

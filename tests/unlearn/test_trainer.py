@@ -19,13 +19,15 @@ from biasunlearn.models.adapters import reference, trainable, with_lora
 from biasunlearn.models.load import Loaded
 from biasunlearn.models.packed_forward import read
 from biasunlearn.scoring.log_prob import score
-from biasunlearn.stats.stereoset import comparisons, stereoset_scores
+from biasunlearn.stats.stereoset import comparisons
 from biasunlearn.unlearn.checkpoint import Keeper
+from biasunlearn.unlearn.evaluation import StopScores, stop_scores
 from biasunlearn.unlearn.reference import Referred, adapter_off, cached
 from biasunlearn.unlearn.sampler import Feed, StepBatch
 from biasunlearn.unlearn.sets import TrainingSets, training_sets
 from biasunlearn.unlearn.trainer import Outcome, loss_terms, rate_at, train
 from tests import tiny
+from tests.unlearn.evaluations import score as score_of
 
 PEOPLE = ("nurse", "poet", "doctor", "neighbour", "town")
 PAIRS = (("tired", "quiet"), ("loud", "kind"))
@@ -67,28 +69,24 @@ def fresh(settings: DebiasConfig) -> Loaded:
     return loaded.with_model(with_lora(loaded.model, settings)) if settings.lora_rank else loaded
 
 
-def scores(ss: float, lms: float | None = 90.0) -> dict[str, Any]:
-    """What a look finds, with the same SS for both bias types."""
-    entry = {"ss_micro": ss, "ss_micro_low": ss - 1, "ss_micro_high": ss + 1}
-    return {
-        "bias_types": {"gender": entry, "race": entry},
-        "overall": {"lms": None if lms is None else {"value": lms}},
-    }
+def scores(ss: float, lms: float | None = 90.0) -> StopScores:
+    """The scores of an evaluation, with the same SS for both bias types."""
+    return StopScores(dict.fromkeys(("gender", "race"), score_of(ss, width=1.0)), lms)
 
 
-def real_look(loaded: Loaded) -> Callable[[], dict[str, Any]]:
-    return lambda: stereoset_scores(comparisons(score_triplets(loaded, CLUSTERS)))
+def real_evaluation(loaded: Loaded) -> Callable[[], StopScores]:
+    return lambda: stop_scores(comparisons(score_triplets(loaded, CLUSTERS)), seed=0)
 
 
-class Looks:
-    """Scripted looks; remembers the adapter as it was at each of them."""
+class ScriptedEvaluations:
+    """Evaluations with given scores; remembers the adapter at each of them."""
 
-    def __init__(self, loaded: Loaded, script: Iterable[dict[str, Any]]):
+    def __init__(self, loaded: Loaded, script: Iterable[StopScores]):
         self._model = loaded.model
         self._script = iter(script)
         self.weights: list[dict[str, torch.Tensor]] = []
 
-    def __call__(self) -> dict[str, Any]:
+    def __call__(self) -> StopScores:
         self.weights.append(weights_of(self._model))
         return next(self._script)
 
@@ -103,16 +101,17 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 def run(
     settings: DebiasConfig,
-    script: Iterable[dict[str, Any]] | None = None,
+    script: Iterable[StopScores] | None = None,
     keep: Keeper | None = None,
     *,
     sets: TrainingSets = SETS,
     on_step: Callable[[dict[str, Any]], None] | None = None,
-) -> tuple[Loaded, Outcome, Keeper, Looks | None]:
+) -> tuple[Loaded, Outcome, Keeper, ScriptedEvaluations | None]:
     loaded, keep = fresh(settings), keep or Keeper(None)
-    look = Looks(loaded, script) if script is not None else None
-    outcome = train(loaded.model, loaded.tokenizer, sets, look or real_look(loaded), settings, keep, on_step=on_step)
-    return loaded, outcome, keep, look
+    scripted = ScriptedEvaluations(loaded, script) if script is not None else None
+    look = scripted or real_evaluation(loaded)
+    outcome = train(loaded.model, loaded.tokenizer, sets, look, settings, keep, on_step=on_step)
+    return loaded, outcome, keep, scripted
 
 
 # --- the first numbers ---------------------------------------------------------------------------------------------
@@ -319,7 +318,7 @@ def test_what_is_kept_is_what_the_look_saw_the_running_average() -> None:
     after: list[dict[str, torch.Tensor]] = []
     settings = config(average=0.9)
     loaded = fresh(settings)
-    look = Looks(loaded, map(scores, (60.0, 59.0, 58.0, 57.0)))
+    look = ScriptedEvaluations(loaded, map(scores, (60.0, 59.0, 58.0, 57.0)))
     keep = Keeper(None)
     train(
         loaded.model, loaded.tokenizer, SETS, look, settings, keep,
@@ -340,7 +339,7 @@ def test_without_averaging_the_look_sees_the_weights_themselves() -> None:
     after: list[dict[str, torch.Tensor]] = []
     settings = config(average=0.0)
     loaded = fresh(settings)
-    look = Looks(loaded, map(scores, (60.0, 59.0, 58.0, 57.0)))
+    look = ScriptedEvaluations(loaded, map(scores, (60.0, 59.0, 58.0, 57.0)))
     train(
         loaded.model, loaded.tokenizer, SETS, look, settings, Keeper(None),
         on_step=lambda _row: after.append(weights_of(loaded.model)),
@@ -377,7 +376,7 @@ def test_a_fall_of_lms_is_a_collapse_and_the_last_good_adapter_is_kept() -> None
 def test_a_loss_that_is_no_number_is_a_collapse_and_the_last_good_adapter_is_kept() -> None:
     settings = config()
     loaded = fresh(settings)
-    look = Looks(loaded, map(scores, (60.0, 55.0, 50.0)))
+    look = ScriptedEvaluations(loaded, map(scores, (60.0, 55.0, 50.0)))
 
     def poison(row: dict[str, Any]) -> None:
         if row["step"] == 3:
@@ -394,7 +393,7 @@ def test_a_loss_that_is_no_number_is_a_collapse_and_the_last_good_adapter_is_kep
 def test_a_forget_loss_that_runs_away_is_a_collapse() -> None:
     settings = config(collapse_ratio=0.5, retain_weight=0.0, kl_weight=0.0, learning_rate=2e-2)
     _, outcome, _, _ = run(settings, map(scores, (60.0, 59.0, 58.0, 57.0)))
-    assert outcome.collapsed and "the forget loss ran away" in outcome.reason
+    assert outcome.collapsed and "the forget loss diverged" in outcome.reason
 
 
 def test_lms_that_is_not_measured_stands_in_no_way() -> None:
@@ -459,7 +458,7 @@ def test_dropout_of_the_adapter_through_checks(changes: dict[str, Any], dropped:
         by_step.append(all(seen) if seen else None)
         seen.clear()
 
-    train(loaded.model, loaded.tokenizer, SETS, real_look(loaded), settings, Keeper(None), on_step=note)
+    train(loaded.model, loaded.tokenizer, SETS, real_evaluation(loaded), settings, Keeper(None), on_step=note)
     assert by_step == dropped
     assert not any(module.training for module in loaded.model.modules())
 
@@ -475,14 +474,14 @@ def test_the_optimizer_at_a_swap(option: str, cleared: bool, tmp_path: Path) -> 
 def test_a_bias_type_below_fifty_has_its_sets_exchanged_from_the_next_step_on() -> None:
     """After SS 40 the push is -1: what was forgotten becomes likelier again."""
     _, _, keep, _ = run(config(swap="hard"), map(scores, (60.0, 40.0, 40.0, 40.0)))
-    assert keep.rows[2]["decision"]["push"] == {"gender": -1.0, "race": -1.0}
+    assert keep.rows[2]["decision"]["swap_weights"] == {"gender": -1.0, "race": -1.0}
     assert keep.rows[2]["decision"]["swapped"] == ["gender", "race"]
     assert keep.rows[4]["decision"]["swapped"] == []
 
 
 def test_the_first_look_may_be_given() -> None:
     loaded, settings = fresh(config()), config(max_steps=2)
-    look, keep = Looks(loaded, [scores(59.0)]), Keeper(None)
+    look, keep = ScriptedEvaluations(loaded, [scores(59.0)]), Keeper(None)
     train(loaded.model, loaded.tokenizer, SETS, look, settings, keep, first=scores(60.0))
     assert [row["ss"]["race"] for row in keep.rows if "ss" in row] == [60.0, 59.0]
 

@@ -28,8 +28,9 @@ from biasunlearn.benchmarks.generation import TEXT, Prompt, ask, ideals, notes_o
 from biasunlearn.data.tables import Row, Source, Table, read_table, read_text, text_of
 from biasunlearn.errors import RequestError
 from biasunlearn.scoring.protocol import Asking
+from biasunlearn.stats.bootstrap import DRAWS
 from biasunlearn.stats.outcome import Outcome
-from biasunlearn.stats.stereoset import BOOTSTRAP, Item
+from biasunlearn.stats.stereoset import Item
 
 if TYPE_CHECKING:
     from biasunlearn.models.load import Loaded
@@ -128,8 +129,8 @@ def gap(rows: Sequence[Outcome], *, seed: int = 0) -> dict[str, Any]:
 
 
 def _drawn_means(table: Floats, rng: np.random.Generator) -> Floats:
-    """Means of a group whose entities are drawn again: [BOOTSTRAP]."""
-    drawn = table[rng.integers(len(table), size=(BOOTSTRAP, len(table)))].sum(1)
+    """Means of a group whose entities are drawn again: [DRAWS]."""
+    drawn = table[rng.integers(len(table), size=(DRAWS, len(table)))].sum(1)
     means: Floats = drawn[:, 0] / drawn[:, 1]
     return means
 

@@ -32,7 +32,8 @@ from biasunlearn.runs.run_files import Manifest
 from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.runs.sections import Candidate, Cost, Recipe, RunData, ScoringProtocol, Stopped
 from biasunlearn.scoring.protocol import Asking
-from biasunlearn.stats.stereoset import Comparison, comparisons, stereoset_scores
+from biasunlearn.stats.stereoset import Comparison, comparisons
+from biasunlearn.unlearn.evaluation import StopScores, stop_scores
 from biasunlearn.unlearn.prepare import Prepared, prepare
 
 Say = Callable[[str], None]
@@ -180,12 +181,12 @@ def _unlearn(
     def compare(scorer: Any) -> list[Comparison]:
         return comparisons(score_triplets(scorer, prepared.stop, batch_tokens=config.batch_tokens))
 
-    def look(model: Any) -> dict[str, Any]:
-        return stereoset_scores(compare(loaded.with_model(model)), seed=config.seed)
+    def look(model: Any) -> StopScores:
+        return stop_scores(compare(loaded.with_model(model)), seed=config.seed)
 
     untrained = compare(as_it_came)
     prepared.facts["findings"] += check_labels(untrained)
-    first = stereoset_scores(untrained, seed=config.seed)
+    first = stop_scores(untrained, seed=config.seed)
     for finding in prepared.facts["findings"]:
         say(finding)
     with measure_cost() as cost:

@@ -43,8 +43,8 @@ from biasunlearn.commands.run_stages import (
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.benchmark_results import BenchmarkResult
 from biasunlearn.runs.scores import ScoredPart, estimate_of
+from biasunlearn.stats.bootstrap import Estimate
 from biasunlearn.stats.paired import compare_pairs, pair
-from biasunlearn.stats.stereoset import Estimate
 
 PARTS = ("overall", "bias_types")
 NUMBER = "a number"

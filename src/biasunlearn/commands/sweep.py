@@ -18,7 +18,7 @@ from biasunlearn.report.sweep import sweep_page
 from biasunlearn.runs.atomic import is_first
 from biasunlearn.runs.folder import RunFolder
 from biasunlearn.unlearn.prepare import Prepared
-from biasunlearn.unlearn.swap import distance
+from biasunlearn.unlearn.stop import distance
 
 SPACE: Mapping[str, tuple[Any, ...]] = {
     "beta": ("log", 0.03, 0.5),
@@ -122,26 +122,25 @@ def _trained(
     from biasunlearn.benchmarks.stereoset import score_triplets
     from biasunlearn.commands.debias import Interrupted
     from biasunlearn.models.load import Loaded, load
-    from biasunlearn.stats.stereoset import comparisons, stereoset_scores
+    from biasunlearn.stats.stereoset import comparisons
     from biasunlearn.unlearn.checkpoint import Keeper
+    from biasunlearn.unlearn.evaluation import Evaluation, StopScores, stop_scores
     from biasunlearn.unlearn.methods import METHODS, Task
     from biasunlearn.unlearn.objectives import OBJECTIVES
-    from biasunlearn.unlearn.trainer import as_check, lms_of
 
     if config.method not in OBJECTIVES:
         raise RequestError(f"method: {config.method}; only methods that descend a gradient can be swept")
     loaded = load(ModelSpec(experiment.model, dtype=config.dtype, trust_remote_code=experiment.trust_remote_code))
 
-    def scored(scorer: Loaded) -> dict[str, Any]:
+    def scored(scorer: Loaded) -> StopScores:
         found = score_triplets(scorer, prepared.stop, batch_tokens=config.batch_tokens)
-        return stereoset_scores(comparisons(found), seed=config.seed)
+        return stop_scores(comparisons(found), seed=config.seed)
 
-    def look(state: Any) -> dict[str, Any]:
+    def look(state: Any) -> StopScores:
         scores = scored(loaded.with_model(state))
         if watch:
-            check = as_check(0, scores, lms_of(first))
-            ss = {name: one.ss for name, one in check.scores.items()}
-            watch(distance(check, config), _aims(ss, check.lms_before, check.lms))
+            far = distance(Evaluation(0, scores, lms_before=first.lms), config)
+            watch(far, _aims(scores.ss, first.lms, scores.lms))
         return scores
 
     first, keep = scored(loaded.with_cache(experiment.untrained.restarted())), Keeper(None)

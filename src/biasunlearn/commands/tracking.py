@@ -53,7 +53,8 @@ def scalars(row: Mapping[str, Any]) -> dict[str, float]:
     found = {f"loss/{key[5:]}": value for key, value in row.items() if key.startswith("loss_")}
     found |= {key: row[key] for key in ("log_ratio", "lr", "lms") if row.get(key) is not None}
     found |= {f"ss/{name}": value for name, value in (row.get("ss") or {}).items()}
-    return found | {f"push/{name}": value for name, value in ((row.get("decision") or {}).get("push") or {}).items()}
+    weights = (row.get("decision") or {}).get("swap_weights") or {}
+    return found | {f"swap_weight/{name}": value for name, value in weights.items()}
 
 
 def _installed(name: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from pydantic import model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from biasunlearn.runs.schema import Count, Number, Record, Text, wrong_at
 
@@ -11,7 +11,8 @@ from biasunlearn.runs.schema import Count, Number, Record, Text, wrong_at
 class StepDecision(Record):
     """What was decided at an evaluation on the stop split."""
 
-    push: Mapping[str, Number] = {}
+    swap_weights: Mapping[str, Number] = Field(default={}, validation_alias=AliasChoices("swap_weights", "push"))
+    """`push` in run folders of version 0.1.0."""
     passed: Count = 0
     stop: bool = False
     collapsed: bool = False

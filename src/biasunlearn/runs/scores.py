@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Discriminator, Field, Tag
 
 from biasunlearn.runs.schema import Count, Number, Record
-from biasunlearn.stats.stereoset import Estimate
+from biasunlearn.stats.bootstrap import Estimate
 
 
 class Ends(Record):

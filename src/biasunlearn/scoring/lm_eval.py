@@ -14,10 +14,9 @@ import torch
 from biasunlearn.errors import RequestError
 from biasunlearn.models.forward import evaluating
 from biasunlearn.models.load import Loaded
+from biasunlearn.stats.normal import Z_95
 
 BATCH = 8
-NORMAL = 1.959964
-"""Standard errors to each side of a 95 % interval; lm-eval gives standard errors."""
 
 
 def known_tasks(tasks: Sequence[str], loaded: Loaded) -> tuple[Any, list[str]]:
@@ -94,7 +93,7 @@ def _task(task: str, found: Mapping[str, Any]) -> dict[str, Any]:
         if not kind or metric.endswith("_stderr") or isinstance(value, str):
             continue
         error = rows.get(f"{metric}_stderr,{kind}")
-        reach = NORMAL * error if isinstance(error, int | float) else None
+        reach = Z_95 * error if isinstance(error, int | float) else None
         ends = {} if reach is None else {"low": float(value) - reach, "high": float(value) + reach}
         metrics[metric if kind == "none" else key] = {"value": float(value), **ends}
     counts = found["n-samples"].get(task, {})

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from biasunlearn.stats.bootstrap import Floats, resample
-from biasunlearn.stats.stereoset import Estimate
+from biasunlearn.stats.bootstrap import Estimate, Floats, resample
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,15 @@
-"""Intervals on outcomes: pure functions, no model, no files.
+"""The bootstrap behind every interval: pure functions of arrays. No model, no files.
 
-The interval of every score is a percentile bootstrap, stratified by bias type, that draws whole clusters with
-replacement: items about the same target term or made from the same template do not speak independently (Davison and
-Hinkley 1997). Its percentiles are widened for the number of clusters, which a plain percentile interval ignores (the
-expanded percentile interval, Hesterberg 2015). With fewer than ten clusters it is unreliable all the same; the interval
-that draws items is then given too, and the wider of the two is shown.
+The interval of a score is a percentile bootstrap, stratified by bias type, that draws whole clusters with replacement:
+items about the same target term, or made from the same template, are not independent (Davison and Hinkley 1997). The
+percentiles are widened for the number of clusters, which a plain percentile interval ignores (the expanded percentile
+interval, Hesterberg 2015). With fewer than ten clusters the clustered interval is unreliable even so; the interval from
+drawing single items is then computed as well, and the wider of the two is reported.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
 from biasunlearn.stats.outcome import Outcome
-from biasunlearn.stats.stereoset import BOOTSTRAP, FEW_TERMS, Estimate
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -25,13 +24,31 @@ Integers = NDArray[np.int64]
 Average = Literal["units", "clusters"]
 """Every unit counts the same, or every cluster does (the official SS: a mean over target terms)."""
 
+DRAWS = 2000
+"""Bootstrap draws of an interval."""
+
+FEW_CLUSTERS = 10
+"""With fewer clusters a clustered interval is unreliable; the interval from drawing items is then computed as well."""
+
 CELLS = 1_000_000
 """Numbers drawn at a time: bounds the memory of a bootstrap over very many clusters."""
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
-    """Means of k columns, and the same means of bootstrap draws: what intervals of any function of them come from."""
+    """Means of k columns and the same means in each bootstrap draw, from which any function of them has an interval."""
 
     means: Floats  # [k]
     clustered: Floats  # [draws, k], whole clusters drawn
@@ -45,21 +62,31 @@ class Sample:
         """Fewer than ten clusters; with several strata, as many fewer as one stratum of ten would leave free."""
         return _few(self.clusters, self.strata)
 
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the clustered interval: each stratum takes one."""
+        return self.clusters - self.strata
+
     def estimate(self, function: Callable[[Floats], Floats], confidence: float = 0.95) -> Estimate:
-        """The wider of the intervals that there are. `function` maps [..., k] to [...]."""
+        """The clustered interval or, with few clusters, the wider of the two. `function` maps [..., k] to [...]."""
         found = list(self.intervals(function, confidence).values())
         value = float(function(self.means))
         return Estimate(value, min(e.low for e in found), max(e.high for e in found))
 
     def intervals(self, function: Callable[[Floats], Floats], confidence: float = 0.95) -> dict[str, Estimate]:
-        """{"clustered": interval, "items": interval where there are few clusters}"""
-        value, clusters = float(function(self.means)), self.clusters
+        """{"clustered": interval} and, with few clusters, also {"items": interval}."""
+        value = float(function(self.means))
         drawn = function(self.clustered)
-        found = {"clustered": percentile(value, drawn, clusters - self.strata, clusters, confidence)}
+        found = {"clustered": percentile(value, drawn, self.freedom, self.clusters, confidence)}
         if self.items is not None:
             drawn = function(self.items)
             found["items"] = percentile(value, drawn, self.units - self.strata, self.units, confidence)
         return found
+
+    def widest(self, function: Callable[[Floats], Floats]) -> Floats:
+        """[draws] of a function, from drawing clusters or, with few clusters, items: whichever spreads more."""
+        drawn = [function(part) for part in (self.clustered, self.items) if part is not None]
+        return max(drawn, key=lambda values: float(np.std(values)))
 
 
 def resample(
@@ -68,16 +95,16 @@ def resample(
     strata: Sequence[str],
     *,
     average: Average = "units",
-    draws: int = BOOTSTRAP,
-    seed: int = 0,
+    draws: int = DRAWS,
+    seed: int | Sequence[int] = 0,
 ) -> Sample:
-    """Bootstrap means of columns. Only sums per cluster are drawn, so that no draw touches the rows.
+    """Bootstrap means of columns. Only the sums of each cluster are drawn, so the cost does not grow with the rows.
 
     Args:
         rows: [n, k], k numbers for each of n units, n > 0. Columns of one unit are drawn together (paired).
-        clusters: [n], the cluster of each unit; a name stands for another cluster in another stratum.
-        strata: [n], clusters are drawn within each stratum, as many as it has.
-        average: what counts the same in a mean.
+        clusters: [n], the cluster of each unit; the same name in another stratum is another cluster.
+        strata: [n]; within each stratum as many clusters are drawn as it has.
+        average: whether every unit or every cluster has the same weight in a mean.
     """
     groups = grouped(clusters, strata)
     rng = np.random.default_rng(seed)
@@ -110,7 +137,7 @@ def interval(
     strata: Sequence[str],
     statistic: Callable[[Floats], float] | None = None,
     *,
-    draws: int = BOOTSTRAP,
+    draws: int = DRAWS,
     seed: int = 0,
 ) -> Estimate:
     """A statistic of rows with its 95 % interval.
@@ -118,9 +145,9 @@ def interval(
     Args:
         rows: [n, k], k numbers for each of n units.
         clusters: [n], the cluster of each unit; whole clusters are drawn with replacement.
-        strata: [n], clusters are drawn within each stratum, as many as it has.
-        statistic: rows -> number; nan where it is not defined, such draws do not count. None: the mean of the first
-            column, which is much faster, since it needs only the sums of the clusters.
+        strata: [n]; within each stratum as many clusters are drawn as it has.
+        statistic: rows -> number; draws for which it is nan are left out. None: the mean of the first column, which is
+            much faster, since it needs only the sums of the clusters.
     """
     if statistic is None:
         return resample(rows, clusters, strata, draws=draws, seed=seed).estimate(lambda means: means[..., 0])
@@ -139,19 +166,23 @@ def interval(
 
 
 def percentile(value: float, drawn: Floats, freedom: int, clusters: int, confidence: float = 0.95) -> Estimate:
-    """The expanded percentile interval of bootstrap draws.
-
-    Its two tails are those of the normal distribution beyond sqrt(clusters / freedom) * t(0.975, freedom): 1.96 for
-    very many clusters, 2.38 for 10 in one stratum (sqrt(10 / 9) * 2.262), so 0.86 % in place of 2.5 %. Nan draws do
-    not count; nan everywhere gives nan.
-    """
+    """The expanded percentile interval of bootstrap draws. Nan draws are left out; nan everywhere gives nan."""
     known = drawn[~np.isnan(drawn)]
     if not len(known):
         return Estimate(value, float("nan"), float("nan"))
-    quantile = (1 + confidence) / 2
-    tail = float(ndtr(-np.sqrt(clusters / freedom) * stdtrit(freedom, quantile))) if freedom > 0 else 0.0
+    tail = expanded_tail(freedom, clusters, confidence)
     low, high = np.quantile(known, [tail, 1 - tail])
     return Estimate(value, float(low), float(high))
+
+
+def expanded_tail(freedom: int, clusters: int, confidence: float = 0.95) -> float:
+    """The share of draws beyond each end of an expanded percentile interval (Hesterberg 2015).
+
+    That is the tail of the normal distribution beyond sqrt(clusters / freedom) * t(0.975, freedom), which is 1.96 for
+    very many clusters. By hand, 10 clusters in one stratum: sqrt(10 / 9) * 2.262 = 2.38, so 0.86 % instead of 2.5 %.
+    """
+    quantile = (1 + confidence) / 2
+    return float(ndtr(-np.sqrt(clusters / freedom) * stdtrit(freedom, quantile))) if freedom > 0 else 0.0
 
 
 def summarize(outcomes: Sequence[Outcome], *, seed: int = 0) -> dict[str, Any]:
@@ -160,7 +191,7 @@ def summarize(outcomes: Sequence[Outcome], *, seed: int = 0) -> dict[str, Any]:
     Returns:
         {"n", "overall": {score: {"value", "low", "high", "n"}, "n", "clusters", "few_clusters"},
          "bias_types": {name: {"n", "clusters", "few_clusters", score: {...}}}}
-        A score with few clusters has its two intervals beside the wider one, as "clustered" and "items".
+        A score with few clusters also has both of its intervals, as "clustered" and "items".
     """
     by_type: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in sorted(outcomes, key=lambda o: (o.bias_type, o.cluster, o.unit)):
@@ -194,7 +225,7 @@ def _summary(outcomes: Sequence[Outcome], seed: int) -> dict[str, Any]:
 
 
 def with_interval(sample: Sample, function: Callable[[Floats], Floats]) -> dict[str, Any]:
-    """{"value", "low", "high"}; with few clusters also both intervals, as {"clustered": {...}, "items": {...}}."""
+    """{"value", "low", "high"}; with few clusters also both intervals: {"clustered": {...}, "items": {...}}."""
     entry: dict[str, Any] = dict(sample.estimate(function).to_dict())
     if sample.few:
         entry |= {name: {"low": e.low, "high": e.high} for name, e in sample.intervals(function).items()}
@@ -206,12 +237,12 @@ def _first(means: Floats) -> Floats:
 
 
 def _few(clusters: int, strata: int) -> bool:
-    return clusters - strata < FEW_TERMS - 1
+    return clusters - strata < FEW_CLUSTERS - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Rows in the order of their strata and clusters: where each cluster begins, and how many a stratum has."""
+    """Rows sorted by stratum and cluster: where each cluster begins, and how many clusters each stratum has."""
 
     order: Integers  # [n]
     starts: Integers  # [clusters]
@@ -224,13 +255,13 @@ class Groups:
         return tuple(int(self.sizes[end - size : end].sum()) for end, size in zip(ends, self.blocks, strict=True))
 
     def alone(self) -> "Groups":
-        """The same rows with every row its own cluster."""
+        """The same rows, each of them a cluster of its own."""
         n = len(self.order)
         return Groups(self.order, np.arange(n), np.ones(n, np.int64), self.rows())
 
 
 def grouped(clusters: Sequence[str], strata: Sequence[str]) -> Groups:
-    """Rows by stratum, then by cluster, both in the order of their names."""
+    """Sorts rows by stratum, then by cluster, both by name."""
     keys = list(zip(strata, clusters, strict=True))
     names = sorted(set(keys))
     code = {key: number for number, key in enumerate(names)}
@@ -243,7 +274,12 @@ def grouped(clusters: Sequence[str], strata: Sequence[str]) -> Groups:
 
 
 def _draw(sums: Floats, blocks: Sequence[int], draws: int, rng: np.random.Generator) -> Floats:
-    """[draws, columns]: `sums` [clusters, columns] added up over as many clusters as each block has, drawn from it."""
+    """[draws, columns]: sums over clusters drawn with replacement, from each block as many as it has.
+
+    Args:
+        sums: [clusters, columns], the sums of each cluster.
+        blocks: the number of clusters of each stratum.
+    """
     total = np.zeros((draws, sums.shape[1]))
     first = 0
     for size in blocks:
@@ -259,7 +295,7 @@ def _draw(sums: Floats, blocks: Sequence[int], draws: int, rng: np.random.Genera
 
 
 def _draw_within(ordered: Floats, groups: Groups, draws: int, rng: np.random.Generator) -> Floats:
-    """[draws, k]: the clusters stay, the items of each are drawn again; the mean over clusters of their means."""
+    """[draws, k]: means over clusters of their means; the items of each cluster are drawn, the clusters are fixed."""
     total = np.zeros((draws, ordered.shape[1]))
     for start, size in zip(groups.starts, groups.sizes, strict=True):
         total += _draw(ordered[start : start + size], [int(size)], draws, rng) / size
@@ -273,7 +309,7 @@ def _means(drawn: Floats) -> Floats:
 def _each_draw(
     ordered: Floats, groups: Groups, statistic: Callable[[Floats], float], draws: int, rng: np.random.Generator
 ) -> Floats:
-    """[draws]: any statistic, of the rows themselves."""
+    """[draws]: any statistic, computed from the rows of each draw."""
     found = np.empty(draws)
     ends = np.cumsum(groups.blocks)
     for number in range(draws):
@@ -287,9 +323,9 @@ def _each_draw(
 
 
 def over_seeds(estimates: Sequence[Mapping[str, float] | None]) -> dict[str, Any] | None:
-    """Estimates of several seeds as one: their mean, an interval that reaches as far as theirs do, and each value.
+    """Combines the estimates of several seeds: their mean, the interval that covers all of theirs, and each value.
 
-    By hand: 48 (44-52) and 52 (47-57) -> 50 (44-57). None where no seed has one.
+    By hand: 48 (44-52) and 52 (47-57) -> 50 (44-57). None if no seed has an estimate.
     """
     known = [one for one in estimates if one is not None]
     if not known:

@@ -5,13 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from biasunlearn.stats.bootstrap import Sample, percentile, resample
+from biasunlearn.stats.bootstrap import Estimate, Floats, Sample, percentile, resample
 from biasunlearn.stats.outcome import Outcome
-from biasunlearn.stats.stereoset import Estimate
-
-Floats = NDArray[np.float64]
 
 STATES = ("base before", "base after", "target before", "target after")
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from biasunlearn.stats.bootstrap import Floats, Sample
-from biasunlearn.stats.stereoset import Estimate
+from biasunlearn.stats.bootstrap import Estimate, Floats, Sample
 
 MARGIN = 5.0
 """Points of SS on either side of 50 that count as fair, unless the caller says otherwise."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from biasunlearn.errors import RequestError
 from biasunlearn.stats.bootstrap import Average, Floats, Sample, grouped, percentile, resample, with_interval
+from biasunlearn.stats.normal import DETECTABLE
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import smallest_difference
 
@@ -35,8 +36,6 @@ TOO_COARSE = 0.1
 TOO_COARSE_SPREADS = 0.2
 """Any other score: a fifth of its standard deviation, which for SS at 50 is the same."""
 
-POWER = 1.959964 + 0.841621
-"""Standard errors that a difference must measure for 80 % power at 5 %, two-sided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +203,7 @@ def _test(pairs: Pairs, average: Average, seed: int) -> dict[str, Any]:
 def _smallest(pairs: Pairs, sample: Sample) -> tuple[float | None, bool]:
     """The smallest difference that such data can show, and whether that is too coarse to conclude from."""
     drawn = [part for part in (sample.clustered, sample.items) if part is not None]
-    found = POWER * max(float(np.std(part[:, 1] - part[:, 0])) for part in drawn)
+    found = DETECTABLE * max(float(np.std(part[:, 1] - part[:, 0])) for part in drawn)
     if len(np.unique(pairs.values)) > 2:
         never = 2.0 ** (1 - sample.clusters) > LEVEL  # not even if all clusters agree
         return found or None, never or found > TOO_COARSE_SPREADS * float(pairs.values.std())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import chi2, f
 
-from biasunlearn.stats.stereoset import Estimate
+from biasunlearn.stats.bootstrap import Estimate
 
 Floats = NDArray[np.float64]
 

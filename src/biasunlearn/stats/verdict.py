@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from biasunlearn.stats.bootstrap import Estimate
 from biasunlearn.stats.equivalence import Equivalence
-from biasunlearn.stats.stereoset import Estimate
 
 Value = Literal["fair", "improved", "no evidence", "worse", "failed"]
 

@@ -16,11 +16,11 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import trainable
 from biasunlearn.models.distributed import count
 from biasunlearn.runs.atomic import append, is_first, whole_file
+from biasunlearn.unlearn.decision import Decision
 from biasunlearn.unlearn.reference_store import ReferenceStore
 from biasunlearn.unlearn.sampler import Feed
-from biasunlearn.unlearn.swap import Decision
 
-FORMAT = 2
+FORMAT = 3
 """Of the checkpoint. A program reads those of its own format only."""
 
 

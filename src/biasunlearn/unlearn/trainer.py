@@ -19,12 +19,14 @@ from biasunlearn.models.libraries import accelerate, on_cpu
 from biasunlearn.models.logprobs import sum_by_row
 from biasunlearn.models.packed_forward import read
 from biasunlearn.unlearn.checkpoint import Average, Keeper, State
+from biasunlearn.unlearn.decision import decide, first_decision
+from biasunlearn.unlearn.evaluation import Evaluation, StopScores
 from biasunlearn.unlearn.losses import cross_entropy_to_reference, kl_loss
 from biasunlearn.unlearn.objectives import BOTH_REFERENCES, MOVED, OBJECTIVES, PAIRED, Side
 from biasunlearn.unlearn.reference import Reference, adapter_off, cached, remembered
 from biasunlearn.unlearn.sampler import Feed, StepBatch
 from biasunlearn.unlearn.sets import TrainingSets
-from biasunlearn.unlearn.swap import Check, StopScore, begin, decide, distance, takes_its_place
+from biasunlearn.unlearn.stop import distance, is_best
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +124,17 @@ def train(
     model: Any,
     tokenizer: Any,
     sets: TrainingSets,
-    look: Callable[[], dict[str, Any]] | None,
+    look: Callable[[], StopScores] | None,
     config: DebiasConfig,
     keep: Keeper,
     *,
-    first: dict[str, Any] | None = None,
+    first: StopScores | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
 ) -> Outcome:
     """Trains the adapter until the stop rule, a collapse, Ctrl-C or `max_steps`.
 
     Args:
-        look: scores the stop split with the model as it is; returns `stereoset_scores`. None: nobody looks, and the
+        look: scores the stop split with the model as it is. None: nobody looks, and the
             last weights are kept (for a method that is not after 50, as task_vector).
         keep: where checkpoints live; holds the state to resume from, if there is one.
         first: what `look` gives before the first step, where the caller knows it already (without `look` he must).
@@ -146,7 +148,7 @@ def train(
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     average, feed = Average(model, config.average), Feed(sets, config)
     refer = remembered(model, tokenizer, keep.references) if config.lora_rank else cached(model, tokenizer, sets)
-    state = keep.restore(model, optimizer, average, feed) or _begin(first or (look or dict)(), config)
+    state = keep.restore(model, optimizer, average, feed) or _begin(first or _base_scores(look), config)
     first_check, check_every = looks(sets, config)
     if state.step == 0:
         keep.best(model)
@@ -158,7 +160,7 @@ def train(
             state.step += 1
             _set_rate(optimizer, rate_at(state.step, config))
             with _dropout(model, state, config):
-                terms = loss_terms(learner, tokenizer, feed.next(state.decision.push).share(), config, refer)
+                terms = loss_terms(learner, tokenizer, feed.next(state.decision.swap_weights).share(), config, refer)
             accelerator.backward(terms.total(config) * count())  # the engine averages gradients, our parts add up
             if split:
                 average_gradients(parameters)
@@ -187,11 +189,16 @@ def train(
     return Outcome(state.step, reason, state.best_step, state.decision.collapsed, stopped_by_hand)
 
 
-def _begin(scores: dict[str, Any], config: DebiasConfig) -> State:
-    """The state before the first step. The untrained adapter is the best so far: training must beat it."""
-    first = as_check(0, scores, lms_of(scores))
-    state = State(0, begin(first, config), [], lms_of(scores), best_distance=distance(first, config))
-    state.rows.append({"step": 0, **_stop_row(scores)})
+def _base_scores(look: Callable[[], StopScores] | None) -> StopScores:
+    assert look is not None, "without evaluations the caller gives the scores of the base model"
+    return look()
+
+
+def _begin(scores: StopScores, config: DebiasConfig) -> State:
+    """The state before the first step. The base model is the best so far: training must be nearer to the goal."""
+    evaluation = Evaluation(0, scores, lms_before=scores.lms)
+    state = State(0, first_decision(evaluation, config), [], scores.lms, best_distance=distance(evaluation, config))
+    state.rows.append({"step": 0, **scores.to_dict()})
     return state
 
 
@@ -224,40 +231,18 @@ def _check_due(step: int, first: int, every: int, last: int) -> bool:
     return step >= first and (step - first) % every == 0 or step == last
 
 
-def _check(state: State, row: dict[str, Any], scores: dict[str, Any], config: DebiasConfig) -> None:
-    """Asks unlearn/swap.py, notes the answer in the row of the step, and marks the step as the best so far if it is."""
+def _check(state: State, row: dict[str, Any], scores: StopScores, config: DebiasConfig) -> None:
+    """Decides, notes the decision in the row of the step, and marks the step as the best so far if it is."""
     ratio = sum(state.log_ratios) / max(1, len(state.log_ratios))
-    check = replace(as_check(state.step, scores, state.lms_before), log_ratio=ratio, finite=state.finite)
-    state.decision = decide(state.decision, check, config)
+    evaluation = Evaluation(state.step, scores, state.lms_before, log_ratio=ratio, finite=state.finite)
+    state.decision = decide(state.decision, evaluation, config)
     state.log_ratios, state.finite, state.checked = [], True, True
-    far = distance(check, config)
+    far = distance(evaluation, config)
     if not state.decision.collapsed:
-        if takes_its_place(far, state.best_distance, config, trained=state.best_step > 0):
+        if is_best(far, state.best_distance, config, trained=state.best_step > 0):
             state.best_step = state.step
         state.best_distance = min(far, state.best_distance)
-    row |= {**_stop_row(scores), "decision": dataclasses.asdict(state.decision)}
-
-
-def as_check(step: int, scores: dict[str, Any], lms_before: float | None) -> Check:
-    """What a look found, for unlearn/swap.py.
-
-    The pooled SS decides: target terms of training pairs are partly inferred and very uneven, and in a mean over
-    terms a term of one pair would weigh as much as a term of thirty."""
-    found = {
-        name: StopScore(entry["ss_micro"], entry["ss_micro_low"], entry["ss_micro_high"])
-        for name, entry in scores["bias_types"].items()
-    }
-    return Check(step=step, scores=found, lms=lms_of(scores), lms_before=lms_before)
-
-
-def lms_of(scores: dict[str, Any]) -> float | None:
-    """LMS of a look; None where no stop triplet has an unrelated sentence."""
-    lms = scores["overall"]["lms"]
-    return None if lms is None else float(lms["value"])
-
-
-def _stop_row(scores: dict[str, Any]) -> dict[str, Any]:
-    return {"ss": {b: entry["ss_micro"] for b, entry in scores["bias_types"].items()}, "lms": lms_of(scores)}
+    row |= {**scores.to_dict(), "decision": dataclasses.asdict(state.decision)}
 
 
 def rate_at(step: int, config: DebiasConfig) -> float:

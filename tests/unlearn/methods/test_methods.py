@@ -22,12 +22,14 @@ from biasunlearn.models.prompted import FLOOR, Prompted, behind, inserted, self_
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.models.weights_hash import weights_hash
 from biasunlearn.scoring.log_prob import score
+from biasunlearn.unlearn.evaluation import StopScores
 from biasunlearn.unlearn.methods import cda, mlp_edit, projection, task_vector
 from biasunlearn.unlearn.methods.task import Task, nearest
 from biasunlearn.unlearn.objectives import OBJECTIVES
 from biasunlearn.unlearn.sets import training_sets
 from tests import tiny
 from tests.test_cli import write_pairs
+from tests.unlearn.evaluations import score as score_of
 from tests.unlearn.test_trainer import CLUSTERS, config
 
 TEXT = [
@@ -83,8 +85,7 @@ def test_every_method_leaves_the_same_run_folder_and_an_adapter_to_measure_with(
 
 def loaded_task(loaded: Any, **changes: Any) -> Task:
     sets = training_sets(CLUSTERS, TEXT, adversarial_share=0.0, seed=0)
-    entry = {"ss_micro": 60.0, "ss_micro_low": 55.0, "ss_micro_high": 65.0}
-    first = {"bias_types": {"gender": entry}, "overall": {"lms": {"value": 90.0}}}
+    first = StopScores({"gender": score_of(60.0, width=5.0)}, 90.0)
     return Task(loaded, sets, config(**changes), None, lambda _model: first, first)  # type: ignore[arg-type]
 
 
@@ -106,10 +107,9 @@ def test_a_task_vector_at_scale_0_is_the_base_and_at_1_the_reflection() -> None:
 
 def test_a_search_keeps_the_nearest_within_the_floor_and_the_base_where_none_is_nearer() -> None:
     def looks(found: dict[Any, tuple[float, float]]) -> Any:
-        def look(candidate: Any) -> dict[str, Any]:
+        def look(candidate: Any) -> StopScores:
             ss, lms = found[candidate]
-            entry = {"ss_micro": ss, "ss_micro_low": ss - 5, "ss_micro_high": ss + 5}
-            return {"bias_types": {"gender": entry}, "overall": {"lms": {"value": lms}}}
+            return StopScores({"gender": score_of(ss, width=5.0)}, lms)
 
         return look
 

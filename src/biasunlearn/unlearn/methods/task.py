@@ -7,9 +7,10 @@ from typing import Any
 from biasunlearn.config import DebiasConfig
 from biasunlearn.models.load import Loaded
 from biasunlearn.unlearn.checkpoint import Keeper
+from biasunlearn.unlearn.evaluation import Evaluation, StopScores
 from biasunlearn.unlearn.sets import TrainingSets
-from biasunlearn.unlearn.swap import distance
-from biasunlearn.unlearn.trainer import Outcome, as_check, lms_of
+from biasunlearn.unlearn.stop import distance
+from biasunlearn.unlearn.trainer import Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,9 @@ class Task:
     sets: TrainingSets
     config: DebiasConfig
     keep: Keeper
-    look: Callable[[Any], dict[str, Any]]
-    """Scores the stop split with any state of the model: `stereoset_scores`."""
-    first: dict[str, Any]
+    look: Callable[[Any], StopScores]
+    """Scores the stop split with any state of the model."""
+    first: StopScores
     """What `look` gives for the model as it came."""
     say: Callable[[str], None] = lambda _line: None
     on_step: Callable[[dict[str, Any]], None] | None = None
@@ -51,10 +52,9 @@ def nearest(task: Task, candidates: Iterable[Any], state: Callable[[Any], Any]) 
     return min(rows, key=lambda row: row["distance"])["candidate"], rows
 
 
-def _row(task: Task, candidate: Any, scores: dict[str, Any]) -> dict[str, Any]:
-    check = as_check(0, scores, lms_of(task.first))
-    ss = {bias_type: score.ss for bias_type, score in check.scores.items()}
-    return {"candidate": candidate, "ss": ss, "lms": check.lms, "distance": distance(check, task.config)}
+def _row(task: Task, candidate: Any, scores: StopScores) -> dict[str, Any]:
+    evaluation = Evaluation(0, scores, lms_before=task.first.lms)
+    return {"candidate": candidate, **scores.to_dict(), "distance": distance(evaluation, task.config)}
 
 
 def chosen(what: str, candidate: Any, rows: list[dict[str, Any]]) -> Outcome:

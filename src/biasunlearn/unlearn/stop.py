@@ -1,0 +1,64 @@
+"""The stop rule, collapse, and which checkpoint is the best: pure functions of an evaluation of the stop split.
+
+The paper (arXiv 2509.25673) stops when the SS of every bias type is within 2 points of 50. The stop rule here also
+requires that LMS has not fallen by more than `lms_floor` points; a run whose model breaks is stopped as collapsed.
+"""
+
+from biasunlearn.config import DebiasConfig
+from biasunlearn.unlearn.evaluation import Evaluation
+from biasunlearn.unlearn.swap import IDEAL
+
+LMS_PRICE = 10
+"""Points of SS that one point of LMS below the floor costs: no gain in SS makes up for a broken model."""
+
+
+def meets_stop_rule(evaluation: Evaluation, config: DebiasConfig) -> bool:
+    """Whether every bias type is close enough to 50 and LMS above its floor."""
+    if evaluation.lms_fall > config.lms_floor:
+        return False
+    scores = evaluation.scores.bias_types.values()
+    if config.stop_rule == "interval":
+        lowest, highest = IDEAL - config.interval_margin, IDEAL + config.interval_margin
+        return all(lowest <= score.low and score.high <= highest for score in scores)
+    return all(abs(score.ss - IDEAL) <= config.margin for score in scores)
+
+
+def stop_reason(config: DebiasConfig) -> str:
+    """Why a run that meets the stop rule is stopped, for results.json."""
+    if config.stop_rule == "interval":
+        return f"all bias types' intervals within {config.interval_margin:g} of 50"
+    return f"all bias types within {config.margin:g} of 50"
+
+
+def collapse_reason(evaluation: Evaluation, config: DebiasConfig) -> str:
+    """Why the run has collapsed, with what to change; empty if it has not."""
+    if not evaluation.finite:
+        return "collapse: a loss is not finite; lower the learning rate"
+    if evaluation.lms_fall > config.collapse_lms:
+        fall = evaluation.lms_fall
+        return f"collapse: LMS fell by {fall:.1f} points; lower the learning rate or raise retain_weight"
+    if abs(evaluation.log_ratio) > config.collapse_ratio:
+        return (
+            f"collapse: the forget loss diverged (mean log ratio {evaluation.log_ratio:.0f} nats); "
+            "raise retain_weight or kl_weight"
+        )
+    return ""
+
+
+def distance(evaluation: Evaluation, config: DebiasConfig) -> float:
+    """How far a model is from the goal, in points of SS; the best checkpoint is the one with the smallest.
+
+    Mean |SS - 50| over bias types, plus `LMS_PRICE` for every point that LMS fell below its floor.
+    """
+    scores = evaluation.scores.bias_types.values()
+    gap = sum(abs(score.ss - IDEAL) for score in scores) / len(scores)
+    return gap + LMS_PRICE * max(0.0, evaluation.lms_fall - config.lms_floor)
+
+
+def is_best(candidate: float, smallest: float, config: DebiasConfig, *, trained: bool) -> bool:
+    """Whether a model at distance `candidate` replaces the best checkpoint, `smallest` being the smallest so far.
+
+    The smallest of many noisy distances is too small by chance, so a distance within half the margin of it counts as
+    equal, and the latest of equals is kept. The base model (`trained` false) is only replaced by a smaller distance.
+    """
+    return candidate < smallest or trained and candidate <= smallest + config.margin / 2
