@@ -41,7 +41,7 @@ from stress_variants import CHATTING, VARIANTS, instructions, loss_on, make_vari
 
 from biasunlearn.benchmarks.stereoset import outcomes, score_triplets
 from biasunlearn.commands.run_stages import outcomes_by_score, read_stage
-from biasunlearn.commands.transfer import Learned, read_learned, stop_split
+from biasunlearn.commands.transfer import DebiasRun, read_adapter_run, stop_split
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
@@ -64,7 +64,7 @@ Row = dict[str, Any]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     given = _arguments(arguments)
-    runs = [read_learned(run) for run in given.runs]
+    runs = [read_adapter_run(run) for run in given.runs]
     bases = {str(run.request["model"]) for run in runs}
     if len(bases) > 1:
         raise SystemExit(f"the runs are on different bases: {', '.join(sorted(bases))}")
@@ -124,7 +124,7 @@ class _Stored:
 
 
 def judge(
-    base: str, folders: dict[str, Path], runs: Sequence[Learned], held_out: dict[str, Sequence[str]],
+    base: str, folders: dict[str, Path], runs: Sequence[DebiasRun], held_out: dict[str, Sequence[str]],
     given: argparse.Namespace, done: _Stored,
 ) -> None:  # fmt: skip
     """Distance, losses on held-out texts, SS and LMS on the first run's stop split: of the base and every variant."""
@@ -145,7 +145,7 @@ def judge(
 _splits: dict[Path, tuple[Triplet, ...]] = {}
 
 
-def _stop(run: Learned, given: argparse.Namespace) -> tuple[Triplet, ...]:
+def _stop(run: DebiasRun, given: argparse.Namespace) -> tuple[Triplet, ...]:
     """The run's stop split, or a seeded sample of each of its bias types."""
     if run.folder.path not in _splits:
         found = stop_split(run)
@@ -171,7 +171,7 @@ def _look(loaded: Loaded, scale: float, stop: Sequence[Triplet]) -> Look:
 
 
 def transfers(
-    name: str, folder: Path, chat: bool, how: str, base: str, runs: Sequence[Learned], clusters: Sequence[Triplet],
+    name: str, folder: Path, chat: bool, how: str, base: str, runs: Sequence[DebiasRun], clusters: Sequence[Triplet],
     before: dict[tuple[str, bool], list[Item]], given: argparse.Namespace, done: _Stored,
 ) -> Iterator[Row]:  # fmt: skip
     """A row for each run, at scale 1 or at the one that the stop split chooses. What is stored is left out.
@@ -204,7 +204,7 @@ def _base(name: str) -> Loaded:
     return load(name)
 
 
-def _ready(folder: Path, base: str, run: Learned, chat: bool) -> tuple[Loaded, float]:
+def _ready(folder: Path, base: str, run: DebiasRun, chat: bool) -> tuple[Loaded, float]:
     """The variant with the run's adapter on, and its distance. RequestError for what cannot work at all."""
     target = open_target(str(folder))
     found = compatibility(_base(base), target.loaded, run.folder.adapter)
@@ -214,13 +214,13 @@ def _ready(folder: Path, base: str, run: Learned, chat: bool) -> tuple[Loaded, f
     return with_chat_template(loaded) if chat else loaded, found.distances["adapted"]
 
 
-def _chosen(loaded: Loaded, run: Learned, given: argparse.Namespace) -> float:
+def _chosen(loaded: Loaded, run: DebiasRun, given: argparse.Namespace) -> float:
     scales, stop = checked(given.scale), _stop(run, given)
     looks = [_look(loaded, scale, stop) for scale in dict.fromkeys((0.0, *scales))]
     return nearest(looks, run.recipe.lms_floor, scales).scale
 
 
-def _compared(run: Learned, before: Sequence[Item], after: Sequence[Item]) -> Row:
+def _compared(run: DebiasRun, before: Sequence[Item], after: Sequence[Item]) -> Row:
     entries = [stereoset_scores(comparisons(items))["overall"] for items in (before, after)]
     kept = effect_kept([*_on_base(run.folder.path), _ss(before), _ss(after)]).get("kept")
     lms = [entry["lms"] for entry in entries]

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from biasunlearn.data.readers import read_triplets as load_stereoset
     from biasunlearn.errors import DataError, RequestError
     from biasunlearn.runs.results import Results, load_results
-    from biasunlearn.scoring.protocol import Asking
+    from biasunlearn.scoring.protocol import EvalOptions
 
 _WHERE = {
-    "Asking": "scoring.protocol",
     "DataError": "errors",
     "DebiasConfig": "config",
+    "EvalOptions": "scoring.protocol",
     "RequestError": "errors",
     "Results": "runs.results",
     "ablate": "commands.ablate",
@@ -64,9 +64,9 @@ _WHERE = {
 }
 
 __all__ = [
-    "Asking",
     "DataError",
     "DebiasConfig",
+    "EvalOptions",
     "RequestError",
     "Results",
     "__version__",

@@ -6,6 +6,7 @@ import pytest
 
 from biasunlearn.benchmarks import controls
 from biasunlearn.data.records import Sentence, Triplet
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.stereoset import Item
 from tests import tiny
 
@@ -171,8 +172,8 @@ def test_a_file_of_pairs_with_wrong_rows(tmp_path):
     path = tmp_path / "pairs.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(ValueError, match="pairs.jsonl:4: field anti_stereotype: empty"):
-        controls.run(tiny.gpt2(), str(path))
-    items, entry = controls.run(tiny.gpt2(), str(path), skip_invalid=True)
+        controls.run(tiny.gpt2(), str(path), EvalPlan())
+    items, entry = controls.run(tiny.gpt2(), str(path), EvalPlan(skip_invalid=True))
     assert (entry["n"], entry["skipped"], entry["left_out"]) == (18, 2, 0)
     assert entry["made"] == {"pair": 18, "negated": 18, "swapped": 18, "shuffled": 18}  # every pair differs alike
     assert len(items) == 8 * 18 and len(entry["sha256"]) == 64

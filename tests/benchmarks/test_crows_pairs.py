@@ -9,6 +9,7 @@ from biasunlearn.cli import main
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import DataError
 from biasunlearn.scoring.log_prob import score
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.stereoset import Item
 from tests import tiny
 from tests.shared_data import SHARED, needs_shared
@@ -66,7 +67,7 @@ def test_exchanging_the_sentences_mirrors_the_share_and_keeps_the_difference():
 
 def test_a_causal_model_s_items_are_the_sums_of_the_sentences(tmp_path):
     loaded = tiny.gpt2()
-    found, entry = crows_pairs.run(loaded, write(tmp_path / "pairs.csv"))
+    found, entry = crows_pairs.run(loaded, write(tmp_path / "pairs.csv"), EvalPlan())
     scores = score(loaded, [Passage("", text) for row in ROWS for text in row[:2]])
     assert [item.log_prob for item in found] == pytest.approx([one.log_prob for one in scores])
     assert [item.condition for item in found] == ["stereo"] * 2 + ["antistereo"] * 2 + ["stereo"] * 2
@@ -77,7 +78,7 @@ def test_a_causal_model_s_items_are_the_sums_of_the_sentences(tmp_path):
 def test_a_masked_model_scores_the_shared_words_only(tmp_path):
     """By hand: the pseudo-log-likelihood of the sentence less what the word that differs contributes."""
     loaded = tiny.masked()
-    found, entry = crows_pairs.run(loaded, write(tmp_path / "pairs.csv", ROWS[:1]))
+    found, entry = crows_pairs.run(loaded, write(tmp_path / "pairs.csv", ROWS[:1]), EvalPlan())
     whole, from_she, after_she = score(
         loaded,
         [Passage("", ROWS[0][0]), Passage("The nurse said that", " she was tired."),
@@ -172,7 +173,7 @@ def test_lm_eval_gives_the_same_scores(tmp_path):
         ("The poet is quiet.", "The judge is quiet.", "stereo", "age"),
     ]
     path = write(tmp_path / "pairs.csv", rows)
-    ours = crows_pairs.run(loaded, path)[1]["overall"]
+    ours = crows_pairs.run(loaded, path, EvalPlan())[1]["overall"]
     theirs = lm_eval_scores(loaded, path)
     assert ours["stereotype_share"]["value"] / 100 == pytest.approx(theirs["pct_stereotype,none"], abs=1e-9)
     assert ours["likelihood_diff"]["value"] == pytest.approx(theirs["likelihood_diff,none"], abs=1e-3)

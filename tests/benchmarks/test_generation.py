@@ -17,7 +17,7 @@ from biasunlearn.benchmarks.generation import distinct, drawn_prompts, outcomes_
 from biasunlearn.cli import main
 from biasunlearn.errors import DataError, RequestError
 from biasunlearn.scoring.classify import classify, open_classifier
-from biasunlearn.scoring.protocol import Asking
+from biasunlearn.scoring.protocol import EvalOptions
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 from tests import tiny
@@ -250,12 +250,12 @@ def test_bad_rows_are_named_and_can_be_dropped(tmp_path):
 
 def test_the_sample_is_seeded_and_in_order(place):
     prompts = realtoxicityprompts.read(str(place / "rtp.jsonl")).records
-    some = [drawn_prompts(prompts, Asking(limit_prompts=2, seed=seed)) for seed in range(6)]
-    assert some[0] == drawn_prompts(prompts, Asking(limit_prompts=2)) and len({tuple(p) for p in some}) > 1
+    some = [drawn_prompts(prompts, EvalOptions(limit_prompts=2, seed=seed)) for seed in range(6)]
+    assert some[0] == drawn_prompts(prompts, EvalOptions(limit_prompts=2)) and len({tuple(p) for p in some}) > 1
     assert all([p.id for p in drawn] == sorted(p.id for p in drawn) for drawn in some)
-    assert drawn_prompts(prompts, Asking(limit_prompts=99)) == list(prompts)
+    assert drawn_prompts(prompts, EvalOptions(limit_prompts=99)) == list(prompts)
     with pytest.raises(RequestError, match="--limit-prompts 0"):
-        drawn_prompts(prompts, Asking(limit_prompts=0))
+        drawn_prompts(prompts, EvalOptions(limit_prompts=0))
 
 
 @needs_shared

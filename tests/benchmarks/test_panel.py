@@ -11,12 +11,14 @@ from rich.console import Console
 
 from biasunlearn.benchmarks import BENCHMARKS, NAMES, crows_pairs, stereoset
 from biasunlearn.benchmarks.common import entry_of
-from biasunlearn.commands.measure import known_benchmarks, measure, seen_pairs
+from biasunlearn.commands.evaluation import check_benchmark_names, seen_pairs
+from biasunlearn.commands.measure import measure
 from biasunlearn.data.readers import read_triplets, triplet_hash
 from biasunlearn.errors import RequestError
 from biasunlearn.report.terminal.run import results_table
 from biasunlearn.runs.folder import read_items, write_items
 from biasunlearn.runs.run_files import Manifest
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 from tests import tiny
@@ -39,9 +41,9 @@ def outcome(unit: str, bias_type: str, score: str, value: float) -> Outcome:
 
 
 def test_a_wrong_name_is_refused_with_the_known_ones():
-    known_benchmarks(NAMES)
+    check_benchmark_names(NAMES)
     with pytest.raises(RequestError, match=f"--benchmark glue: unknown here; known: {', '.join(NAMES)}"):
-        known_benchmarks(["stereoset", "glue"])
+        check_benchmark_names(["stereoset", "glue"])
 
 
 def test_every_benchmark_has_the_three_functions():
@@ -129,11 +131,11 @@ def test_pairs_that_an_adapter_has_seen_are_counted_in_every_benchmark_made_of_p
     request = files(tmp_path / "data")
     seen = [triplet_hash(c) for c in read_triplets(request["stereoset"]).triplets[:2]]
     seen += [triplet_hash(c) for c in crows_pairs.pairs(request["crows_pairs"])[:1]]
-    found = seen_pairs(request, Manifest(pairs=seen), skip_invalid=False)
+    found = seen_pairs(EvalPlan(request), Manifest(pairs=seen))
     marked = {name: contamination.clusters for name, contamination in found.items()}
     assert marked == {"stereoset": 2, "controls": 2, "paraphrases": 2, "crows_pairs": 1}
-    assert seen_pairs(request, Manifest(pairs=[]), skip_invalid=False) == {}
-    assert seen_pairs(request, None, skip_invalid=False) == {}
+    assert seen_pairs(EvalPlan(request), Manifest(pairs=[])) == {}
+    assert seen_pairs(EvalPlan(request), None) == {}
 
 
 def shown(results) -> str:

@@ -8,6 +8,7 @@ from biasunlearn.benchmarks import paraphrases, stereoset
 from biasunlearn.benchmarks.controls import shared_ends
 from biasunlearn.benchmarks.paraphrases import FRAMES, framed, in_frame
 from biasunlearn.data.readers import read_triplets
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.stereoset import Item
 from tests import shared_data, tiny
 from tests.benchmarks.test_controls import cluster
@@ -115,8 +116,8 @@ def test_plain_is_stereosets_own_score(tmp_path):
             for n, (bad, good) in enumerate([("slow", "quick"), ("rude", "kind"), ("dull", "sharp")] * 4)]  # fmt: skip
     path = tmp_path / "pairs.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
-    items, entry = paraphrases.run(tiny.gpt2(), str(path))
-    official, official_entry = stereoset.run(tiny.gpt2(), str(path))
+    items, entry = paraphrases.run(tiny.gpt2(), str(path), EvalPlan())
+    official, official_entry = stereoset.run(tiny.gpt2(), str(path), EvalPlan())
     plain = [item.score for item in items if item.kind == "plain"]
     assert plain == pytest.approx([item.score for item in official], abs=1e-5)
     assert entry["overall"]["ss_plain"]["value"] == pytest.approx(official_entry["overall"]["ss_micro"])

@@ -12,6 +12,7 @@ from biasunlearn.benchmarks.seat import associations, weigh
 from biasunlearn.cli import main
 from biasunlearn.errors import DataError, RequestError
 from biasunlearn.models.batches import start_token
+from biasunlearn.scoring.protocol import EvalPlan
 from tests import tiny
 from tests.shared_data import SHARED, needs_shared
 
@@ -110,7 +111,7 @@ def again(loaded, test, pooling):
 @pytest.mark.parametrize("build", [tiny.gpt2, tiny.masked, lambda: tiny.causal("llama")])
 def test_a_test_agrees_with_the_second_reckoning(build, tmp_path):
     loaded = build()
-    _, entry = seat.run(loaded, write(tmp_path / "seat"))
+    _, entry = seat.run(loaded, write(tmp_path / "seat"), EvalPlan())
     found = entry["tests"]["sent-weat6"]
     for pooling, suffix in seat.SUFFIX.items():
         d, p = again(loaded, TEST, pooling)
@@ -126,7 +127,7 @@ def test_a_published_test_on_a_real_model_agrees_too():
 
     loaded = load(str(SHARED / "models/minilm-clm"))
     file = SHARED / "data/seat/weat6.jsonl"
-    _, entry = seat.run(loaded, str(file))
+    _, entry = seat.run(loaded, str(file), EvalPlan())
     d, p = again(loaded, json.loads(file.read_text()), "mean")
     assert entry["tests"]["weat6"]["effect_size"] == pytest.approx(d, abs=1e-4)
     assert entry["tests"]["weat6"]["p"] == pytest.approx(p) and entry["tests"]["weat6"]["divisions"] == 12870
@@ -139,7 +140,7 @@ def test_means_leave_words_out_where_there_are_sentences_and_controls_out_of_the
     write(tmp_path / "seat", "weat6", **words)
     write(tmp_path / "seat", "sent-weat1", targ1={**TEST["targ1"], "category": "Flowers"})
     write(tmp_path / "seat", "own", bias_type="age")
-    items, entry = seat.run(tiny.gpt2(), folder)
+    items, entry = seat.run(tiny.gpt2(), folder, EvalPlan())
     tests = entry["tests"]
     assert {name: row["bias_type"] for name, row in tests.items()} == {
         "own": "age", "sent-weat1": "control", "sent-weat6": "gender", "weat6": "gender",
@@ -172,7 +173,7 @@ def test_bad_examples_are_named_and_can_be_dropped(tmp_path):
     folder = write(tmp_path / "seat", targ1=broken)
     with pytest.raises(DataError, match=r"sent-weat6.jsonl: targ1.examples\[3\]: field example: empty"):
         seat.read(folder)
-    _, entry = seat.run(tiny.gpt2(), folder, skip_invalid=True)
+    _, entry = seat.run(tiny.gpt2(), folder, EvalPlan(skip_invalid=True))
     assert entry["skipped"] == 2 and len(entry["skipped_rows"]) == 2 and entry["tests"]["sent-weat6"]["n"] == [3, 3]
 
 

@@ -9,6 +9,7 @@ import pytest
 from biasunlearn.benchmarks import winobias, winogender
 from biasunlearn.cli import main
 from biasunlearn.errors import DataError, RequestError
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.stereoset import Item
 from tests import tiny
 from tests.shared_data import SHARED, needs_shared
@@ -288,6 +289,6 @@ def test_the_published_winogender_is_read_whole():
 
 def test_measuring_winogender_end_to_end(tmp_path):
     path = schemas(tmp_path / "w", [*sentences("nurse", "poet", "0"), *sentences("pilot", "poet", "1")])
-    items, entry = winogender.run(tiny.gpt2(n_positions=128), path)
+    items, entry = winogender.run(tiny.gpt2(n_positions=128), path, EvalPlan())
     assert entry["n"] == 2 and len(items) == 2 + 2 * 12 and len(entry["sha256"]) == 64
     assert all(item.tokens > 0 and item.score < 0 for item in items)

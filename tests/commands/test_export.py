@@ -11,9 +11,9 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from biasunlearn.cli import main
-from biasunlearn.commands.gguf import convert, find_converter
-from biasunlearn.commands.merge import SAME, merge
+from biasunlearn.commands.merge import SAME, convert, find_converter, merge
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.report.model_card import model_card
 from tests import fake_hub, tiny, variants
 
@@ -74,7 +74,7 @@ def test_the_precision_is_the_base_s(place, tmp_path):
     half.model.to(torch.bfloat16)
     tiny.save(half, tmp_path / "half")
     (tmp_path / "out").mkdir()
-    dtype, largest = merge(str(tmp_path / "half"), place / "run/adapter", tmp_path / "out")
+    dtype, largest = merge(ModelSpec(str(tmp_path / "half")), place / "run/adapter", tmp_path / "out")
     stored = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto")
     assert dtype == "bfloat16" and {p.dtype for p in stored.parameters()} == {torch.bfloat16}
     assert largest < 0.1  # rounded once; a missing adapter is further off

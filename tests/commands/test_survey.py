@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 
 from biasunlearn.cli import main
-from biasunlearn.commands.debias import debias
+from biasunlearn.commands.debias import DebiasJob, run_debias
+from biasunlearn.commands.run_context import Callbacks
 from biasunlearn.commands.survey import METHODS, _row, survey
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.report.survey import remarks, survey_page
 from biasunlearn.runs.score_cache import ScoreCache
+from biasunlearn.scoring.protocol import EvalPlan
 from tests import tiny
 from tests.report.test_run import HOSTILE, read
 from tests.test_cli import write_pairs
@@ -72,19 +75,25 @@ def test_methods_stand_in_one_table_and_are_run_once(place: Path, capsys: pytest
     assert "3 methods under one budget, 2 seeds" in page and "inlp" in page
 
 
-def test_a_shared_memory_changes_no_number(place: Path, tmp_path: Path) -> None:
-    """The second run takes the first one's untrained scores, and what it then does is the same to the bit."""
-    same: dict[str, Any] = {
-        "train": str(place / "train.jsonl"), "report": str(place / "report.jsonl"),
-        "config": DebiasConfig(max_steps=2, first_check=2, forget_batch=4, unrelated_batch=2, lora_rank=2),
-    }  # fmt: skip
-    memory = ScoreCache()
-    debias(str(place / "model"), out=tmp_path / "first", untrained=memory.restarted(), **same)
-    again = debias(str(place / "model"), out=tmp_path / "second", untrained=memory.restarted(), **same)
-    alone = debias(str(place / "model"), out=tmp_path / "alone", **same)
+def test_shared_scores_of_the_base_model_change_no_number(place: Path, tmp_path: Path) -> None:
+    """The second run takes the first one's scores of the base model, and its further results are identical."""
+    job = DebiasJob(
+        model=ModelSpec(str(place / "model")),
+        train=str(place / "train.jsonl"),
+        unrelated=None,
+        plan=EvalPlan({"stereoset": str(place / "report.jsonl")}),
+        config=DebiasConfig(max_steps=2, first_check=2, forget_batch=4, unrelated_batch=2, lora_rank=2),
+    )
+    shared = ScoreCache()
+
+    def run(name: str, base_scores: ScoreCache | None = None) -> dict[str, Any]:
+        return run_debias(job, tmp_path / name, resume=False, callbacks=Callbacks(), base_scores=base_scores)
+
+    run("first", shared.restarted())
+    again, alone = run("second", shared.restarted()), run("alone")
     for key in ("before", "benchmarks", "stopped"):
         assert again[key] == alone[key]
-    assert len(memory._found) > 0
+    assert len(shared._values) > 0
     metrics = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("second", "alone")]
     assert metrics[0] == metrics[1]
 

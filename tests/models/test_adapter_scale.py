@@ -9,6 +9,7 @@ from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_scale import GRID, Look, checked, nearest, save_scaled, scaled, search
 from biasunlearn.models.adapters import with_adapter, with_lora
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.models.weights_hash import weights_hash
 from tests import tiny
 
@@ -42,12 +43,13 @@ def test_0_is_the_model_without_the_adapter_and_the_scale_comes_back():
 def test_a_saved_scale_is_what_was_measured(tmp_path):
     model = adapted()
     model.save_pretrained(tmp_path / "run")
-    save_scaled(tmp_path / "run", tmp_path / "new", 0.5, "owner/target", lambda place: (place / "x").write_text("y"))
+    base = ModelSpec("owner/target", revision="v2")
+    save_scaled(tmp_path / "run", tmp_path / "new", 0.5, base, lambda place: (place / "x").write_text("y"))
     again = with_adapter(tiny.gpt2().model, tmp_path / "new").eval()
     with scaled(model, 0.5, "default"):
         assert torch.allclose(logits(again), logits(model), atol=1e-5)
     config = json.loads((tmp_path / "new/adapter_config.json").read_text())
-    assert (config["lora_alpha"], config["base_model_name_or_path"]) == (8, "owner/target")
+    assert (config["lora_alpha"], config["base_model_name_or_path"], config["revision"]) == (8, "owner/target", "v2")
     weights = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("run", "new")]
     assert weights[0] == weights[1] and (tmp_path / "new/x").exists()
 

@@ -2,6 +2,7 @@
 
 import random
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -110,7 +111,7 @@ def test_sharing_never_changes_a_score(family: str, batch_tokens: int) -> None:
     order = random.Random(1).sample(range(len(SHARED)), len(SHARED))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
-        found = score(loaded, [SHARED[i] for i in order], batch_tokens=batch_tokens)
+        found = score(replace(loaded, batch_tokens=batch_tokens), [SHARED[i] for i in order])
     alone_scores = one_by_one(loaded)
     for index, value in zip(order, found, strict=True):
         assert value.log_prob == pytest.approx(alone_scores[index], abs=1e-4)

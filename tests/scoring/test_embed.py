@@ -1,5 +1,7 @@
 """Sentence vectors against one sentence a forward, without padding, and what the output layer itself reads."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -30,7 +32,7 @@ def alone(loaded, sentence):
 @pytest.mark.parametrize("batch_tokens", [1, 4096])
 def test_vectors_are_those_of_one_sentence_at_a_time(family, batch_tokens):
     loaded = {"bert": tiny.masked, "roberta": tiny.masked_roberta}.get(family, lambda: tiny.causal(family))()
-    found = embed(loaded, SENTENCES, batch_tokens=batch_tokens)
+    found = embed(replace(loaded, batch_tokens=batch_tokens), SENTENCES)
     for number, sentence in enumerate(SENTENCES):
         mean, last = alone(loaded, sentence)
         np.testing.assert_allclose(found["mean"][number], mean, atol=1e-4)
@@ -59,5 +61,5 @@ def test_a_sentence_that_is_too_long_is_named():
 
 def test_progress_ends_where_it_says():
     told = []
-    embed(tiny.gpt2(), SENTENCES, batch_tokens=20, progress=lambda done, of: told.append((done, of)))
+    embed(replace(tiny.gpt2(), batch_tokens=20, progress=lambda done, of: told.append((done, of))), SENTENCES)
     assert told[-1] == (4, 4) and len(told) > 1

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,7 +68,7 @@ def test_batched_continuations_are_those_of_one_row_at_a_time(family):
             assert (continuation.tokens, continuation.ended) == (len(ids), False)
             alone = loaded.tokenizer.decode(ids, skip_special_tokens=True)
             assert continuation.text.strip() == alone.strip() or family == "bert-decoder"
-    shuffled = generate(loaded, PROMPTS[::-1], FEW, batch_tokens=1)
+    shuffled = generate(replace(loaded, batch_tokens=1), PROMPTS[::-1], FEW)
     assert shuffled[::-1] == together
     assert len({c.text for found in together for c in found}) > len(PROMPTS)  # negative control: draws do differ
 
@@ -189,5 +190,6 @@ def test_who_cannot_write_is_refused():
 def test_progress_counts_what_was_stored(tmp_path):
     loaded, told = tiny.gpt2(), []
     generate(loaded, PROMPTS[:2], FEW, cache=tmp_path)
-    generate(loaded, PROMPTS, FEW, cache=tmp_path, batch_tokens=1, progress=lambda done, of: told.append((done, of)))
+    counted = replace(loaded, batch_tokens=1, progress=lambda done, of: told.append((done, of)))
+    generate(counted, PROMPTS, FEW, cache=tmp_path)
     assert told[0] == (5, 8) and told[-1] == (8, 8)

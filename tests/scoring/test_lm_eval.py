@@ -74,17 +74,17 @@ def test_tasks_run_on_base_and_adapter_and_agree_with_our_own_scores(task):
 
 @needs_lm_eval
 def test_what_is_not_there_is_one_line(task, tmp_path, capsys):
-    from biasunlearn.scoring.lm_eval import known_tasks, run_tasks
+    from biasunlearn.scoring.lm_eval import find_tasks, run_tasks
 
     loaded = tiny.gpt2()
 
     for tasks, message in ((["no_such_task_at_all"], "knows no such task"), ([str(tmp_path)], "cannot be loaded")):
         (task / "docs.jsonl").unlink(missing_ok=True)
         with pytest.raises(RequestError, match=message):
-            known_tasks(tasks, loaded)
+            find_tasks(tasks, loaded)
     (tmp_path / "empty").mkdir()
     with pytest.raises(RequestError, match="no task in this folder"):
-        known_tasks([str(tmp_path / "empty")], loaded)
+        find_tasks([str(tmp_path / "empty")], loaded)
     with pytest.raises(RequestError, match="needs a causal model"):
         run_tasks(tiny.masked(), [str(task)])
     model = tiny.save(tiny.gpt2(), tmp_path / "model")

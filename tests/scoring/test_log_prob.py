@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -56,7 +57,7 @@ def test_order_batch_size_and_duplicates_never_change_a_score(family: str, batch
     loaded = tiny.causal(family)
     alone = {passage: score(loaded, [passage])[0] for passage in PASSAGES}
     shuffled = random.Random(3).sample(PASSAGES * 2, 2 * len(PASSAGES))
-    for passage, found in zip(shuffled, score(loaded, shuffled, batch_tokens=batch_tokens), strict=True):
+    for passage, found in zip(shuffled, score(replace(loaded, batch_tokens=batch_tokens), shuffled), strict=True):
         assert found.tokens == alone[passage].tokens
         assert found.log_prob == pytest.approx(alone[passage].log_prob, abs=TOLERANCE)
 
@@ -161,7 +162,7 @@ def test_a_prefix_given_and_a_prefix_scored_add_up(family: str) -> None:
 def test_equal_passages_are_scored_once() -> None:
     told: list[tuple[int, int]] = []
     passages = [PASSAGES[1], PASSAGES[0], PASSAGES[1]]
-    found = score(tiny.gpt2(), passages, progress=lambda done, of: told.append((done, of)))
+    found = score(tiny.gpt2().with_progress(lambda done, of: told.append((done, of))), passages)
     assert found[0] == found[2]
     assert told[-1] == (2, 2)
 
@@ -220,7 +221,7 @@ def pseudo(loaded: Loaded, passage: Passage) -> tuple[float, int]:
 @pytest.mark.parametrize("build", [tiny.masked, tiny.masked_roberta])
 def test_pseudo_log_likelihood_is_that_of_a_hand_written_loop(build: Callable[[], Loaded], batch_tokens: int) -> None:
     loaded = build()
-    for passage, found in zip(PASSAGES, score(loaded, PASSAGES, batch_tokens=batch_tokens), strict=True):
+    for passage, found in zip(PASSAGES, score(replace(loaded, batch_tokens=batch_tokens), PASSAGES), strict=True):
         total, tokens = pseudo(loaded, passage)
         assert found.tokens == tokens
         assert found.log_prob == pytest.approx(total, abs=TOLERANCE), passage
@@ -253,7 +254,7 @@ def test_a_family_that_counts_positions_from_behind_its_pad_takes_fewer_tokens()
 
 def test_progress_on_a_masked_model_ends_where_it_says() -> None:
     told: list[tuple[int, int]] = []
-    score(tiny.masked(), PASSAGES, batch_tokens=30, progress=lambda done, of: told.append((done, of)))
+    score(replace(tiny.masked(), batch_tokens=30, progress=lambda done, of: told.append((done, of))), PASSAGES)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert told[-1][0] == told[-1][1]
     assert all(done <= of for done, of in told)
@@ -277,7 +278,8 @@ def test_windows_score_every_token_but_the_first_once_with_the_context_that_they
     total, tokens = score_windows(loaded, text, stride=2)
     assert tokens == len(ids) - 1
     assert total == pytest.approx(expected, abs=10 * TOLERANCE)
-    assert score_windows(loaded, text, stride=2, batch_tokens=16)[0] == pytest.approx(total, abs=10 * TOLERANCE)
+    small = replace(loaded, batch_tokens=16)
+    assert score_windows(small, text, stride=2)[0] == pytest.approx(total, abs=10 * TOLERANCE)
 
 
 def test_one_window_holds_a_short_text_and_one_token_is_too_short() -> None:

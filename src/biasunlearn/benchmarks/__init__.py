@@ -5,7 +5,7 @@ Never in this package: training, a way of its own to reach a model (that is the 
 
 A benchmark is a module with three functions:
 
-    run(loaded, path, *, skip_invalid, batch_tokens, progress) -> (items, entry of results.json)
+    run(loaded, path, plan) -> (items, entry of results.json); `plan` is a scoring.protocol.EvalPlan
     entry(items) -> that entry from the items alone, without a model, all but the facts about the data file
     outcomes(items) -> what is averaged, drawn again and compared (stats.outcome.Outcome), from the items alone
 
@@ -46,5 +46,5 @@ BENCHMARKS: dict[str, ModuleType] = {
     "perplexity": perplexity,
 }
 NAMES = tuple(BENCHMARKS)
-WRITTEN = ("bold", "realtoxicityprompts")
-"""Those that read what a model writes: their `run` takes `asking` too (sampling.Asking)."""
+GENERATED = ("bold", "realtoxicityprompts")
+"""Benchmarks of generated text, the only ones that use classifiers."""

@@ -29,7 +29,7 @@ Version        1
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ from biasunlearn.benchmarks.common import entry_of
 from biasunlearn.data.records import Passage
 from biasunlearn.data.tables import BadRow, Row, Table, json_rows, one_of, read_table, text_of
 from biasunlearn.errors import RequestError
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 
@@ -79,17 +80,10 @@ class Question:
     condition: str
 
 
-def run(
-    loaded: "Loaded",
-    path: str,
-    *,
-    skip_invalid: bool = False,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[Item], dict[str, Any]]:
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
     """Scores a file or a folder of questions. Returns its items and its entry of results.json."""
-    table = read(path, skip_invalid=skip_invalid)
-    items = score_questions(loaded, table.records, batch_tokens=batch_tokens, progress=progress)
+    table = read(path, skip_invalid=plan.skip_invalid)
+    items = score_questions(loaded, table.records)
     return items, {**entry(items), **table.facts}
 
 
@@ -116,15 +110,12 @@ def read(path: str, *, skip_invalid: bool = False) -> Table[Question]:
 def score_questions(
     loaded: "Loaded",
     questions: Sequence[Question],
-    *,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
 ) -> list[Item]:
     """Twelve items per question: three answers by their text, and by their letter in three rotations."""
     from biasunlearn.scoring.log_prob import score
 
     asked = [(question, *one) for question in questions for one in _asked(question)]
-    scores = score(loaded, [passage for *_, passage in asked], batch_tokens=batch_tokens, progress=progress)
+    scores = score(loaded, [passage for *_, passage in asked])
     return [
         Item(
             "bbq", f"{question.id}/{kind}/{number}", question.id, question.category, question.template, kind,

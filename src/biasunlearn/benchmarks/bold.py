@@ -15,7 +15,7 @@ Version        1
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from biasunlearn.benchmarks.common import entry_of
 from biasunlearn.benchmarks.generation import TEXT, Prompt, ask, ideals, notes_of, outcomes_of, shown
 from biasunlearn.data.tables import Row, Source, Table, read_table, read_text, text_of
 from biasunlearn.errors import RequestError
-from biasunlearn.scoring.protocol import Asking
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.bootstrap import DRAWS
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
@@ -44,27 +44,10 @@ DEALT = 1000
 Floats = NDArray[np.float64]
 
 
-def run(
-    loaded: "Loaded",
-    path: str,
-    *,
-    skip_invalid: bool = False,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
-    asking: Asking | None = None,
-) -> tuple[list[Item], dict[str, Any]]:
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
     """Continues the prompts of all domains and scores what was written."""
-    table = read(path, skip_invalid=skip_invalid)
-    items, facts = ask(
-        loaded,
-        "bold",
-        table.records,
-        asking or Asking(),
-        continuations=1,
-        with_prompt=True,
-        batch_tokens=batch_tokens,
-        progress=progress,
-    )
+    table = read(path, skip_invalid=plan.skip_invalid)
+    items, facts = ask(loaded, "bold", table.records, plan.options, continuations=1, with_prompt=True)
     return items, {**entry(items), **facts, **table.facts}
 
 

@@ -39,6 +39,7 @@ from biasunlearn.benchmarks.paired_variants import by_pair, score_made, taken
 from biasunlearn.data.counterfactual import LISTS, CannotSwap, TermList, counterfactual, load_term_list
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import BLANK, Passage, Triplet, shared_prefix
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.bootstrap import resample
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import LOW_LMS, Item
@@ -63,19 +64,12 @@ NOT = re.compile(r"(?P<verb>\b\w+?)(?:n't| not)\b")
 VERB = re.compile(rf"(?<=\w )\b({'|'.join(NEGATABLE)})\b")
 
 
-def run(
-    loaded: "Loaded",
-    path: str,
-    *,
-    skip_invalid: bool = False,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[Item], dict[str, Any]]:
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
     """Makes the controls of a file of triplets and scores all. Returns the items and the entry of results.json."""
-    chosen, facts, notes = taken(path, skip_invalid=skip_invalid)
+    chosen, facts, notes = taken(path, skip_invalid=plan.skip_invalid)
     made = ((triplet, *one) for triplet, other in zip(chosen, _others(chosen), strict=True)
             for one in controls(triplet, other))  # fmt: skip
-    items = score_made("controls", loaded, made, batch_tokens=batch_tokens, progress=progress)
+    items = score_made("controls", loaded, made)
     found = {**entry(items), **facts}
     found["notes"] += notes
     return items, found

@@ -20,7 +20,7 @@ Version        1
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from biasunlearn.benchmarks.common import entry_of
 from biasunlearn.data.records import Passage, Sentence, Triplet
 from biasunlearn.data.tables import BadRow, Row, Table, csv_rows, one_of, read_table, text_of
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 
@@ -59,17 +60,10 @@ class Pair:
     bias_type: str
 
 
-def run(
-    loaded: "Loaded",
-    path: str,
-    *,
-    skip_invalid: bool = False,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[Item], dict[str, Any]]:
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
     """Scores a file of pairs. Returns its items and its entry of results.json."""
-    table = read(path, skip_invalid=skip_invalid)
-    items = score_pairs(loaded, table.records, batch_tokens=batch_tokens, progress=progress)
+    table = read(path, skip_invalid=plan.skip_invalid)
+    items = score_pairs(loaded, table.records)
     return items, {**entry(items), **table.facts}
 
 
@@ -90,9 +84,6 @@ def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Triplet]:
 def score_pairs(
     loaded: "Loaded",
     pairs: Sequence[Pair],
-    *,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
 ) -> list[Item]:
     """Two items per pair: the sum over the scored tokens is `score` times `tokens`."""
     from biasunlearn.scoring.log_prob import score
@@ -100,7 +91,7 @@ def score_pairs(
     kind = "shared words" if loaded.masked else "sentence"
     parts = [part for pair in pairs for part in _parts(pair, shared_only=loaded.masked)]
     terms = [term for _, _, part in parts for term in part]
-    scores = iter(score(loaded, [passage for _, passage in terms], batch_tokens=batch_tokens, progress=progress))
+    scores = iter(score(loaded, [passage for _, passage in terms]))
     items = []
     for pair, role, part in parts:
         found = [(sign, next(scores)) for sign, _ in part]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from biasunlearn.errors import RequestError
-from biasunlearn.scoring.protocol import Asking, Continuation, Sampling
+from biasunlearn.scoring.protocol import Continuation, EvalOptions, Sampling
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 
@@ -41,14 +41,14 @@ class Prompt:
     group: str
 
 
-def drawn_prompts(prompts: Sequence[Prompt], asking: Asking) -> list[Prompt]:
+def drawn_prompts(prompts: Sequence[Prompt], options: EvalOptions) -> list[Prompt]:
     """All of them, or a seeded sample in the order of the file. RequestError where the limit is not above 0."""
-    limit = asking.limit_prompts
+    limit = options.limit_prompts
     if limit is not None and limit < 1:
         raise RequestError(f"--limit-prompts {limit}: must be at least 1")
     if limit is None or limit >= len(prompts):
         return list(prompts)
-    places = random.Random(asking.seed).sample(range(len(prompts)), limit)
+    places = random.Random(options.seed).sample(range(len(prompts)), limit)
     return [prompts[place] for place in sorted(places)]
 
 
@@ -56,17 +56,15 @@ def ask(
     loaded: "Loaded",
     benchmark: str,
     prompts: Sequence[Prompt],
-    asking: Asking,
+    options: EvalOptions,
     *,
     continuations: int,
     with_prompt: bool,
-    batch_tokens: int,
-    progress: Progress | None,
 ) -> tuple[list[Item], dict[str, Any]]:
     """Continues the prompts and has every classifier score what was written.
 
     Args:
-        continuations: of each prompt, unless `asking` says otherwise.
+        continuations: of each prompt, unless `options` says otherwise.
         with_prompt: a classifier reads prompt and continuation, else the continuation alone.
     Returns:
         The items, and the facts for results.json that the items do not hold.
@@ -74,51 +72,55 @@ def ask(
     from biasunlearn.scoring.classify import classify, open_classifier
     from biasunlearn.scoring.generate import generate
 
-    sampling = _sampling(asking, continuations)
+    sampling = _sampling(options, continuations)
     # A classifier that cannot be loaded is reported before the work.
-    opened = {name: open_classifier(name, given, loaded.device) for name, given in asking.classifiers.items()}
-    chosen = drawn_prompts(prompts, asking)
+    opened = {name: open_classifier(name, given, loaded.device) for name, given in options.classifiers.items()}
+    chosen = drawn_prompts(prompts, options)
 
-    def tell(part: int) -> Progress:
+    def progress(part: int) -> Progress:
         """In percent of each part: generation, then every classifier."""
-        return lambda done, of: progress(100 * part + 100 * done // of, 100 * (1 + len(opened))) if progress else None
+        return lambda done, of: loaded.report_progress(100 * part + 100 * done // of, 100 * (1 + len(opened)))
 
     texts = [prompt.text for prompt in chosen]
-    written = generate(loaded, texts, sampling, cache=asking.cache, batch_tokens=batch_tokens, progress=tell(0))
+    written = generate(loaded.with_progress(progress(0)), texts, sampling, cache=options.cache)
     items = [_text_item(benchmark, *one) for one in _numbered(chosen, written)]
     cut = {}
     for part, (name, classifier) in enumerate(opened.items(), 1):
         asked = [(p, n, c) for p, n, c in _numbered(chosen, written) if c.text]
         read = [f"{p.text.rstrip()}{c.text}" if with_prompt else c.text.strip() for p, _, c in asked]
-        found = classify(classifier, read, batch_tokens=batch_tokens, progress=tell(part))
+        found = classify(classifier, read, batch_tokens=loaded.batch_tokens, progress=progress(part))
         scores = {(p.id, n): score for (p, n, _), score in zip(asked, found.scores, strict=True)}
         items += [
             _score_item(benchmark, p, n, name, classifier.kind, scores.get((p.id, n), 0.0))
             for p, n, _ in _numbered(chosen, written)
         ]
         cut[name] = found.cut
-    return items, _facts(prompts, chosen, sampling, asking, cut)
+    return items, _facts(prompts, chosen, sampling, options, cut)
 
 
-def _sampling(asking: Asking, continuations: int) -> Sampling:
-    given = {"continuations": asking.continuations, "new_tokens": asking.new_tokens}
+def _sampling(options: EvalOptions, continuations: int) -> Sampling:
+    given = {"continuations": options.continuations, "new_tokens": options.new_tokens}
     for name, value in given.items():
         if value is not None and value < 1:
             raise RequestError(f"--{name.replace('_', '-')} {value}: must be at least 1")
     told = {name: value for name, value in given.items() if value is not None}
-    return Sampling(**{"continuations": continuations, "seed": asking.seed, **told})
+    return Sampling(**{"continuations": continuations, "seed": options.seed, **told})
 
 
 def _facts(
-    prompts: Sequence[Prompt], chosen: Sequence[Prompt], sampling: Sampling, asking: Asking, cut: Mapping[str, int]
+    prompts: Sequence[Prompt],
+    chosen: Sequence[Prompt],
+    sampling: Sampling,
+    options: EvalOptions,
+    cut: Mapping[str, int],
 ) -> dict[str, Any]:
     return {
-        "prompts": {"asked": len(chosen), "of": len(prompts), "seed": asking.seed},
+        "prompts": {"asked": len(chosen), "of": len(prompts), "seed": options.seed},
         "generation": {
             "continuations": sampling.continuations, "new_tokens": sampling.new_tokens,
             "temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed,
         },
-        "classifiers": {name: {"model": given, "texts_cut": cut[name]} for name, given in asking.classifiers.items()},
+        "classifiers": {name: {"model": given, "texts_cut": cut[name]} for name, given in options.classifiers.items()},
     }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Pairs whose sentences are rewritten in several ways: which are taken, how they are scored, what belongs together."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from biasunlearn.data.readers import read_triplets
@@ -31,15 +31,12 @@ def score_made(
     benchmark: str,
     loaded: "Loaded",
     made: Iterable[Made],
-    *,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
 ) -> list[Item]:
     """Everything that was made, through the scoring door; the kind of an item is how it was rewritten."""
     from biasunlearn.scoring.log_prob import score
 
     asked = list(made)
-    scores = score(loaded, [passage for *_, passage in asked], batch_tokens=batch_tokens, progress=progress)
+    scores = score(loaded, [passage for *_, passage in asked])
     return [
         Item(
             benchmark, f"{triplet.id}/{how}/{role}", f"{triplet.kind}/{triplet.id}", triplet.bias_type,

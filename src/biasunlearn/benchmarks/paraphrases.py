@@ -26,13 +26,14 @@ Version        1
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from biasunlearn.benchmarks.common import entry_of
 from biasunlearn.benchmarks.paired_variants import Pair, by_pair, score_made, taken
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Passage, Triplet
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 
@@ -68,18 +69,11 @@ LAST_MARK = re.compile(r"[.!\s]+$")
 ENDED = re.compile(r"[.!?][\"')]*$")
 
 
-def run(
-    loaded: "Loaded",
-    path: str,
-    *,
-    skip_invalid: bool = False,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[Item], dict[str, Any]]:
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
     """Frames the pairs of a file of triplets and scores all. Returns the items and the entry of results.json."""
-    chosen, facts, notes = taken(path, skip_invalid=skip_invalid)
+    chosen, facts, notes = taken(path, skip_invalid=plan.skip_invalid)
     made = ((triplet, *one) for triplet in chosen for one in framed(triplet))
-    items = score_made("paraphrases", loaded, made, batch_tokens=batch_tokens, progress=progress)
+    items = score_made("paraphrases", loaded, made)
     found = {**entry(items), **facts}
     found["notes"] += notes
     return items, found

@@ -12,12 +12,13 @@ Version        1
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biasunlearn.data.tables import data_facts, file_hash, read_text
 from biasunlearn.errors import RequestError
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 
@@ -29,19 +30,12 @@ STRIDE = 2
 """A window advances by window / STRIDE tokens."""
 
 
-def run(
-    loaded: "Loaded",
-    path: str,
-    *,
-    skip_invalid: bool = False,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[Item], dict[str, Any]]:
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
     """Perplexity of a text file. It has no item rows."""
     text = read_text(path)
     if not text.strip():
         raise RequestError(f"{path}: empty; perplexity needs text")
-    found = perplexity(loaded, text, batch_tokens=batch_tokens, progress=progress)
+    found = perplexity(loaded, text)
     return [], {**found, **data_facts(path, file_hash([Path(path)]), ())}
 
 
@@ -53,16 +47,13 @@ def outcomes(items: Sequence[Item]) -> list[Outcome]:
 def perplexity(
     loaded: "Loaded",
     text: str,
-    *,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """{"version", "per_token", "per_byte", "tokens", "bytes"}"""
     from biasunlearn.scoring.log_prob import score_windows
 
     if loaded.masked:
         raise RequestError("perplexity needs a causal model; a masked one has no likelihood of a text")
-    log_prob, tokens = score_windows(loaded, text, stride=STRIDE, batch_tokens=batch_tokens, progress=progress)
+    log_prob, tokens = score_windows(loaded, text, stride=STRIDE)
     size = len(text.encode())
     return {
         "version": VERSION,

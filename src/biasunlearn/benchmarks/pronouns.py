@@ -7,7 +7,7 @@ Items of one unit (a sentence in its versions: pro and anti, or male, female and
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -46,14 +46,11 @@ def prior(candidate: str) -> Passage:
 def score_units(
     loaded: "Loaded",
     asked: Sequence[tuple[Item, Passage]],
-    *,
-    batch_tokens: int,
-    progress: Callable[[int, int], None] | None,
 ) -> list[Item]:
     """Items that lack their score (nan, 0 tokens), and what is to be scored -> items with their score."""
     from biasunlearn.scoring.log_prob import score
 
-    found = score(loaded, [passage for _, passage in asked], batch_tokens=batch_tokens, progress=progress)
+    found = score(loaded, [passage for _, passage in asked])
     return [replace(item, score=one.mean, tokens=one.tokens) for (item, _), one in zip(asked, found, strict=True)]
 
 

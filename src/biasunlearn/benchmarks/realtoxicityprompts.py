@@ -15,14 +15,14 @@ Deviations     the classifier is the caller's, not the Perspective API: numbers 
 Version        1
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from biasunlearn.benchmarks.common import entry_of
 from biasunlearn.benchmarks.generation import TOXIC, Prompt, ask, ideals, notes_of, outcomes_of, shown
 from biasunlearn.data.tables import BadRow, Row, Table, json_rows, read_table, text_of
-from biasunlearn.scoring.protocol import Asking
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 
@@ -35,26 +35,11 @@ IDEAL = {"toxicity_max": 0.0, "toxicity_any": 0.0, "distinct_2": None, "empty": 
 CONTINUATIONS = 25
 
 
-def run(
-    loaded: "Loaded",
-    path: str,
-    *,
-    skip_invalid: bool = False,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
-    asking: Asking | None = None,
-) -> tuple[list[Item], dict[str, Any]]:
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
     """Continues the prompts of a file and scores what was written."""
-    table = read(path, skip_invalid=skip_invalid)
+    table = read(path, skip_invalid=plan.skip_invalid)
     items, facts = ask(
-        loaded,
-        "realtoxicityprompts",
-        table.records,
-        asking or Asking(),
-        continuations=CONTINUATIONS,
-        with_prompt=False,
-        batch_tokens=batch_tokens,
-        progress=progress,
+        loaded, "realtoxicityprompts", table.records, plan.options, continuations=CONTINUATIONS, with_prompt=False
     )
     return items, {**entry(items), **facts, **table.facts}
 

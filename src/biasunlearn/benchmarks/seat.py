@@ -21,7 +21,7 @@ import itertools
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from biasunlearn.benchmarks.common import entry_of
 from biasunlearn.data.tables import BadRow, Row, Source, Table, read_table, read_text, text_of
 from biasunlearn.errors import RequestError
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 
@@ -84,20 +85,13 @@ class Test:
     by_chance: float
 
 
-def run(
-    loaded: "Loaded",
-    path: str,
-    *,
-    skip_invalid: bool = False,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[Item], dict[str, Any]]:
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
     """Embeds every sentence of every test once. Returns the association of each target sentence as items."""
     from biasunlearn.scoring.embed import embed
 
-    table = read(path, skip_invalid=skip_invalid)
+    table = read(path, skip_invalid=plan.skip_invalid)
     texts = list(dict.fromkeys(stimulus.text for stimulus in table.records))
-    vectors = embed(loaded, texts, batch_tokens=batch_tokens, progress=progress)
+    vectors = embed(loaded, texts)
     places = {text: place for place, text in enumerate(texts)}
     items: list[Item] = []
     for test, sets in _by_test(table.records).items():

@@ -12,11 +12,12 @@ Deviations     none on intrasentence: official prediction files give the publish
 Version        1
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Triplet
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import FORMULATIONS, Item, comparisons, stereoset_entry
 
@@ -29,17 +30,10 @@ OVER_CLUSTERS = ("ss", "lms")
 """Scores that are means over target terms; others are means over triplets of sentences."""
 
 
-def run(
-    loaded: "Loaded",
-    path: str,
-    *,
-    skip_invalid: bool = False,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[Item], dict[str, Any]]:
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
     """Scores a file of triplets. Returns its items and its entry of results.json."""
-    data = read_triplets(path, skip_invalid=skip_invalid)
-    items = score_triplets(loaded, data.triplets, batch_tokens=batch_tokens, progress=progress)
+    data = read_triplets(path, skip_invalid=plan.skip_invalid)
+    items = score_triplets(loaded, data.triplets)
     return items, {**entry(items), **data.facts}
 
 
@@ -70,16 +64,13 @@ def outcomes(items: Sequence[Item]) -> list[Outcome]:
 def score_triplets(
     loaded: "Loaded",
     triplets: Sequence[Triplet],
-    *,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
 ) -> list[Item]:
     """Every sentence of every triplet through the scoring door. The stop rule uses this same function."""
     from biasunlearn.scoring.log_prob import score
 
     asked = [(triplet, role, sentence) for triplet in triplets for role, sentence in triplet.sentences()]
     passages = [triplet.whole(sentence) for triplet, _, sentence in asked]
-    scores = score(loaded, passages, batch_tokens=batch_tokens, progress=progress)
+    scores = score(loaded, passages)
     return [
         Item(
             benchmark="stereoset",

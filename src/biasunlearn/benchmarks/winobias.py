@@ -36,6 +36,7 @@ from biasunlearn.benchmarks.pronouns import GENDERS, RESOLUTION, margin, prior, 
 from biasunlearn.data.records import Passage
 from biasunlearn.data.tables import BadRow, Row, Table, read_table, read_text
 from biasunlearn.errors import RequestError
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 
@@ -76,18 +77,11 @@ class Pair:
     anti: Version
 
 
-def run(
-    loaded: "Loaded",
-    path: str,
-    *,
-    skip_invalid: bool = False,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[Item], dict[str, Any]]:
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
     """Scores the official folder. Returns its items and its entry of results.json."""
-    table = read(path, skip_invalid=skip_invalid)
+    table = read(path, skip_invalid=plan.skip_invalid)
     asked = [one for pair in table.records for one in _asked(pair)]
-    items = score_units(loaded, asked, batch_tokens=batch_tokens, progress=progress)
+    items = score_units(loaded, asked)
     return items, {**entry(items), **table.facts}
 
 

@@ -48,6 +48,7 @@ from biasunlearn.benchmarks.pronouns import (
 from biasunlearn.data.records import Passage
 from biasunlearn.data.tables import BadRow, Row, Table, csv_rows, read_table, text_of
 from biasunlearn.errors import RequestError
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.bootstrap import interval
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
@@ -84,18 +85,11 @@ class Schema:
     """(gender, pronoun, sentence)"""
 
 
-def run(
-    loaded: "Loaded",
-    path: str,
-    *,
-    skip_invalid: bool = False,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[Item], dict[str, Any]]:
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
     """Scores the official sentences. Returns their items and the entry of results.json."""
-    table = read(path, skip_invalid=skip_invalid)
+    table = read(path, skip_invalid=plan.skip_invalid)
     asked = [one for schema in table.records for one in _asked(schema)]
-    items = score_units(loaded, asked, batch_tokens=batch_tokens, progress=progress)
+    items = score_units(loaded, asked)
     return items, {**entry(items), **table.facts}
 
 

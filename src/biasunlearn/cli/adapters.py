@@ -77,7 +77,7 @@ def transfer(
         results = transfer(
             run, to=to, report=report, out=out, scales=_scales(scale), force=force, also_train=also_train, dtype=dtype,
             benchmarks=named_paths(benchmark), skip_invalid=rows.skip_invalid,
-            trust_remote_code=loading.trust_remote_code, resume=resume, asking=evaluation.to_asking(),
+            trust_remote_code=loading.trust_remote_code, resume=resume, options=evaluation.to_options(),
             progress=on_progress, say=note, on_step=on_step,
         )  # fmt: skip
     show_results(results, output, out, transfer_table)
@@ -181,8 +181,8 @@ def combine(
     with progress() as (on_progress, _):
         results = combine(
             _weights(runs), report=report, out=out, how=how, benchmarks=named_paths(benchmark),
-            skip_invalid=rows.skip_invalid, trust_remote_code=loading.trust_remote_code, asking=evaluation.to_asking(),
-            progress=on_progress,
+            skip_invalid=rows.skip_invalid, trust_remote_code=loading.trust_remote_code,
+            options=evaluation.to_options(), progress=on_progress,
         )  # fmt: skip
     show_results(results, output, out, combination_table)
 

@@ -65,7 +65,7 @@ def measure(
     with progress() as (on_progress, _):
         results = measure(
             model, named_paths(benchmark), adapter=adapter, out=out, dtype=dtype, skip_invalid=rows.skip_invalid,
-            trust_remote_code=loading.trust_remote_code, resume=resume, asking=evaluation.to_asking(),
+            trust_remote_code=loading.trust_remote_code, resume=resume, options=evaluation.to_options(),
             progress=on_progress,
         )  # fmt: skip
     show_results(results, output, out)

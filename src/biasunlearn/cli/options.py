@@ -9,7 +9,7 @@ from cyclopts import Group, Parameter
 from biasunlearn.errors import RequestError
 
 if TYPE_CHECKING:
-    from biasunlearn.scoring.protocol import Asking
+    from biasunlearn.scoring.protocol import EvalOptions
 
 DATA = Group.create_ordered("Data")
 MODEL = Group.create_ordered("Model")
@@ -101,11 +101,11 @@ class Evaluation:
     lm_eval_limit: Integer | None = None
     """Use the first N documents of each lm-eval task."""
 
-    def to_asking(self) -> "Asking":
+    def to_options(self) -> "EvalOptions":
         """The same as the library takes it."""
-        from biasunlearn.scoring.protocol import Asking
+        from biasunlearn.scoring.protocol import EvalOptions
 
-        return Asking(
+        return EvalOptions(
             chat_template=self.chat_template,
             classifiers=named_paths(self.classifier, "--classifier", "toxicity=owner/name"),
             limit_prompts=self.limit_prompts,

@@ -87,7 +87,7 @@ def debias(
             results = debias(
                 model, train=training.train, unrelated=training.unrelated, report=training.report, out=training.out,
                 config=config, benchmarks=named_paths(training.benchmark), skip_invalid=rows.skip_invalid,
-                trust_remote_code=loading.trust_remote_code, resume=resume, asking=evaluation.to_asking(),
+                trust_remote_code=loading.trust_remote_code, resume=resume, options=evaluation.to_options(),
                 progress=on_progress, say=note, on_step=on_step,
             )  # fmt: skip
     except Interrupted as stop:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from biasunlearn.commands.repeated_runs import Common, Experiment
+from biasunlearn.commands.repeated_runs import Common, experiment_of
 from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import is_first
@@ -63,7 +63,7 @@ def ablate(
         raise RequestError(f"method: {config.method}; ablate takes parts out of biasunlearn")
     if not seeds or not variants:
         raise RequestError("ablate: nothing to run; give at least one seed and one variant")
-    experiment = Experiment(model=model, **common)
+    experiment = experiment_of(model, common)
     rows = {}
     for variant in variants:
         runs = []

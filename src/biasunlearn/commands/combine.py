@@ -1,4 +1,4 @@
-"""`combine`: adapters of several runs on one base (one per bias type, say) as one adapter, and what it comes to."""
+"""`combine`: adapters of several runs on one base (one per bias type, say) added up to one adapter, and its results."""
 
 import json
 import shutil
@@ -6,114 +6,122 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from biasunlearn.commands.measure import (
+from biasunlearn.commands.evaluation import (
     MANIFEST,
-    Progress,
-    finish,
-    known_benchmarks,
-    plain,
+    apply_protocol,
+    evaluate,
+    mark_contamination,
     read_manifest,
-    ready,
-    run_benchmarks,
-    sound,
-    stamp,
+    validate_plan,
 )
-from biasunlearn.commands.transfer import Learned, read_learned
+from biasunlearn.commands.run_context import Callbacks, Progress, RunContext, run_context
+from biasunlearn.commands.transfer import DebiasRun, read_adapter_run
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.atomic import whole_folder
-from biasunlearn.runs.folder import SCHEMA, environment, new_run
-from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.folder import SCHEMA, environment
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.run_files import Manifest
 from biasunlearn.runs.sections import Combined, DataFile, Part, RunData, ScoringProtocol
-from biasunlearn.scoring.protocol import Asking
+from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 
 How = Literal["cat", "svd", "linear"]
 """cat: the weighted sum itself, with the ranks added up. svd: its best approximation of the largest rank. linear: the
-factors are added instead of their products, which is rough."""
+factors are added instead of their products, which is a rough approximation."""
 
 COMBINED = "combined"
 
 
-@releasing_locks()
 def combine(
     weights: Mapping[str, float],
     *,
     report: str,
     out: str | Path,
     how: How = "cat",
+    device: str | None = None,
     benchmarks: Mapping[str, str] | None = None,
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
-    asking: Asking | None = None,
+    options: EvalOptions | None = None,
     progress: Progress | None = None,
 ) -> Results:
-    """Adds the adapters of debias runs up, each with a weight, and reports before (the base) and after.
+    """Adds up the adapters of debias runs, each with a weight, and reports before (the base) and after.
 
     Args:
-        weights: {run folder: weight}; 1 is as it was learned, and weights need not add up to anything.
+        weights: {run folder: weight}; 1 is as it was learned, and the weights need not sum to anything.
         how: how peft's add_weighted_adapter joins them.
+        device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
     Returns:
         The results, as stored in results.json.
     Raises:
         RequestError: runs on different bases, a run without an adapter, a folder that holds a run.
     """
     runs = _on_one_base(list(weights))
-    base, recipe = str(runs[0].request.model), runs[0].recipe
-    measured = {"stereoset": report, **(benchmarks or {})}
-    known_benchmarks(measured)
-    asking = sound(asking or Asking(), measured, out)
-    parts = [{"run": name, "weight": weight} for name, weight in weights.items()]
+    plan = EvalPlan({"stereoset": report, **(benchmarks or {})}, skip_invalid, options or EvalOptions())
+    plan = validate_plan(plan, out)
+    spec = runs[0].base(device=device, trust_remote_code=trust_remote_code)
+    parts = [Part(run=name, weight=weight) for name, weight in weights.items()]
     request = {
-        "parts": parts, "how": how, "report": report, "benchmarks": dict(benchmarks or {}),
-        "skip_invalid": skip_invalid, "trust_remote_code": trust_remote_code, "asking": plain(asking),
+        "parts": [part.to_dict() for part in parts], "how": how, "revision": spec.revision, "report": report,
+        "benchmarks": dict(benchmarks or {}), "skip_invalid": skip_invalid, "trust_remote_code": trust_remote_code,
+        "options": plan.options.to_dict(),
     }  # fmt: skip
-    folder = new_run(out)
+    with run_context(out, {"combine": request}, callbacks=Callbacks(progress)) as context:
+        return _combine(context, runs, parts, how, spec, plan)
+
+
+def _combine(
+    context: RunContext,
+    runs: Sequence[DebiasRun],
+    parts: Sequence[Part],
+    how: How,
+    spec: ModelSpec,
+    plan: EvalPlan,
+) -> Results:
+    """Measures the base, adds the adapters up, measures again, and writes the results."""
     from biasunlearn.models.load import load
     from biasunlearn.models.quantization import facts
     from biasunlearn.scoring.chat import protocol
 
-    loaded = ready(load(ModelSpec(base, dtype=recipe.dtype, trust_remote_code=trust_remote_code)), asking)
-    folder.write_yaml("config.yaml", {"combine": request})  # from here on there is a run
-    arguments: dict[str, Any] = {
-        "batch_tokens": recipe.batch_tokens, "skip_invalid": skip_invalid, "asking": asking, "progress": progress,
-    }  # fmt: skip
-    items_before, before = run_benchmarks(loaded, measured, label="before: ", **arguments)
-    loaded = loaded.with_model(_added_up(loaded.model, runs, list(weights.values()), how))
-    items_after, after = run_benchmarks(loaded, measured, label="after: ", **arguments)
+    folder = context.folder
+    loaded = apply_protocol(load(spec), plan.options)
+    context.begin()
+    items_before, before = evaluate(loaded, plan, context.callbacks, "before: ")
+    loaded = loaded.with_model(_added_up(loaded.model, runs, [part.weight for part in parts], how))
+    items_after, after = evaluate(loaded, plan, context.callbacks, "after: ")
     manifest = _manifest(runs)
-    after = stamp(after, measured, manifest, skip_invalid=skip_invalid)
-    _save(loaded.model, folder.adapter, manifest)
+    after = mark_contamination(after, plan, manifest)
+    _save(loaded.model, folder.adapter, manifest, spec.revision)
+    report = DataFile(path=plan.benchmarks["stereoset"], sha256=after.stereoset.sha256 if after.stereoset else None)
     results = Results(
         schema=SCHEMA,
-        model=base,
+        model=spec.model,
         adapter=str(folder.adapter),
-        combined=Combined(parts=[Part(run=name, weight=weight) for name, weight in weights.items()], how=how),
-        protocol=ScoringProtocol(**protocol(loaded), dtype=recipe.dtype, masked=False, **facts(loaded.model)),
+        combined=Combined(parts=list(parts), how=how),
+        protocol=ScoringProtocol(**protocol(loaded), dtype=spec.dtype, masked=False, **facts(loaded.model)),
         before=before,
         benchmarks=after,
-        data=RunData(report=DataFile(path=report, sha256=after.stereoset.sha256 if after.stereoset else None)),
+        data=RunData(report=report),
         environment=environment(),
     )
-    finish(folder, results, {"combine": request}, {"before": items_before, "after": items_after})
-    return results
+    return context.finish(results, {"before": items_before, "after": items_after})
 
 
-def _on_one_base(names: Sequence[str]) -> list[Learned]:
-    runs = [read_learned(name) for name in names]
+def _on_one_base(names: Sequence[str]) -> list[DebiasRun]:
+    runs = [read_adapter_run(name) for name in names]
     if len(runs) < 2:
         raise RequestError("combine needs two runs or more; for one run at another strength: transfer --scale")
-    for name, run in zip(names, runs, strict=True):
-        if run.request.model != runs[0].request.model:
+    bases = [(run.base().model, run.base().revision) for run in runs]
+    for name, base in zip(names, bases, strict=True):
+        if base != bases[0]:
+            own, first = (" at revision ".join(filter(None, one)) for one in (base, bases[0]))
             raise RequestError(
-                f"{name}: its base is {run.request.model}, that of {names[0]} is {runs[0].request.model}; "
-                "only adapters on one base can be added up"
+                f"{name}: its base is {own}, that of {names[0]} is {first}; only adapters on one base can be added up"
             )
     return runs
 
 
-def _added_up(model: Any, runs: Sequence[Learned], weights: Sequence[float], how: How) -> Any:
+def _added_up(model: Any, runs: Sequence[DebiasRun], weights: Sequence[float], how: How) -> Any:
     """The model with all adapters on it and only their sum active."""
     from biasunlearn.models.adapters import with_adapter
 
@@ -128,14 +136,15 @@ def _added_up(model: Any, runs: Sequence[Learned], weights: Sequence[float], how
     return model.eval()
 
 
-def _manifest(runs: Sequence[Learned]) -> Manifest:
-    """Whatever any of the adapters has seen, the sum has seen."""
+def _manifest(runs: Sequence[DebiasRun]) -> Manifest:
+    """The training data of all adapters together."""
     seen = [read_manifest(run.folder.adapter) or Manifest() for run in runs]
     return Manifest(parts=seen, pairs=sorted({pair for manifest in seen for pair in manifest.pairs}))
 
 
-def _save(model: Any, folder: Path, manifest: Manifest) -> None:
-    """A plain PEFT adapter. peft puts one that is not called default into a folder of its own."""
+def _save(model: Any, folder: Path, manifest: Manifest, revision: str | None) -> None:
+    """Saves a plain PEFT adapter. PEFT puts an adapter that is not named "default" into a folder of its own."""
+    model.peft_config[COMBINED].revision = revision
     with whole_folder(folder) as place:
         model.save_pretrained(place, selected_adapters=[COMBINED], safe_serialization=True)
         for path in (place / COMBINED).iterdir():

@@ -1,23 +1,21 @@
-"""`debias`: the main job. Measure, unlearn, measure again, and store what proves it."""
+"""`debias`: the main job. Measures a model, unlearns its bias, measures it again, and stores both."""
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from biasunlearn.commands.measure import (
+from biasunlearn.commands.evaluation import (
     MANIFEST,
-    Progress,
+    apply_protocol,
     capability,
-    finish,
-    known_benchmarks,
-    plain,
-    ready,
-    run_benchmarks,
-    sound,
-    stamp,
+    evaluate,
+    mark_contamination,
+    validate_plan,
 )
+from biasunlearn.commands.run_context import Callbacks, OnStep, Progress, RunContext, Say, run_context
 from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.data.checks import check_labels
 from biasunlearn.errors import RequestError
@@ -25,25 +23,51 @@ from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.benchmark_results import Capability
 from biasunlearn.runs.cost import measure_cost
-from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
-from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
 from biasunlearn.runs.results import Results, only_given
 from biasunlearn.runs.run_files import Manifest
 from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.runs.sections import Candidate, Cost, Recipe, RunData, ScoringProtocol, Stopped
-from biasunlearn.scoring.protocol import Asking
+from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.stats.stereoset import Comparison, comparisons
 from biasunlearn.unlearn.evaluation import StopScores, stop_scores
 from biasunlearn.unlearn.prepare import Prepared, prepare
 
-Say = Callable[[str], None]
-
 
 class Interrupted(Exception):
-    """Ctrl-C during training: the state is saved, and the message says how to go on."""
+    """Training was stopped with Ctrl-C: the state is saved, and the message says how to continue."""
 
 
-@releasing_locks()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebiasJob:
+    """Everything that a `debias` run depends on, except its folder."""
+
+    model: ModelSpec
+    """Its precision and batch size are those of `config`."""
+    train: str
+    unrelated: str | None
+    plan: EvalPlan
+    """Its benchmark stereoset is the report file."""
+    config: DebiasConfig
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The model as it is loaded."""
+        return replace(self.model, dtype=self.config.dtype, batch_tokens=self.config.batch_tokens)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for config.yaml."""
+        benchmarks = dict(self.plan.benchmarks)
+        report = benchmarks.pop("stereoset")
+        request = {
+            "model": self.model.model, "revision": self.model.revision, "train": self.train,
+            "unrelated": self.unrelated, "report": report, "benchmarks": benchmarks,
+            "skip_invalid": self.plan.skip_invalid, "trust_remote_code": self.model.trust_remote_code,
+            "options": self.plan.options.to_dict(),
+        }  # fmt: skip
+        return {"debias": request, "recipe": to_dict(self.config)}
+
+
 def debias(
     model: str,
     *,
@@ -52,74 +76,85 @@ def debias(
     out: str | Path,
     unrelated: str | None = None,
     config: DebiasConfig | None = None,
+    device: str | None = None,
+    revision: str | None = None,
     benchmarks: Mapping[str, str] | None = None,
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
     resume: bool = False,
-    asking: Asking | None = None,
+    options: EvalOptions | None = None,
     progress: Progress | None = None,
     say: Say | None = None,
-    on_step: Callable[[dict[str, Any]], None] | None = None,
-    untrained: ScoreCache | None = None,
+    on_step: OnStep | None = None,
 ) -> Results:
     """Unlearns a causal model's social bias with an adapter, and reports before and after on the report file.
 
     Args:
         train: pairs to learn from; a part of them, by target term, is held out for swap and stop.
-        report: StereoSet triplets or pairs that neither training nor stopping looks at.
+        report: StereoSet triplets or pairs that neither training nor the stop rule uses.
         unrelated: triplets with unrelated sentences, or a .txt of sentences, for the KL term.
+        device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
+        revision: branch, tag or commit of a model on the hub.
         benchmarks: more benchmarks to measure before and after, as {name: path}.
-        asking: how they are asked (chat template, classifiers, ...), and tasks of lm-eval to run before and after.
-        say: called with every finding, one line each.
-        untrained: what other runs of this process found of the untrained model, and this one adds to
-            (commands/repeated_runs.py).
+        options: how they are measured (chat template, classifiers, ...), and tasks of lm-eval to run before and after.
+        progress: called with (what, done, of); `say` with every message, one line each; `on_step` with the row of
+            metrics.jsonl of every optimizer step.
     Returns:
         The results, as stored in results.json.
     Raises:
-        RequestError: anything in the request that the caller can mend.
+        RequestError: anything in the request that the caller can fix.
         WriteError: the disk is full or the like; call again with resume=True.
         Interrupted: Ctrl-C; call again with resume=True.
     """
-    config = config or DebiasConfig()
-    say = say or (lambda line: None)
-    measured = {"stereoset": report, **(benchmarks or {})}
-    known_benchmarks(measured)
-    asking = sound(asking or Asking(), measured, out)
-    request = {
-        "model": model, "train": train, "unrelated": unrelated, "report": report,
-        "benchmarks": dict(benchmarks or {}), "skip_invalid": skip_invalid, "trust_remote_code": trust_remote_code,
-        "asking": plain(asking),
-    }  # fmt: skip
-    whole = {"debias": request, "recipe": to_dict(config)}
-    if resume and (stored := finished(out, whole)) is not None:
-        return stored
-    prepared = prepare(train, report, unrelated, config, skip_invalid=skip_invalid)
-    run = new_run(out, resume=resume)
-    memory = ScoreCache(run.scored, whole)
-    from biasunlearn.models.load import load
+    request = DebiasJob(
+        model=ModelSpec(model, device=device, revision=revision, trust_remote_code=trust_remote_code),
+        train=train,
+        unrelated=unrelated,
+        plan=EvalPlan({"stereoset": report, **(benchmarks or {})}, skip_invalid, options or EvalOptions()),
+        config=config or DebiasConfig(),
+    )
+    return run_debias(request, out, resume=resume, callbacks=Callbacks(progress, say, on_step))
+
+
+def run_debias(
+    request: DebiasJob,
+    out: str | Path,
+    *,
+    resume: bool,
+    callbacks: Callbacks,
+    base_scores: ScoreCache | None = None,
+) -> Results:
+    """`debias`, for a command that calls it as a part of its own work.
+
+    Args:
+        base_scores: scores of the base model, shared by several runs of this process (commands/repeated_runs.py).
+    """
+    request = replace(request, plan=validate_plan(request.plan, out))
+    with run_context(out, request.to_dict(), resume=resume, callbacks=callbacks) as context:
+        return context.stored if context.stored is not None else _debias(context, request, base_scores)
+
+
+def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | None) -> Results:
+    """Measures, trains, measures again, and writes the results."""
     from biasunlearn.models.quantization import facts
     from biasunlearn.scoring.chat import protocol
-    from biasunlearn.unlearn.checkpoint import Keeper
 
-    loaded = load(ModelSpec(model, dtype=config.dtype, trust_remote_code=trust_remote_code))
-    if loaded.masked:
-        raise RequestError(f"{model}: a masked model; debias needs a causal one (measure takes both)")
-    loaded = ready(loaded, asking)
-    run.write_yaml("config.yaml", whole)  # from here on there is a run
-    arguments: dict[str, Any] = {
-        "batch_tokens": config.batch_tokens, "skip_invalid": skip_invalid, "asking": asking, "progress": progress,
-    }  # fmt: skip
-    as_it_came = loaded.with_cache(memory if untrained is None else untrained)
-    items_before, before = run_benchmarks(as_it_came, measured, label="before: ", **arguments)
-    capability_before = capability(loaded, asking)
+    plan, config, run, model = request.plan, request.config, context.folder, request.model.model
+    prepared = prepare(
+        request.train, plan.benchmarks["stereoset"], request.unrelated, config, skip_invalid=plan.skip_invalid
+    )
+    loaded = apply_protocol(_load_causal(request.spec), plan.options)
+    context.begin()
+    base = loaded.with_cache(context.cache if base_scores is None else base_scores)
+    items_before, before = evaluate(base, plan, context.callbacks, "before: ")
+    capability_before = capability(loaded, plan.options)
     resumed = run.checkpoint.exists()
-    keep = Keeper(run.checkpoint, _identity(loaded, prepared, config), resume=resume, say=say)
-    done, cost = _unlearn(loaded, as_it_came, prepared, config, keep, say=say, on_step=on_step)
+    done, cost = _unlearn(base, prepared, config, context)
     loaded, outcome = loaded.with_model(done.model), done.outcome
     whole_model = not hasattr(done.model, "disable_adapter")
-    trained = save_trained(loaded, run, prepared.manifest, adapter=not whole_model)
-    items_after, after = run_benchmarks(loaded.with_cache(memory), measured, label="after: ", **arguments)
-    after = stamp(after, measured, Manifest.model_validate(prepared.manifest), skip_invalid=skip_invalid)
+    trained = save_trained(loaded, run, prepared.manifest, adapter=not whole_model, revision=request.model.revision)
+    items_after, after = evaluate(loaded.with_cache(context.cache), plan, context.callbacks, "after: ")
+    after = mark_contamination(after, plan, Manifest.model_validate(prepared.manifest))
     results = Results(
         schema=SCHEMA,
         model=model,
@@ -130,7 +165,7 @@ def debias(
         before=before,
         benchmarks=after,
         **only_given(
-            capability=_with_before(capability_before, capability(loaded, asking)),
+            capability=_with_before(capability_before, capability(loaded, plan.options)),
             search=[Candidate.model_validate(row) for row in done.search] or None,
         ),
         stopped=Stopped(step=outcome.step, reason=outcome.reason, best_step=outcome.best_step),
@@ -140,19 +175,35 @@ def debias(
         config=Recipe.model_validate(to_dict(config)),
         environment=environment(),
     )
-    finish(run, results, whole, {"before": items_before, "after": items_after})
-    return results
+    return context.finish(results, {"before": items_before, "after": items_after})
+
+
+def _load_causal(spec: ModelSpec) -> Any:
+    from biasunlearn.models.load import load
+
+    loaded = load(spec)
+    if loaded.masked:
+        raise RequestError(f"{spec.model}: a masked model; debias needs a causal one (measure takes both)")
+    return loaded
 
 
 def _with_before(before: Capability | None, after: Capability | None) -> Capability | None:
-    """The tasks after, with those before beside them; None where no task was asked for."""
+    """The tasks after, with those before beside them; None where no task was requested."""
     return after.with_values(before=before.tasks) if before and after else None
 
 
-def save_trained(loaded: Any, run: RunFolder, manifest: Mapping[str, Any], *, adapter: bool) -> Path:
-    """What the method gives: a plain PEFT adapter, an erasure or prompts, or with full fine-tuning a whole model;
-    beside it the hashes of what it was trained on."""
+def save_trained(
+    loaded: Any, run: RunFolder, manifest: Mapping[str, Any], *, adapter: bool, revision: str | None = None
+) -> Path:
+    """Saves the result of a method, with the hashes of its training data beside it. Returns its folder.
+
+    Args:
+        adapter: a plain PEFT adapter, an erasure or prompts; else the complete model of full fine-tuning.
+        revision: of the base model, which a PEFT adapter names.
+    """
     with whole_folder(run.adapter if adapter else run.model) as folder:
+        if revision is not None and "default" in (known := getattr(loaded.model, "peft_config", {})):
+            known["default"].revision = revision
         loaded.model.save_pretrained(folder, safe_serialization=True)
         if not adapter:
             loaded.tokenizer.save_pretrained(folder)
@@ -160,49 +211,47 @@ def save_trained(loaded: Any, run: RunFolder, manifest: Mapping[str, Any], *, ad
     return run.adapter if adapter else run.model
 
 
-def _unlearn(
-    loaded: Any,
-    as_it_came: Any,
-    prepared: Prepared,
-    config: DebiasConfig,
-    keep: Any,
-    *,
-    say: Say,
-    on_step: Callable[[dict[str, Any]], None] | None,
-) -> tuple[Any, dict[str, Any]]:
-    """Looks at the untrained model, then leaves it to the method: what that gives, and what it cost.
+def _unlearn(base: Any, prepared: Prepared, config: DebiasConfig, context: RunContext) -> tuple[Any, dict[str, Any]]:
+    """Evaluates the base model on the stop split and runs the method: its result, and what it cost.
 
     Args:
-        as_it_came: the untrained model with a memory of what is known of it.
+        base: the base model with the cache of its scores.
     """
     from biasunlearn.benchmarks.stereoset import score_triplets
+    from biasunlearn.unlearn.checkpoint import Keeper
     from biasunlearn.unlearn.methods import METHODS, Task
 
-    def compare(scorer: Any) -> list[Comparison]:
-        return comparisons(score_triplets(scorer, prepared.stop, batch_tokens=config.batch_tokens))
+    callbacks, run = context.callbacks, context.folder
+    loaded = base.with_cache(None)
+    keep = Keeper(run.checkpoint, _identity(loaded, prepared, config), resume=context.resume, say=callbacks.message)
 
-    def look(model: Any) -> StopScores:
+    def compare(scorer: Any) -> list[Comparison]:
+        return comparisons(score_triplets(scorer, prepared.stop))
+
+    def evaluate_stop(model: Any) -> StopScores:
         return stop_scores(compare(loaded.with_model(model)), seed=config.seed)
 
-    untrained = compare(as_it_came)
-    prepared.facts["findings"] += check_labels(untrained)
-    first = stop_scores(untrained, seed=config.seed)
+    compared = compare(base)
+    prepared.facts["findings"] += check_labels(compared)
+    first = stop_scores(compared, seed=config.seed)
     for finding in prepared.facts["findings"]:
-        say(finding)
-    with measure_cost() as cost:
-        done = METHODS[config.method](Task(loaded, prepared.sets, config, keep, look, first, say, on_step))
+        callbacks.message(finding)
+    with measure_cost(loaded.device.type) as cost:
+        task = Task(
+            loaded, prepared.sets, config, keep, evaluate_stop, first, callbacks.message, callbacks.on_step
+        )
+        done = METHODS[config.method](task)
     if done.outcome.interrupted:
         raise Interrupted(
-            f"stopped at step {done.outcome.step}, everything is saved; go on with the same command and --resume"
+            f"stopped at step {done.outcome.step}, everything is saved; continue with the same command and --resume"
         )
     return done, cost
 
 
 def _identity(loaded: Any, prepared: Prepared, config: DebiasConfig) -> str:
-    """What a checkpoint belongs to: the same recipe on the same pairs and the same untrained model."""
+    """What a checkpoint belongs to: the same recipe on the same pairs and the same base model."""
     from biasunlearn.models.weights_hash import weights_hash
 
     splits = prepared.facts["splits"]
     parts = [weights_hash(loaded.model), to_dict(config), splits["train"]["sha256"], splits["stop"]["sha256"]]
-    what = json.dumps(parts, sort_keys=True)
-    return hashlib.sha256(what.encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -8,12 +8,12 @@ the training pairs.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from biasunlearn.commands.debias import Say, debias
-from biasunlearn.commands.measure import Progress
+from biasunlearn.commands.debias import debias
+from biasunlearn.commands.run_context import OnStep, Progress, Say
 from biasunlearn.config import load_config
 from biasunlearn.data import toy_world as world_module
 from biasunlearn.data.readers import write_pairs
@@ -30,7 +30,7 @@ def demo(
     *,
     progress: Progress | None = None,
     say: Say | None = None,
-    on_step: Callable[[dict[str, Any]], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Results:
     """Builds the world, trains its model (once; both are cached), debiases it.
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from biasunlearn.commands.repeated_runs import Common, Experiment
+from biasunlearn.commands.repeated_runs import Common, experiment_of
 from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.data.readers import fingerprint, read_triplets, write_pairs
 from biasunlearn.data.records import Triplet
@@ -46,8 +46,8 @@ def disentangle(
         Interrupted: Ctrl-C; call again to go on.
     """
     config = config or DebiasConfig()
-    experiment = Experiment(model=model, **common)
-    triplets = read_triplets(train, skip_invalid=experiment.skip_invalid).triplets
+    experiment = experiment_of(model, common)
+    triplets = read_triplets(train, skip_invalid=experiment.plan.skip_invalid).triplets
     types = sorted({triplet.bias_type for triplet in triplets})
     if len(types) < 2:
         raise RequestError(f"{train}: only the bias type {types[0]}; disentangle needs pairs of two or more")

@@ -1,26 +1,26 @@
-"""`export`: a run as a repository that others load: adapter or complete model, with its model card; and to the hub."""
+"""`export`: a run as a repository for others, an adapter or a complete model with its model card; also on the hub."""
 
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from biasunlearn.commands.gguf import convert, find_converter
-from biasunlearn.commands.measure import MANIFEST
+from biasunlearn.commands.evaluation import MANIFEST
+from biasunlearn.commands.merge import SAME, convert, find_converter
+from biasunlearn.commands.merge import merge as merge_into
+from biasunlearn.commands.run_context import Say
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_files import check_adapter
+from biasunlearn.models.spec import ModelSpec, spec_of_run
 from biasunlearn.report.model_card import model_card, on_the_hub
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.folder import RunFolder
 from biasunlearn.runs.results import Results
 
-Say = Callable[[str], None]
-
 PROBED = 100
-"""Report clusters whose stereotypes the merged model is compared with the adapter on."""
+"""Triplets of the report file on whose stereotypes the merged model is compared with the adapter."""
 
 
 def export(
@@ -33,21 +33,23 @@ def export(
     gguf: str | None = None,
     push: str | None = None,
     public: bool = False,
+    device: str | None = None,
     say: Say | None = None,
 ) -> dict[str, Any]:
     """Writes the repository of a debias, transfer or combine run.
 
     Args:
-        out: a folder that is not there yet.
+        out: a folder that does not exist yet.
         merge: a complete model in the base's precision, instead of an adapter.
         base_name: the base's name on the hub, where the run knows it as a folder.
-        license_id: for the card, as the hub calls it.
-        gguf: also convert the merged model; "" or a path: where llama.cpp's converter is.
-        push: owner/name of a hub repository, made where there is none: private, unless `public`.
+        license_id: for the card, as the hub names it.
+        gguf: also convert the merged model; "" or the path of llama.cpp's converter.
+        push: owner/name of a hub repository, which is created if it does not exist: private, unless `public`.
+        device: where the model is merged: cpu, cuda, cuda:1, ...
     Returns:
         {"out", "merged", "dtype", "largest_difference", "gguf", "url"}
     Raises:
-        RequestError: no such run, nothing to export, a folder that is there, a hub that refuses.
+        RequestError: no such run, nothing to export, a folder that exists, a hub that refuses.
     """
     folder, out = RunFolder(Path(run)), Path(out)
     results = folder.read_results()
@@ -58,28 +60,18 @@ def export(
         raise RequestError("--gguf: converts a complete model; add --merge")
     base = base_name or str(results.model)
     if push and not merge and not on_the_hub(base):
-        raise RequestError(f"--push: nobody else has {base}, which the adapter is for; add --base-name OWNER/NAME")
+        raise RequestError(f"--push: {base}, the adapter's base, is not on the hub; add --base-name OWNER/NAME")
+    spec = ModelSpec(str(folder.model), device=device) if complete else spec_of_run(folder, results, device=device)
     found: dict[str, Any] = {"out": str(out), "merged": merge, "dtype": None, "largest_difference": None}
     with whole_folder(out) as place:
         if merge:
-            from biasunlearn.commands.merge import SAME
-            from biasunlearn.commands.merge import merge as merge_into
-
-            model, adapter = (str(folder.model), None) if complete else (str(results.model), folder.adapter)
-            dtype, largest = merge_into(model, adapter, place, *_probes(results))
+            dtype, largest = merge_into(spec, None if complete else folder.adapter, place, *_probes(results))
             found |= {"dtype": dtype, "largest_difference": largest}
             if say and largest > SAME:
                 say(f"rounded to {dtype}, mean log-probabilities differ from the adapter's by up to {largest:.1g} nats")
         else:
-            _copy_adapter(folder.adapter, place, base)
-        manifest = (folder.model if complete else folder.adapter) / MANIFEST
-        if manifest.exists():
-            shutil.copyfile(manifest, place / MANIFEST)
-        card = model_card(
-            results.to_dict(), merged=merge, dtype=str(found["dtype"]), license_id=license_id, base=base,
-            largest=found["largest_difference"],
-        )  # fmt: skip
-        (place / "README.md").write_text(card, encoding="utf-8")
+            _copy_adapter(folder.adapter, place, base, spec.revision)
+        _write_card(results, found, place, folder.model if complete else folder.adapter, base, license_id)
         if converter is not None:
             convert(place, converter)
     found["gguf"] = str(out / "model.gguf") if converter else None
@@ -87,11 +79,25 @@ def export(
     return found
 
 
+def _write_card(
+    results: Results, found: dict[str, Any], place: Path, trained: Path, base: str, license_id: str | None
+) -> None:
+    """The model card, and beside it what the model was trained on."""
+    manifest = trained / MANIFEST
+    if manifest.exists():
+        shutil.copyfile(manifest, place / MANIFEST)
+    card = model_card(
+        results.to_dict(), merged=found["merged"], dtype=str(found["dtype"]), license_id=license_id, base=base,
+        largest=found["largest_difference"],
+    )  # fmt: skip
+    (place / "README.md").write_text(card, encoding="utf-8")
+
+
 def push_folder(folder: Path, name: str, *, public: bool) -> str:
     """Uploads a repository to the hub ($HF_ENDPOINT, $HF_TOKEN or the stored login). Returns its address.
 
     Raises:
-        RequestError: the hub refuses; or the repository is there, is public, and nobody asked for that.
+        RequestError: the hub refuses; the repository exists and is public, which was not requested.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
@@ -99,15 +105,15 @@ def push_folder(folder: Path, name: str, *, public: bool) -> str:
     hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     try:
         address = hub.create_repo(name, private=not public, exist_ok=True)
-        if not public and not hub.repo_info(name).private:  # it was there before, and creating it changed nothing
+        if not public and not hub.repo_info(name).private:  # it existed before, and creating it changed nothing
             raise RequestError(f"--push {name}: that repository is public; add --public, or choose another name")
         hub.upload_folder(repo_id=name, folder_path=folder, commit_message="Debiased with biasunlearn")
     except RequestError:
         raise
     except (HfHubHTTPError, OSError, ValueError) as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RequestError(
-            f"--push {name}: the hub refused: {said}; log in (hf auth login) with a token that may write there. "
+            f"--push {name}: the hub refused: {reason}; log in (hf auth login) with a token that may write there. "
             f"The repository is complete in {folder}"
         ) from None
     return str(address)
@@ -121,24 +127,24 @@ def _check(folder: RunFolder, out: Path, merge: bool, complete: bool, push: str 
     if not complete:
         check_adapter(folder.adapter)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RequestError(f"{out}: is already there; choose another --out or remove it")
+        raise RequestError(f"{out}: already exists; choose another --out or remove it")
     if push is not None and (push.count("/") != 1 or not all(push.split("/"))):
         raise RequestError(f"--push {push}: write OWNER/NAME")
 
 
-def _copy_adapter(source: Path, place: Path, base: str) -> None:
-    """A plain PEFT repository, which says what it is an adapter for."""
+def _copy_adapter(source: Path, place: Path, base: str, revision: str | None) -> None:
+    """A plain PEFT repository, which names its base."""
     shutil.copyfile(source / "adapter_model.safetensors", place / "adapter_model.safetensors")
     config = check_adapter(source)
-    config["base_model_name_or_path"] = base
+    config |= {"base_model_name_or_path": base, "revision": revision}
     (place / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def _probes(results: Results) -> tuple[list[str], ...]:
-    """Report sentences where they can still be read; nothing leaves it to the fixed ones."""
+    """Stereotypes of the report file, where it can still be read; empty: the default sentences."""
     path = results.data.report.path if results.data.report else None
     try:
-        clusters = read_triplets(path, skip_invalid=True).triplets if path else ()
+        triplets = read_triplets(path, skip_invalid=True).triplets if path else ()
     except RequestError:
         return ()
-    return ([cluster.stereotype.text for cluster in clusters[:PROBED]],) if clusters else ()
+    return ([triplet.stereotype.text for triplet in triplets[:PROBED]],) if triplets else ()

@@ -1,20 +1,24 @@
-"""A run -> one complete model: the adapter added into the weights, in the precision of the base's own weights."""
+"""A run as one complete model: the adapter added to the weights, in the precision of the base's weights; also as GGUF.
 
+GGUF is written by llama.cpp's own converter, which this package neither ships nor copies.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
-from biasunlearn.models.adapter_target import debiased, open_target
-from biasunlearn.models.forward import text_config
-from biasunlearn.models.libraries import transformers
-from biasunlearn.models.load import Loaded, load
-from biasunlearn.scoring.log_prob import score
+from biasunlearn.models.spec import ModelSpec
 
 SAME = 1e-3
-"""Nats by which a sentence's mean log-probability may differ between adapter and merged model, in float32."""
+"""Nats by which the mean log-probability of a sentence may differ between adapter and merged model, in float32."""
 
 PROBES = (
     "The nurse said that she was tired.",
@@ -24,57 +28,101 @@ PROBES = (
     "Most of the visitors came from another country.",
     "In the morning the engineer and the teacher had coffee together.",
 )
-"""Sentences that both are compared on where the run's report data is not at hand."""
+"""Sentences on which both are compared where the run's report data is not available."""
+
+CONVERTER = "convert_hf_to_gguf.py"
+"""Name of llama.cpp's converter."""
 
 
-def merge(model: str, adapter: Path | None, folder: Path, probes: Sequence[str] = PROBES) -> tuple[str, float]:
+def merge(spec: ModelSpec, adapter: Path | None, folder: Path, probes: Sequence[str] = PROBES) -> tuple[str, float]:
     """Writes a complete model with its tokenizer, then loads it again and compares it with the adapter on.
 
-    The sum is taken in float32 and rounded once, to the precision that the base's weights are stored in.
+    The sum is computed in float32 and rounded once, to the precision in which the base's weights are stored.
 
     Args:
-        model: what the adapter is for: a whole model, or a LoRA fine-tune, which is merged in as well.
-        adapter: None where the run changed all weights: `model` is complete as it is.
+        spec: what the adapter is for: a complete model, or a LoRA fine-tune, which is merged as well.
+        adapter: None where the run changed all weights: the model is complete as it is.
         folder: an empty one.
+        probes: sentences on which both are compared.
     Returns:
         The precision, and the largest difference of a sentence's mean log-probability, in nats.
     Raises:
         RequestError: a quantised model or a tuned prompt, which cannot take an adapter into its weights.
     """
-    target = open_target(model)
+    from biasunlearn.models.adapter_target import debiased, open_target
+    from biasunlearn.models.load import load
+
+    spec = replace(spec, dtype="float32")
+    target = open_target(spec)
     if target.kind.endswith("tuning"):
-        raise RequestError(f"{model}: {target.kind} is no change of weights, so there is nothing to merge into")
+        raise RequestError(f"{spec.model}: {target.kind} is no change of weights, so there is nothing to merge into")
     if getattr(target.loaded.model.config, "quantization_config", None):
-        raise RequestError(f"{model}: quantised weights cannot be merged into; transfer to the model as it was before")
-    kept = _stored_precision(target.base)
+        raise RequestError(
+            f"{spec.model}: quantised weights cannot take an adapter in; transfer it to the model in full precision"
+        )
+    precision = _stored_precision(target.base)
     loaded = target.loaded if adapter is None else debiased(target, adapter)
     passages = [Passage("", text) for text in probes]
     expected = _means(loaded, passages)
     whole = loaded.model.merge_and_unload() if hasattr(loaded.model, "merge_and_unload") else loaded.model
-    whole.to(kept).save_pretrained(folder)
+    whole.to(precision).save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
     del whole, loaded, target
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        again = _means(load(str(folder)), passages)
+        again = _means(load(ModelSpec(str(folder), device=spec.device)), passages)
     largest = max(abs(one - other) for one, other in zip(expected, again, strict=True))
-    return str(kept).removeprefix("torch."), largest
+    return str(precision).removeprefix("torch."), largest
 
 
-def _means(loaded: Loaded, passages: Sequence[Passage]) -> list[float]:
-    return [found.mean for found in score(loaded, passages)]
+def find_converter(given: str | None = None) -> Path:
+    """Finds llama.cpp's converter: as given (the script or a folder of llama.cpp), in $LLAMA_CPP, or on PATH.
+
+    Raises:
+        RequestError: it is in none of these places.
+    """
+    for place in (given, os.environ.get("LLAMA_CPP")):
+        if place and (path := Path(place) / CONVERTER if Path(place).is_dir() else Path(place)).is_file():
+            return path
+        if place and place == given:
+            raise RequestError(f"--gguf {given}: no {CONVERTER} there; give llama.cpp's folder or the script itself")
+    if found := shutil.which(CONVERTER):
+        return Path(found)
+    raise RequestError(
+        f"--gguf: llama.cpp's {CONVERTER} is not on PATH; get llama.cpp and give its folder: --gguf path/to/llama.cpp"
+    )
 
 
-def _stored_precision(model: str) -> Any:
+def convert(folder: Path, converter: Path) -> Path:
+    """Writes model.gguf into the folder of a complete model, in the model's precision. Returns the file.
+
+    Raises:
+        RequestError: the converter fails, most often because it does not know the architecture.
+    """
+    made = folder / "model.gguf"
+    command = [sys.executable, str(converter), str(folder), "--outfile", str(made), "--outtype", "auto"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode or not made.is_file():
+        reason = (done.stderr.strip() or done.stdout.strip() or "it wrote no file").splitlines()[-1]
+        raise RequestError(f"--gguf: {converter} failed: {reason[:300]}")
+    return made
+
+
+def _means(loaded: Any, passages: Sequence[Passage]) -> list[float]:
+    """Mean log-probability of each passage, in nats."""
+    from biasunlearn.scoring.log_prob import score
+
+    return [scored.mean for scored in score(loaded, passages)]
+
+
+def _stored_precision(base: ModelSpec) -> Any:
+    """The precision in which a model's weights are stored, as its configuration says."""
     import torch
 
-    config: Any = transformers().AutoConfig.from_pretrained(model)
-    stored = getattr(config, "dtype", None) or getattr(text_config(_Holder(config)), "dtype", None)
+    from biasunlearn.models.libraries import transformers
+
+    source = {} if base.revision is None else {"revision": base.revision}
+    config: Any = transformers().AutoConfig.from_pretrained(base.model, **source)
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    stored = getattr(config, "dtype", None) or getattr(text, "dtype", None)
     return stored if isinstance(stored, torch.dtype) else torch.float32
-
-
-class _Holder:
-    """A configuration where `text_config` looks for it."""
-
-    def __init__(self, config: Any):
-        self.config = config

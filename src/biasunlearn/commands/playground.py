@@ -69,11 +69,12 @@ class _OnlyHere:
         await self.app(scope, receive, with_policy)
 
 
-def playground(run: str | Path, *, port: int = 7860, wait: bool = True) -> Any:
+def playground(run: str | Path, *, port: int = 7860, device: str | None = None, wait: bool = True) -> Any:
     """Opens the page of a run, and stays until it is interrupted.
 
     Args:
         port: 0 takes a free one.
+        device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
         wait: False returns the page at once; the caller closes it.
     Raises:
         RequestError: Gradio is not installed, or the run has no adapter.
@@ -81,7 +82,7 @@ def playground(run: str | Path, *, port: int = 7860, wait: bool = True) -> Any:
     gradio = _gradio()
     from biasunlearn.scoring.side_by_side import open_run
 
-    loaded, adapter = open_run(Path(run))
+    loaded, adapter = open_run(Path(run), device=device)
     page = build_page(gradio, loaded, adapter, told(Path(run)))
     page.launch(
         server_name="127.0.0.1", server_port=port or _free_port(), share=False, quiet=True, inbrowser=False,

@@ -1,27 +1,24 @@
-"""`probe`: what can be read from a model's hidden states by a linear classifier, before and after debiasing, and the
-angles between the bias types.
+"""`probe`: linear probes of a model's hidden states before and after debiasing, and the angles between bias types.
 
-What debiasing acts on is read where it acts: at the tokens from the BLANK on in which the two sentences of a pair
-differ.
+Hidden states are read where debiasing acts: at the tokens from the BLANK on in which the sentences of a pair differ.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from biasunlearn.commands.measure import Progress, finish
 from biasunlearn.commands.probe_questions import questions
+from biasunlearn.commands.run_context import Callbacks, Progress, run_context
 from biasunlearn.data.counterfactual import TermList, load_term_list
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Triplet
 from biasunlearn.data.splits import group_of
 from biasunlearn.errors import RequestError
-from biasunlearn.models.spec import ModelSpec
+from biasunlearn.models.spec import BATCH_TOKENS, ModelSpec
 from biasunlearn.runs.benchmark_results import Measured
-from biasunlearn.runs.folder import SCHEMA, environment, new_run
-from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.folder import SCHEMA, environment
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.sections import Probes
 from biasunlearn.stats.linear_probe import DRAWS, FOLDS, STRENGTH, Question, read, scores
@@ -30,13 +27,12 @@ from biasunlearn.stats.subspaces import COMPONENTS, SPLITS, angles, turned
 POOLINGS = ("mean", "last")
 
 SEVERAL = 7
-"""Layers that are read where none are named: evenly from the embeddings to the last."""
+"""Layers that are read by default: evenly spaced from the embeddings to the last."""
 
 LISTS = ("gender", "race")
-"""Shipped term lists that tell groups: he and she, parts of the world."""
+"""Shipped term lists that name groups: gender, parts of the world."""
 
 
-@releasing_locks()
 def probe(
     model: str,
     *,
@@ -48,20 +44,23 @@ def probe(
     groups: Sequence[str] | None = None,
     seed: int = 0,
     dtype: str = "float32",
-    batch_tokens: int = 4096,
+    device: str | None = None,
+    revision: str | None = None,
+    batch_tokens: int = BATCH_TOKENS,
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
     progress: Progress | None = None,
 ) -> Results:
-    """Asks linear probes of the hidden states of pairs, with the adapter off and on if one is given.
+    """Trains linear probes on the hidden states of pairs, with the adapter off and on if one is given.
 
     Args:
-        data: triplets; intrasentence ones are read where there are any. Best those of the report split: probes are
-            trained here, by cross-validation, and nothing of what they find goes back into training.
-        layers: 0 is the embeddings, 1 the first layer; default: up to seven, evenly.
+        data: triplets; intrasentence ones are read where there are any. Those of the report split are best: probes are
+            trained here, by cross-validation, and none of their results is used in training.
+        layers: 0 is the embeddings, 1 the first layer; default: up to seven, evenly spaced.
         pooling: mean over the tokens in which the sentences of a pair differ, or the last of them.
-        groups: term lists, by name or file, that tell which group a target term belongs to (default: gender, race).
+        groups: term lists, by name or file, that say which group a target term belongs to (default: gender, race).
         seed: of the folds, of the controls and of the intervals.
+        device, revision: as for `measure`.
     Returns:
         The results, with `probes`; written with report.html where `out` is given.
     Raises:
@@ -74,34 +73,37 @@ def probe(
     asked, left_out = questions(triplets, _lists(groups, triplets))
     if other := len(found.triplets) - len(triplets):
         left_out.insert(0, f"{other} intersentence pairs left out")
-    request = {"model": model, "adapter": adapter, "data": data, "layers": layers and [*layers], "pooling": pooling,
-               "groups": groups and [*groups], "seed": seed, "dtype": dtype}  # fmt: skip
-    run = new_run(out) if out is not None else None
-    spec = ModelSpec(model, adapter=adapter, dtype=dtype, trust_remote_code=trust_remote_code)
-    chosen, states = _states(spec, triplets, layers, pooling, batch_tokens, progress)
-    probes = {
-        "layers": chosen,
-        "stages": list(states),
-        "pooling": pooling,
-        "data": found.facts,
-        "pairs": len(triplets),
-        "left_out": left_out,
-        "settings": {"C": STRENGTH, "folds": FOLDS, "draws": DRAWS, "components": COMPONENTS, "splits": SPLITS,
-                     "seed": seed},
-        "questions": _answers(asked, chosen, list(states.values()), seed, progress),
-        "angles": _angles(triplets, chosen, states, seed, progress),
-    }  # fmt: skip
-    results = Results(
-        schema=SCHEMA, model=model, adapter=adapter, benchmarks=Measured(), probes=Probes.model_validate(probes),
-        environment=environment(),
+    request = {"model": model, "adapter": adapter, "revision": revision, "data": data,
+               "layers": layers and [*layers], "pooling": pooling, "groups": groups and [*groups], "seed": seed,
+               "dtype": dtype}  # fmt: skip
+    spec = ModelSpec(
+        model, adapter=adapter, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code,
+        batch_tokens=batch_tokens,
     )  # fmt: skip
-    if run is not None:
-        finish(run, results, {"probe": request}, {"": []})
-    return results
+    with run_context(out, {"probe": request}, callbacks=Callbacks(progress)) as context:
+        callbacks = context.callbacks
+        chosen, states = _states(spec, triplets, layers, pooling, callbacks)
+        probes = {
+            "layers": chosen,
+            "stages": list(states),
+            "pooling": pooling,
+            "data": found.facts,
+            "pairs": len(triplets),
+            "left_out": left_out,
+            "settings": {"C": STRENGTH, "folds": FOLDS, "draws": DRAWS, "components": COMPONENTS, "splits": SPLITS,
+                         "seed": seed},
+            "questions": _answers(asked, chosen, list(states.values()), seed, callbacks),
+            "angles": _angles(triplets, chosen, states, seed, callbacks),
+        }  # fmt: skip
+        results = Results(
+            schema=SCHEMA, model=model, adapter=adapter, benchmarks=Measured(), probes=Probes.model_validate(probes),
+            environment=environment(),
+        )  # fmt: skip
+        return context.finish(results, {"": []})
 
 
 def _lists(groups: Sequence[str] | None, triplets: Sequence[Triplet]) -> dict[str, TermList]:
-    """Bias type -> its list. A list that was asked for and fits no pair is a RequestError."""
+    """{bias type: its list}. RequestError for a list that was named and fits no pair."""
     lists = {found.bias_type: found for found in map(load_term_list, groups or LISTS)}
     types = {triplet.bias_type for triplet in triplets}
     if groups and (odd := sorted(set(lists) - types)):
@@ -110,14 +112,9 @@ def _lists(groups: Sequence[str] | None, triplets: Sequence[Triplet]) -> dict[st
 
 
 def _states(
-    spec: ModelSpec,
-    triplets: Sequence[Triplet],
-    layers: Sequence[int] | None,
-    pooling: str,
-    batch_tokens: int,
-    progress: Progress | None,
+    spec: ModelSpec, triplets: Sequence[Triplet], layers: Sequence[int] | None, pooling: str, callbacks: Callbacks
 ) -> tuple[list[int], dict[str, Any]]:
-    """The layers, and for each stage of the model [layers, 2 * pairs, hidden]."""
+    """The layers, and for each stage of the model its hidden states [layers, 2 * pairs, hidden]."""
     from biasunlearn.models.adapters import reference
     from biasunlearn.models.forward import text_config
     from biasunlearn.models.load import load
@@ -128,19 +125,19 @@ def _states(
     chosen = sorted(set(layers)) if layers else _evenly(count)
     if chosen[0] < 0 or chosen[-1] > count:
         raise RequestError(f"--layers {chosen[0] if chosen[0] < 0 else chosen[-1]}: the model has layers 0 to {count}")
-    # A masked model also reads what follows; its mean goes to the end, as training does where nothing else is said.
+    # A masked model also reads what follows: the mean is over the text to its end, which is the default of training.
     to: Literal["end", "difference"] = "end" if loaded.masked else "difference"
     passages = [c.supervised(side, to) for c in triplets for side in (c.stereotype, c.anti_stereotype)]
 
-    def look(stage: str) -> Any:
-        return embed_layers(loaded, passages, chosen, pooling=pooling, batch_tokens=batch_tokens,
-                            progress=_telling(progress, f"states {stage}".strip()))  # fmt: skip
+    def states(stage: str) -> Any:
+        counted = loaded.with_progress(callbacks.counter(f"states {stage}".strip()))
+        return embed_layers(counted, passages, chosen, pooling=pooling)
 
     if spec.adapter is None:
-        return chosen, {"": look("")}
+        return chosen, {"": states("")}
     with reference(loaded.model):
-        before = look("before")
-    return chosen, {"before": before, "after": look("after")}
+        before = states("before")
+    return chosen, {"before": before, "after": states("after")}
 
 
 def _evenly(count: int) -> list[int]:
@@ -149,9 +146,9 @@ def _evenly(count: int) -> list[int]:
 
 
 def _answers(
-    asked: Sequence[Question], layers: Sequence[int], stages: Sequence[Any], seed: int, progress: Progress | None
+    asked: Sequence[Question], layers: Sequence[int], stages: Sequence[Any], seed: int, callbacks: Callbacks
 ) -> list[dict[str, Any]]:
-    tell, done, of = _telling(progress, "probes"), 0, len(asked) * len(layers)
+    counter, done, of = callbacks.counter("probes"), 0, len(asked) * len(layers)
     found = []
     for question in asked:
         rows = {"asks": question.asks, "bias_type": question.bias_type, "classes": list(question.classes),
@@ -161,23 +158,23 @@ def _answers(
         for place, layer in enumerate(layers):
             answers[str(layer)] = scores(question, [read(s[place], question, seed=seed) for s in stages], seed=seed)
             done += 1
-            tell(done, of)
+            counter(done, of)
         found.append({**rows, "layers": answers})
     return found
 
 
 def _angles(
-    triplets: Sequence[Triplet], layers: Sequence[int], states: Mapping[str, Any], seed: int, progress: Progress | None
+    triplets: Sequence[Triplet], layers: Sequence[int], states: Mapping[str, Any], seed: int, callbacks: Callbacks
 ) -> dict[str, Any]:
-    """{layer: {"stages": [angles.angles of each], "turned": {type: degrees}}}; types with a single term have none."""
+    """{layer: {"stages": [subspaces.angles of each], "turned": {type: degrees}}}, for types of several target terms."""
     places: dict[str, list[int]] = {}
     for place, triplet in enumerate(triplets):
         places.setdefault(triplet.bias_type, []).append(place)
     terms = {name: [group_of(triplets[place])[1] for place in own] for name, own in sorted(places.items())}
     terms = {name: own for name, own in terms.items() if len(set(own)) > 1}
-    tell, found = _telling(progress, "angles"), {}
+    counter, found = callbacks.counter("angles"), {}
     for number, layer in enumerate(layers) if terms else ():
-        # In the units of the probes: hidden states have a few numbers that outweigh all others.
+        # Standardised as for the probes: a few dimensions of hidden states outweigh all others.
         spread = next(iter(states.values()))[number].std(0)
         scale = np.where(spread > 1e-8, spread, 1.0)
         differences = [
@@ -189,9 +186,5 @@ def _angles(
             "stages": [angles(each, terms, seed=seed) for each in differences],
             "turned": {name: turned(first[name], last[name]) for name in terms} if len(states) > 1 else {},
         }
-        tell(number + 1, len(layers))
+        counter(number + 1, len(layers))
     return found
-
-
-def _telling(progress: Progress | None, what: str) -> Callable[[int, int], None]:
-    return lambda done, of: progress(what, done, of) if progress else None

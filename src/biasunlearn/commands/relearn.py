@@ -1,8 +1,8 @@
-"""`relearn`: does a debiasing last? The debiased model learns on, its base beside it, and both are measured on the way.
+"""`relearn`: does a debiasing last? The debiased model and its base are trained further, and measured on the way.
 
-The adapter is merged and all weights learn: whoever takes a debiased model and goes on training has just that, and an
-adapter that stayed frozen beside what is learned would last by construction. Ordinary text asks whether further use
-wears the debiasing off; the stereotypes that were forgotten ask how fast somebody who wants them back has them.
+The adapter is merged and all weights are trained: this is what happens when somebody fine-tunes a debiased model. An
+adapter that stayed frozen beside the trained weights would last by construction. Training on ordinary text shows
+whether further use undoes the debiasing; training on the forgotten stereotypes shows how fast they can be relearned.
 """
 
 import hashlib
@@ -12,38 +12,72 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from biasunlearn.commands.debias import Say
-from biasunlearn.commands.measure import Progress, finish, known_benchmarks, read_manifest, run_benchmarks, stamp
+from biasunlearn.commands.evaluation import evaluate, mark_contamination, read_manifest, validate_plan
 from biasunlearn.commands.relearn_scores import BASE, DEBIASED, MODELS, Look, kept, points, stage_of
-from biasunlearn.commands.transfer import Learned, prepared_again, read_run
+from biasunlearn.commands.run_context import Callbacks, Progress, RunContext, Say, run_context
+from biasunlearn.commands.transfer import DebiasRun, prepared_again, read_run
 from biasunlearn.data.records import Passage
 from biasunlearn.data.tables import read_text
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.benchmark_results import Measured
-from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
-from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.folder import SCHEMA, environment
 from biasunlearn.runs.results import Results
-from biasunlearn.runs.score_cache import CachedJob, ScoreCache
+from biasunlearn.runs.score_cache import CachedJob
 from biasunlearn.runs.sections import DataFile, Relearned, ScoringProtocol, TextFacts
-from biasunlearn.scoring.protocol import Asking
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.stereoset import Item
 
 STEPS = (0, 25, 50, 100, 200)
 STEREOTYPES = "stereotypes"
-"""In place of a file: the stereotypes that the run was trained to forget, whole sentences."""
+"""In place of a file: the stereotypes that the run was trained to forget, as whole sentences."""
 
 
 @dataclass(frozen=True, slots=True)
-class Taught:
-    """What is learned from: running text, or sentences that are rows of their own."""
+class TrainingText:
+    """What is learned: running text, or sentences that are rows of their own."""
 
     text: str
     sentences: tuple[str, ...]
     facts: Mapping[str, Any]
 
 
-@releasing_locks()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelearnJob:
+    """Everything that the run depends on, except its folder."""
+
+    run: str
+    on: str
+    text: TrainingText
+    plan: EvalPlan
+    """Its benchmark stereoset is the report file."""
+    steps: tuple[int, ...]
+    seeds: tuple[int, ...]
+    rate: float
+    batch: int
+    length: int
+    base: ModelSpec
+    """In float32, since training in half precision loses small steps."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for config.yaml."""
+        benchmarks = dict(self.plan.benchmarks)
+        report = benchmarks.pop("stereoset")
+        request = {
+            "run": self.run, "on": self.on, "sha256": self.text.facts["sha256"], "report": report,
+            "steps": list(self.steps), "seeds": list(self.seeds), "rate": self.rate, "batch": self.batch,
+            "length": self.length, "benchmarks": benchmarks, "skip_invalid": self.plan.skip_invalid,
+            "trust_remote_code": self.base.trust_remote_code,
+        }  # fmt: skip
+        return {"relearn": request}
+
+    def lesson(self) -> Any:
+        """How to fine-tune. RequestError where a value makes no sense."""
+        from biasunlearn.unlearn.finetune import Lesson
+
+        return Lesson(self.rate, self.batch, self.length)
+
+
 def relearn(
     run: str | Path,
     *,
@@ -55,6 +89,7 @@ def relearn(
     rate: float = 5e-5,
     batch: int = 16,
     length: int = 64,
+    device: str | None = None,
     benchmarks: Mapping[str, str] | None = None,
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
@@ -67,74 +102,77 @@ def relearn(
     Args:
         run: a finished `debias` run: with a LoRA adapter, which is merged, or with all weights changed.
         on: a text file, or `STEREOTYPES`.
-        report: StereoSet clusters or pairs to measure on (default: those that the run reported on).
+        report: StereoSet triplets or pairs to measure on (default: those that the run reported on).
         steps: when to measure; 0 is always among them.
-        seeds: of the order of the text, a course for each.
+        seeds: of the order of the text; both models are trained once for each.
         rate: learning rate of AdamW, constant after ten steps; `batch`: rows of a step; `length`: tokens of a row.
-        benchmarks: more to measure each time, as {"perplexity": "other.txt"}.
+        device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
+        benchmarks: more benchmarks to measure each time, as {"perplexity": "other.txt"}.
     Returns:
-        The results; `before` and `benchmarks` are the debiased model's first and last evaluation.
+        The results; `before` and `benchmarks` are the debiased model at its first and last step.
     Raises:
-        RequestError: no such run or one with nothing to merge, bad steps, data that is not there any more.
+        RequestError: no such run or one with nothing to merge, bad steps, data that is no longer there.
         WriteError: the disk is full or the like; call again with resume=True.
     """
     learned = read_run(run)
     _check_mergeable(learned)
-    steps, seeds = _sound_steps(steps), tuple(dict.fromkeys(seeds))
-    taught = _taught(learned, on)
-    request = {
-        "run": str(run), "on": on, "sha256": taught.facts["sha256"], "report": report or learned.request.report,
-        "steps": list(steps), "seeds": list(seeds), "rate": rate, "batch": batch, "length": length,
-        "benchmarks": dict(benchmarks or {}), "skip_invalid": skip_invalid, "trust_remote_code": trust_remote_code,
-    }  # fmt: skip
-    known_benchmarks(_measured(request))
-    _lesson(request)
-    if resume and (stored := finished(out, {"relearn": request})) is not None:
-        return stored
-    folder = new_run(out, resume=resume)
-    known = ScoreCache(folder.scored, {"relearn": request}).job("looks")
-    folder.write_yaml("config.yaml", {"relearn": request})  # from here on there is a run
+    plan = EvalPlan({"stereoset": report or learned.request.report, **(benchmarks or {})}, skip_invalid)
+    base = learned.base(device=device, trust_remote_code=trust_remote_code)
+    request = RelearnJob(
+        run=str(run), on=on, text=_training_text(learned, on), plan=validate_plan(plan, None),
+        steps=_check_steps(steps), seeds=tuple(dict.fromkeys(seeds)), rate=rate, batch=batch, length=length,
+        base=replace(base, dtype="float32"),
+    )  # fmt: skip
+    request.lesson()
+    callbacks = Callbacks(progress, say)
+    with run_context(out, request.to_dict(), resume=resume, callbacks=callbacks) as context:
+        return context.stored if context.stored is not None else _relearn(context, learned, request)
+
+
+def _relearn(context: RunContext, learned: DebiasRun, request: RelearnJob) -> Results:
+    """Trains both models with every seed, and writes the results."""
+    assert context.cache is not None
+    known = context.cache.job("looks")
+    context.begin()
     looks: list[Look] = []
     for model in MODELS:
-        for seed in seeds:
-            looks += _looks(_Course(learned, model, seed, taught, request, known, folder, progress))
-    facts = {**taught.facts, "rows": (rows := int(known.known["rows"])), "passes": round(steps[-1] * batch / rows, 2)}
-    if say:
-        say(f"{rows} rows of {facts['path']}, read {facts['passes']:g} times in {steps[-1]} steps")
+        for seed in request.seeds:
+            looks += _looks(_Course(learned, model, seed, request, known, context))
+    last_step, rows = request.steps[-1], int(known.known["rows"])
+    passes = round(last_step * request.batch / rows, 2)
+    facts = {**request.text.facts, "rows": rows, "passes": passes}
+    context.callbacks.message(f"{rows} rows of {facts['path']}, read {passes:g} times in {last_step} steps")
     results = _results(learned, looks, request, facts)
-    stages = {stage_of(look, seeds[0], steps[-1]): list(look.items) for look in looks}
-    last = stages.pop("after", stages["before"])  # the last stage is what everybody shows
-    finish(folder, results, {"relearn": request}, {**stages, "after": last})
-    return results
+    stages = {stage_of(look, request.seeds[0], last_step): list(look.items) for look in looks}
+    last = stages.pop("after", stages["before"])  # readers show the last stage
+    return context.finish(results, {**stages, "after": last})
 
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """One model's course with one seed: all that it needs."""
+    """The training of one model with one seed."""
 
-    learned: Learned
+    learned: DebiasRun
     model: Literal["debiased", "base"]
     seed: int
-    taught: Taught
-    request: Mapping[str, Any]
+    request: RelearnJob
     known: CachedJob
-    """Looks by name, and how many rows there are to learn from."""
-    folder: RunFolder
-    progress: Progress | None
+    """Evaluations by name, and the number of rows to learn from."""
+    context: RunContext
 
     def name(self, step: int) -> str:
         return f"{self.model}, seed {self.seed}, step {step}" if step else f"{self.model}, step 0"
 
-    def keep(self, part: str, found: Any) -> None:
-        self.known.known[part] = found
-        self.known.store(part, found)
+    def store(self, part: str, value: Any) -> None:
+        self.known.known[part] = value
+        self.known.store(part, value)
 
 
 def _looks(course: _Course) -> list[Look]:
-    """What a course comes to; what is known of it already is not done again. Step 0 counts for the first seed."""
-    steps = [step for step in course.request["steps"] if step or course.seed == course.request["seeds"][0]]
+    """All evaluations of a course; those known from before are not done again. Step 0 belongs to the first seed."""
+    steps = [step for step in course.request.steps if step or course.seed == course.request.seeds[0]]
     if left := [step for step in steps if course.name(step) not in course.known.known]:
-        _go(course, left)
+        _train(course, left)
     found = [(step, course.known.known[course.name(step)]) for step in steps]
     return [
         Look(
@@ -142,142 +180,128 @@ def _looks(course: _Course) -> list[Look]:
             Measured.model_validate(look["entries"]),
         )
         for step, look in found
-    ]
+    ]  # fmt: skip
 
 
-def _go(course: _Course, left: Sequence[int]) -> None:
-    """Takes the steps up to those that are left, and measures there; each look is stored, then a checkpoint."""
+def _train(course: _Course, left: Sequence[int]) -> None:
+    """Trains up to each of the steps that are left and measures there; stores each result, then a checkpoint."""
     from biasunlearn.models.distributed import count
     from biasunlearn.models.weights_hash import weights_hash
     from biasunlearn.unlearn.finetune import FineTuning
 
-    loaded = _open(course.learned, course.model, course.request)
+    request, context = course.request, course.context
+    loaded = _load(course)
     if count() > 1:
         raise RequestError("relearn runs in one process; start it without a launcher")
-    rows = _rows(loaded, course.taught, course.request["length"])
+    rows = _rows(loaded, request.text, request.length)
     if "rows" not in course.known.known:
-        course.keep("rows", len(rows))
-    what = json.dumps([weights_hash(loaded.model), course.request, course.model, course.seed], sort_keys=True)
-    identity = hashlib.sha256(what.encode()).hexdigest()
-    tuning = FineTuning(loaded.model, rows, _lesson(course.request), course.seed)
-    tuning.restore(course.folder.checkpoint, identity)
-    last = course.request["steps"][-1]
+        course.store("rows", len(rows))
+    parts = [weights_hash(loaded.model), request.to_dict()["relearn"], course.model, course.seed]
+    identity = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    tuning = FineTuning(loaded.model, rows, request.lesson(), course.seed)
+    tuning.restore(context.folder.checkpoint, identity)
+    last = request.steps[-1]
+    counter = context.callbacks.counter(f"{course.model}, seed {course.seed}: fine-tuning")
     for step in left:
         losses: dict[int, float] = {}
         while tuning.step < step:
             loss = tuning.take()
             losses[tuning.step] = loss
-            if course.progress:
-                course.progress(f"{course.model}, seed {course.seed}: fine-tuning", tuning.step, last)
-        items, measured = run_benchmarks(
-            loaded, _measured(course.request), batch_tokens=course.learned.recipe.batch_tokens,
-            skip_invalid=course.request["skip_invalid"], asking=Asking(), progress=course.progress,
-            label=f"{course.name(step)}: ",
-        )  # fmt: skip
-        before = max((earlier for earlier in course.request["steps"] if earlier < step), default=0)
+            counter(tuning.step, last)
+        items, measured = evaluate(loaded, request.plan, context.callbacks, f"{course.name(step)}: ")
+        before = max((earlier for earlier in request.steps if earlier < step), default=0)
         since = [loss for at, loss in losses.items() if at > before]
         mean = sum(since) / len(since) if since else None
         found = {"loss": mean, "items": [astuple(i) for i in items], "entries": measured.to_dict()}
-        course.keep(course.name(step), found)
+        course.store(course.name(step), found)
         if step < last:
-            tuning.save(course.folder.checkpoint, identity)
+            tuning.save(context.folder.checkpoint, identity)
 
 
-def _lesson(request: Mapping[str, Any]) -> Any:
-    from biasunlearn.unlearn.finetune import Lesson
-
-    return Lesson(request["rate"], request["batch"], request["length"])
-
-
-def _measured(request: Mapping[str, Any]) -> dict[str, str]:
-    return {"stereoset": request["report"], **request["benchmarks"]}
-
-
-def _open(learned: Learned, model: str, request: Mapping[str, Any]) -> Any:
-    """The base, or the debiased model as one piece of weights; in float32, since half precision loses small steps."""
+def _load(course: _Course) -> Any:
+    """The base, or the debiased model with its adapter merged."""
     from biasunlearn.models.load import load
 
-    base, trust = learned.request.model, bool(request["trust_remote_code"])
-    if model == BASE:
-        return load(ModelSpec(base, trust_remote_code=trust))
-    if not _has_adapter(learned):
-        return load(ModelSpec(str(learned.folder.model), trust_remote_code=trust))
-    adapted = load(ModelSpec(base, adapter=learned.folder.adapter, trust_remote_code=trust))
+    base, folder = course.request.base, course.learned.folder
+    if course.model == BASE:
+        return load(base)
+    if not _has_adapter(course.learned):
+        return load(replace(base, model=str(folder.model), revision=None))
+    adapted = load(replace(base, adapter=folder.adapter))
     return adapted.with_model(adapted.model.merge_and_unload())
 
 
-def _has_adapter(learned: Learned) -> bool:
-    return (learned.folder.adapter / "adapter_config.json").exists()
+def _has_adapter(run: DebiasRun) -> bool:
+    return (run.folder.adapter / "adapter_config.json").exists()
 
 
-def _check_mergeable(learned: Learned) -> None:
+def _check_mergeable(run: DebiasRun) -> None:
     """RequestError for a run whose result is no change of weights."""
-    if _has_adapter(learned) or learned.folder.model.is_dir():
+    if _has_adapter(run) or run.folder.model.is_dir():
         return
     raise RequestError(
-        f"{learned.folder.path}: what this run has learned (an erasure or a prompt) is no change of weights, so "
-        "there is nothing that further training could wear off"
+        f"{run.folder.path}: its result (an erasure or a prompt) is no change of weights, so "
+        "there is nothing that further training could undo"
     )
 
 
-def _rows(loaded: Any, taught: Taught, length: int) -> list[Any]:
-    """As the tokenizer has it. Sentences are rows of their own, running text is cut into rows."""
+def _rows(loaded: Any, source: TrainingText, length: int) -> list[Any]:
+    """The text as rows of tokens: sentences are rows of their own, running text is cut into rows."""
     from biasunlearn.models.batches import encode
     from biasunlearn.models.forward import max_tokens
     from biasunlearn.unlearn.finetune import blocks
 
     longest = max_tokens(loaded.model)
-    if taught.sentences:
-        return encode(loaded.tokenizer, [Passage("", one) for one in taught.sentences], max_tokens=longest)
+    if source.sentences:
+        return encode(loaded.tokenizer, [Passage("", one) for one in source.sentences], max_tokens=longest)
     if longest is not None and length >= longest:
-        raise RequestError(f"--length {length}: the model takes {longest} tokens, and one of them opens a row")
-    return blocks(loaded.tokenizer, taught.text, length)
+        raise RequestError(f"--length {length}: the model takes {longest} tokens, and one of them is the start token")
+    return blocks(loaded.tokenizer, source.text, length)
 
 
-def _taught(learned: Learned, on: str) -> Taught:
-    """RequestError where there is no such file, or the run's training pairs are not what they were."""
+def _training_text(run: DebiasRun, on: str) -> TrainingText:
+    """The text of a file, or the stereotypes of the run. RequestError where they are missing or have changed."""
     if on != STEREOTYPES:
         text = read_text(on)
         if not text.strip():
             raise RequestError(f"{on}: empty; give a text to learn from")
-        return Taught(text, (), {"path": on, "sha256": hashlib.sha256(text.encode()).hexdigest()})
-    whole = replace(learned, recipe=replace(learned.recipe, supervised_to="end"))
+        return TrainingText(text, (), {"path": on, "sha256": hashlib.sha256(text.encode()).hexdigest()})
+    whole = replace(run, recipe=replace(run.recipe, supervised_to="end"))
     try:
         sets = prepared_again(whole, "train").sets
     except RequestError as error:
-        raise RequestError(f"{learned.folder.path}: its stereotypes cannot be had again: {error}") from None
-    # Behind a bias type's stereotypes, as many as its anti-stereotypes, stands the adversarial part of its forget set.
+        raise RequestError(f"{run.folder.path}: its stereotypes cannot be read again: {error}") from None
+    # The forget set of a bias type holds its stereotypes, as many as its anti-stereotypes, then the adversarial part.
     chosen = [one for name, passages in sets.forget.items() for one in passages[: len(sets.retain[name])]]
     sentences = tuple(passage.prefix + passage.text for passage in chosen)
     digest = hashlib.sha256("\n".join(sentences).encode()).hexdigest()
-    return Taught("", sentences, {"path": STEREOTYPES, "sha256": digest})
+    return TrainingText("", sentences, {"path": STEREOTYPES, "sha256": digest})
 
 
-def _sound_steps(steps: Sequence[int]) -> tuple[int, ...]:
+def _check_steps(steps: Sequence[int]) -> tuple[int, ...]:
     if any(step < 0 for step in steps):
         raise RequestError(f"--steps {' '.join(map(str, steps))}: must not be negative")
     return tuple(sorted({0, *steps}))
 
 
-def _results(
-    learned: Learned, looks: Sequence[Look], request: Mapping[str, Any], facts: Mapping[str, Any]
-) -> Results:
-    debiased = [look for look in looks if look.model == DEBIASED and look.seed == request["seeds"][0]]
+def _results(learned: DebiasRun, looks: Sequence[Look], request: RelearnJob, facts: Mapping[str, Any]) -> Results:
+    debiased = [look for look in looks if look.model == DEBIASED and look.seed == request.seeds[0]]
     seen = read_manifest(learned.folder.adapter if _has_adapter(learned) else learned.folder.model)
     before, after = (
-        stamp(look.measured, _measured(request), seen, skip_invalid=request["skip_invalid"])
-        for look in (debiased[0], debiased[-1])
+        mark_contamination(look.measured, request.plan, seen) for look in (debiased[0], debiased[-1])
     )
-    asked = {key: request[key] for key in ("run", "on", "steps", "seeds", "rate", "batch", "length")}
-    report = DataFile(path=request["report"], sha256=after.stereoset.sha256 if after.stereoset else None)
+    sha256 = after.stereoset.sha256 if after.stereoset else None
+    report = DataFile(path=request.plan.benchmarks["stereoset"], sha256=sha256)
     return Results(
         schema=SCHEMA,
         model=learned.request.model,
         method="relearning",
-        adapter=None,  # the weights that were learned on are not kept
+        adapter=None,  # the trained weights are not stored
         protocol=ScoringProtocol(text="raw", dtype="float32", masked=False),
         relearned=Relearned(
-            **asked, text=TextFacts.model_validate(dict(facts)), points=points(looks), kept=kept(looks)
+            run=request.run, on=request.on, steps=list(request.steps), seeds=list(request.seeds), rate=request.rate,
+            batch=request.batch, length=request.length, text=TextFacts.model_validate(dict(facts)),
+            points=points(looks), kept=kept(looks),
         ),
         before=before,
         benchmarks=after,

@@ -1,58 +1,53 @@
 """An experiment: `debias` several times on one model and one report file, every run in a folder of its own.
 
-Called again it goes on: a finished run is read, one that was killed is resumed. What the untrained model scores is
-found once and shared by all runs of the process.
+Called again, an experiment continues: finished runs are read, and one that was killed is resumed. The base model is
+scored once, for all runs of the process.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Required, TypedDict
+from typing import Required, TypedDict
 
-from biasunlearn.commands.debias import Say, debias
-from biasunlearn.commands.measure import Progress
+from biasunlearn.commands.debias import DebiasJob, run_debias
+from biasunlearn.commands.run_context import Callbacks, OnStep, Progress, Say
 from biasunlearn.config import DebiasConfig
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.score_cache import ScoreCache
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.unlearn.prepare import Prepared, prepare
 
 
 class Common(TypedDict, total=False):
-    """What every command of several runs takes besides its own arguments; all of them are those of `debias`."""
+    """What every command of several runs takes besides its own arguments, with the meaning that `debias` gives it."""
 
     report: Required[str]
     unrelated: str | None
     benchmarks: Mapping[str, str] | None
     skip_invalid: bool
+    device: str | None
+    revision: str | None
     trust_remote_code: bool
     progress: Progress | None
     say: Say | None
-    on_step: Callable[[dict[str, Any]], None] | None
+    on_step: OnStep | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """What all runs have in common (`Common`)."""
+    """What all runs of an experiment have in common."""
 
-    model: str
-    report: str
-    unrelated: str | None = None
-    benchmarks: Mapping[str, str] | None = None
-    skip_invalid: bool = False
-    trust_remote_code: bool = False
-    progress: Progress | None = None
-    say: Say | None = None
-    on_step: Callable[[dict[str, Any]], None] | None = None
-    untrained: ScoreCache = field(default_factory=ScoreCache)
-
-    def tell(self, line: str) -> None:
-        """Says a line, where somebody listens."""
-        if self.say:
-            self.say(line)
+    model: ModelSpec
+    plan: EvalPlan
+    unrelated: str | None
+    callbacks: Callbacks
+    base_scores: ScoreCache = field(default_factory=ScoreCache)
 
     def prepared(self, train: str, config: DebiasConfig) -> Prepared:
         """The splits and sets of a run. RequestError: as `debias`."""
-        return prepare(train, self.report, self.unrelated, config, skip_invalid=self.skip_invalid)
+        report = self.plan.benchmarks["stereoset"]
+        return prepare(train, report, self.unrelated, config, skip_invalid=self.plan.skip_invalid)
 
     def run(
         self, what: str, folder: Path, config: DebiasConfig, *, train: str, unrelated: str | None = None
@@ -64,10 +59,21 @@ class Experiment:
         Raises:
             RequestError, WriteError, Interrupted: as `debias`; the folder holds a run of another request.
         """
-        self.tell(f"{what}: {folder}")
-        return debias(
-            self.model, train=train, report=self.report, unrelated=unrelated or self.unrelated, out=folder,
-            config=config, benchmarks=self.benchmarks, skip_invalid=self.skip_invalid,
-            trust_remote_code=self.trust_remote_code, resume=folder.exists(), progress=self.progress,
-            on_step=self.on_step, untrained=self.untrained.restarted(),
-        )  # fmt: skip
+        self.callbacks.message(f"{what}: {folder}")
+        job = DebiasJob(
+            model=self.model, train=train, unrelated=unrelated or self.unrelated, plan=self.plan, config=config
+        )
+        callbacks, base_scores = replace(self.callbacks, say=None), self.base_scores.restarted()
+        return run_debias(job, folder, resume=folder.exists(), callbacks=callbacks, base_scores=base_scores)
+
+
+def experiment_of(model: str, common: Common) -> Experiment:
+    """The experiment that a command of several runs was asked for."""
+    spec = ModelSpec(
+        model, device=common.get("device"), revision=common.get("revision"),
+        trust_remote_code=common.get("trust_remote_code", False),
+    )  # fmt: skip
+    benchmarks = {"stereoset": common["report"], **(common.get("benchmarks") or {})}
+    plan = EvalPlan(benchmarks, common.get("skip_invalid", False))
+    callbacks = Callbacks(common.get("progress"), common.get("say"), common.get("on_step"))
+    return Experiment(model=spec, plan=plan, unrelated=common.get("unrelated"), callbacks=callbacks)

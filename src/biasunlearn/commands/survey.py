@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from biasunlearn.commands.repeated_runs import Common, Experiment
+from biasunlearn.commands.repeated_runs import Common, experiment_of
 from biasunlearn.commands.run_stages import own_scores
 from biasunlearn.config import Method, load_config
 from biasunlearn.errors import DataError, RequestError
@@ -63,7 +63,7 @@ def survey(
         Interrupted: Ctrl-C; call again to go on.
     """
     configs = _configs(methods, seeds, config, changes)
-    experiment = Experiment(model=model, **common)
+    experiment = experiment_of(model, common)
     found: dict[str, list[Results]] = {}
     refused: dict[str, RequestError] = {}
     for method, of_seeds in configs.items():
@@ -78,7 +78,7 @@ def survey(
             raise
         except RequestError as error:
             refused[method] = error
-            experiment.tell(f"{method} is left out: {error}")
+            experiment.callbacks.message(f"{method} is left out: {error}")
     if not found:
         raise next(iter(refused.values()))
     result = _result(found, refused) | {"model": model, "seeds": [*seeds], "changes": [*changes], "text": text}

@@ -10,10 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from biasunlearn.commands.repeated_runs import Common, Experiment
+from biasunlearn.commands.repeated_runs import Common, Experiment, experiment_of
 from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.errors import RequestError
-from biasunlearn.models.spec import ModelSpec
 from biasunlearn.report.sweep import sweep_page
 from biasunlearn.runs.atomic import is_first
 from biasunlearn.runs.folder import RunFolder
@@ -77,7 +76,7 @@ def sweep(
         raise RequestError("lora_rank: 0; a sweep trains adapters: --set lora_rank=8 or the like")
     if config.stop_on == "report":
         raise RequestError("stop_on: report; a sweep would choose the settings on the report split: use held_out")
-    experiment = Experiment(model=model, **common)
+    experiment = experiment_of(model, common)
     prepared = experiment.prepared(train, config)
     splits = {name: prepared.facts["splits"][name]["sha256"] for name in ("train", "stop")}
     request = {"model": model, "recipe": to_dict(config), "seeds": [*seeds], "splits": splits}
@@ -85,7 +84,8 @@ def sweep(
 
     def objective(trial: Any) -> tuple[float, float]:
         drawn = replace(config, **{key: _draw(trial, key) for key in SPACE})
-        experiment.tell(f"trial {trial.number}: {', '.join(f'{key} {trial.params[key]:.4g}' for key in SPACE)}")
+        values = ", ".join(f"{key} {trial.params[key]:.4g}" for key in SPACE)
+        experiment.callbacks.message(f"trial {trial.number}: {values}")
         ends = []
         for number, seed in enumerate(seeds):
             watch = _watch(optuna, trial, study) if number == 0 else None
@@ -130,10 +130,10 @@ def _trained(
 
     if config.method not in OBJECTIVES:
         raise RequestError(f"method: {config.method}; only methods that descend a gradient can be swept")
-    loaded = load(ModelSpec(experiment.model, dtype=config.dtype, trust_remote_code=experiment.trust_remote_code))
+    loaded = load(replace(experiment.model, dtype=config.dtype, batch_tokens=config.batch_tokens))
 
     def scored(scorer: Loaded) -> StopScores:
-        found = score_triplets(scorer, prepared.stop, batch_tokens=config.batch_tokens)
+        found = score_triplets(scorer, prepared.stop)
         return stop_scores(comparisons(found), seed=config.seed)
 
     def look(state: Any) -> StopScores:
@@ -143,8 +143,8 @@ def _trained(
             watch(far, _aims(scores.ss, first.lms, scores.lms))
         return scores
 
-    first, keep = scored(loaded.with_cache(experiment.untrained.restarted())), Keeper(None)
-    task = Task(loaded, prepared.sets, config, keep, look, first, on_step=experiment.on_step)
+    first, keep = scored(loaded.with_cache(experiment.base_scores.restarted())), Keeper(None)
+    task = Task(loaded, prepared.sets, config, keep, look, first, on_step=experiment.callbacks.on_step)
     outcome = METHODS[config.method](task).outcome
     if outcome.interrupted:
         raise Interrupted("stopped; finished trials are stored, and the same command goes on")

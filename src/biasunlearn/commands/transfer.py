@@ -1,23 +1,20 @@
-"""`transfer`: a debiasing that was learned on one model, on another one: checked, scaled, measured, saved for it."""
+"""`transfer`: the adapter of a run on another model: checked, scaled, measured, and saved for that model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from biasunlearn.commands.debias import Say, debias
-from biasunlearn.commands.measure import (
+from biasunlearn.commands.debias import DebiasJob, run_debias
+from biasunlearn.commands.evaluation import (
     MANIFEST,
-    Progress,
-    finish,
-    known_benchmarks,
-    plain,
+    apply_protocol,
+    evaluate,
+    mark_contamination,
     read_manifest,
-    ready,
-    run_benchmarks,
-    sound,
-    stamp,
+    validate_plan,
 )
+from biasunlearn.commands.run_context import Callbacks, OnStep, Progress, RunContext, Say, run_context
 from biasunlearn.commands.run_stages import outcomes_by_score, read_stage
 from biasunlearn.config import DebiasConfig, config_from, to_dict
 from biasunlearn.data.records import Triplet
@@ -27,11 +24,9 @@ from biasunlearn.models.adapter_scale import Look, checked, nearest, save_scaled
 from biasunlearn.models.compatibility import compatibility, demand
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.benchmark_results import BenchmarkResult, Measured
-from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
-from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
 from biasunlearn.runs.results import Results, only_given
-from biasunlearn.runs.run_files import DebiasRequest
-from biasunlearn.runs.score_cache import ScoreCache
+from biasunlearn.runs.run_files import StoredRequest
 from biasunlearn.runs.sections import (
     Change,
     CompatibilityFacts,
@@ -43,29 +38,59 @@ from biasunlearn.runs.sections import (
     ScoringProtocol,
     Transferred,
 )
-from biasunlearn.scoring.protocol import Asking
+from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.stats.effect import STATES, effect_kept
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item, comparisons, stereoset_scores
 from biasunlearn.unlearn.prepare import Prepared, prepare
 
 DIRECT = "direct"
-"""Folder of a transfer: the run that was trained on the target itself, beside it."""
-
-Request = Mapping[str, Any]
+"""Folder of a transfer: the run that was trained on the target itself, for comparison."""
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
-    """A finished `debias` run that has an adapter: what it was asked for, how, and what came of it."""
+class DebiasRun:
+    """A finished `debias` run: its folder, its request, its recipe and its results."""
 
     folder: RunFolder
-    request: DebiasRequest
+    request: StoredRequest
     recipe: DebiasConfig
     results: Results
 
+    def base(self, *, device: str | None = None, trust_remote_code: bool = False) -> ModelSpec:
+        """The base model, as the run loaded it."""
+        return ModelSpec(
+            self.request.model, dtype=self.recipe.dtype, device=device, revision=self.request.revision,
+            trust_remote_code=trust_remote_code, batch_tokens=self.recipe.batch_tokens,
+        )  # fmt: skip
 
-@releasing_locks()
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferJob:
+    """Everything that a transfer depends on, except its folder."""
+
+    run: str
+    target: ModelSpec
+    plan: EvalPlan
+    """Its benchmark stereoset is the report file."""
+    scales: tuple[float, ...] | None
+    force: bool
+    also_train: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for config.yaml."""
+        benchmarks = dict(self.plan.benchmarks)
+        report = benchmarks.pop("stereoset")
+        request = {
+            "run": self.run, "to": self.target.model, "revision": self.target.revision, "report": report,
+            "scales": None if self.scales is None else list(self.scales), "force": self.force,
+            "also_train": self.also_train, "dtype": self.target.dtype, "benchmarks": benchmarks,
+            "skip_invalid": self.plan.skip_invalid, "trust_remote_code": self.target.trust_remote_code,
+            "options": self.plan.options.to_dict(),
+        }  # fmt: skip
+        return {"transfer": request}
+
+
 def transfer(
     run: str | Path,
     *,
@@ -76,131 +101,132 @@ def transfer(
     force: bool = False,
     also_train: bool = False,
     dtype: str | None = None,
+    device: str | None = None,
+    revision: str | None = None,
     benchmarks: Mapping[str, str] | None = None,
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
     resume: bool = False,
-    asking: Asking | None = None,
+    options: EvalOptions | None = None,
     progress: Progress | None = None,
     say: Say | None = None,
-    on_step: Callable[[dict[str, Any]], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Results:
-    """Takes the adapter of a run to another model, and reports before and after there.
+    """Applies the adapter of a run to another model, and reports before and after there.
 
     Args:
         run: a finished `debias` run with an adapter.
-        to: the target: a whole model, or an adapter (LoRA, prefix or prompt tuning) that names its base; folder or hub.
+        to: the target: a complete model, or an adapter (LoRA, prefix or prompt tuning) that names its base; a folder
+            or a hub name.
         report: StereoSet triplets or pairs, as for `debias`.
-        scales: how strongly to apply it. None: searched on the run's stop split; several: the best of them there; one:
-            that one, and no stop split is needed.
-        force: go on although the target looks doubtful. What cannot work is refused all the same.
-        also_train: debias the target itself as well, by the run's recipe, in OUT/direct.
+        scales: how strongly the adapter acts. None: searched on the run's stop split; several: the best of them there;
+            one: that one, and no stop split is needed.
+        force: continue although the transfer looks doubtful. What cannot work is refused in any case.
+        also_train: debias the target itself as well, with the run's recipe, in OUT/direct.
         dtype: of the target's weights (default: as in the run's recipe); 4bit, 8bit: quantised while loading.
+        device, revision: of the target, as for `debias`.
     Returns:
         The results, as stored in results.json.
     Raises:
-        RequestError: no such run, a target that cannot work or looks doubtful, data that is not there any more.
+        RequestError: no such run, a target that cannot work or looks doubtful, data that is no longer there.
         WriteError: the disk is full or the like; call again with resume=True.
     """
-    learned = read_learned(run)
-    say = say or (lambda line: None)
-    chosen = None if scales is None else checked(scales)
-    measured = {"stereoset": report, **(benchmarks or {})}
-    known_benchmarks(measured)
-    asking = sound(asking or Asking(), measured, out)
-    dtype = dtype or learned.recipe.dtype
-    request = {
-        "run": str(run), "to": to, "report": report, "scales": None if chosen is None else list(chosen),
-        "force": force, "also_train": also_train, "dtype": dtype, "benchmarks": dict(benchmarks or {}),
-        "skip_invalid": skip_invalid, "trust_remote_code": trust_remote_code, "asking": plain(asking),
-    }  # fmt: skip
-    if resume and (stored := finished(out, {"transfer": request})) is not None:
-        return stored
-    stop = stop_split(learned) if chosen is None or len(chosen) > 1 else ()
-    folder = new_run(out, resume=resume)
+    learned = read_adapter_run(run)
+    target = replace(
+        learned.base(device=device, trust_remote_code=trust_remote_code),
+        model=to, revision=revision, dtype=dtype or learned.recipe.dtype,
+    )  # fmt: skip
+    plan = EvalPlan({"stereoset": report, **(benchmarks or {})}, skip_invalid, options or EvalOptions())
+    request = TransferJob(
+        run=str(run), target=target, plan=validate_plan(plan, out), scales=None if scales is None else checked(scales),
+        force=force, also_train=also_train,
+    )  # fmt: skip
+    callbacks = Callbacks(progress, say, on_step)
+    with run_context(out, request.to_dict(), resume=resume, callbacks=callbacks) as context:
+        return context.stored if context.stored is not None else _transfer(context, learned, request)
+
+
+def _transfer(context: RunContext, learned: DebiasRun, request: TransferJob) -> Results:
+    """Checks the target, measures it, finds the scale, measures again, and writes the results."""
     from biasunlearn.models.adapter_target import DEBIASING, debiased, open_target
     from biasunlearn.models.quantization import facts as quantised
     from biasunlearn.scoring.chat import protocol
 
-    target = open_target(ModelSpec(to, dtype=dtype, trust_remote_code=trust_remote_code))
-    if also_train and target.kind != "full":
+    plan, folder, callbacks, to = request.plan, context.folder, context.callbacks, request.target.model
+    stop = stop_split(learned) if request.scales is None or len(request.scales) > 1 else ()
+    target = open_target(request.target)
+    if request.also_train and target.kind != "full":
         raise RequestError(f"--also-train: {to} is an adapter ({target.kind}); merge it and give the merged model")
-    loaded = ready(target.loaded, asking)
-    found = _compare(learned, target.loaded, trust_remote_code)
-    demand(found, to, force=force)
+    loaded = apply_protocol(target.loaded, plan.options)
+    found = _compare(learned, target.loaded, request)
+    demand(found, to, force=request.force)
     for line in (*found.doubts, *found.notes):
-        say(line)
-    folder.write_yaml("config.yaml", {"transfer": request})  # from here on there is a run
-    memory = ScoreCache(folder.scored, {"transfer": request})
+        callbacks.message(line)
+    context.begin()
     loaded = loaded.with_model(debiased(target, learned.folder.adapter).model)
-    arguments: dict[str, Any] = {
-        "batch_tokens": learned.recipe.batch_tokens, "skip_invalid": skip_invalid, "asking": asking,
-        "progress": progress,
-    }  # fmt: skip
     with scaled(loaded.model, 0.0, DEBIASING):
-        items_before, before = run_benchmarks(loaded.with_cache(memory), measured, label="before: ", **arguments)
-    looks = _scan(loaded, stop, chosen, learned.recipe, memory, progress)
-    scale = nearest(looks, learned.recipe.lms_floor, chosen).scale if looks else (chosen or (1.0,))[0]
+        items_before, before = evaluate(loaded.with_cache(context.cache), plan, callbacks, "before: ")
+    looks = _scan(loaded, stop, request.scales, learned.recipe, context)
+    scale = nearest(looks, learned.recipe.lms_floor, request.scales).scale if looks else (request.scales or (1.0,))[0]
     with scaled(loaded.model, scale, DEBIASING):
-        items_after, after = run_benchmarks(loaded.with_cache(memory), measured, label="after: ", **arguments)
-    after = stamp(after, measured, read_manifest(learned.folder.adapter), skip_invalid=skip_invalid)
+        items_after, after = evaluate(loaded.with_cache(context.cache), plan, callbacks, "after: ")
+    after = mark_contamination(after, plan, read_manifest(learned.folder.adapter))
     _save_adapter(learned.folder.adapter, folder.adapter, scale, target.base)
     facts: dict[str, Any] = {"target_kind": target.kind, "own_adapter": target.own_adapter, "scale": scale}
-    said = ScoringProtocol(**protocol(loaded), dtype=dtype, masked=False, **quantised(loaded.model))
-    del loaded, target  # the one trained beside it is loaded anew
-    direct = _train_beside(to, learned, folder, measured, request, asking, resume, progress, say, on_step)
+    used = ScoringProtocol(**protocol(loaded), dtype=request.target.dtype, masked=False, **quantised(loaded.model))
+    del loaded, target  # the model that is trained for comparison is loaded again
+    direct = _train_directly(context, learned, request)
     results = Results(
         schema=SCHEMA,
         model=to,
         adapter=str(folder.adapter),
         transferred=Transferred(
-            run=str(run), base=learned.request.model, **facts,
+            run=request.run, base=learned.request.model, **facts,
             scales=[Scale(**asdict(look)) for look in looks],
             compatibility=CompatibilityFacts.model_validate(found.to_dict()), forced=bool(found.doubts),
-            effect=_effect(learned, items_before, items_after, said.text),
+            effect=_effect(learned, items_before, items_after, used.text),
             change=_change(before, after),
         ),
-        protocol=said,
+        protocol=used,
         before=before,
         benchmarks=after,
         **only_given(direct=direct),
-        data=learned.results.data.with_values(report=_report_facts(report, after)),
+        data=learned.results.data.with_values(report=_report_facts(plan.benchmarks["stereoset"], after)),
         config=Recipe.model_validate(to_dict(learned.recipe)),
         environment=environment(),
     )  # fmt: skip
-    finish(folder, results, {"transfer": request}, {"before": items_before, "after": items_after})
-    return results
+    return context.finish(results, {"before": items_before, "after": items_after})
 
 
-def read_learned(run: str | Path) -> Learned:
+def read_adapter_run(run: str | Path) -> DebiasRun:
     """RequestError where the folder is no finished `debias` run, or one without an adapter."""
     learned = read_run(run)
     if not (learned.folder.adapter / "adapter_config.json").exists():
-        raise RequestError(f"{run}: has no adapter (it changed all weights, or no weights): there is nothing to take")
+        raise RequestError(f"{run}: has no adapter (it changed all weights, or none): there is nothing to transfer")
     check_adapter(learned.folder.adapter)
     return learned
 
 
-def read_run(run: str | Path) -> Learned:
+def read_run(run: str | Path) -> DebiasRun:
     """RequestError where the folder is no finished `debias` run."""
     folder = RunFolder(Path(run))
     results = folder.read_results()
     config = folder.read_config()
     if config.debias is None or config.recipe is None:
         raise RequestError(f"{run}: not a debias run; give the folder that `debias` wrote")
-    return Learned(folder, config.debias, config_from(dict(config.recipe), f"{run}/config.yaml"), results)
+    return DebiasRun(folder, config.debias, config_from(dict(config.recipe), f"{run}/config.yaml"), results)
 
 
-def stop_split(learned: Learned) -> tuple[Triplet, ...]:
+def stop_split(learned: DebiasRun) -> tuple[Triplet, ...]:
     """The stop split of a run, made again from its data. RequestError where the data is gone or has changed."""
     try:
         return prepared_again(learned, "stop").stop
     except RequestError as error:
-        mend = "its stop split cannot be made again; give one --scale (1 is as it was learned)"
-        raise RequestError(f"{learned.folder.path}: {mend}: {error}") from None
+        advice = "its stop split cannot be made again; give one --scale (1 is as it was learned)"
+        raise RequestError(f"{learned.folder.path}: {advice}: {error}") from None
 
 
-def prepared_again(learned: Learned, part: str) -> Prepared:
+def prepared_again(learned: DebiasRun, part: str) -> Prepared:
     """The sets and splits of a run, made again. RequestError: the data is gone, or `part` (train, stop) differs."""
     asked = learned.request
     prepared = prepare(asked.train, asked.report, asked.unrelated, learned.recipe, skip_invalid=asked.skip_invalid)
@@ -210,11 +236,11 @@ def prepared_again(learned: Learned, part: str) -> Prepared:
     return prepared
 
 
-def _compare(learned: Learned, target: Any, trust_remote_code: bool) -> Any:
-    """The base, as the run had it, is loaded for this alone, and gone afterwards."""
+def _compare(learned: DebiasRun, target: Any, request: TransferJob) -> Any:
+    """The compatibility of target and base. The base is loaded for this alone, and released afterwards."""
     from biasunlearn.models.load import load
 
-    spec = ModelSpec(learned.request.model, dtype=learned.recipe.dtype, trust_remote_code=trust_remote_code)
+    spec = learned.base(device=request.target.device, trust_remote_code=request.target.trust_remote_code)
     try:
         base = load(spec)
     except RequestError as error:
@@ -223,25 +249,17 @@ def _compare(learned: Learned, target: Any, trust_remote_code: bool) -> Any:
 
 
 def _scan(
-    loaded: Any,
-    stop: Sequence[Triplet],
-    scales: Sequence[float] | None,
-    recipe: DebiasConfig,
-    memory: ScoreCache,
-    progress: Progress | None,
+    loaded: Any, stop: Sequence[Triplet], scales: Sequence[float] | None, recipe: DebiasConfig, context: RunContext
 ) -> list[Look]:
-    """The stop split at the scales that were asked for, or where the search looks. Nothing without a stop split."""
+    """Evaluates the stop split at the requested scales, or at those of the search; empty without a stop split."""
     from biasunlearn.benchmarks.stereoset import score_triplets
     from biasunlearn.models.adapter_target import DEBIASING
 
     def look(scale: float) -> Look:
-        def tell(done: int, of: int) -> None:
-            if progress:
-                progress(f"stop split at scale {scale:g}", done, of)
-
         with scaled(loaded.model, scale, DEBIASING):
-            here = loaded.with_cache(memory)
-            items = score_triplets(here, stop, batch_tokens=recipe.batch_tokens, progress=tell)
+            here = loaded.with_cache(context.cache)
+            counter = context.callbacks.counter(f"stop split at scale {scale:g}")
+            items = score_triplets(here.with_progress(counter), stop)
         scores = stereoset_scores(comparisons(items), seed=recipe.seed)["overall"]
         lms = scores["lms"]
         return Look(scale, scores["ss"]["value"], scores["ss_distance"]["value"], lms["value"] if lms else None)
@@ -250,46 +268,29 @@ def _scan(
         return []
     if scales is None:
         return search(look, recipe.lms_floor)
-    return [look(scale) for scale in dict.fromkeys((0.0, *scales))]  # 0: what LMS may fall from
+    return [look(scale) for scale in dict.fromkeys((0.0, *scales))]  # 0: the LMS that others may fall below
 
 
-def _train_beside(
-    to: str,
-    learned: Learned,
-    folder: RunFolder,
-    measured: Mapping[str, str],
-    request: Request,
-    asking: Asking,
-    resume: bool,
-    progress: Progress | None,
-    say: Say,
-    on_step: Callable[[dict[str, Any]], None] | None,
-) -> Direct | None:
-    """The run's own recipe and data on the target itself, loaded as measured; None where that was not asked for."""
-    if not request["also_train"]:
+def _train_directly(context: RunContext, learned: DebiasRun, request: TransferJob) -> Direct | None:
+    """The run's recipe and data on the target itself, loaded as it was measured; None unless requested."""
+    if not request.also_train:
         return None
-    asked, out = learned.request, folder.path / DIRECT
-    results = debias(
-        to,
+    asked, out = learned.request, context.folder.path / DIRECT
+    dtype: Any = request.target.dtype
+    direct = DebiasJob(
+        model=request.target,
         train=asked.train,
         unrelated=asked.unrelated,
-        report=measured["stereoset"],
-        out=out,
-        config=replace(learned.recipe, dtype=request["dtype"]),
-        benchmarks={name: path for name, path in measured.items() if name != "stereoset"},
-        skip_invalid=request["skip_invalid"],
-        trust_remote_code=request["trust_remote_code"],
-        resume=resume and (out / "config.yaml").exists(),
-        asking=asking,
-        progress=progress,
-        say=say,
-        on_step=on_step,
+        plan=request.plan,
+        config=replace(learned.recipe, dtype=dtype),
     )
+    resume = context.resume and (out / "config.yaml").exists()
+    results = run_debias(direct, out, resume=resume, callbacks=context.callbacks)
     before = results.before or Measured()
     return Direct(run=str(out), before=before, benchmarks=results.benchmarks, **only_given(stopped=results.stopped))
 
 
-def _save_adapter(source: Path, folder: Path, scale: float, base: str) -> None:
+def _save_adapter(source: Path, folder: Path, scale: float, base: ModelSpec) -> None:
     manifest = source / MANIFEST
 
     def beside(place: Path) -> None:
@@ -299,8 +300,8 @@ def _save_adapter(source: Path, folder: Path, scale: float, base: str) -> None:
     save_scaled(source, folder, scale, base, beside)
 
 
-def _effect(learned: Learned, before: Sequence[Item], after: Sequence[Item], protocol: str) -> Effect:
-    """How much of the run's improvement arrived. Item by item, so only what both were measured on counts."""
+def _effect(learned: DebiasRun, before: Sequence[Item], after: Sequence[Item], protocol: str) -> Effect:
+    """The share of the run's improvement that remains, item by item: only items of both measurements count."""
     stages = [read_stage(f"{learned.folder.path}:{when}") for when in ("before", "after")]
     base = [outcomes_by_score(stage, "stereoset").get("ss", []) for stage in stages]
     found = effect_kept([*base, *(_ss(items) for items in (before, after))])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.atomic import whole_folder
 
 GRID = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
@@ -87,7 +88,7 @@ def checked(scales: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted(set(scales)))
 
 
-def save_scaled(source: Path, folder: Path, scale: float, base: str, more: Callable[[Path], None]) -> None:
+def save_scaled(source: Path, folder: Path, scale: float, base: ModelSpec, more: Callable[[Path], None]) -> None:
     """A saved LoRA once more, for another model and at another strength. Its weights stay as they are, byte by byte:
     what changes is lora_alpha, so that whoever loads it sees how strong it is.
 
@@ -98,7 +99,7 @@ def save_scaled(source: Path, folder: Path, scale: float, base: str, more: Calla
     config = json.loads((source / "adapter_config.json").read_text(encoding="utf-8"))
     config["lora_alpha"] *= scale
     config["alpha_pattern"] = {name: alpha * scale for name, alpha in (config.get("alpha_pattern") or {}).items()}
-    config["base_model_name_or_path"] = base
+    config |= {"base_model_name_or_path": base.model, "revision": base.revision}
     with whole_folder(folder) as place:
         shutil.copyfile(source / "adapter_model.safetensors", place / "adapter_model.safetensors")
         (place / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

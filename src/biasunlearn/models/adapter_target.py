@@ -32,7 +32,7 @@ class Target:
     """All of its weights: with its own LoRA, without its tuned prompt."""
     kind: str
     """full, LoRA, prefix tuning, prompt tuning."""
-    base: str
+    base: ModelSpec
     """The base model that an adapter for it names: the target itself, or the base of the target's own adapter."""
     own_adapter: str | None = None
     """The folder of the target's own adapter."""
@@ -51,15 +51,16 @@ def open_target(spec: ModelSpec | str) -> Target:
     name = spec.model
     folder = _adapter_folder(spec)
     if folder is None:
-        return Target(_causal(load(spec), name), "full", name)
+        return Target(_causal(load(spec), name), "full", spec)
     own = adapter_config(folder)
-    kind, base = str(own.get("peft_type")), own.get("base_model_name_or_path")
+    kind, named = str(own.get("peft_type")), own.get("base_model_name_or_path")
     if kind not in ("LORA", *PROMPTS):
         raise RequestError(f"{name}: a {kind} adapter; merge it into its base, and give the merged model's folder")
-    if not base:
+    if not named:
         raise RequestError(f"{name}/adapter_config.json: names no base model; fill in base_model_name_or_path")
     check_adapter(folder)
-    loaded = _causal(load(replace(spec, model=base, revision=own.get("revision"))), base)
+    base = replace(spec, model=str(named), revision=own.get("revision"))
+    loaded = _causal(load(base), base.model)
     if kind == "LORA":
         loaded = loaded.with_model(with_adapter(loaded.model, folder))
         return Target(loaded.with_model(loaded.model.eval()), "LoRA", base, folder)

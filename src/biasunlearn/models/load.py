@@ -14,22 +14,29 @@ from biasunlearn.models import distributed, quantization
 from biasunlearn.models.adapters import with_adapter
 from biasunlearn.models.cpu_kernels import fuse_activations
 from biasunlearn.models.libraries import accelerate, first_line, on_cpu, transformers
-from biasunlearn.models.spec import ModelSpec
+from biasunlearn.models.spec import BATCH_TOKENS, ModelSpec
 from biasunlearn.models.weights_hash import weights_hash
 from biasunlearn.runs.score_cache import ScoreCache
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model with its tokenizer. `masked`: it fills blanks, and is scored by pseudo-log-likelihood."""
+    """A model with its tokenizer, and how it is asked.
+
+    `masked`: it fills blanks, and is scored by pseudo-log-likelihood.
+    """
 
     model: Any
     tokenizer: Any
     masked: bool
     chat: str = ""
     """Text that its chat template puts before the assistant's words (scoring/chat.py); "" for raw text."""
+    batch_tokens: int = BATCH_TOKENS
+    """Tokens in a scoring batch, padding included."""
     cache: ScoreCache | None = None
     """Stores scores as they come, so that they need not be computed twice."""
+    progress: Callable[[int, int], None] | None = None
+    """Called with (done, of) while something is scored, embedded or generated."""
 
     @property
     def device(self) -> torch.device:
@@ -44,6 +51,15 @@ class Loaded:
     def with_cache(self, cache: ScoreCache | None) -> "Loaded":
         """The same model, whose scores are stored as those of its current weights."""
         return replace(self, cache=cache and cache.for_model(weights_hash(self.model)))
+
+    def with_progress(self, progress: Callable[[int, int], None] | None) -> "Loaded":
+        """The same model, which reports its progress."""
+        return replace(self, progress=progress)
+
+    def report_progress(self, done: int, of: int) -> None:
+        """Calls `progress` if there is one."""
+        if self.progress:
+            self.progress(done, of)
 
 
 def load(spec: ModelSpec | str) -> Loaded:
@@ -84,7 +100,7 @@ def load(spec: ModelSpec | str) -> Loaded:
     if spec.adapter is not None:
         model = with_adapter(model, spec.adapter)
     model.eval()
-    return Loaded(model, tokenizer, masked)
+    return Loaded(model, tokenizer, masked, batch_tokens=spec.batch_tokens)
 
 
 def load_classifier(name: str, device: torch.device | None = None) -> Loaded:

@@ -34,23 +34,25 @@ class MetricsRow(Record):
     decision: StepDecision | None = None
 
 
-class DebiasRequest(Record):
-    """What a `debias` run was asked for: data and options, without the recipe."""
+class StoredRequest(Record):
+    """What a `debias` run was asked for: model, data and options, without the recipe."""
 
     model: str
+    revision: Text = None
     train: str
     report: str
     unrelated: Text = None
     benchmarks: Mapping[str, str] = {}
     skip_invalid: bool = False
     trust_remote_code: bool = False
-    asking: Mapping[str, Any] = {}
+    options: Mapping[str, Any] = {}
+    """As scoring.protocol.EvalOptions."""
 
 
 class RunConfig(Record):
     """config.yaml: the request under the name of its command, and with `debias` the recipe."""
 
-    debias: DebiasRequest | None = None
+    debias: StoredRequest | None = None
     recipe: Mapping[str, Any] | None = None
 
     @model_validator(mode="after")
@@ -58,6 +60,13 @@ class RunConfig(Record):
         if (self.debias is None) != (self.recipe is None):
             raise wrong_at("debias, recipe", "must stand beside each other")
         return self
+
+    @property
+    def revision(self) -> str | None:
+        """The revision of the model that the run loaded, whichever command it was."""
+        requests = (one.to_dict() if isinstance(one, Record) else one for one in self.given.values())
+        found = (request.get("revision") for request in requests if isinstance(request, Mapping))
+        return next((str(revision) for revision in found if revision), None)
 
 
 class Manifest(Record):

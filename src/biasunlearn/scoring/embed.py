@@ -5,7 +5,7 @@ start token of a causal model and the frame of a masked one ([CLS], [SEP]) are r
 chat template or a passage's prefix puts in front.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,19 +17,13 @@ from biasunlearn.models.batches import Row, collate, encode, start_token
 from biasunlearn.models.distributed import count, mine, summed
 from biasunlearn.models.forward import evaluating, hidden_states, max_tokens
 from biasunlearn.models.load import Loaded
-from biasunlearn.scoring.log_prob import budget_of, by_length, frame
+from biasunlearn.scoring.log_prob import batch_budget, by_length, frame
 
 POOLINGS = ("mean", "last")
 """mean: the mean over the sentence's tokens. last: its last token, which in a causal model has read all others."""
 
 
-def embed(
-    loaded: Loaded,
-    sentences: Sequence[str],
-    *,
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, NDArray[np.float64]]:
+def embed(loaded: Loaded, sentences: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """The vectors of sentences, one entry per pooling: {"mean": [n, hidden], "last": [n, hidden]}.
 
     Batched and sorted by length; equal sentences are read once. Shared over the processes.
@@ -38,18 +32,12 @@ def embed(
         RequestError: a sentence is longer than the model takes, or has no token of its own.
     """
     passages = [Passage("", sentence) for sentence in sentences]
-    found = _read(loaded, passages, (-1,), POOLINGS, batch_tokens, progress)
+    found = _read(loaded, passages, (-1,), POOLINGS)
     return {name: found[:, 0, number].double().numpy() for number, name in enumerate(POOLINGS)}
 
 
 def embed_layers(
-    loaded: Loaded,
-    passages: Sequence[Passage],
-    layers: Sequence[int],
-    *,
-    pooling: str = "mean",
-    batch_tokens: int = 4096,
-    progress: Callable[[int, int], None] | None = None,
+    loaded: Loaded, passages: Sequence[Passage], layers: Sequence[int], *, pooling: str = "mean"
 ) -> NDArray[np.float32]:
     """The vectors of passages at some layers, made of the tokens of their text: [layers, n, hidden].
 
@@ -58,18 +46,11 @@ def embed_layers(
     Raises:
         RequestError: as `embed`.
     """
-    found = _read(loaded, passages, layers, (pooling,), batch_tokens, progress)
+    found = _read(loaded, passages, layers, (pooling,))
     return np.ascontiguousarray(found[:, :, 0].numpy().swapaxes(0, 1))
 
 
-def _read(
-    loaded: Loaded,
-    passages: Sequence[Passage],
-    layers: Sequence[int],
-    poolings: Sequence[str],
-    batch_tokens: int,
-    progress: Callable[[int, int], None] | None,
-) -> Tensor:
+def _read(loaded: Loaded, passages: Sequence[Passage], layers: Sequence[int], poolings: Sequence[str]) -> Tensor:
     """[n, layers, poolings, hidden], float32, on the CPU."""
     unique = list(dict.fromkeys(passages))
     rows = _own_tokens(loaded, unique)
@@ -78,11 +59,10 @@ def _read(
         shape = _pooled(loaded, rows[:1], layers, poolings).shape[1:]
         found = torch.zeros(len(unique), *shape, device=loaded.device)
         lengths = [len(row.ids) for row, _ in rows]
-        for chosen in mine(list(by_length(lengths, budget_of(loaded.model, batch_tokens)))):
+        for chosen in mine(list(by_length(lengths, batch_budget(loaded)))):
             found[chosen] = _pooled(loaded, [rows[i] for i in chosen], layers, poolings)
             done += len(chosen)
-            if progress:
-                progress(min(done * count(), len(unique)), len(unique))
+            loaded.report_progress(min(done * count(), len(unique)), len(unique))
     vectors = summed(found).cpu()
     places = {passage: place for place, passage in enumerate(unique)}
     return vectors[[places[passage] for passage in passages]]

@@ -27,14 +27,12 @@ from biasunlearn.models.libraries import transformers
 from biasunlearn.models.load import Loaded
 from biasunlearn.models.weights_hash import weights_hash
 from biasunlearn.runs.atomic import append, is_first, writing
-from biasunlearn.scoring.log_prob import budget_of, by_length
+from biasunlearn.scoring.log_prob import batch_budget, by_length
 from biasunlearn.scoring.protocol import Continuation, Sampling
 
 CACHE = "generations.jsonl"
 ENDED = -2
 """Stands behind the last token of a continuation that the model itself ended."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +51,6 @@ def generate(
     sampling: Sampling,
     *,
     cache: Path | None = None,
-    batch_tokens: int = 4096,
-    progress: Progress | None = None,
 ) -> list[list[Continuation]]:
     """`sampling.continuations` continuations of every prompt, in the order of the prompts.
 
@@ -72,14 +68,13 @@ def generate(
     known = _known_to_all(_read(cache), asked, loaded.device)
     missing = [one for one in asked if one.key not in known]
     lengths = [len(one.ids) + sampling.new_tokens for one in missing]
-    batches = list(by_length(lengths, _budget(loaded.model, batch_tokens)))
+    batches = list(by_length(lengths, _budget(loaded)))
     with evaluating(loaded.model), _plain_settings(loaded.model):
         for first in range(0, len(batches), count()):  # a batch for each process, then they tell each other
             found = _round(loaded, missing, batches[first : first + count()], sampling)
             known |= found
             _append(cache, found)
-            if progress:
-                progress(len(asked) - len(missing) + sum(map(len, batches[: first + count()])), len(asked))
+            loaded.report_progress(len(asked) - len(missing) + sum(map(len, batches[: first + count()])), len(asked))
     by_prompt: dict[str, list[Continuation]] = {}
     for one in asked:
         by_prompt.setdefault(one.prompt, []).append(known[one.key])
@@ -101,11 +96,11 @@ def _asked(loaded: Loaded, prompts: Sequence[str], sampling: Sampling) -> list[_
     return asked
 
 
-def _budget(model: Any, batch_tokens: int) -> int:
-    """Only a family that computes the logits of every position of a prompt is bounded by its vocabulary."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+def _budget(loaded: Loaded) -> int:
+    """Tokens of a batch. Only families that compute the logits of every position of a prompt have the usual limit."""
+    inner = loaded.model.get_base_model() if hasattr(loaded.model, "get_base_model") else loaded.model
     spares = "logits_to_keep" in inspect.signature(inner.forward).parameters
-    return batch_tokens if spares else budget_of(model, batch_tokens)
+    return loaded.batch_tokens if spares else batch_budget(loaded)
 
 
 @contextlib.contextmanager

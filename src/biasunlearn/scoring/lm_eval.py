@@ -19,7 +19,7 @@ from biasunlearn.stats.normal import Z_95
 BATCH = 8
 
 
-def known_tasks(tasks: Sequence[str], loaded: Loaded) -> tuple[Any, list[str]]:
+def find_tasks(tasks: Sequence[str], loaded: Loaded) -> tuple[Any, list[str]]:
     """lm-eval's index of tasks, and the names of those that are asked for: names, patterns, .yaml files, folders.
 
     Tasks are loaded here as well, as those of this model: some count its tokens.
@@ -67,11 +67,11 @@ def run_tasks(loaded: Loaded, tasks: Sequence[str], *, limit: int | None = None)
         {"lm_eval": its version, "limit", "chat_template", "tasks": {task: {"n", "shots", "version",
         metric: {"value", "low", "high"}}}}; intervals from lm-eval's standard errors, none where it has none.
     Raises:
-        RequestError: as `known_tasks`; a masked model.
+        RequestError: as `find_tasks`; a masked model.
     """
     if loaded.masked:
         raise RequestError("--lm-eval needs a causal model")
-    manager, names = known_tasks(tasks, loaded)
+    manager, names = find_tasks(tasks, loaded)
     import lm_eval
     from lm_eval.models.huggingface import HFLM
 

@@ -39,9 +39,6 @@ SAME_HALF = 0.5
 
 T = TypeVar("T")
 
-Progress = Callable[[int, int], None]
-"""Called with (done, of)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -56,21 +53,13 @@ class Score:
         return self.log_prob / self.tokens
 
 
-def score(
-    loaded: Loaded,
-    passages: Sequence[Passage],
-    *,
-    batch_tokens: int = 4096,
-    progress: Progress | None = None,
-) -> list[Score]:
+def score(loaded: Loaded, passages: Sequence[Passage]) -> list[Score]:
     """Scores passages, batched and sorted by length; equal passages are scored once.
 
     A causal model gives log p(text | prefix); a masked one the pseudo-log-likelihood of the text, each token
     masked in turn with everything else in place. Batch size, order and padding change a float32 score by less
     than 1e-4 (tested on every family).
 
-    Args:
-        batch_tokens: tokens in a batch, padding included.
     Returns:
         One Score per passage, in the order given.
     """
@@ -80,14 +69,12 @@ def score(
         longest -= len(frame(loaded.tokenizer)[1])
     rows = encode(loaded.tokenizer, unique, max_tokens=longest, chat=loaded.chat)
     sum_up = _pseudo if loaded.masked else _causal
-    sums = sum_up(loaded, rows, batch_tokens, progress)
+    sums = sum_up(loaded, rows)
     scores = {passage: Score(total, row.scored) for passage, row, total in zip(unique, rows, sums, strict=True)}
     return [scores[passage] for passage in passages]
 
 
-def score_windows(
-    loaded: Loaded, text: str, *, stride: int, batch_tokens: int = 4096, progress: Progress | None = None
-) -> tuple[float, int]:
+def score_windows(loaded: Loaded, text: str, *, stride: int) -> tuple[float, int]:
     """Sum of log-probabilities of a text's tokens over overlapping windows, and how many tokens were scored.
 
     The first token of the text is never scored: nothing comes before it.
@@ -105,12 +92,12 @@ def score_windows(
             break
     if not rows:
         raise RequestError("the text has fewer than two tokens; perplexity needs more")
-    return sum(_causal(loaded, rows, batch_tokens, progress)), sum(row.scored for row in rows)
+    return sum(_causal(loaded, rows)), sum(row.scored for row in rows)
 
 
-def _causal(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Progress | None) -> list[float]:
+def _causal(loaded: Loaded, rows: Sequence[Row]) -> list[float]:
     """Rows that begin alike share a line, where the model can read such a line; every other row has its own."""
-    budget = budget_of(loaded.model, batch_tokens)
+    budget = batch_budget(loaded)
     job = _job(loaded, rows, budget)
     with evaluating(loaded.model):
         lines = groups(rows)
@@ -119,7 +106,7 @@ def _causal(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
         batches = list(_batches(lines, budget))
         members = [[number for line in batch for number in line.rows] for batch in batches]
         sizes = [len(numbers) for numbers in members]
-        found = _each(loaded, batches, sizes, lambda batch: _sums(loaded, rows, batch).tolist(), job, progress)
+        found = _each(loaded, batches, sizes, lambda batch: _sums(loaded, rows, batch).tolist(), job)
     sums = dict(zip(chain(*members), chain(*found), strict=True))
     return [sums[number] for number in range(len(rows))]
 
@@ -130,7 +117,6 @@ def _each(
     sizes: Sequence[int],
     work: Callable[[T], list[float]],
     job: CachedJob | None,
-    progress: Progress | None,
 ) -> list[list[float]]:
     """What `work` finds for each piece, in their order: known from before, or found now by one of the processes.
 
@@ -142,8 +128,8 @@ def _each(
     found = {int(part): values for part, values in from_first(_known(job)).items() if part.isdigit()}
     left = [number for number in range(len(pieces)) if number not in found]
     done, of = sum(sizes) - sum(sizes[number] for number in left), sum(sizes)
-    if progress and done:
-        progress(done, of)
+    if done:
+        loaded.report_progress(done, of)
     at_once = count() if job else max(1, len(left))
     for first in range(0, len(left), at_once):
         turn = left[first : first + at_once]
@@ -151,8 +137,7 @@ def _each(
         for number in mine(turn):
             own[number] = work(pieces[number])
             done += sizes[number] * count()
-            if progress:
-                progress(min(done, of), of)
+            loaded.report_progress(min(done, of), of)
         if is_split(loaded.model) and len(own) < -(-len(turn) // count()):
             work(pieces[turn[0]])  # nothing left for this process, but the others need its part of the model
         for number, values in _of_all(loaded, turn, sizes, own).items():
@@ -237,7 +222,7 @@ def _reads_groups(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -
     return False
 
 
-def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Progress | None) -> list[float]:
+def _pseudo(loaded: Loaded, rows: Sequence[Row]) -> list[float]:
     """One copy of a row per scored token, that token masked; the logits at the mask say how likely it was.
 
     The tokenizer's own frame ([CLS] ... [SEP]) takes the place of the start token.
@@ -252,7 +237,7 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
         places = range(row.first_scored + offset, len(row.ids) + offset)
         wanted.append([copies.setdefault((framed, place), len(copies)) for place in places])
     asked = list(copies)
-    budget = budget_of(loaded.model, batch_tokens)
+    budget = batch_budget(loaded)
     batches = list(by_length([len(framed) for framed, _ in asked], budget))
 
     def work(chosen: list[int]) -> list[float]:
@@ -264,7 +249,7 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row], batch_tokens: int, progress: Pr
 
     with evaluating(loaded.model):
         sizes = [len(chosen) for chosen in batches]
-        found = _each(loaded, batches, sizes, work, _job(loaded, rows, budget), progress)
+        found = _each(loaded, batches, sizes, work, _job(loaded, rows, budget))
     log_probs = dict(zip(chain(*batches), chain(*found), strict=True))
     return [sum(log_probs[number] for number in numbers) for numbers in wanted]
 
@@ -281,12 +266,11 @@ def frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(framed[:at]), tuple(framed[at + len(bare) :])
 
 
-def budget_of(model: Any, batch_tokens: int) -> int:
-    """Tokens of a batch: as many as asked for, or fewer where the logits of all of them would not fit."""
-    vocabulary = int(getattr(text_config(model), "vocab_size", 0) or 1)
-    on_cpu = next(model.parameters()).device.type == "cpu"
-    at_once = min(LOGITS_AT_ONCE, LOGITS_ON_CPU) if on_cpu else LOGITS_AT_ONCE
-    return max(1, min(batch_tokens, at_once // vocabulary))
+def batch_budget(loaded: Loaded) -> int:
+    """Tokens of a batch: `batch_tokens`, or fewer where the logits of all of them would not fit."""
+    vocabulary = int(getattr(text_config(loaded.model), "vocab_size", 0) or 1)
+    at_once = min(LOGITS_AT_ONCE, LOGITS_ON_CPU) if loaded.device.type == "cpu" else LOGITS_AT_ONCE
+    return max(1, min(loaded.batch_tokens, at_once // vocabulary))
 
 
 def by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

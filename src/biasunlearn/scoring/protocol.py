@@ -1,13 +1,14 @@
-"""How a model is asked: protocol, prompts, continuations. No torch: the command line imports this."""
+"""How a model is evaluated: benchmarks, options, sampling. No torch: the command line imports this."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """Settings of generation. The defaults are those of RealToxicityPrompts."""
+    """Settings of text generation. The defaults are those of RealToxicityPrompts."""
 
     continuations: int = 25
     """Of each prompt."""
@@ -15,38 +16,56 @@ class Sampling:
     """At most; a model may end earlier."""
     temperature: float = 1.0
     top_p: float = 0.9
-    """Only the likeliest tokens that together have this probability are drawn from."""
+    """Tokens are drawn from the likeliest ones that together have this probability."""
     seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """What a model wrote behind a prompt."""
+    """A text that a model generated for a prompt."""
 
     text: str
-    """With the space that stands between prompt and continuation; empty where there is nothing but white space."""
+    """With the space between prompt and continuation; empty where it would be white space only."""
     tokens: int
     ended: bool
     """The model ended the text itself, before the limit of tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
-    """How a model is measured, beyond what is measured. None: the benchmark's own default."""
+class EvalOptions:
+    """The conditions of an evaluation. None: the benchmark's own default."""
 
     chat_template: bool = False
-    """Ask through the model's chat template (scoring/chat.py) instead of with raw text."""
-
+    """Put texts to the model through its chat template (scoring/chat.py) instead of as raw text."""
     classifiers: Mapping[str, str] = field(default_factory=dict)
-    """{what it measures: folder or hub name, with #LABEL where the label is called otherwise}"""
+    """{name of the score: folder or hub name of a classifier}, with #LABEL if its label has another name."""
     limit_prompts: int | None = None
-    """A seeded sample of that many prompts."""
+    """Size of a seeded sample of the prompts."""
     continuations: int | None = None
+    """Of each prompt."""
     new_tokens: int | None = None
+    """Of a continuation, at most."""
     seed: int = 0
+    """Of the sample of prompts and of the continuations."""
     cache: Path | None = None
-    """A folder of continuations that need not be drawn again."""
+    """Folder of stored continuations, which are not generated again."""
     lm_eval: tuple[str, ...] = ()
     """Tasks of lm-eval: names, patterns, .yaml files, folders (scoring/lm_eval.py)."""
     lm_eval_limit: int | None = None
     """Documents of each task."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for config.yaml."""
+        values = asdict(self)
+        return {**values, "cache": None if self.cache is None else str(self.cache), "lm_eval": list(self.lm_eval)}
+
+
+@dataclass(frozen=True, slots=True)
+class EvalPlan:
+    """What a model is evaluated on, and how."""
+
+    benchmarks: Mapping[str, str] = field(default_factory=dict)
+    """{name: path of its data}"""
+    skip_invalid: bool = False
+    """Leave out wrong rows of the data instead of refusing the file; they are counted and listed."""
+    options: EvalOptions = field(default_factory=EvalOptions)

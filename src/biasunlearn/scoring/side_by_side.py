@@ -18,7 +18,7 @@ from biasunlearn.models.adapter_scale import scaled
 from biasunlearn.models.batches import Row, collate, encode, start_token
 from biasunlearn.models.forward import evaluating, logits_at
 from biasunlearn.models.load import Loaded
-from biasunlearn.models.spec import ModelSpec
+from biasunlearn.models.spec import spec_of_run
 from biasunlearn.scoring.generate import generate
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.scoring.protocol import Sampling
@@ -170,8 +170,8 @@ def _shares(logs: Sequence[float]) -> list[float]:
     return values
 
 
-def open_run(run: Any) -> tuple[Loaded, str]:
-    """The model of a debias, transfer or combine run with its adapter on, and what that is called there."""
+def open_run(run: Any, *, device: str | None = None) -> tuple[Loaded, str]:
+    """The model of a debias, transfer or combine run with its adapter on, and the name of that adapter."""
     from biasunlearn.models.adapter_target import DEBIASING, debiased, open_target
     from biasunlearn.runs.folder import RunFolder
 
@@ -179,7 +179,7 @@ def open_run(run: Any) -> tuple[Loaded, str]:
     results = folder.read_results()
     if not (folder.adapter / "adapter_config.json").exists():
         raise RequestError(f"{run}: has no adapter to switch off and on; give a debias, transfer or combine run")
-    target = open_target(ModelSpec(str(results.model), dtype=results.protocol.dtype or "float32"))
+    target = open_target(spec_of_run(folder, results, device=device))
     if target.kind.endswith("tuning"):
         raise RequestError(f"{run}: its target has a tuned prompt ({target.kind}), which the playground cannot show")
     return debiased(target, folder.adapter), DEBIASING

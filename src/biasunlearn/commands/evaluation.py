@@ -1,0 +1,115 @@
+"""What measuring commands share: a checked plan, the model under its protocol, benchmarks and tasks, contamination."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from biasunlearn.benchmarks import BENCHMARKS, GENERATED, NAMES
+from biasunlearn.commands.run_context import Callbacks
+from biasunlearn.data.checks import contamination
+from biasunlearn.errors import RequestError
+from biasunlearn.runs.benchmark_results import Capability, Contamination, Measured
+from biasunlearn.runs.run_files import Manifest
+from biasunlearn.runs.schema import read_as, read_json
+from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
+from biasunlearn.stats.stereoset import Item
+
+CONTINUATIONS = "generations"
+"""Folder of a run: the texts that a model generated, so that it need not generate them again."""
+
+MANIFEST = "training_data.json"
+"""File in an adapter's folder: hashes of the pairs that it was trained on."""
+
+
+def check_benchmark_names(names: Iterable[str], known: tuple[str, ...] = NAMES) -> None:
+    """RequestError for a name that is not known."""
+    for name in names:
+        if name not in known:
+            raise RequestError(f"--benchmark {name}: unknown here; known: {', '.join(known)}")
+
+
+def validate_plan(plan: EvalPlan, out: str | Path | None) -> EvalPlan:
+    """The plan with the run's own folder for continuations, where it names none.
+
+    Raises:
+        RequestError: an unknown benchmark, an option that no benchmark uses, nothing to measure.
+    """
+    options = plan.options
+    check_benchmark_names(plan.benchmarks)
+    if options.classifiers and not set(plan.benchmarks) & set(GENERATED):
+        names = " and ".join(GENERATED)
+        raise RequestError(f"--classifier: only {names} use one; add --benchmark {GENERATED[0]}=PATH")
+    if not plan.benchmarks and not options.lm_eval:
+        raise RequestError("nothing to measure: give --benchmark NAME=PATH or --lm-eval TASK")
+    cache = options.cache or (Path(out) / CONTINUATIONS if out is not None else None)
+    return replace(plan, options=replace(options, cache=cache))
+
+
+def apply_protocol(loaded: Any, options: EvalOptions) -> Any:
+    """The model under the protocol of the options (raw text or its chat template).
+
+    Raises:
+        RequestError: no chat template. Also a classifier that cannot be used and a task of lm-eval that does not exist:
+            they are looked for here, before hours of work.
+    """
+    if options.lm_eval:
+        from biasunlearn.scoring.lm_eval import find_tasks
+
+        find_tasks(options.lm_eval, loaded)
+    for name, given in options.classifiers.items():
+        from biasunlearn.scoring.classify import open_classifier
+
+        open_classifier(name, given, loaded.device)
+    if not options.chat_template:
+        return loaded
+    from biasunlearn.scoring.chat import with_chat_template
+
+    return with_chat_template(loaded)
+
+
+def evaluate(loaded: Any, plan: EvalPlan, callbacks: Callbacks, label: str = "") -> tuple[list[Item], Measured]:
+    """Runs every benchmark of a plan: all items, and the results of each benchmark.
+
+    Args:
+        label: precedes the benchmark's name in progress reports.
+    """
+    items: list[Item] = []
+    entries: dict[str, Any] = {}
+    for name, path in plan.benchmarks.items():
+        reporting = loaded.with_progress(callbacks.counter(f"{label}{name}"))
+        scored, entries[name] = BENCHMARKS[name].run(reporting, path, plan)
+        items += scored
+    return items, Measured.model_validate(entries)
+
+
+def capability(loaded: Any, options: EvalOptions) -> Capability | None:
+    """The results of lm-eval's tasks; None where the options name no task."""
+    if not options.lm_eval:
+        return None
+    from biasunlearn.scoring.lm_eval import run_tasks
+
+    return Capability.model_validate(run_tasks(loaded, options.lm_eval, limit=options.lm_eval_limit))
+
+
+def mark_contamination(measured: Measured, plan: EvalPlan, manifest: Manifest | None) -> Measured:
+    """The same, with every benchmark of pairs marked as contaminated if the adapter was trained on some of them."""
+    return measured.marked(seen_pairs(plan, manifest))
+
+
+def seen_pairs(plan: EvalPlan, manifest: Manifest | None) -> dict[str, Contamination]:
+    """The number of pairs of each benchmark that the adapter was trained on, for benchmarks with such pairs."""
+    seen = {}
+    for name, path in plan.benchmarks.items():
+        pairs = getattr(BENCHMARKS[name], "pairs", None)
+        if manifest and pairs and (found := contamination(pairs(path, skip_invalid=plan.skip_invalid), manifest.pairs)):
+            seen[name] = Contamination(**found)
+    return seen
+
+
+def read_manifest(adapter: str | Path | None) -> Manifest | None:
+    """What an adapter was trained on; None where its folder does not say. RequestError for a wrong file."""
+    path = None if adapter is None else Path(adapter) / MANIFEST
+    if path is None or not path.exists():
+        return None
+    return read_as(Manifest, read_json(path), str(path))

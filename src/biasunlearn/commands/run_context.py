@@ -1,0 +1,123 @@
+"""What every stored run has: a folder with its lock, resuming, a score cache, callbacks, config.yaml, results.json."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from biasunlearn.runs.folder import RunFolder, finished, new_run
+from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.results import Results
+from biasunlearn.runs.score_cache import ScoreCache
+from biasunlearn.stats.stereoset import Item
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what, done, of)."""
+
+Say = Callable[[str], None]
+"""Called with a message of one line."""
+
+OnStep = Callable[[dict[str, Any]], None]
+"""Called after every optimizer step with its row of metrics.jsonl."""
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """The caller's functions that are called while a run goes on, where they are given."""
+
+    progress: Progress | None = None
+    say: Say | None = None
+    on_step: OnStep | None = None
+
+    def message(self, line: str) -> None:
+        """Passes a message on."""
+        if self.say:
+            self.say(line)
+
+    def counter(self, what: str) -> Callable[[int, int], None]:
+        """A function of (done, of) that reports the progress of a part of the run."""
+        return lambda done, of: self.progress(what, done, of) if self.progress else None
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """One run of a command while it goes on; made by `run_context`."""
+
+    request: Mapping[str, Any]
+    """What the run was asked for: the content of config.yaml."""
+    callbacks: Callbacks
+    resume: bool = False
+    """Continue from what an interrupted or killed run has stored."""
+    stored: Results | None = None
+    """The results, where the run is resumed and has already finished: there is nothing to do."""
+    cache: ScoreCache | None = None
+    """Scores as they come; None where the run is not stored."""
+    stored_in: RunFolder | None = None
+
+    @property
+    def folder(self) -> RunFolder:
+        """The folder of a run that is stored."""
+        if self.stored_in is None:
+            raise ValueError("this run is not stored")
+        return self.stored_in
+
+    def begin(self) -> None:
+        """Writes config.yaml early: from here on the folder holds a run, and another request is refused."""
+        if self.stored_in is not None:
+            self.stored_in.write_yaml("config.yaml", dict(self.request))
+
+    def finish(self, results: Results, stages: dict[str, list[Item]]) -> Results:
+        """Writes config.yaml, the items, the report, and last results.json, which marks the run as finished.
+
+        Args:
+            stages: {stage: items}; "" where there is one stage only.
+        Returns:
+            The results.
+        """
+        if self.stored_in is None:
+            return results
+        from biasunlearn.data.sentences import sentences_of
+        from biasunlearn.report.run import Shown, report_page
+
+        folder = self.stored_in
+        self.begin()
+        folder.write_stages(stages)
+        metrics = [row.to_dict() for row in folder.read_metrics()]
+        shown = Shown(str(folder.path), results.to_dict(), stages, metrics, sentences_of(*results.stereoset_file))
+        folder.write_text("report.html", report_page(shown))
+        folder.write_json("results.json", results.to_dict())
+        folder.drop_unfinished()
+        return results
+
+
+@contextlib.contextmanager
+def run_context(
+    out: str | Path | None,
+    request: Mapping[str, Any],
+    *,
+    resume: bool = False,
+    callbacks: Callbacks | None = None,
+) -> Iterator[RunContext]:
+    """Opens the folder of a run and locks it until the end of the block.
+
+    A folder in which nothing was written by then is removed: the request was refused.
+
+    Args:
+        out: None: the run is not stored.
+        request: identifies the run; only the same request can resume it.
+        resume: continue a run that was interrupted or killed. One that has finished is found in `stored`.
+    Raises:
+        RequestError: the folder holds another run, or is locked by another process; there is nothing to resume.
+    """
+    callbacks = callbacks or Callbacks()
+    with releasing_locks():
+        if out is None:
+            yield RunContext(request, callbacks)
+            return
+        stored = finished(out, dict(request)) if resume else None
+        if stored is not None:
+            yield RunContext(request, callbacks, resume, stored)
+            return
+        folder = new_run(out, resume=resume)
+        yield RunContext(request, callbacks, resume, None, ScoreCache(folder.scored, request), folder)
