@@ -16,9 +16,9 @@ from biasunlearn.report.benchmark_cards import cards
 from biasunlearn.report.charts.axis import Axis, around
 from biasunlearn.report.charts.scatter import Point, front
 from biasunlearn.report.html import short, tag, text
+from biasunlearn.report.html_table import interval, number
 from biasunlearn.report.run import Shown, report_page
 from biasunlearn.report.runs import runs_page
-from biasunlearn.report.table import interval, number
 from biasunlearn.stats import remaining_bias
 from biasunlearn.stats.stereoset import Comparison, Item, stereoset_scores
 from tests import made_runs

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from biasunlearn.report.charts.axis import Axis, around
-from biasunlearn.report.charts.strips import Field, strip
+from biasunlearn.report.charts.marks import Field, strip
 from biasunlearn.report.html import Markup, name_of, short, tag
+from biasunlearn.report.html_table import Cell, Head, estimate, places_of, table
 from biasunlearn.report.page import folded, section, warning
-from biasunlearn.report.table import Cell, Head, estimate, places_of, table
 from biasunlearn.stats.stereoset import over_debiased
 
 Results = Mapping[str, Any]

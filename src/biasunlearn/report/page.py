@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from biasunlearn._version import __version__
-from biasunlearn.report.charts.strips import arrow_tip
+from biasunlearn.report.charts.marks import arrow_tip
 from biasunlearn.report.html import Markup, short, tag
 
 

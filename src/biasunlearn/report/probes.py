@@ -5,8 +5,8 @@ from typing import Any
 
 from biasunlearn.report.charts.heatmap import Square, heatmap
 from biasunlearn.report.html import Markup, name_of, short, tag
+from biasunlearn.report.html_table import Cell, Head, estimate, number, table, with_small
 from biasunlearn.report.page import folded, section, warning
-from biasunlearn.report.table import Cell, Head, estimate, number, table, with_small
 from biasunlearn.report.terminal.probes import about
 
 Results = Mapping[str, Any]

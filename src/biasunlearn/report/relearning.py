@@ -6,8 +6,8 @@ from typing import Any
 from biasunlearn.report.charts.axis import Axis, around, shown
 from biasunlearn.report.charts.curves import BOTTOM, HIGH, LEFT, RIGHT, TOP, WIDE
 from biasunlearn.report.html import Markup, name_of, short, tag
+from biasunlearn.report.html_table import Cell, Head, estimate, interval, number, table
 from biasunlearn.report.page import section, warning
-from biasunlearn.report.table import Cell, Head, estimate, interval, number, table
 
 Results = Mapping[str, Any]
 

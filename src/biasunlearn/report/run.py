@@ -11,13 +11,13 @@ from typing import Any
 from biasunlearn.report.benchmark_cards import cards
 from biasunlearn.report.charts.axis import around
 from biasunlearn.report.charts.curves import Marks, lms_panel, loss_panels, score_panels
-from biasunlearn.report.charts.strips import Field, strip
+from biasunlearn.report.charts.marks import Field, strip
 from biasunlearn.report.forest import forest
 from biasunlearn.report.html import Markup, name_of, short, tag
+from biasunlearn.report.html_table import Cell, Head, estimate, interval, number, table, with_small
 from biasunlearn.report.page import facts, folded, page, section, warning
 from biasunlearn.report.probes import probe_sections
 from biasunlearn.report.relearning import lasting
-from biasunlearn.report.table import Cell, Head, estimate, interval, number, table, with_small
 from biasunlearn.stats import remaining_bias
 from biasunlearn.stats.stereoset import Item, fair_distance, over_debiased
 

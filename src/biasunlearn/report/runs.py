@@ -6,12 +6,12 @@ from string import ascii_uppercase
 from typing import Any
 
 from biasunlearn.report.charts.axis import around
+from biasunlearn.report.charts.marks import Field, strip
 from biasunlearn.report.charts.scatter import Point, beats, front, scatter
-from biasunlearn.report.charts.strips import Field, strip
 from biasunlearn.report.html import Markup, join, name_of, short, tag
+from biasunlearn.report.html_table import Cell, Head, estimate, number, places_of, table
 from biasunlearn.report.page import folded, page, section, warning
 from biasunlearn.report.run import Shown, report_page, run_sections
-from biasunlearn.report.table import Cell, Head, estimate, number, places_of, table
 from biasunlearn.stats.stereoset import over_debiased
 
 Results = Mapping[str, Any]

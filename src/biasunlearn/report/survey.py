@@ -5,11 +5,11 @@ from string import ascii_uppercase
 from typing import Any
 
 from biasunlearn.report.charts.axis import around
+from biasunlearn.report.charts.marks import Field, strip
 from biasunlearn.report.charts.scatter import Point, beats, front, scatter
-from biasunlearn.report.charts.strips import Field, strip
 from biasunlearn.report.html import Markup, join, name_of, short, tag
+from biasunlearn.report.html_table import Cell, Head, estimate, number, table
 from biasunlearn.report.page import facts, page, section, warning
-from biasunlearn.report.table import Cell, Head, estimate, number, table
 
 Results = Mapping[str, Any]
 Line = tuple[str, str, Mapping[str, Any]]

@@ -7,8 +7,8 @@ from typing import Any
 from biasunlearn.report.charts.bars import bars
 from biasunlearn.report.charts.pareto import outside, trials
 from biasunlearn.report.html import Markup, join, name_of, short, tag
+from biasunlearn.report.html_table import Cell, Head, estimate, number, table
 from biasunlearn.report.page import facts, folded, page, section, warning
-from biasunlearn.report.table import Cell, Head, estimate, number, table
 
 Results = Mapping[str, Any]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from biasunlearn.report.charts.axis import Axis, covering, shown
 from biasunlearn.report.html import Markup, name_of, short, tag
-from biasunlearn.report.table import number, places_of
+from biasunlearn.report.html_table import number, places_of
 
 WIDE, HIGH = 250, 150
 LEFT, RIGHT, TOP, BOTTOM = 30, 246, 8, 128
