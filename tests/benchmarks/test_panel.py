@@ -14,8 +14,10 @@ from biasunlearn.benchmarks.common import entry_of
 from biasunlearn.commands.measure import known_benchmarks, measure, seen_pairs
 from biasunlearn.data.readers import read_triplets, triplet_hash
 from biasunlearn.errors import RequestError
-from biasunlearn.report.terminal.run import results_table
+from biasunlearn.report.tables.run import run_tables
+from biasunlearn.report.terminal.table import printed
 from biasunlearn.runs.folder import read_items, write_items
+from biasunlearn.runs.results import Results
 from biasunlearn.runs.run_files import Manifest
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
@@ -138,7 +140,7 @@ def test_pairs_that_an_adapter_has_seen_are_counted_in_every_benchmark_made_of_p
 
 def shown(results) -> str:
     console = Console(width=140, record=True)
-    console.print(results_table(results))
+    console.print(printed(run_tables(Results.model_validate({"schema": 2, **results}))))
     return console.export_text()
 
 

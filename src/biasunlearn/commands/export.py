@@ -12,7 +12,7 @@ from biasunlearn.commands.measure import MANIFEST
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_files import check_adapter
-from biasunlearn.report.model_card import model_card, on_the_hub
+from biasunlearn.report.model_card import Published, model_card, on_the_hub
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.folder import RunFolder
 from biasunlearn.runs.results import Results
@@ -75,11 +75,8 @@ def export(
         manifest = (folder.model if complete else folder.adapter) / MANIFEST
         if manifest.exists():
             shutil.copyfile(manifest, place / MANIFEST)
-        card = model_card(
-            results.to_dict(), merged=merge, dtype=str(found["dtype"]), license_id=license_id, base=base,
-            largest=found["largest_difference"],
-        )  # fmt: skip
-        (place / "README.md").write_text(card, encoding="utf-8")
+        published = Published(merge, base, str(found["dtype"]), license_id, found["largest_difference"])
+        (place / "README.md").write_text(model_card(results, published), encoding="utf-8")
         if converter is not None:
             convert(place, converter)
     found["gguf"] = str(out / "model.gguf") if converter else None

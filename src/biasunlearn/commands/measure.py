@@ -235,13 +235,12 @@ def known_benchmarks(benchmarks: Iterable[str], only: tuple[str, ...] = NAMES) -
 def finish(run: RunFolder, results: Results, config: dict[str, Any], stages: dict[str, list[Item]]) -> None:
     """Writes a run folder; results.json last, since it says that the run is finished and needs no more to go on."""
     from biasunlearn.data.sentences import sentences_of
-    from biasunlearn.report.run import Shown, report_page
+    from biasunlearn.report.run import RunData, report_page
 
     run.write_yaml("config.yaml", config)
     run.write_stages(stages)
-    metrics = [row.to_dict() for row in run.read_metrics()]
-    shown = Shown(str(run.path), results.to_dict(), stages, metrics, sentences_of(*results.stereoset_file))
-    run.write_text("report.html", report_page(shown))
+    data = RunData(str(run.path), results, stages, run.read_metrics(), sentences_of(*results.stereoset_file))
+    run.write_text("report.html", report_page(data))
     run.write_json("results.json", results.to_dict())
     run.drop_unfinished()
 

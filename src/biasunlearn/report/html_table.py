@@ -1,96 +1,110 @@
-"""Tables that sort by click and by keyboard (web/sort.js), and turn into cards on a phone (web/style.css)."""
+"""A table as HTML: it sorts by click and by keyboard (web/sort.js), and becomes cards on a phone (web/style.css)."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from biasunlearn.report.charts.marks import strip, tick_labels
+from biasunlearn.report.formatting import ARROW, DASH, interval, number, short
+from biasunlearn.report.html import Markup, name_of, tag
+from biasunlearn.report.table import Cell, Column, IntervalCell, NumberCell, Row, StripCell, Table, TextCell
 
-from biasunlearn.report.html import Markup, tag
-
-DASH, MINUS = "\u2013", "\u2212"
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A column: what it is called, and what stands under its name (the scale of a picture)."""
-
-    label: Any
-    sorts: bool = True
-    kind: str = "number"
-    """number, word or picture: how the column is set."""
-    below: Markup | None = None
+MISSING_SORTS_AS = -1e9
+LABEL = 40
+"""Characters of a column's heading."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """What is shown, and what it sorts by where that is something else."""
-
-    shown: Any
-    value: float | str | None = None
-
-
-def table(caption: str, heads: Sequence[Head], rows: Iterable[Sequence[Cell]], *, first: Sequence[Cell] = (),
-          kind: str = "", tall: bool = False) -> Markup:  # fmt: skip
-    """A table in a region that scrolls sideways rather than the page.
+def html_table(table: Table, *, kind: str = "", tall: bool = False) -> Markup:
+    """The table in a region that scrolls sideways rather than the page. Its title is read to those who cannot see it.
 
     Args:
-        caption: said to those who cannot see it; the heading above says the same to the others.
-        first: a row that stays on top, whatever is sorted.
+        kind: classes of web/style.css: `close` for low rows, `several` for tables below each other.
         tall: scrolls up and down too, where it is longer than a screen.
     """
-    top = [tag("tbody", _row(heads, first), class_="total")] if first else []
-    body = tag("tbody", [_row(heads, row) for row in rows])
-    whole = tag(
-        "table", tag("caption", caption, class_="unseen"), tag("thead", tag("tr", map(_head, heads))), top, body,
-        class_=f"sortable {kind}".strip(),
-    )  # fmt: skip
+    pictures = any(column.kind == "picture" for column in table.columns)
+    classes = " ".join(filter(None, ("sortable", "lanes" if pictures else "", kind)))
+    top = [tag("tbody", _row(table, table.total), class_="total")] if table.total else []
+    body = tag("tbody", [_row(table, row) for row in table.rows])
+    head = tag("thead", tag("tr", map(_heading, table.columns)))
+    whole = tag("table", tag("caption", table.title, class_="unseen"), head, top, body, class_=classes)
     window = "scroll tall" if tall else "scroll"
-    return tag("div", whole, class_=window, tabindex="0", role="group", aria_label=caption)
+    return tag("div", whole, class_=window, tabindex="0", role="group", aria_label=table.title)
 
 
-def estimate(found: Mapping[str, float] | None, places: int = 1) -> Cell:
-    """A value with its interval in small print; a dash where there is none."""
-    if not found or found.get("value") is None:
-        return Cell(tag("span", DASH, class_="soft"), -1e9)
-    value = number(found["value"], places)
-    if "low" not in found:
-        return Cell(value, found["value"])
-    return Cell(with_small(value, interval(found, places)), found["value"])
+def html_warnings(table: Table) -> list[Markup]:
+    """The table's warnings, a paragraph each."""
+    return [tag("p", line, class_="warning") for line in table.warnings]
 
 
-def with_small(value: str, small: str) -> list[Markup]:
-    """A number, and what qualifies it in small print below."""
-    return [tag("b", value), Markup(" "), tag("small", small)]
+def html_notes(table: Table) -> list[Markup]:
+    """The table's notes, a paragraph each."""
+    return [tag("p", line, class_="note") for line in table.notes]
 
 
-def interval(found: Mapping[str, float], places: int = 1) -> str:
-    """By hand: 58.9 to 63.6 -> 58.9–63.6; with a negative end, a word keeps the dashes apart."""
-    low, high = number(found["low"], places), number(found["high"], places)
-    return f"{low} to {high}" if found["low"] < 0 or found["high"] < 0 else f"{low}–{high}"
+def estimate(cell: IntervalCell) -> list[Markup]:
+    """A value with its interval in small print, and what it was before it."""
+    found = cell.found
+    value = number(found.value, cell.digits, signed=cell.signed)
+    return _with_small(tag("b", _was(cell), value), interval(found.low, found.high, cell.digits))
 
 
-def number(value: float, places: int = 1, *, signed: bool = False) -> str:
-    """A number with a real minus sign, and no minus zero."""
-    rounded = round(value, places) + 0.0
-    return f"{rounded:{'+' if signed else ''}.{places}f}".replace("-", MINUS)
+def _was(cell: NumberCell | IntervalCell) -> Markup | None:
+    if cell.before is None:
+        return None
+    return tag("span", f"{number(cell.before, cell.digits)} {ARROW} ", class_="was")
 
 
-def places_of(found: Iterable[Mapping[str, float] | None]) -> int:
-    """One decimal for percentages, two or three for what stays small."""
-    largest = max((abs(one["value"]) for one in found if one), default=0.0)
-    return 1 if largest >= 10 else 2 if largest > 1 else 3
+def _with_small(value: Markup, small: str) -> list[Markup]:
+    return [value, Markup(" "), tag("small", small)] if small else [value]
 
 
-def _head(head: Head) -> Markup:
-    name = tag("button", head.label, type="button") if head.sorts else tag("span", head.label)
-    return tag("th", name, head.below, scope="col", class_=head.kind)
+def _heading(column: Column) -> Markup:
+    if column.sides:
+        left, right = (tag("span", side) for side in column.sides)
+        label: Markup | str = tag("span", left, right, class_="sides")
+    else:
+        label = name_of(column.label, LABEL) if column.is_name else column.label
+    sorts = column.sortable and column.kind != "picture"
+    button = tag("button", label, type="button") if sorts else tag("span", label)
+    below = tick_labels(column.scale) if column.scale else None
+    return tag("th", button, below, scope="col", class_=_class(column))
 
 
-def _row(heads: Sequence[Head], cells: Sequence[Cell]) -> Markup:
+def _class(column: Column) -> str:
+    return "word" if column.kind == "text" else column.kind
+
+
+def _row(table: Table, row: Row) -> Markup:
     made = []
-    for place, (head, cell) in enumerate(zip(heads, cells, strict=True)):
-        shown = {"data_value": cell.value, "data_label": None if isinstance(head.label, Markup) else head.label}
-        if place == 0:
-            made.append(tag("th", cell.shown, scope="row", class_=head.kind, **shown))
-        else:
-            made.append(tag("td", cell.shown, class_=head.kind, **shown))
+    for place, (column, cell) in enumerate(zip(table.columns, row.cells, strict=True)):
+        name, scope = ("th", "row") if place == 0 else ("td", None)
+        label = None if column.kind == "picture" else short(column.label, LABEL)
+        made.append(tag(name, _shown(column, cell), scope=scope, class_=_class(column), data_value=_sorts_by(cell),
+                        data_label=label))  # fmt: skip
     return tag("tr", made)
+
+
+def _shown(column: Column, cell: Cell) -> list[Markup] | Markup | str:
+    match cell:
+        case TextCell():
+            key = [tag("span", cell.key, class_="letter")] if cell.key else []
+            text = name_of(cell.text, cell.limit) if cell.is_name else tag("span", cell.text)
+            small = [Markup(" "), tag("small", cell.small)] if cell.small else []
+            return [*key, text, *small]
+        case NumberCell():
+            if cell.value is None:
+                return tag("span", DASH, class_="soft")
+            shown = cell.text or number(cell.value, cell.digits, signed=cell.signed)
+            return _with_small(tag("b", _was(cell), shown), cell.small)
+        case IntervalCell():
+            return estimate(cell)
+        case StripCell():
+            return strip(column.scale, cell.after, cell.before) if column.scale else []
+
+
+def _sorts_by(cell: Cell) -> float | str | None:
+    match cell:
+        case TextCell():
+            return cell.key or None
+        case NumberCell():
+            return MISSING_SORTS_AS if cell.value is None else cell.value
+        case IntervalCell():
+            return cell.found.value
+        case StripCell():
+            return None

@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from biasunlearn.runs.results import Environment, Metric, Text
-from biasunlearn.runs.schema import Count, Number, Record, Whole
+from biasunlearn.runs.schema import Count, Number, Record, Text, Whole
+from biasunlearn.runs.scores import Metric
+from biasunlearn.runs.sections import Environment
 
 
 class ComparedRun(Record):

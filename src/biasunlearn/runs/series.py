@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from biasunlearn.runs.results import Environment, Interval, Metric
 from biasunlearn.runs.schema import Count, Number, Record, Whole
+from biasunlearn.runs.scores import Interval, Metric
+from biasunlearn.runs.sections import Environment
 
 # --- survey ----------------------------------------------------------------------------------------------------------
 
