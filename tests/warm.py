@@ -48,7 +48,7 @@ def _import_all() -> None:
         "torch", "transformers", "peft", "accelerate", "pandas", "pyarrow.parquet", "rich.console", "rich.table",
         "biasunlearn.commands.measure", "biasunlearn.commands.debias", "biasunlearn.unlearn.trainer",
         "biasunlearn.benchmarks",
-        "transformers.models.gpt2.modeling_gpt2", "biasunlearn.report.terminal.run", "biasunlearn.report.run",
+        "transformers.models.gpt2.modeling_gpt2", "biasunlearn.report.terminal.table", "biasunlearn.report.run",
     ):  # fmt: skip
         importlib.import_module(name)
     import torch

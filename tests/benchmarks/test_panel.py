@@ -15,8 +15,10 @@ from biasunlearn.commands.evaluation import check_benchmark_names, seen_pairs
 from biasunlearn.commands.measure import measure
 from biasunlearn.data.readers import read_triplets, triplet_hash
 from biasunlearn.errors import RequestError
-from biasunlearn.report.terminal.run import results_table
+from biasunlearn.report.tables.run import run_tables
+from biasunlearn.report.terminal.table import printed
 from biasunlearn.runs.folder import read_items, write_items
+from biasunlearn.runs.results import Results
 from biasunlearn.runs.run_files import Manifest
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
@@ -140,7 +142,7 @@ def test_pairs_that_an_adapter_has_seen_are_counted_in_every_benchmark_made_of_p
 
 def shown(results) -> str:
     console = Console(width=140, record=True)
-    console.print(results_table(results))
+    console.print(printed(run_tables(Results.model_validate({"schema": 2, **results}))))
     return console.export_text()
 
 

@@ -14,7 +14,8 @@ from biasunlearn.cli import main
 from biasunlearn.commands.merge import SAME, convert, find_converter, merge
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
-from biasunlearn.report.model_card import model_card
+from biasunlearn.report.model_card import Published, model_card
+from biasunlearn.runs.results import Results
 from tests import fake_hub, tiny, variants
 
 
@@ -108,7 +109,7 @@ def test_a_run_that_trained_all_weights_is_exported_whole(place, tmp_path, capsy
 
 def test_the_card_tells_what_a_reader_must_know(place):
     results = json.loads((place / "run/results.json").read_text())
-    card = model_card(results, merged=True, dtype="float32", license_id=None, base="o/b", largest=2e-7)
+    card = model_card(Results.model_validate(results), Published(True, "o/b", "float32", largest=2e-7))
     for part in ("## Before and after", "## Intended use", "## Limits", "## Licence", "SS before | SS after"):
         assert part in card
     for name in ("train", "report"):
@@ -120,7 +121,7 @@ def test_the_card_tells_what_a_reader_must_know(place):
     assert str(place) not in card  # nobody's folders are published
     assert yaml.safe_load(card.split("```yaml")[1].split("```")[0]) == results["config"]
     hostile = {**results, "model": "x`|\n<script>"}
-    text = model_card(hostile, merged=False, dtype="", license_id=None, base=hostile["model"], largest=None)
+    text = model_card(Results.model_validate(hostile), Published(False, hostile["model"], ""))
     assert "<script>" not in text and yaml.safe_load(text.split("---")[1]).get("base_model") is None
 
 

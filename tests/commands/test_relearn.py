@@ -12,8 +12,9 @@ from biasunlearn.cli import main
 from biasunlearn.commands.relearn_scores import Look, kept, points
 from biasunlearn.errors import RequestError
 from biasunlearn.models.batches import Row
-from biasunlearn.report.relearning import lasting
+from biasunlearn.report.relearning import relearning_sections
 from biasunlearn.runs.folder import read_items
+from biasunlearn.runs.results import Results
 from biasunlearn.stats.effect import effect_kept
 from biasunlearn.unlearn.finetune import FineTuning, Lesson, batch_at, blocks
 from tests import made_runs, tiny, variants
@@ -233,6 +234,7 @@ def test_names_cannot_break_the_page():
     looks = [Look(model, 0, step, None, items, {"stereoset": stereoset.entry(items)})
              for model, items in zip(("base", "debiased"), made, strict=True) for step in (0, 1)]  # fmt: skip
     told = {"run": hostile, "on": hostile, "seeds": [0, 1], "points": points(looks), "kept": kept(looks)}
-    page = "".join(lasting({"relearned": told}))
+    results = Results.model_validate({"schema": 2, "benchmarks": {}, "relearned": told})
+    page = "".join(relearning_sections(results))
     assert "<script" not in page and "&lt;script&gt;" in page and "100 % (100–100) of the debiasing is left" in page
-    assert lasting({"benchmarks": {}}) == []
+    assert relearning_sections(Results.model_validate({"schema": 2, "benchmarks": {}})) == []

@@ -13,8 +13,10 @@ from biasunlearn.commands.survey import METHODS, _row, survey
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
-from biasunlearn.report.survey import remarks, survey_page
+from biasunlearn.report.survey import survey_page
+from biasunlearn.report.tables.survey import survey_remarks
 from biasunlearn.runs.score_cache import ScoreCache
+from biasunlearn.runs.series import Survey
 from biasunlearn.scoring.protocol import EvalPlan
 from tests import tiny
 from tests.report.test_run import HOSTILE, read
@@ -70,7 +72,7 @@ def test_methods_stand_in_one_table_and_are_run_once(place: Path, capsys: pytest
     assert main(command(place, *chosen)) == 0
     assert [path.stat().st_mtime_ns for path in runs] == written
     shown = capsys.readouterr().out
-    assert "mean |SS-50|" in shown and "inlp" in shown
+    assert "mean |SS - 50|" in shown and "inlp" in shown
     page = (place / "out/report.html").read_text()
     assert "3 methods under one budget, 2 seeds" in page and "inlp" in page
 
@@ -110,8 +112,8 @@ def test_a_method_that_cannot_run_is_left_out_with_its_reason(
     paths = {"train": str(place / "train.jsonl"), "report": str(place / "report.jsonl"), "out": tmp_path / "out"}
     found = survey(str(place / "model"), **paths, methods=("leace", "inlp"), seeds=(0,), changes=SMALL)
     assert list(found["methods"]) == ["inlp"] and found["refused"] == {"leace": "method: leace needs a package"}
-    assert "leace is left out: method: leace needs a package" in remarks(found)
-    assert "leace is left out" in survey_page(found)
+    assert "leace is left out: method: leace needs a package" in survey_remarks(Survey.model_validate(found))
+    assert "leace is left out" in survey_page(Survey.model_validate(found))
     with pytest.raises(RequestError, match="needs a package"):
         survey(str(place / "model"), **{**paths, "out": tmp_path / "none"}, methods=("leace",), seeds=(0,))
 
@@ -126,7 +128,7 @@ def test_wrong_requests(place: Path, capsys: pytest.CaptureFixture[str]) -> None
         assert said in capsys.readouterr().err
 
 
-def surveyed(name: str = "gender") -> dict[str, Any]:
+def surveyed(name: str = "gender") -> Survey:
     """survey.json of two methods, one of which kept the base and had no LMS, and one that could not run."""
 
     def scores(far: float, lms: float | None) -> dict[str, Any]:
@@ -140,18 +142,18 @@ def surveyed(name: str = "gender") -> dict[str, Any]:
         return {"scores": scores(far, lms), "unchanged": unchanged, "collapsed": unchanged, "cost": cost, "runs": []}
 
     spent = {"seconds": 95.0, "processor_seconds": 90.0, "memory": 838_000_000}
-    return {
+    return Survey.model_validate({
         "model": name, "methods": {"dpo": row(2.0, 88.0, 0, spent), "npo": row(9.0, None, 2, None)},
         "base": scores(9.0, 87.0), "front": ["dpo"], "refused": {"inlp": name}, "seeds": [0, 1], "changes": [name],
         "environment": {"command": name},
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def test_the_page_says_what_is_near_what_was_kept_and_what_it_cost() -> None:
     said = " ".join(read(survey_page(surveyed())).text)
-    assert "dpo comes nearest to 50, 2.0 points off" in said and "ability: dpo" in said
-    assert "npo kept the base with 2 of 2 seeds" in said and "inlp is left out: gender" in said
-    assert "npo collapsed with 2 of 2 seeds; shown is what it kept from before" in said and "dpo collapsed" not in said
+    assert "dpo is nearest to 50, on average 2.0 points away" in said and "ability: dpo" in said
+    assert "npo kept the base model with 2 of 2 seeds" in said and "inlp is left out: gender" in said
+    assert "npo collapsed with 2 of 2 seeds; its last checkpoint before" in said and "dpo collapsed" not in said
     assert "799" in said and "95" in said and "240.0" in said
 
 

@@ -12,8 +12,9 @@ from biasunlearn.commands.sweep import SPACE, _draw, _holds, _study, _watch, kne
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.errors import RequestError
-from biasunlearn.report.charts.pareto import axes, outside
+from biasunlearn.report.charts.pareto import TrialPoint, outside, trial_axes
 from biasunlearn.report.sweep import sweep_page
+from biasunlearn.runs.series import Sweep
 from tests import tiny
 from tests.report.test_run import HOSTILE, read
 from tests.test_cli import write_pairs
@@ -129,7 +130,7 @@ def point(trial: int, bias: float, lost: float, **params: float) -> dict[str, ob
     return {"trial": trial, "bias": bias, "lms_lost": lost, "params": {"beta": 0.1, **params}}
 
 
-def made(name: str = "m") -> dict[str, object]:
+def content(name: str = "m") -> dict[str, object]:
     """A study of five trials, as sweep.json has it: three on the front, one beaten, one given up."""
     front = [point(3, 1.0, 5.0), point(1, 2.0, 1.0), point(4, 6.0, 0.0)]
     return {
@@ -141,29 +142,33 @@ def made(name: str = "m") -> dict[str, object]:
     }  # fmt: skip
 
 
+def made(name: str = "m", **more: object) -> Sweep:
+    return Sweep.model_validate({**content(name), **more})
+
+
 def test_the_page_shows_every_trial_its_front_and_its_knee() -> None:
     page = sweep_page(made())
     reader, said = read(page), " ".join(read(page).text)
-    assert "1, the knee" in said and "0, the recipe" in said and "given up at look 3" in said
-    assert "75 %" in said and "51.5" in said and "Beyond the edge, and drawn on it: 2." in said
+    assert "1, the knee" in said and "0, the recipe" in said and "pruned at evaluation 3" in said
+    assert "75 %" in said and "51.5" in said and "Outside the axes and drawn on their edge: 2." in said
     assert sum(value == "given-up" for _, key, value in reader.attributes if key == "class") == 2  # and in the key
-    assert "trial 0, beaten: 3.00 from 50, 90.00 LMS lost" in said
+    assert "trial 0, dominated: 3.00 from 50, 90.00 LMS lost" in said
     assert "1.00 points of LMS lost" in said and "Over-debiased" not in said
     ss = {"value": 46.9, "low": 44.5, "high": 49.5}
     below = {"seed": 7, "ss": ss, "lms": None, "run": "r", "over_debiased": True}
     knee = {"place": 0, "trial": 3, "reason": ""}
-    gained = {**made(), "front": [point(3, 1.0, -2.0)], "knee": knee, "chosen": [below]}
+    gained = made(front=[point(3, 1.0, -2.0)], knee=knee, chosen=[below])
     said = " ".join(read(sweep_page(gained)).text)
-    assert "2.00 points of LMS gained" in said and "lies below 50: seed 7" in said
-    empty = {**made(), "front": [], "trials": [], "given_up": [], "knee": None, "importance": {}, "chosen": []}
-    assert "No trial has come to its end yet" in " ".join(read(sweep_page(empty)).text)
+    assert "2.00 points of LMS gained" in said and "lies below 50 with seed 7" in said
+    empty = made(front=[], trials=[], given_up=[], knee=None, importance={}, chosen=[])
+    assert "No trial has been completed yet" in " ".join(read(sweep_page(empty)).text)
 
 
 def test_the_picture_reaches_behind_the_front_by_hand() -> None:
-    front = [point(0, 1.0, 5.0), point(1, 6.0, 0.0)]  # six tenths of 5 behind 6 and 5
-    across, down = axes(front)
+    front = [TrialPoint(0, 1.0, 5.0), TrialPoint(1, 6.0, 0.0)]  # six tenths of 5 behind 6 and 5
+    across, down = trial_axes(front)
     assert (across.low, across.high, down.low, down.high) == (0, 9, 0, 8)
-    assert outside([point(2, 9.5, 1.0), point(3, 1.0, 8.5), point(4, 9.0, 8.0)], front) == 2
+    assert outside([TrialPoint(2, 9.5, 1.0), TrialPoint(3, 1.0, 8.5), TrialPoint(4, 9.0, 8.0)], front) == 2
 
 
 def test_hostile_names_stay_text_on_the_page() -> None:

@@ -18,7 +18,7 @@ from biasunlearn.report.survey import survey_page
 from biasunlearn.report.sweep import sweep_page
 from tests.commands.test_survey import surveyed
 from tests.commands.test_sweep import made
-from tests.report.test_run import HOSTILE, hostile_pages, runs_of, shown
+from tests.report.test_run import HOSTILE, hostile_pages, run_data, runs_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = os.environ.get("BIASUNLEARN_CHROMIUM") or next(
@@ -52,7 +52,8 @@ def pages(tmp_path_factory):
     """A plain run, several real runs, and pages in which every name is hostile."""
     folder = tmp_path_factory.mktemp("pages")
     write_report(runs_of(folder), folder / "runs.html")
-    written = {"plain": report_page(shown()), "sweep": sweep_page(made()), "survey": survey_page(surveyed())}
+    written = {"plain": report_page(run_data()), "sweep": sweep_page(made()),
+               "survey": survey_page(surveyed())}  # fmt: skip
     for name, content in {**written, **hostile_pages()}.items():
         (folder / f"{name}.html").write_text(content, encoding="utf-8")
     return {path.stem: path for path in folder.glob("*.html")}

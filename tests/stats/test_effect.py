@@ -3,7 +3,8 @@
 import pytest
 
 from biasunlearn.benchmarks import stereoset
-from biasunlearn.report.terminal.transfer import effect_line
+from biasunlearn.report.tables.transfer import effect_line
+from biasunlearn.runs.sections import Effect
 from biasunlearn.stats.effect import effect_kept
 from tests import made_runs
 
@@ -29,9 +30,10 @@ def test_a_target_that_is_less_biased_cannot_show_all_of_it():
     """84 -> 66 is 20 -> 5 points; from 72 (10 points) to 60 (none) is 10 of 15, and there is no more to be had."""
     found = effect_kept([both(84), both(66), both(72), both(60)])
     assert found["kept"]["value"] == pytest.approx(10 / 15) and found["most"] == pytest.approx(10 / 15)
-    line = effect_line(found)
-    assert "effect kept: 67 %" in line and "; at most 67 % here, where there is less bias" in line
-    assert "at most" not in effect_line(effect_kept([both(84), both(66), both(84), both(60)]))
+    line = effect_line(Effect.model_validate(found))
+    assert "Effect transferred: 67 %" in line and "at most 67 % is possible" in line
+    whole = effect_kept([both(84), both(66), both(84), both(60)])
+    assert "at most" not in effect_line(Effect.model_validate(whole))
 
 
 def test_an_identical_target_keeps_all_of_it_exactly():

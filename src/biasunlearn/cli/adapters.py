@@ -71,7 +71,7 @@ def transfer(
             --report dev.json --chat-template --out runs/mine-chat
     """
     from biasunlearn.commands.transfer import transfer
-    from biasunlearn.report.terminal.transfer import transfer_table
+    from biasunlearn.report.tables.transfer import transfer_tables
 
     with progress() as (on_progress, on_step):
         results = transfer(
@@ -80,7 +80,7 @@ def transfer(
             trust_remote_code=loading.trust_remote_code, resume=resume, options=evaluation.to_options(),
             progress=on_progress, say=note, on_step=on_step,
         )  # fmt: skip
-    show_results(results, output, out, transfer_table)
+    show_results(results, output, out, transfer_tables)
 
 
 def _scales(given: Sequence[str]) -> list[float] | None:
@@ -136,7 +136,7 @@ def relearn(
             --out runs/mine-attacked
     """
     from biasunlearn.commands.relearn import relearn
-    from biasunlearn.report.terminal.relearning import relearning_table
+    from biasunlearn.report.tables.relearning import relearning_tables
 
     with progress() as (on_progress, _):
         results = relearn(
@@ -144,7 +144,7 @@ def relearn(
             benchmarks=named_paths(benchmark), skip_invalid=rows.skip_invalid,
             trust_remote_code=loading.trust_remote_code, resume=resume, progress=on_progress, say=note,
         )  # fmt: skip
-    show_results(results, output, out, relearning_table)
+    show_results(results, output, out, relearning_tables)
 
 
 @command
@@ -176,7 +176,7 @@ def combine(
             --report dev.json --out runs/weighted
     """
     from biasunlearn.commands.combine import combine
-    from biasunlearn.report.terminal.transfer import combination_table
+    from biasunlearn.report.tables.transfer import combination_tables
 
     with progress() as (on_progress, _):
         results = combine(
@@ -184,7 +184,7 @@ def combine(
             skip_invalid=rows.skip_invalid, trust_remote_code=loading.trust_remote_code,
             options=evaluation.to_options(), progress=on_progress,
         )  # fmt: skip
-    show_results(results, output, out, combination_table)
+    show_results(results, output, out, combination_tables)
 
 
 def _weights(given: Sequence[str]) -> dict[str, float]:

@@ -94,12 +94,14 @@ def survey(
         biasunlearn survey MODEL --train train_pairs.jsonl --report dev.json \\
             --methods biasunlearn dpo cda --seeds 0 --out runs/three
     """
-    from biasunlearn.commands.survey import METHODS, survey, survey_table
+    from biasunlearn.commands.survey import METHODS, survey
+    from biasunlearn.report.tables.survey import survey_tables
+    from biasunlearn.runs.series import Survey
 
     own = {"methods": methods or METHODS, "seeds": seeds, "text": text}
     return Request(model, training, rows, loading, output).run(
         survey,
-        survey_table,
+        lambda content: survey_tables(Survey.model_validate(content)),
         "survey.json, report.html, one run folder a method and seed",
         config=training.config,
         changes=training.set,
@@ -134,13 +136,15 @@ def ablate(
         biasunlearn ablate MODEL --train train_pairs.jsonl --report dev.json \\
             --variants full without-kl --seeds 0 1 --out runs/kl
     """
-    from biasunlearn.commands.ablate import VARIANTS, ablate, ablation_table
+    from biasunlearn.commands.ablate import VARIANTS, ablate
     from biasunlearn.config import load_config
+    from biasunlearn.report.tables.ablation import ablation_tables
+    from biasunlearn.runs.series import Ablation
 
     config = load_config(training.config, training.set)
     return Request(model, training, rows, loading, output).run(
         ablate,
-        ablation_table,
+        lambda content: ablation_tables(Ablation.model_validate(content)),
         "ablation.json, one run folder a seed",
         config=config,
         seeds=seeds,
@@ -175,13 +179,15 @@ def disentangle(
         biasunlearn disentangle MODEL --train train_pairs.jsonl --report dev.json \\
             --leave-out --seeds 0 1 --out runs/unseen
     """
-    from biasunlearn.commands.disentangle import disentangle, matrix_table
+    from biasunlearn.commands.disentangle import disentangle
     from biasunlearn.config import load_config
+    from biasunlearn.report.tables.disentangle import disentangle_tables
+    from biasunlearn.runs.series import Disentanglement
 
     config = load_config(training.config, training.set)
     return Request(model, training, rows, loading, output).run(
         disentangle,
-        matrix_table,
+        lambda content: disentangle_tables(Disentanglement.model_validate(content)),
         "matrix.json, one run folder a row and seed",
         config=config,
         seeds=seeds,
@@ -220,13 +226,15 @@ def sweep(
         biasunlearn sweep MODEL --train train_pairs.jsonl --report dev.json \\
             --storage sqlite:///study.db --search-only --out runs/sweep
     """
-    from biasunlearn.commands.sweep import sweep, sweep_table
+    from biasunlearn.commands.sweep import sweep
     from biasunlearn.config import load_config
+    from biasunlearn.report.tables.sweep import sweep_tables
+    from biasunlearn.runs.series import Sweep
 
     config = load_config(training.config, training.set)
     return Request(model, training, rows, loading, output).run(
         sweep,
-        sweep_table,
+        lambda content: sweep_tables(Sweep.model_validate(content)),
         "sweep.json",
         config=config,
         trials=trials,

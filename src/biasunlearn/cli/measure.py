@@ -110,7 +110,7 @@ def probe(
             --layers 0 6 12 --out runs/mine-probed
     """
     from biasunlearn.commands.probe import probe
-    from biasunlearn.report.terminal.probes import probe_table
+    from biasunlearn.report.tables.probes import probe_tables
 
     with progress() as (on_progress, _):
         results = probe(
@@ -118,4 +118,4 @@ def probe(
             dtype=dtype, skip_invalid=rows.skip_invalid, trust_remote_code=loading.trust_remote_code,
             progress=on_progress,
         )  # fmt: skip
-    show_results(results, output, out, probe_table)
+    show_results(results, output, out, probe_tables)

@@ -4,13 +4,14 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from biasunlearn.cli.options import Output
 from biasunlearn.runs.atomic import is_first
 
 if TYPE_CHECKING:
+    from biasunlearn.report.table import Part
     from biasunlearn.runs.results import Results, Stopped
 
 SHOWN_ROWS = 20
@@ -53,30 +54,33 @@ def failure(message: str) -> None:
     emit(f"biasunlearn: {process}{' '.join(message.split())}", stderr=True, printing=True)
 
 
-def show(result: Any, output: Output, table: Callable[[dict[str, Any]], Any], *, where: str = "") -> None:
-    """Print a result: as JSON if that is asked for, or as a table and the line that says where it is stored.
+def show(result: Any, output: Output, tables: Callable[[Any], "str | Sequence[Part]"], *, where: str = "") -> None:
+    """Print a result: as JSON if that is asked for, or as tables and the line that says where it is stored.
 
     Args:
         result: a dict of JSON values, or an object with `to_dict`.
-        table: from that dict to what rich prints.
+        tables: the result as lines of text, or as tables.
     """
-    content = result if isinstance(result, dict) else result.to_dict()
     if output.json:
+        content = result if isinstance(result, dict) else result.to_dict()
         emit(json.dumps(content, indent=2, ensure_ascii=False))
         return
-    if is_first():  # a table is computed for whoever prints it
-        emit(table(content))
+    if is_first():  # tables are computed for whoever prints them
+        from biasunlearn.report.terminal.table import printed
+
+        shown = tables(result)
+        emit(shown if isinstance(shown, str) else printed(shown))
     if where:
         emit(where)
 
 
 def show_results(
-    results: "Results", output: Output, out: str | None, table: Callable[[dict[str, Any]], Any] | None = None
+    results: "Results", output: Output, out: str | None, tables: Callable[["Results"], "Sequence[Part]"] | None = None
 ) -> None:
     """Print the content of results.json: as JSON, or as tables, how training ended, and the rows that were skipped."""
-    from biasunlearn.report.terminal.run import results_table
+    from biasunlearn.report.tables.run import run_tables
 
-    show(results, output, table or results_table)
+    show(results, output, tables or run_tables)
     if output.json:
         return
     if results.stopped:

@@ -65,11 +65,12 @@ def compare(
         biasunlearn compare runs/mine:before runs/mine runs/other --out runs/compared
     """
     from biasunlearn.commands.compare import compare
-    from biasunlearn.report.terminal.comparison import comparison_table
+    from biasunlearn.report.tables.comparison import comparison_tables
+    from biasunlearn.runs.comparison import RunComparison
 
     result = compare(runs, out=out)
     where = f"stored in {out} (compare.json, items.parquet)" if out else ""
-    show(result, output, comparison_table, where=where)
+    show(result, output, lambda found: comparison_tables(RunComparison.model_validate(found)), where=where)
 
 
 @command
@@ -116,8 +117,9 @@ def gate(
         biasunlearn gate runs/mine --policy policy.yaml --base runs/base --json
     """
     from biasunlearn.commands.gate import gate
-    from biasunlearn.report.terminal.comparison import gate_table
+    from biasunlearn.report.tables.comparison import gate_tables
+    from biasunlearn.runs.comparison import GateResult
 
     result = gate(run, policy, base=base)
-    show(result, output, gate_table)
+    show(result, output, lambda found: gate_tables(GateResult.model_validate(found)))
     return DONE if result["passed"] else REFUSED

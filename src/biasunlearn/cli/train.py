@@ -35,11 +35,12 @@ def demo(*, out: Annotated[Folder | None, Parameter(group=OUTPUT)] = None, outpu
         biasunlearn demo
         biasunlearn demo --out runs/demo
     """
-    from biasunlearn.commands.demo import demo, demo_table
+    from biasunlearn.commands.demo import demo
+    from biasunlearn.report.tables.demo import demo_tables
 
     with progress() as (on_progress, on_step):
         results = demo(out, progress=on_progress, say=note, on_step=on_step)
-    show_results(results, output, results.out, lambda _: demo_table(results))
+    show_results(results, output, results.out, demo_tables)
 
 
 @command

@@ -130,33 +130,6 @@ def verdict(means: Mapping[str, float | None], paper: Mapping[str, float]) -> st
     return "; ".join(said)
 
 
-def ablation_table(result: Mapping[str, Any]) -> Any:
-    """The measured table beside the paper's."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    title = f"Ablation, mean of {len(result['seeds'])} seeds (lms: change in points)"
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("variant")
-    for name in ("SS before", "SS", "mean |SS-50|", "LMS", "SS, last look", "LMS, last look", "steps", "paper: SS",
-                 "paper: LMS"):  # fmt: skip
-        table.add_column(name, justify="right")
-    for variant, row in result["variants"].items():
-        mean, paper = row["mean"], row["paper"]
-        cells = [_cell(mean[name], signed=name.endswith("lms")) for name in
-                 ("ss_before", "ss", "distance", "lms", "last_ss", "last_lms")]  # fmt: skip
-        collapsed = f" ({row['collapsed']} collapsed)" if row["collapsed"] else ""
-        published = (_cell(paper.get("ss")), _cell(paper.get("lms"), signed=True))
-        table.add_row(variant, *cells, f"{mean['steps']:.0f}{collapsed}", *published)
-    words = [f"{variant}: {row['verdict']}" for variant, row in result["variants"].items() if row["verdict"]]
-    note = (
-        "SS, mean |SS-50| and LMS: the checkpoint that was kept, on the report file. Last look: the stop split, when "
-        "training ended. Paper: Table 5, on StereoSet's dev split, where it also stops; full: LMS changes by 0.2-1.42."
-    )
-    return Group(table, *map(Text, words), Text(note, style="dim"))
-
-
 def _stereoset(measured: Measured | None) -> StereoSetResult:
     """Every `debias` run reports it, before and after."""
     assert measured is not None and measured.stereoset is not None
@@ -170,7 +143,3 @@ def _distance(entry: StereoSetResult) -> float:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _cell(value: float | None, *, signed: bool = False) -> str:
-    return "-" if value is None else f"{value:+.2f}" if signed else f"{value:.2f}"

@@ -59,25 +59,6 @@ def demo(
     return results.with_values(known_skew=dict(world.known_skew), out=str(out))
 
 
-def demo_table(results: Results) -> Any:
-    """The known skew beside the measured SS, then the before/after table of any run."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    from biasunlearn.report.terminal.run import results_table
-
-    table = Table(title="The world's known skew and what was measured", title_justify="left", title_style="bold")
-    for name, justify in (("bias type", "left"), ("true SS", "right"), ("measured SS", "right"), ("after", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    before, after = (measured.stereoset if measured else None for measured in (results.before, results.benchmarks))
-    for name, skew in (results.known_skew or {}).items():
-        shown = [stage.bias_types[name].ss for stage in (before, after) if stage]
-        table.add_row(name, f"{skew:.1f}", *(f"{ss.value:.1f} ({ss.low:.1f}-{ss.high:.1f})" for ss in shown))
-    note = "In this world every target term has the same share of stereotyped pairs, hence the narrow intervals before."
-    return Group(table, Text(note, style="dim"), results_table(results.to_dict()))
-
-
 def _write_world(world: World, home: Path) -> None:
     """The world as the files that a user would have: pairs, report triplets, sentences, text."""
     home.mkdir(parents=True, exist_ok=True)

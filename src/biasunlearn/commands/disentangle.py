@@ -4,7 +4,7 @@ An ordinary `debias` run for each bias type, trained on that type alone (or on a
 them: a matrix of SS, each cell with its interval. Finished runs are not run again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -85,32 +85,9 @@ def disentangle(
     return result
 
 
-def matrix_table(result: Mapping[str, Any]) -> Any:
-    """A row for each run, a column for each bias type of the report file; what was trained on stands in bold."""
-    from rich.table import Table
-    from rich.text import Text
-
-    several = len(result["seeds"]) > 1
-    intervals = f"mean of {len(result['seeds'])} seeds (their widest interval)" if several else "95 % intervals"
-    table = Table(title=f"SS by bias type (ideal 50), {intervals}", title_justify="left", title_style="bold")
-    table.add_column("trained on")
-    for bias_type in result["before"]:
-        table.add_column(Text(bias_type), justify="right")
-    table.add_row("nothing", *map(_cell, result["before"].values()), end_section=True)
-    for name, row in result["after"].items():
-        trained = result["trained_on"][name]
-        cells = [Text(_cell(ss), style="bold" if bias_type in trained else "") for bias_type, ss in row.items()]
-        table.add_row(Text(name), *cells)
-    return table
-
-
 def _scores(measured: Measured | None) -> dict[str, Any]:
     rows = measured.stereoset.bias_types if measured and measured.stereoset else {}
     return {bias_type: row.ss.to_dict() for bias_type, row in rows.items()}
-
-
-def _cell(ss: Mapping[str, float] | None) -> str:
-    return "-" if ss is None else f"{ss['value']:.1f} ({ss['low']:.1f}-{ss['high']:.1f})"
 
 
 def _stored(chosen: Sequence[Triplet], path: Path) -> Path:

@@ -14,7 +14,7 @@ from biasunlearn.data.readers import read_triplets
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_files import check_adapter
 from biasunlearn.models.spec import ModelSpec, spec_of_run
-from biasunlearn.report.model_card import model_card, on_the_hub
+from biasunlearn.report.model_card import Published, model_card, on_the_hub
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.folder import RunFolder
 from biasunlearn.runs.results import Results
@@ -86,11 +86,8 @@ def _write_card(
     manifest = trained / MANIFEST
     if manifest.exists():
         shutil.copyfile(manifest, place / MANIFEST)
-    card = model_card(
-        results.to_dict(), merged=found["merged"], dtype=str(found["dtype"]), license_id=license_id, base=base,
-        largest=found["largest_difference"],
-    )  # fmt: skip
-    (place / "README.md").write_text(card, encoding="utf-8")
+    published = Published(found["merged"], base, str(found["dtype"]), license_id, found["largest_difference"])
+    (place / "README.md").write_text(model_card(results, published), encoding="utf-8")
 
 
 def push_folder(folder: Path, name: str, *, public: bool) -> str:

@@ -8,11 +8,11 @@ from biasunlearn.commands.compare import compare_stages, paired_with_first
 from biasunlearn.commands.run_stages import stage_of
 from biasunlearn.data.sentences import sentences_of
 from biasunlearn.errors import RequestError
-from biasunlearn.report.run import Shown
+from biasunlearn.report.run import RunData
 from biasunlearn.report.runs import runs_page
 from biasunlearn.runs.atomic import whole_file
+from biasunlearn.runs.comparison import RunComparison
 from biasunlearn.runs.folder import RunFolder, read_items
-from biasunlearn.runs.results import load_results
 
 
 def write_report(runs: Sequence[str | Path], out: str | Path) -> dict[str, Any]:
@@ -30,33 +30,32 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> dict[str, Any]:
     """
     names = [str(run) for run in runs]
     path = _page_file(Path(out))
-    shown = [read_run(name) for name in names]
-    comparison, refused = _comparison(shown) if len(shown) > 1 else (None, None)
-    content = runs_page(shown, comparison, refused)
+    data = [read_run(name) for name in names]
+    comparison, refused = _comparison(data) if len(data) > 1 else (None, None)
+    content = runs_page(data, comparison, refused)
     with whole_file(path) as temporary:
         temporary.write_text(content, encoding="utf-8")
     return {"out": str(path), "runs": names, "bytes": path.stat().st_size}
 
 
-def read_run(name: str) -> Shown:
+def read_run(name: str) -> RunData:
     """A run folder as it was written. RequestError where it holds no finished run."""
     folder = RunFolder(Path(name))
     results = folder.read_results()
     stored = folder.path / "items.parquet"
     stages = read_items(stored) if stored.exists() else {}
-    metrics = [row.to_dict() for row in folder.read_metrics()]
-    return Shown(name, results.to_dict(), stages, metrics, sentences_of(*results.stereoset_file))
+    return RunData(name, results, stages, folder.read_metrics(), sentences_of(*results.stereoset_file))
 
 
-def _comparison(shown: Sequence[Shown]) -> tuple[dict[str, Any] | None, str | None]:
-    """The comparison with the base, or why there is none: runs on other data still make a page."""
+def _comparison(runs: Sequence[RunData]) -> tuple[RunComparison | None, str | None]:
+    """The comparison with the base model, or why there is none: runs on other data still make a page."""
     try:
-        results = [load_results(run.name) for run in shown]
-        stages = [stage_of(f"{place} {run.name}", "after", one, run.stages) for place, (run, one) in
-                  enumerate(zip(shown, results, strict=True), 1)]  # fmt: skip
-        if shown[0].before:
-            stages.insert(0, stage_of(f"{shown[0].name}:before", "before", results[0], shown[0].stages))
-        return compare_stages(stages, paired_with_first(stages)), None
+        stages = [stage_of(f"{place} {run.name}", "after", run.results, run.stages) for place, run in
+                  enumerate(runs, 1)]  # fmt: skip
+        first = runs[0]
+        if first.results.before:
+            stages.insert(0, stage_of(f"{first.name}:before", "before", first.results, first.stages))
+        return RunComparison.model_validate(compare_stages(stages, paired_with_first(stages))), None
     except RequestError as error:
         return None, f"The runs cannot be tested against each other: {error}"
 

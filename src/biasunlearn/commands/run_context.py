@@ -78,14 +78,14 @@ class RunContext:
         if self.stored_in is None:
             return results
         from biasunlearn.data.sentences import sentences_of
-        from biasunlearn.report.run import Shown, report_page
+        from biasunlearn.report.run import RunData, report_page
 
         folder = self.stored_in
         self.begin()
         folder.write_stages(stages)
-        metrics = [row.to_dict() for row in folder.read_metrics()]
-        shown = Shown(str(folder.path), results.to_dict(), stages, metrics, sentences_of(*results.stereoset_file))
-        folder.write_text("report.html", report_page(shown))
+        sentences = sentences_of(*results.stereoset_file)
+        data = RunData(str(folder.path), results, stages, folder.read_metrics(), sentences)
+        folder.write_text("report.html", report_page(data))
         folder.write_json("results.json", results.to_dict())
         folder.drop_unfinished()
         return results

@@ -15,21 +15,21 @@ from biasunlearn.commands.repeated_runs import Common, experiment_of
 from biasunlearn.commands.run_stages import own_scores
 from biasunlearn.config import Method, load_config
 from biasunlearn.errors import DataError, RequestError
-from biasunlearn.report.charts.scatter import front
-from biasunlearn.report.survey import OF_TYPE, point_of, remarks, survey_page
+from biasunlearn.report.charts.pareto import front
+from biasunlearn.report.survey import survey_page
+from biasunlearn.report.tables.survey import OF_TYPE, point_of
 from biasunlearn.runs.atomic import is_first
 from biasunlearn.runs.benchmark_results import Measured, PanelResult, PerplexityResult
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.scores import Interval
+from biasunlearn.runs.series import Survey, SurveyedMethod
 from biasunlearn.stats.bootstrap import over_seeds
 
 METHODS: tuple[str, ...] = typing.get_args(Method)
 
 ON_TEXT = ("cda", "dropout")
 """Methods that train on ordinary text: what they take as unrelated sentences is the text."""
-
-LABELS = {"ss": "SS", "distance": "mean |SS-50|", "lms": "LMS", "icat": "ICAT"}
 """What StereoSet's scores are called on a terminal."""
 
 
@@ -84,7 +84,7 @@ def survey(
     result = _result(found, refused) | {"model": model, "seeds": [*seeds], "changes": [*changes], "text": text}
     if is_first():
         RunFolder(Path(out)).write_json("survey.json", result)
-        RunFolder(Path(out)).write_text("report.html", survey_page(result))
+        RunFolder(Path(out)).write_text("report.html", survey_page(Survey.model_validate(result)))
     return result
 
 
@@ -108,7 +108,8 @@ def _result(found: Mapping[str, Sequence[Results]], refused: Mapping[str, Reques
     rows = {method: _row(runs) for method, runs in found.items()}
     far = {method: row["scores"]["distance"] for method, row in rows.items()}
     order = sorted(rows, key=lambda method: far[method]["value"] if far[method] else float("inf"))
-    points = [point for method in order if (point := point_of(method, rows[method]["scores"]))]
+    found_scores = {method: SurveyedMethod.model_validate(rows[method]).scores for method in order}
+    points = [point for method, scores in found_scores.items() if (point := point_of(method, scores))]
     return {
         "schema": SCHEMA,
         "base": scores_of(next(iter(found.values()))[0].before),
@@ -160,35 +161,3 @@ def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """The same numbers, but for what an adapter that does nothing adds in rounding."""
     both = [(one[name], other[name]) for name in one if one[name] and other[name]]
     return all(math.isclose(a["value"], b["value"], rel_tol=1e-5) for a, b in both)
-
-
-def survey_table(result: Mapping[str, Any]) -> Any:
-    """A row a method, nearest to 50 first; what is on the front of bias and ability is marked."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    title = f"Every method under one budget, mean of {len(result['seeds'])} seed{'s' * (len(result['seeds']) > 1)}"
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("method")
-    names = list(result["base"])
-    for name in (*(LABELS.get(name, name) for name in names), "seconds", "MiB"):
-        table.add_column(Text(name.removeprefix(OF_TYPE)), justify="right")
-    table.add_row("base", *(_cell(result["base"][name], name) for name in names), "", "", end_section=True)
-    for method, row in result["methods"].items():
-        mark = "* " if method in result["front"] else "  "
-        cost = row["cost"]
-        spent = (f"{cost['seconds']:.0f}", f"{cost['memory'] / 2**20:.0f}") if cost else ("-", "-")
-        table.add_row(Text(mark + method), *(_cell(row["scores"][name], name) for name in names), *spent)
-    note = "*: on the front, no other method is nearer to 50 without a lower LMS. Cost: of training and choosing, with \
-the looks at the stop split, without the measuring before and after."
-    return Group(table, *map(Text, remarks(result)), Text(note, style="dim"))
-
-
-def _cell(found: Mapping[str, Any] | None, name: str) -> str:
-    if found is None:
-        return "-"
-    text = f"{found['value']:.0f}" if found["value"] >= 200 else f"{found['value']:.1f}"
-    if name != "distance" or len(found.get("seeds", ())) < 2:
-        return text
-    return f"{text} ({min(found['seeds']):.1f}-{max(found['seeds']):.1f})"

@@ -16,6 +16,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.report.sweep import sweep_page
 from biasunlearn.runs.atomic import is_first
 from biasunlearn.runs.folder import RunFolder
+from biasunlearn.runs.series import Sweep
 from biasunlearn.unlearn.prepare import Prepared
 from biasunlearn.unlearn.stop import distance
 
@@ -111,7 +112,7 @@ def sweep(
             result["chosen"].append({**scores, "seed": seed, "run": str(folder)})
     if is_first():
         RunFolder(Path(out)).write_json("sweep.json", result)
-        RunFolder(Path(out)).write_text("report.html", sweep_page(result))
+        RunFolder(Path(out)).write_text("report.html", sweep_page(Sweep.model_validate(result)))
     return result
 
 
@@ -203,41 +204,6 @@ def knee(front: Sequence[tuple[float, float]]) -> tuple[int, str]:
     if below(best) <= 0:
         return order[0], "the smallest bias: no point lies below the line between the ends of the front"
     return best, f"farthest below the line between the ends of the front, by {below(best):.2f} of its extent"
-
-
-def sweep_table(result: Mapping[str, Any]) -> Any:
-    """The front with its knee, what mattered, and what the chosen point came to on the report split."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    counts = f"{result['complete']} trials complete, {result['pruned']} given up"
-    front = Table(title=f"Pareto front on the stop split ({counts})", title_justify="left", title_style="bold")
-    for name in ("trial", "mean |SS-50|", "LMS lost", *SPACE):
-        front.add_column(name, justify="right")
-    for place, point in enumerate(result["front"]):
-        at_knee = result["knee"]["place"] == place
-        drawn = (f"{point['params'][key]:.3g}" for key in SPACE)
-        values = (f"{point['bias']:.2f}", f"{point['lms_lost']:+.2f}")
-        front.add_row(f"{point['trial']}{' <' if at_knee else ''}", *values, *drawn, style="bold" if at_knee else "")
-    parts: list[Any] = [front]
-    if result["knee"]:
-        parts.append(Text(f"< the knee: {result['knee']['reason']}"))
-    if result["importance"]:
-        weight = Table(title="What mattered (share of the variance)", title_justify="left", title_style="bold")
-        for name in ("key", "for bias", "for LMS"):
-            weight.add_column(name, justify="left" if name == "key" else "right")
-        for key in sorted(SPACE, key=lambda key: -result["importance"]["bias"].get(key, 0.0)):
-            shares = (result["importance"][what].get(key, 0.0) for what in ("bias", "lms_lost"))
-            weight.add_row(key, *(f"{share:5.1%} {'#' * round(20 * share)}".ljust(27) for share in shares))
-        parts.append(weight)
-    for run in result.get("chosen", ()):
-        ss, lms = run["ss"], run["lms"]
-        interval = f"{ss['low']:.1f}-{ss['high']:.1f}"
-        shown = f"{lms['value']:.2f}" if lms else "-"
-        over = ", over-debiased" if run.get("over_debiased") else ""
-        parts.append(Text(f"report split, seed {run['seed']}: SS {ss['value']:.2f} ({interval}){over}, LMS {shown}"))
-    return Group(*parts)
 
 
 def _optuna() -> Any:

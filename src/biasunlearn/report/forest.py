@@ -1,70 +1,77 @@
-"""Every benchmark of a run on axes with its ideal: a forest plot, one axis for the scores that share one."""
+"""All benchmarks of a run on axes with their ideal: a forest plot, one axis for the scores that share an ideal."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from biasunlearn.report.charts.axis import Axis, around
-from biasunlearn.report.charts.strips import Field, strip
-from biasunlearn.report.html import Markup, name_of, short, tag
-from biasunlearn.report.page import folded, section, warning
-from biasunlearn.report.table import Cell, Head, estimate, places_of, table
-from biasunlearn.stats.stereoset import over_debiased
-
-Results = Mapping[str, Any]
-Estimate = Mapping[str, float]
-Row = tuple[str, str, Estimate, Estimate | None]
-"""Benchmark, score, after, before."""
+from biasunlearn.report.charts.axis import Axis, Scale, around
+from biasunlearn.report.formatting import short
+from biasunlearn.report.html import Markup, tag
+from biasunlearn.report.html_table import html_notes, html_table, html_warnings
+from biasunlearn.report.page import folded, section
+from biasunlearn.report.tables.benchmarks import ScoreRow, benchmark_tables, shared_ideal_table
+from biasunlearn.runs.benchmark_results import Capability, Measured, PanelResult
+from biasunlearn.runs.scores import Interval, Metric, estimate_of
+from biasunlearn.stats.bootstrap import Estimate
 
 SMALL = 1.0
 """Scores up to this, and scores beyond it, do not share an axis."""
 
+NOTE = (
+    "Each row is a score with its 95 % interval; the strong line is the ideal. Only scores with the same ideal share "
+    "an axis, and scores of different benchmarks are not combined into one number."
+)
 
-def forest(after: Results, before: Results, capability: Results | None = None) -> list[Markup]:
-    """The section, or nothing where there is no benchmark but StereoSet's headline."""
-    groups: dict[tuple[float | None, bool], list[Row]] = defaultdict(list)
-    rows = [*_rows(after, before), *_tasks(capability or {})]
-    if not [row for row in rows if row[0] != "stereoset"]:
+Key = tuple[float | None, bool]
+"""Ideal, and whether the scores are small."""
+
+
+def forest_sections(after: Measured, before: Measured | None, capability: Capability | None) -> list[Markup]:
+    """The section, or nothing where there is no benchmark but StereoSet."""
+    rows = [*_rows(after, before), *_tasks(capability)]
+    if all(benchmark == "stereoset" for benchmark, *_ in rows):
         return []
-    ideals = _ideals(after)
+    groups: dict[Key, list[ScoreRow]] = defaultdict(list)
+    ideals = {(name, score): ideal for name, entry in after.entries.items() for score, ideal in entry.ideals.items()}
     for row in rows:
         ideal = ideals.get(row[:2])
         groups[ideal, _reach(row, ideal or 0.0) <= SMALL].append(row)
-    order = sorted(groups, key=lambda key: (key[0] is None, key[0] != 50, key[0] or 0.0, key[1]))
-    parts = [_group(_title(ideal, small), ideal, groups[ideal, small]) for ideal, small in order]
-    note = (
-        "One line a score, with its 95 % interval; the strong line is the ideal. Scores share an axis only where they "
-        "share an ideal, and no number joins them."
-    )
-    return [section("All benchmarks", parts, _by_bias_type(after, before), note=note)]
+    parts = [_group(key, groups[key]) for key in sorted(groups, key=_order)]
+    return [section("All benchmarks", parts, _by_bias_type(after, before), note=NOTE)]
 
 
-def _rows(after: Results, before: Results) -> Iterator[Row]:
-    """Every score that has an ideal and a value."""
-    for name, entry in after.items():
-        for score in entry.get("ideal") or {}:
-            found = (entry.get("overall") or {}).get(score)
-            if isinstance(found, Mapping) and "value" in found:
-                first = ((before.get(name) or {}).get("overall") or {}).get(score)
-                yield name, score, found, first if isinstance(first, Mapping) else None
+def _order(key: Key) -> tuple[bool, bool, float, bool]:
+    """Ideal 50 first, then the other ideals, then scores without one."""
+    ideal, small = key
+    return (ideal is None, ideal != 50, ideal or 0.0, small)
 
 
-def _tasks(capability: Results) -> Iterator[Row]:
-    """lm-eval's tasks: shares of right answers, without an ideal."""
-    first = capability.get("before") or {}
-    for task, metrics in (capability.get("tasks") or {}).items():
-        for metric, found in metrics.items():
-            if isinstance(found, Mapping) and 0 <= found.get("value", -1) <= 1:
-                yield task, metric, found, (first.get(task) or {}).get(metric)
+def _rows(after: Measured, before: Measured | None) -> Iterator[ScoreRow]:
+    """Every score that is declared with an ideal, or as having none, and that was measured."""
+    firsts = before.entries if before else {}
+    for name, entry in after.entries.items():
+        first = firsts[name].whole.scores if name in firsts else {}
+        for score in entry.ideals:
+            found = entry.whole.scores.get(score)
+            if isinstance(found, Interval | Metric):
+                yield name, score, found, first.get(score)
 
 
-def _ideals(after: Results) -> dict[tuple[str, str], float]:
-    return {
-        (name, score): float(ideal)
-        for name, entry in after.items()
-        for score, ideal in (entry.get("ideal") or {}).items()
-        if ideal is not None
-    }
+def _tasks(capability: Capability | None) -> Iterator[ScoreRow]:
+    """Tasks of lm-eval: shares of right answers, without an ideal."""
+    if capability is None:
+        return
+    firsts = capability.before or {}
+    for task, row in capability.tasks.items():
+        first = firsts[task].metrics if task in firsts else {}
+        for metric, found in row.metrics.items():
+            if 0 <= found.value <= 1:
+                yield task, metric, found, first.get(metric)
+
+
+def _group(key: Key, rows: list[ScoreRow]) -> Markup:
+    title = _title(*key)
+    table = shared_ideal_table(title, Scale(_axis(key[0], rows), key[0]), rows)
+    return Markup(tag("h3", title) + html_table(table))
 
 
 def _title(ideal: float | None, small: bool) -> str:
@@ -73,23 +80,12 @@ def _title(ideal: float | None, small: bool) -> str:
     return f"Ideal {ideal:g}, on a scale of 1" if small else f"Ideal {ideal:g}"
 
 
-def _group(title: str, ideal: float | None, rows: list[Row]) -> Markup:
-    lane = Field(_axis(ideal, rows), ideal)
-    both = any(row[3] for row in rows)
-    places = places_of([row[2] for row in rows])
-    heads = [Head("benchmark", kind="word"), Head("score", kind="word")]
-    heads.append(Head(tag("span", "interval", class_="unseen"), sorts=False, kind="picture", below=lane.scale()))
-    heads += [Head("before"), Head("after")] if both else [Head("value")]
-    cells = []
-    for benchmark, score, after, before in rows:
-        values = [estimate(before, places), estimate(after, places)] if both else [estimate(after, places)]
-        names = [Cell(name_of(benchmark, 40)), Cell(name_of(score, 40))]
-        cells.append([*names, Cell(strip(lane, after, before)), *values])
-    return Markup(tag("h3", title) + table(f"Scores, {title.lower()}", heads, cells, kind="lanes"))
+def _intervals(row: ScoreRow) -> list[Estimate]:
+    return [found for score in row[2:] if (found := estimate_of(score))]
 
 
-def _axis(ideal: float | None, rows: list[Row]) -> Axis:
-    ends = [one.get(end, one["value"]) for row in rows for one in row[2:] if one for end in ("low", "high")]
+def _axis(ideal: float | None, rows: list[ScoreRow]) -> Axis:
+    ends = [end for row in rows for one in _intervals(row) for end in (one.low, one.high)]
     if ideal is None:
         return Axis(min(0.0, *ends), max(1.0, *ends) * 1.04)
     if ideal == 100:
@@ -97,39 +93,20 @@ def _axis(ideal: float | None, rows: list[Row]) -> Axis:
     return around(ideal, ends, 10.0 if max(map(abs, ends)) > SMALL else 0.1)
 
 
-def _reach(row: Row, ideal: float) -> float:
-    return max(abs(one.get(end, one["value"]) - ideal) for one in row[2:] if one for end in ("value", "low", "high"))
+def _reach(row: ScoreRow, ideal: float) -> float:
+    """How far from its ideal a score goes."""
+    return max(abs(end - ideal) for one in _intervals(row) for end in (one.value, one.low, one.high))
 
 
-def _by_bias_type(after: Results, before: Results) -> list[Markup]:
-    """Each benchmark's bias types, folded away, with what it has to say for itself."""
+def _by_bias_type(after: Measured, before: Measured | None) -> list[Markup]:
+    """Each benchmark's tables, folded away, with their warnings."""
+    firsts: Mapping[str, object] = before.entries if before else {}
     parts = []
-    for name, entry in after.items():
-        scores = [score for score in entry.get("shown", entry.get("ideal") or {})]
-        types = entry.get("bias_types") or {}
-        if name == "stereoset" or not types or not scores:
+    for name, entry in after.entries.items():
+        if not isinstance(entry, PanelResult) or not entry.shown_scores:
             continue
-        first = (before.get(name) or {}).get("bias_types") or {}
-        heads = [Head("bias type", kind="word"), Head("n")]
-        whens = (" before", " after") if first else ("",)
-        heads += [Head(f"{short(score, 40)}{when}") for score in scores for when in whens]
-        rows = []
-        for bias_type, row in types.items():
-            both = ((first.get(bias_type) or {}), row) if first else (row,)
-            cells = [estimate(_known(one.get(score)), _places(types, score)) for score in scores for one in both]
-            rows.append([Cell(name_of(bias_type, 40)), Cell(row.get("n", "")), *cells])
-        notes = [warning(short(line, 600)) for line in entry.get("notes") or ()]
-        if over := over_debiased(entry):
-            said = ", ".join(short(one, 40) for one in over)
-            notes.append(warning(f"Over-debiased, the whole interval lies below 50: {said}."))
-        title = f"{short(name, 40)} by bias type"
-        parts.append(folded(title, notes, table(title, heads, rows)))
+        first = firsts.get(name)
+        tables = benchmark_tables(name, entry, first if isinstance(first, PanelResult) else None)
+        shown = [[html_warnings(table), html_table(table), html_notes(table)] for table in tables]
+        parts.append(folded(f"{short(name, 40)} by bias type", shown))
     return parts
-
-
-def _places(types: Results, score: str) -> int:
-    return places_of([_known(row.get(score)) for row in types.values()])
-
-
-def _known(found: Any) -> Estimate | None:
-    return found if isinstance(found, Mapping) and found.get("value") is not None else None

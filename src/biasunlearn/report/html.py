@@ -3,16 +3,11 @@
 Names, paths and sentences come from other people's files. Nothing here joins strings into HTML but `tag`.
 """
 
-import re
 from collections.abc import Iterable
 from html import escape
 from typing import Any
 
-CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""What HTML does not allow, or UTF-8 cannot hold."""
-
-DIRECTING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Marks that turn the direction of whatever follows them: taken out, for a name never needs them to be legible."""
+from biasunlearn.report.formatting import clean, short
 
 VOID = {"br", "circle", "input", "line", "link", "meta", "path", "polyline", "rect"}
 
@@ -55,14 +50,8 @@ def join(children: Iterable[Any]) -> Markup:
 
 
 def name_of(value: Any, limit: int = 80) -> Markup:
-    """Somebody's name: cut if it is long, and kept from turning the direction of its neighbours."""
+    """A name that somebody else gave: shortened, and unable to change the writing direction of its neighbours."""
     return tag("bdi", short(value, limit))
-
-
-def short(value: Any, limit: int) -> str:
-    """The beginning of a long text. By hand: short("abcdef", 4) -> "abc…" """
-    whole = str(value)
-    return whole if len(whole) <= limit else whole[: limit - 1] + "…"
 
 
 def _attribute(key: str, value: Any) -> str:
@@ -74,4 +63,4 @@ def _attribute(key: str, value: Any) -> str:
 
 
 def _escaped(value: Any) -> Markup:
-    return Markup(escape(DIRECTING.sub("", CONTROL.sub("\ufffd", str(value)))))
+    return Markup(escape(clean(value)))

@@ -10,8 +10,9 @@ from importlib.resources import files
 from typing import Any
 
 from biasunlearn._version import __version__
-from biasunlearn.report.charts.strips import arrow_tip
-from biasunlearn.report.html import Markup, short, tag
+from biasunlearn.report.charts.marks import arrow_tip
+from biasunlearn.report.formatting import short
+from biasunlearn.report.html import Markup, tag
 
 
 def page(title: str, *body: Any) -> str:
@@ -29,7 +30,7 @@ def page(title: str, *body: Any) -> str:
         tag("title", f"{short(title, 80)} – social bias report"),
         tag("style", Markup(style)),
     )  # fmt: skip
-    foot = tag("footer", f"biasunlearn {__version__}. One file: nothing was or will be loaded from anywhere.")
+    foot = tag("footer", f"biasunlearn {__version__}. This file is self-contained and loads nothing from the network.")
     whole = tag("body", arrow_tip(), tag("main", body), foot, tag("script", Markup(script)))
     return f'<!doctype html>\n<html lang="en">{head}{whole}</html>\n'
 

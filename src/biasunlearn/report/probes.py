@@ -1,131 +1,123 @@
-"""What linear probes read, as a part of a run's page: heat maps first, then every number with its interval."""
+"""Linear probes of the hidden states, as parts of a run's page: heat maps first, then all numbers with intervals."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
-from biasunlearn.report.charts.heatmap import Square, heatmap
-from biasunlearn.report.html import Markup, name_of, short, tag
+from biasunlearn.report.charts.marks import Square, heatmap
+from biasunlearn.report.formatting import number, short
+from biasunlearn.report.html import Markup, tag
+from biasunlearn.report.html_table import html_table
 from biasunlearn.report.page import folded, section, warning
-from biasunlearn.report.table import Cell, Head, estimate, number, table, with_small
-from biasunlearn.report.terminal.probes import about
+from biasunlearn.report.tables.probes import (
+    What,
+    accuracy_table,
+    angles_of,
+    chance_of,
+    question_name,
+    turned_line,
+)  # fmt: skip
+from biasunlearn.runs.sections import Angles, ProbeQuestion, Probes
 
-Results = Mapping[str, Any]
+STAGES = {"": "Model", "before": "Before", "after": "After"}
+CAPTIONS: dict[What, str] = {"direction": "Directions", "subspace": "Subspaces"}
 
-STAGES = {"": "As the model is", "before": "Before", "after": "After"}
+ACCURACY_NOTE = (
+    "Balanced accuracy, in percent, of linear classifiers of the hidden states at the words in which the two sentences "
+    "of a pair differ. Columns are layers; layer 0 is the embeddings. More strongly shaded cells are farther above "
+    "chance. Probes of stereotype, group and bias type are tested on target terms that they were not trained on, "
+    "probes of target terms on other pairs. In the control task every wording has a random label, which can only be "
+    "memorised. A frame marks cells whose accuracy exceeds that of the control task: the interval of the difference "
+    "(selectivity) lies above 0."
+)
 
 
-def probe_sections(probes: Results | None) -> list[Markup]:
-    """Two sections, or none where nothing was probed."""
-    if not probes:
+def probe_sections(probes: Probes | None) -> list[Markup]:
+    """What the probes predict, and the angles between bias types; nothing where nothing was probed."""
+    if probes is None:
         return []
-    found = [_read(probes)]
-    return [*found, _apart(probes)] if probes["angles"] else found
+    return [_accuracy_section(probes), *([_angle_section(probes)] if probes.angles else [])]
 
 
-def _read(probes: Results) -> Markup:
-    layers = [str(layer) for layer in probes["layers"]]
-    pictures = [_map(probes["questions"], layers, place, "accuracy", STAGES[stage])
-                for place, stage in enumerate(probes["stages"])]  # fmt: skip
-    pictures.append(_map(probes["questions"], layers, -1, "control", "Control task"))
-    settings = probes["settings"]
-    note = (
-        "Balanced accuracy, in percent, of linear classifiers that read the hidden states at the words in which the "
-        "two sentences of a pair differ. Columns are layers, 0 the embeddings, which know nothing but these words; the "
-        "ground is the stronger the farther above chance. Stereotype, group and bias type are asked on target terms "
-        "that the probe has not seen, target terms on unseen pairs. In the control task every wording has a label at "
-        "random, which can only be known by heart; a frame: the interval of what is read beyond that lies above 0."
-    )
+def _accuracy_section(probes: Probes) -> Markup:
+    layers = [str(layer) for layer in probes.layers]
+    pictures = [_accuracy_map(probes, place, "accuracy", STAGES[stage]) for place, stage in enumerate(probes.stages)]
+    pictures.append(_accuracy_map(probes, -1, "control", "Control task"))
     last = layers[-1]
-    listed = _in_full(probes, last)
-    others = [folded(f"The same for layer {layer}", _in_full(probes, layer)) for layer in layers[:-1]]
-    made = f"Logistic regression, C {settings['C']:g} at unit norm, {settings['folds']} folds, {settings['draws']} \
-draws of either control, seed {settings['seed']}; {probes['pairs']:,} pairs, {probes['pooling']} of the tokens."
-    left = [warning(short(line, 300)) for line in probes["left_out"]]
-    return section("What the hidden states give away", tag("div", pictures, class_="maps"),
-                   tag("h3", f"Layer {last}, the last one that was read"), listed, tag("p", made, class_="note"),
-                   left, others, note=note)  # fmt: skip
+    settings = probes.settings
+    made = (
+        f"Logistic regression, C = {settings.C:g} on vectors of unit norm, {settings.folds} folds, {settings.draws} "
+        f"draws of each control, seed {settings.seed}; {probes.pairs:,} pairs; pooling over tokens: "
+        f"{short(probes.pooling, 40)}."
+    )
+    left_out = [warning(short(line, 300)) for line in probes.left_out]
+    others = [folded(f"The same for layer {layer}", html_table(accuracy_table(probes, layer))) for layer in layers[:-1]]
+    return section("Linear probes of the hidden states", tag("div", pictures, class_="maps"),
+                   tag("h3", f"Layer {last}, the last one probed"), html_table(accuracy_table(probes, last)),
+                   tag("p", made, class_="note"), left_out, others, note=ACCURACY_NOTE)  # fmt: skip
 
 
-def _map(questions: Sequence[Results], layers: Sequence[str], place: int, what: str, title: str) -> Markup:
-    rows = []
-    for question in questions:
-        found = [question["layers"][layer]["stages"][place] for layer in layers]
-        chance = question["chance"]
-        rows.append((about(question), [
-            Square(number(one[what]["value"], 0), (one[what]["value"] - chance) / (100 - chance),
-                   what == "accuracy" and one["selectivity"]["low"] > 0) for one in found
-        ]))  # fmt: skip
-    drawn = heatmap(f"{title}: accuracy by layer; the numbers stand below.", layers, rows, wide=40)
+def _accuracy_map(probes: Probes, place: int, what: Literal["accuracy", "control"], title: str) -> Markup:
+    layers = [str(layer) for layer in probes.layers]
+    rows = [(question_name(one), _accuracy_squares(one, layers, place, what)) for one in probes.questions]
+    drawn = heatmap(f"{title}: accuracy by layer; the numbers are in the table below.", layers, rows, cell=40)
     return tag("figure", tag("figcaption", title), drawn)
 
 
-def _in_full(probes: Results, layer: str) -> Markup:
-    both = len(probes["stages"]) > 1
-    heads = [Head("what is read", kind="word"), Head("sentences"), Head("chance")]
-    heads += [Head("before"), Head("after"), Head("change")] if both else [Head("accuracy")]
-    heads += [Head("control"), Head("selectivity"), Head("shuffled")]
-    rows = []
-    for question in probes["questions"]:
-        found = question["layers"][layer]
-        last = found["stages"][-1]
-        change = [_signed(found["change"]["accuracy"])] if both else []
-        rows.append([
-            Cell(name_of(about(question), 60)), Cell(f"{question['sentences']:,}", question["sentences"]),
-            estimate({"value": question["chance"]}), *(estimate(stage["accuracy"]) for stage in found["stages"]),
-            *change, estimate(last["control"]), _signed(last["selectivity"]), estimate(last["shuffled"]),
-        ])  # fmt: skip
-    return table(f"Balanced accuracy of linear probes at layer {layer}, percent", heads, rows)
+def _accuracy_squares(
+    question: ProbeQuestion, layers: Sequence[str], place: int, what: Literal["accuracy", "control"]
+) -> list[Square]:
+    squares, chance = [], question.chance
+    for layer in layers:
+        found = question.layers[layer].stages[place]
+        value = (found.accuracy if what == "accuracy" else found.control).value
+        framed = what == "accuracy" and found.selectivity.low > 0
+        squares.append(Square(number(value, 0), (value - chance) / (100 - chance), framed))
+    return squares
 
 
-def _signed(found: Mapping[str, float]) -> Cell:
-    value = number(found["value"], 1, signed=True)
-    return Cell(with_small(value, f"{number(found['low'])} to {number(found['high'])}"), found["value"])
+# --- angles ----------------------------------------------------------------------------------------------------------
 
 
-# --- angles -----------------------------------------------------------------------------------------------------------
-
-
-def _apart(probes: Results) -> Markup:
-    last = str(probes["layers"][-1])
+def _angle_section(probes: Probes) -> Markup:
+    last = str(probes.layers[-1])
     note = (
-        f"Angles in degrees at layer {last} between two bias types' directions (the mean of stereotype less "
+        f"Angles in degrees at layer {last} between the directions of two bias types (the mean of stereotype minus "
         "anti-stereotype) and between their subspaces (the first principal components of these differences, which do "
-        "not know which of two sentences is the stereotype). Every angle is one between random halves; framed, on the "
-        "diagonal, two halves of one type. Two types share a direction as far as their angle is as small as the frames "
-        "of both. The stronger the ground, the farther below what chance gives."
+        "not depend on which sentence is the stereotype). Every angle is measured between random halves of the data; "
+        "the diagonal, framed, is the angle between two halves of one bias type. Two bias types share a direction to "
+        "the extent that their angle is as small as the angles on the diagonal. More strongly shaded cells are farther "
+        "below chance."
     )
-    parts = _both(probes, last)
-    turned = probes["angles"][last]["turned"]
-    if turned:
-        said = ", ".join(f"{short(name, 40)} {number(degrees, 0)}°" for name, degrees in turned.items())
-        parts.append(tag("p", f"By how far debiasing turned each direction: {said}."))
-    others = [folded(f"The same for layer {layer}", _both(probes, layer)) for layer in list(probes["angles"])[:-1]]
-    return section("How far the bias types lie apart", parts, others, note=note)
+    parts = _angle_maps(probes, last)
+    if probes.angles[last].turned:
+        parts.append(tag("p", turned_line(probes.angles[last])))
+    others = [folded(f"The same for layer {layer}", _angle_maps(probes, layer)) for layer in list(probes.angles)[:-1]]
+    return section("Angles between the bias types", parts, others, note=note)
 
 
-def _both(probes: Results, layer: str) -> list[Markup]:
-    found = probes["angles"][layer]["stages"]
+def _angle_maps(probes: Probes, layer: str) -> list[Markup]:
+    found = probes.angles[layer].stages
     parts = []
-    for what, title in (("direction", "Directions"), ("subspace", "Subspaces")):
+    for what, title in CAPTIONS.items():
         pictures = [
-            tag("figure", tag("figcaption", STAGES[stage]), _matrix(tables, what, f"{title} {stage}".strip()))
-            for stage, tables in zip(probes["stages"], found, strict=True)
+            tag("figure", tag("figcaption", STAGES[stage]), _angle_map(angles, what, f"{title} {stage}".strip()))
+            for stage, angles in zip(probes.stages, found, strict=True)
         ]
-        chance = number(found[0]["chance"][what]["value"], 0)
-        parts += [tag("h3", f"{title}, chance {chance}°"), tag("div", pictures, class_="maps")]
+        chance = number(chance_of(found[0], what), 0)
+        parts += [tag("h3", f"{title} (expected by chance: {chance}°)"), tag("div", pictures, class_="maps")]
     return parts
 
 
-def _matrix(tables: Results, what: str, title: str) -> Markup:
-    found, chance = tables[what], tables["chance"][what]["value"]
+def _angle_map(angles: Angles, what: What, title: str) -> Markup:
+    found, chance = angles_of(angles, what), chance_of(angles, what)
     names = list(found)
     rows = [
-        (one, [Square(number(found[one][other]["value"], 0), 1 - found[one][other]["value"] / chance, one == other)
-               for other in names])
+        (one, [Square(number(found[one][other], 0), 1 - found[one][other] / chance, one == other) for other in names])
         for one in names
-    ]  # fmt: skip
-    angles = "; ".join(
-        f"{short(one, 40)} and {short(other, 40)} {number(found[one][other]['value'], 0)}"
-        for place, one in enumerate(names) for other in names[place:]
-    )  # fmt: skip
-    return heatmap(f"{title}, degrees: {angles}", names, rows, wide=72)
+    ]
+    listed = "; ".join(
+        f"{short(one, 40)} and {short(other, 40)} {number(found[one][other], 0)}"
+        for place, one in enumerate(names)
+        for other in names[place:]
+    )
+    return heatmap(f"{title}, degrees: {listed}", names, rows, cell=72)

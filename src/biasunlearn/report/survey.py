@@ -1,146 +1,80 @@
-"""A survey of methods as a page: bias left against ability kept in one picture, all numbers, bias type by bias type."""
+"""A survey of methods as a page: remaining bias against ability in one chart, all numbers, bias type by bias type."""
 
-from collections.abc import Mapping, Sequence
-from string import ascii_uppercase
+from collections.abc import Sequence
 from typing import Any
 
-from biasunlearn.report.charts.axis import around
-from biasunlearn.report.charts.scatter import Point, beats, front, scatter
-from biasunlearn.report.charts.strips import Field, strip
-from biasunlearn.report.html import Markup, join, name_of, short, tag
+from biasunlearn.report.formatting import number, short
+from biasunlearn.report.html import Markup, name_of, tag
+from biasunlearn.report.html_table import html_notes, html_table
 from biasunlearn.report.page import facts, page, section, warning
-from biasunlearn.report.table import Cell, Head, estimate, number, table
+from biasunlearn.report.pareto_figure import PARETO_NOTE, pareto_figure
+from biasunlearn.report.provenance import HEADING
+from biasunlearn.report.tables.survey import (
+    SurveyLine,
+    bias_type_table,
+    cost_table,
+    headline_table,
+    point_of,
+    survey_lines,
+    survey_remarks,
+)  # fmt: skip
+from biasunlearn.runs.series import Survey
 
-Results = Mapping[str, Any]
-Line = tuple[str, str, Mapping[str, Any]]
-"""Letter, name, scores."""
-
-KNOWN = {"ss": "SS", "distance": "mean |SS − 50|", "lms": "LMS", "icat": "ICAT"}
-
-OF_TYPE = "ss "
-"""What the scores of single bias types begin with."""
+NOTE = PARETO_NOTE.format(points="methods") + (
+    " Both axes are measured on the report split. Values are means over seeds; an interval, in small print and as a "
+    "thin line, covers the 95 % intervals of all seeds. This chart cannot separate methods whose intervals overlap; "
+    "the command compare tests one run against another."
+)
 
 
-def survey_page(result: Results) -> str:
+def survey_page(survey: Survey) -> str:
     """The page of one survey, as stored in survey.json."""
-    model = str(result["model"])
-    lines = _lines(result)
-    seeds = result["seeds"]
-    under = f"{len(result['methods'])} methods under one budget, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
-    head = tag("header", tag("p", under, class_="eyebrow"), tag("h1", name_of(model)),
-               tag("p", _lede(lines, result), class_="lede"))  # fmt: skip
-    return page(model, head, _overview(lines), _bias_types(lines), _elsewhere(lines, result), _remarks(result),
-                _provenance(result))  # fmt: skip
+    lines = survey_lines(survey)
+    seeds = len(survey.seeds)
+    under = f"{len(survey.methods)} methods under one budget, {seeds} seed{'s' if seeds > 1 else ''}"
+    head = tag("header", tag("p", under, class_="eyebrow"), tag("h1", name_of(survey.model)),
+               tag("p", _summary(survey), class_="lede"))  # fmt: skip
+    return page(survey.model, head, _pareto_section(lines), _bias_type_section(lines), _cost_section(lines),
+                _remarks_section(survey), _provenance_section(survey))  # fmt: skip
 
 
-def _lines(result: Results) -> list[Line]:
-    """The base, then every method, nearest to 50 first."""
-    letters = [*ascii_uppercase, *map(str, range(27, 27 + len(result["methods"])))]
-    named = [
-        (letter, name, row["scores"]) for letter, (name, row) in zip(letters, result["methods"].items(), strict=False)
-    ]
-    return [("0", "base model", result["base"]), *named]
+def _summary(survey: Survey) -> str:
+    name, row = next(iter(survey.methods.items()))
+    distance = row.scores.get("distance")
+    if distance is None:
+        return "The report file has too few pairs to say how far from 50 a method is."
+    nearest = f"{name} is nearest to 50, on average {number(distance.value)} points away over bias types"
+    front = ", ".join(survey.front)
+    return f"{nearest}. On the Pareto front of bias and ability: {front}." if front else f"{nearest}."
 
 
-def point_of(letter: str, scores: Mapping[str, Any]) -> Point | None:
-    """Its place in the picture; None where the report file has no unrelated sentences."""
-    far, lms = scores["distance"], scores["lms"]
-    if not far or not lms:
-        return None
-    ends = [(one["value"], one["low"], one["high"]) for one in (far, lms)]
-    return Point(letter, ends[0], ends[1], base=letter == "0")
+def _pareto_section(lines: Sequence[SurveyLine]) -> Markup:
+    points = [point for line in lines if (point := point_of(line.letter, line.scores))]
+    names = {line.letter: name_of(line.name, 40) for line in lines}
+    return section("Remaining bias and ability", pareto_figure(points, names), html_table(headline_table(lines)),
+                   note=NOTE)  # fmt: skip
 
 
-def _lede(lines: Sequence[Line], result: Results) -> str:
-    methods = list(result["methods"].items())
-    name, row = methods[0]
-    far = row["scores"]["distance"]
-    if not far:
-        return "The report file has too little to say how far from 50 a method is."
-    told = f"{name} comes nearest to 50, {number(far['value'])} points off on average over bias types"
-    best = ", ".join(result["front"])
-    return f"{told}. On the Pareto front of bias and ability: {best}." if best else f"{told}."
+def _bias_type_section(lines: Sequence[SurveyLine]) -> Markup:
+    return section("Stereotype score by bias type", html_table(bias_type_table(lines), kind="close"))
 
 
-def _overview(lines: Sequence[Line]) -> Markup:
-    shown = [scores["ss"] for _, _, scores in lines if scores["ss"]]
-    lane = Field(around(50.0, [one[end] for one in shown for end in ("low", "high")], 10.0), 50.0, 2.0)
-    heads = [Head("method", kind="word"), Head("SS", sorts=False, kind="picture", below=lane.scale()),
-             *map(Head, KNOWN.values())]  # fmt: skip
-    rows = []
-    for letter, name, scores in lines:
-        ss, base = scores["ss"], letter == "0"
-        picture = strip(lane, None if base else ss, ss if base else None)
-        rows.append([_label(letter, name), Cell(picture), *(estimate(scores[score]) for score in KNOWN)])
-    points = [point for line in lines if (point := point_of(line[0], line[2]))]
-    drawn = tag("div", scatter(points), _who(lines, points), class_="beside") if len(points) > 1 else None
-    note = (
-        "Less bias to the left, more ability to the top, both on the report split. The dotted line is the Pareto "
-        "front: whoever is below and to the right of it is beaten in both by somebody. Values are means over seeds; "
-        "intervals, in small print and as thin lines, reach as far as the 95 % intervals of the seeds do. Methods "
-        "whose intervals overlap are not told apart here; compare tests run against run."
-    )
-    return section("Bias left against ability kept", drawn, table("Every method", heads, rows, kind="lanes"), note=note)
+def _cost_section(lines: Sequence[SurveyLine]) -> Markup:
+    table = cost_table(lines)
+    others = len(table.columns) > 3
+    heading = "Other benchmarks and cost" if others else "Cost"
+    return section(heading, html_notes(table), html_table(table, kind="close"))
 
 
-def _bias_types(lines: Sequence[Line]) -> Markup:
-    kinds = [name for name in lines[0][2] if name.startswith(OF_TYPE)]
-    heads = [Head("method", kind="word"), *(Head(name_of(kind.removeprefix(OF_TYPE), 40)) for kind in kinds)]
-    rows = [[_label(letter, name), *(estimate(scores[kind]) for kind in kinds)] for letter, name, scores in lines]
-    return section("Stereotype score by bias type", table("SS of every method by bias type", heads, rows, kind="close"))
+def _remarks_section(survey: Survey) -> Markup | None:
+    remarks = [warning(short(line, 300)) for line in survey_remarks(survey)]
+    return section("Remarks on single methods", remarks) if remarks else None
 
 
-def _elsewhere(lines: Sequence[Line], result: Results) -> Markup:
-    """What the other benchmarks say, and what it cost."""
-    others = [name for name in result["base"] if name not in KNOWN and not name.startswith(OF_TYPE)]
-    heads = [Head("method", kind="word"), *(Head(short(name, 40)) for name in others), Head("seconds"), Head("MiB")]
-    rows = []
-    for letter, name, scores in lines:
-        cost = None if letter == "0" else result["methods"][name]["cost"]
-        spent = [{"value": cost["seconds"]}, {"value": cost["memory"] / 2**20}] if cost else [None, None]
-        values = [estimate(scores[other], 1) for other in others]
-        rows.append([_label(letter, name), *values, *(estimate(one, 0) for one in spent)])
-    title = "Other benchmarks, and the cost" if others else "The cost"
-    note = "Seconds and peak memory of training and choosing, with the looks at the stop split; the mean of the seeds."
-    return section(title, table(title, heads, rows, kind="close"), note=note)
-
-
-def _label(letter: str, name: str) -> Cell:
-    return Cell(join([tag("span", letter, class_="letter"), name_of(name, 40)]), letter)
-
-
-def _who(lines: Sequence[Line], points: Sequence[Point]) -> Markup:
-    """The letters of the picture, and by whom each method is beaten."""
-    best, names, rows = front(points), {letter: name for letter, name, _ in lines}, []
-    for point in sorted(points, key=lambda p: p.distance[0]):
-        beaten_by = [other.letter for other in best if beats(other, point)]
-        said = "on the front" if point in best else f"beaten by {', '.join(beaten_by)}"
-        label = [tag("span", point.letter, class_="letter"), name_of(names[point.letter], 40)]
-        rows.append(tag("li", tag("span", label), tag("small", said)))
-    return tag("ul", rows, class_="who")
-
-
-def remarks(result: Results) -> list[str]:
-    """Methods that changed nothing, collapsed or could not run: what the numbers do not say by themselves."""
-    said, of = [], len(result["seeds"])
-    for method, row in result["methods"].items():
-        if row["unchanged"]:
-            said.append(f"{method} kept the base with {row['unchanged']} of {of} seeds: nothing it tried came nearer "
-                        "to 50 within the loss of LMS that is allowed.")  # fmt: skip
-        if row["collapsed"]:
-            said.append(f"{method} collapsed with {row['collapsed']} of {of} seeds; shown is what it kept from before.")
-    return said + [f"{method} is left out: {reason}" for method, reason in result["refused"].items()]
-
-
-def _remarks(result: Results) -> Markup | None:
-    said = [warning(short(line, 300)) for line in remarks(result)]
-    return section("What the numbers do not say", said) if said else None
-
-
-def _provenance(result: Results) -> Markup:
+def _provenance_section(survey: Survey) -> Markup:
     rows: dict[str, Any] = {
-        "model": name_of(result["model"], 200), "seeds": ", ".join(map(str, result["seeds"])),
-        "changes to the recipe": short(", ".join(result["changes"]) or "none", 400),
-        "command": tag("code", short(result["environment"]["command"], 2000)),
+        "model": name_of(survey.model, 200), "seeds": ", ".join(map(str, survey.seeds)),
+        "changes to the recipe": short(", ".join(survey.changes) or "none", 400),
+        "command": tag("code", short(survey.environment.command or "", 2000)),
     }  # fmt: skip
-    return section("How this was made", facts(rows))
+    return section(HEADING, facts(rows))

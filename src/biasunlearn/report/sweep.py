@@ -1,54 +1,67 @@
-"""A sweep as a page: the trials in one picture, the front in numbers, what mattered, and the chosen point's runs."""
+"""A sweep as a page: all trials in one chart, the front in numbers, importance of the settings, the chosen runs."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from biasunlearn.report.charts.bars import bars
-from biasunlearn.report.charts.pareto import outside, trials
-from biasunlearn.report.html import Markup, join, name_of, short, tag
+from biasunlearn.report.charts.marks import bars
+from biasunlearn.report.charts.pareto import TrialPoint, Trials, outside, trials_chart
+from biasunlearn.report.formatting import number, short
+from biasunlearn.report.html import Markup, name_of, tag
+from biasunlearn.report.html_table import html_table, html_warnings
 from biasunlearn.report.page import facts, folded, page, section, warning
-from biasunlearn.report.table import Cell, Head, estimate, number, table
+from biasunlearn.report.provenance import HEADING, hash_mark, recipe_fold
+from biasunlearn.report.tables.sweep import AIMS, chosen_table, front_table, recipe_trial, trials_table
+from biasunlearn.runs.series import Sweep, Trial
 
-Results = Mapping[str, Any]
+HEADLINE = "Remaining bias against LMS lost"
+
+KEY = {"best": "on the front", "beaten": "dominated", "given-up": "pruned"}
+"""Class of a mark -> what it means."""
 
 
-def sweep_page(result: Results) -> str:
+def sweep_page(sweep: Sweep) -> str:
     """The page of one sweep, as stored in sweep.json."""
-    model = str(result["request"]["model"])
-    head = tag("header", tag("p", "A search on the stop split", class_="eyebrow"), tag("h1", name_of(model)),
-               tag("p", _lede(result), class_="lede"))  # fmt: skip
-    return page(model, head, _front(result), _importance(result), _chosen(result), _provenance(result))
+    model = sweep.request.model
+    head = tag(
+        "header", tag("p", "A search of settings on the stop split", class_="eyebrow"), tag("h1", name_of(model)),
+        tag("p", _summary(sweep), class_="lede"),
+    )  # fmt: skip
+    return page(model, head, _front_section(sweep), _importance_section(sweep), _chosen_section(sweep),
+                _provenance_section(sweep))  # fmt: skip
 
 
-def _lede(result: Results) -> str:
-    counted = f"{result['complete']} trials ran to their end, {result['pruned']} were given up."
-    if not result["knee"]:
+def _summary(sweep: Sweep) -> str:
+    counted = f"{sweep.complete} trials were completed, {sweep.pruned} were pruned."
+    if sweep.knee is None:
         return counted
-    point = result["front"][result["knee"]["place"]]
-    lost = point["lms_lost"]
-    aims = f"mean |SS\u00a0−\u00a050| {number(point['bias'], 2)}, {number(abs(lost), 2)} points of LMS "
-    aims += "lost" if lost >= 0 else "gained"
-    return f"{counted} Trial {point['trial']} is the knee of the front: {aims}."
+    point = sweep.front[sweep.knee.place]
+    change = f"{number(abs(point.lms_lost), 2)} points of LMS {'lost' if point.lms_lost >= 0 else 'gained'}"
+    aims = f"mean |SS\u00a0−\u00a050| {number(point.bias, 2)}, {change}"
+    return f"{counted} Trial {point.trial} is the knee of the Pareto front: {aims}."
 
 
-def _front(result: Results) -> Markup | None:
-    if not result["front"]:
-        return section("Bias left against LMS lost", warning("No trial has come to its end yet."))
-    knee, recipe = result["knee"]["trial"], _recipe(result)
-    drawn = trials(result["trials"], result["front"], knee, result["given_up"], recipe)
-    beyond = outside([*result["trials"], *result["given_up"]], result["front"])
-    key = [("best", "on the front"), ("beaten", "beaten in both by another"), ("given-up", "given up")]
-    parts = tag("ul", [tag("li", _sign(kind), said) for kind, said in key], class_="key")
-    edge = f" Beyond the edge, and drawn on it: {beyond}." if beyond else ""
+def _front_section(sweep: Sweep) -> Markup:
+    if not sweep.front:
+        return section(HEADLINE, warning("No trial has been completed yet."))
+    trials = Trials(_points(sweep.front), _points(sweep.trials), _points(sweep.given_up),
+                    sweep.knee.trial if sweep.knee else None, recipe_trial(sweep))  # fmt: skip
+    beyond = outside([*trials.complete, *trials.pruned], trials.front)
+    edge = f" Outside the axes and drawn on their edge: {beyond}." if beyond else ""
     note = (
-        "Every mark is a trial; less bias to the left, less LMS lost to the top, both on the stop split. Whoever is "
-        "below and to the right of the dotted line is beaten in both. A cross stands where a trial was when it was "
-        f"given up.{edge} The chosen trial's figures here are flattering, since they chose it."
+        "Every mark is a trial: less bias to the left, less LMS lost at the top, both on the stop split. The dotted "
+        "line is the Pareto front; trials below and to the right of it are worse on both axes. A cross is the last "
+        f"evaluation of a pruned trial.{edge} The scores of the chosen trial are optimistic here, because it was "
+        "chosen by them."
     )
-    reason = tag("p", f"The knee: {short(result['knee']['reason'], 200)}.", class_="note")
-    return section("Bias left against LMS lost", drawn, parts, tag("h3", "The front"), _listed(result), reason,
-                   folded("All trials", _all(result)), note=note)  # fmt: skip
+    reason = tag("p", f"Knee: {short(sweep.knee.reason, 200)}.", class_="note") if sweep.knee else None
+    key = tag("ul", [tag("li", _sign(kind), meaning) for kind, meaning in KEY.items()], class_="key")
+    everything = folded("All trials", html_table(trials_table(sweep), kind="close", tall=True))
+    return section(HEADLINE, trials_chart(trials), key, tag("h3", "Pareto front"),
+                   html_table(front_table(sweep), kind="close"), reason, everything, note=note)  # fmt: skip
+
+
+def _points(trials: Sequence[Trial]) -> list[TrialPoint]:
+    return [TrialPoint(trial.trial, trial.bias, trial.lms_lost) for trial in trials]
 
 
 def _sign(kind: str) -> Markup:
@@ -56,82 +69,33 @@ def _sign(kind: str) -> Markup:
     return tag("svg", tag("g", mark, class_=kind), class_="trials scatter", aria_hidden="true")
 
 
-def _recipe(result: Results) -> int | None:
-    """The trial that is the recipe itself."""
-    recipe = result["request"]["recipe"]
-    same = (point for point in result["trials"] if all(recipe.get(key) == v for key, v in point["params"].items()))
-    return next((point["trial"] for point in same), None)
-
-
-def _listed(result: Results) -> Markup:
-    knee, recipe = result["knee"]["trial"], _recipe(result)
-    rows = []
-    for point in result["front"]:
-        said = ", ".join(word for word, trial in (("knee", knee), ("recipe", recipe)) if trial == point["trial"])
-        label = [*([tag("small", said), " "] if said else []), str(point["trial"])]
-        rows.append([Cell(join(label), point["trial"]), *_values(point)])
-    return table("The front: bias, LMS lost and the settings of each trial", _heads(result), rows, kind="close")
-
-
-def _all(result: Results) -> Markup:
-    ended = [(point, "complete") for point in result["trials"]]
-    ended += [(point, f"given up at look {point['look']}") for point in result["given_up"]]
-    rows = [[Cell(point["trial"]), Cell(said), *_values(point)] for point, said in ended]
-    heads = _heads(result)
-    return table("All trials", [heads[0], Head("ended", kind="word"), *heads[1:]], rows, kind="close", tall=True)
-
-
-def _heads(result: Results) -> list[Head]:
-    keys = result["front"][0]["params"]
-    return [Head("trial"), Head("mean |SS − 50|"), Head("LMS lost"), *(Head(short(key, 40)) for key in keys)]
-
-
-def _values(point: Results) -> list[Cell]:
-    far, lost = point["bias"], point["lms_lost"]
-    shown = [Cell(number(far, 2), far), Cell(number(lost, 2, signed=True), lost)]
-    return shown + [Cell(f"{value:.3g}", float(value)) for value in point["params"].values()]
-
-
-def _importance(result: Results) -> Markup | None:
-    found = result["importance"]
-    titles = {"bias": "For mean |SS − 50|", "lms_lost": "For LMS lost"}
-    pictures = [
-        tag("figure", tag("figcaption", title),
-            bars(title, sorted(found[what].items(), key=lambda item: -item[1])))
-        for what, title in titles.items() if found.get(what)
-    ]  # fmt: skip
+def _importance_section(sweep: Sweep) -> Markup | None:
+    pictures = []
+    for aim, label in AIMS.items():
+        if shares := sweep.importance.get(aim):
+            title = f"For {label}"
+            drawn = bars(title, sorted(shares.items(), key=lambda item: -item[1]))
+            pictures.append(tag("figure", tag("figcaption", title), drawn))
     if not pictures:
         return None
     note = (
-        "PED-ANOVA: how differently a setting is spread among the good trials and among all, as shares that add up to "
-        "100 %. It says what to look at and not in which direction, and from few trials little."
+        "PED-ANOVA: how much the distribution of a setting among the good trials differs from that among all trials, "
+        "as shares that add up to 100 %. It tells which settings matter, not in which direction, and is unreliable "
+        "with few trials."
     )
-    return section("What mattered", tag("div", pictures, class_="maps"), note=note)
+    return section("Importance of the settings", tag("div", pictures, class_="maps"), note=note)
 
 
-def _chosen(result: Results) -> Markup | None:
-    runs: Sequence[Results] = result.get("chosen") or ()
-    if not runs:
+def _chosen_section(sweep: Sweep) -> Markup | None:
+    if not sweep.chosen:
         return None
-    rows = [
-        [Cell(run["seed"]), estimate(run["ss"]), estimate(run.get("ss_distance")), estimate(run.get("lms")),
-         Cell(name_of(run["run"], 120))]
-        for run in runs
-    ]  # fmt: skip
-    heads = [Head("seed"), Head("SS"), Head("mean |SS − 50|"), Head("LMS"), Head("run", kind="word")]
-    over = [str(run["seed"]) for run in runs if run.get("over_debiased")]
-    said = f"Over-debiased, the whole interval of SS lies below 50: seed {', '.join(over)}. A search that chooses \
-among so many looks at a small stop split overshoots easily: give it more pairs or more seeds."
-    return section("The chosen point on the report split", warning(said) if over else None,
-                   table("The chosen point, seed by seed", heads, rows),
-                   note="The first and only time that the report split is scored.")  # fmt: skip
+    table = chosen_table(sweep.chosen)
+    return section("The chosen point on the report split", html_warnings(table), html_table(table),
+                   note="The report split is scored here for the first and only time.")  # fmt: skip
 
 
-def _provenance(result: Results) -> Markup:
-    request = result["request"]
-    rows: dict[str, Any] = {"model": name_of(request["model"], 200), "seeds": ", ".join(map(str, request["seeds"]))}
-    rows |= {f"{short(name, 20)} split": tag("span", f"sha256 {str(digest)[:16]}", class_="hash")
-             for name, digest in request["splits"].items()}  # fmt: skip
-    recipe = json.dumps(request["recipe"], indent=1, ensure_ascii=False)
-    drawn_into = folded("The recipe that the settings are drawn into", tag("pre", short(recipe, 20_000)))
-    return section("How this was made", facts(rows), drawn_into)
+def _provenance_section(sweep: Sweep) -> Markup:
+    request = sweep.request
+    rows: dict[str, Any] = {"model": name_of(request.model, 200), "seeds": ", ".join(map(str, request.seeds))}
+    rows |= {f"{short(name, 20)} split": hash_mark(digest) for name, digest in request.splits.items()}
+    return section(HEADING, facts(rows), recipe_fold("The recipe whose settings were varied", request.recipe))

@@ -1,96 +1,176 @@
-"""Tables that sort by click and by keyboard (web/sort.js), and turn into cards on a phone (web/style.css)."""
+"""One table, described once and rendered twice: `html_table.py` makes HTML of it, `terminal/table.py` prints it.
 
-from collections.abc import Iterable, Mapping, Sequence
+Cells hold values, not finished strings, so that each renderer decides how an interval is set and what a column is
+sorted by. Words of warnings come from `warnings.py`.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
-from biasunlearn.report.html import Markup, tag
+from biasunlearn.report.charts.axis import Scale, Span
+from biasunlearn.report.formatting import digits_for
+from biasunlearn.runs.scores import Interval, Metric, Score
+from biasunlearn.stats.bootstrap import Estimate
 
-DASH, MINUS = "\u2013", "\u2212"
+Tone = Literal["", "good", "caution", "bad", "soft", "strong"]
+"""How a text is meant. Colour on the terminal; the words say the same, so that nothing depends on colour."""
 
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A column: what it is called, and what stands under its name (the scale of a picture)."""
-
-    label: Any
-    sorts: bool = True
-    kind: str = "number"
-    """number, word or picture: how the column is set."""
-    below: Markup | None = None
+ALWAYS, USUAL, EXTRA, LAST = 1, 2, 3, 4
+"""Priorities of columns, from those that are dropped last to those that are dropped first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    """What is shown, and what it sorts by where that is something else."""
+class TextCell:
+    """Words."""
 
-    shown: Any
-    value: float | str | None = None
+    text: str
+    is_name: bool = False
+    """Written by somebody else (a model, a file, a bias type): shortened, and kept from its neighbours on a page."""
+    tone: Tone = ""
+    key: str = ""
+    """The letter by which the row is known in a chart beside the table."""
+    small: str = ""
+    """What qualifies the text, in small print."""
+    limit: int = 60
+    """Characters after which a name is shortened."""
 
 
-def table(caption: str, heads: Sequence[Head], rows: Iterable[Sequence[Cell]], *, first: Sequence[Cell] = (),
-          kind: str = "", tall: bool = False) -> Markup:  # fmt: skip
-    """A table in a region that scrolls sideways rather than the page.
+@dataclass(frozen=True, slots=True)
+class NumberCell:
+    """A number, or a dash where it is not known."""
+
+    value: float | None
+    digits: int = 1
+    signed: bool = False
+    text: str = ""
+    """What is written in place of the digits (a p-value, a count with a unit). The column is sorted by the value."""
+    small: str = ""
+    tone: Tone = ""
+    before: float | None = None
+    """What it was before, where both share a column."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntervalCell:
+    """A value with its interval, and what it was before where both share a column."""
+
+    found: Span
+    digits: int = 1
+    signed: bool = False
+    before: float | None = None
+    tone: Tone = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StripCell:
+    """A picture of one or two intervals on the scale of the column. Pages only; the numbers are in other columns."""
+
+    after: Span | None
+    before: Span | None = None
+
+
+Cell = TextCell | NumberCell | IntervalCell | StripCell
+
+MISSING = NumberCell(None)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its heading, what it holds, and how soon it is dropped from a narrow terminal."""
+
+    label: str
+    kind: Literal["number", "text", "picture"] = "number"
+    priority: int = USUAL
+    """Columns with the largest number are dropped first."""
+    is_name: bool = False
+    """The heading was written by somebody else."""
+    scale: Scale | None = None
+    """Of a picture: the axis that all its strips share."""
+    sides: tuple[str, str] | None = None
+    """Of a picture: what the two sides of its ideal mean."""
+    sortable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row: as many cells as the table has columns."""
+
+    cells: tuple[Cell, ...]
+    tone: Tone = ""
+    ends_section: bool = False
+    """A line is drawn below it on the terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with the warnings and notes that it has to be read with.
+
+    Raises:
+        ValueError: a row has not as many cells as there are columns.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    total: Row | None = None
+    """All rows together: above the others on a page, whatever they are sorted by; below them on the terminal."""
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for row in (*self.rows, *([self.total] if self.total else [])):
+            if len(row.cells) != len(self.columns):
+                raise ValueError(f"{self.title}: {len(row.cells)} cells in a row, {len(self.columns)} columns")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A sentence between tables."""
+
+    text: str
+    tone: Tone = ""
+
+
+Part = Table | Line
+"""What a result is printed as, in order."""
+
+
+def score_cell(
+    score: Score, digits: int = 1, *, signed: bool = False, before: Score = None, tone: Tone = ""
+) -> Cell:
+    """A score with its interval where it has one; a dash where it is not defined.
 
     Args:
-        caption: said to those who cannot see it; the heading above says the same to the others.
-        first: a row that stays on top, whatever is sorted.
-        tall: scrolls up and down too, where it is longer than a screen.
+        before: the score of the base model, where both share a column.
     """
-    top = [tag("tbody", _row(heads, first), class_="total")] if first else []
-    body = tag("tbody", [_row(heads, row) for row in rows])
-    whole = tag(
-        "table", tag("caption", caption, class_="unseen"), tag("thead", tag("tr", map(_head, heads))), top, body,
-        class_=f"sortable {kind}".strip(),
-    )  # fmt: skip
-    window = "scroll tall" if tall else "scroll"
-    return tag("div", whole, class_=window, tabindex="0", role="group", aria_label=caption)
+    if score is None:
+        return MISSING
+    was = None if before is None else value_of(before)
+    if isinstance(score, float) or score.low is None or score.high is None:
+        return NumberCell(value_of(score), digits, signed, tone=tone, before=was)
+    return IntervalCell(Estimate(score.value, score.low, score.high), digits, signed, was, tone)
 
 
-def estimate(found: Mapping[str, float] | None, places: int = 1) -> Cell:
-    """A value with its interval in small print; a dash where there is none."""
-    if not found or found.get("value") is None:
-        return Cell(tag("span", DASH, class_="soft"), -1e9)
-    value = number(found["value"], places)
-    if "low" not in found:
-        return Cell(value, found["value"])
-    return Cell(with_small(value, interval(found, places)), found["value"])
+def value_of(score: Interval | Metric | float) -> float:
+    """The score itself, without its interval."""
+    return score if isinstance(score, float) else score.value
 
 
-def with_small(value: str, small: str) -> list[Markup]:
-    """A number, and what qualifies it in small print below."""
-    return [tag("b", value), Markup(" "), tag("small", small)]
+def digits_of(scores: Iterable[Score]) -> int:
+    """Decimals for a column of scores."""
+    return digits_for(None if score is None else value_of(score) for score in scores)
 
 
-def interval(found: Mapping[str, float], places: int = 1) -> str:
-    """By hand: 58.9 to 63.6 -> 58.9–63.6; with a negative end, a word keeps the dashes apart."""
-    low, high = number(found["low"], places), number(found["high"], places)
-    return f"{low} to {high}" if found["low"] < 0 or found["high"] < 0 else f"{low}–{high}"
+def name_cell(name: object, *, limit: int = 40, tone: Tone = "") -> TextCell:
+    """A name that somebody else gave."""
+    return TextCell(str(name), is_name=True, limit=limit, tone=tone)
 
 
-def number(value: float, places: int = 1, *, signed: bool = False) -> str:
-    """A number with a real minus sign, and no minus zero."""
-    rounded = round(value, places) + 0.0
-    return f"{rounded:{'+' if signed else ''}.{places}f}".replace("-", MINUS)
+def count_cell(count: int) -> NumberCell:
+    return NumberCell(count, digits=0)
 
 
-def places_of(found: Iterable[Mapping[str, float] | None]) -> int:
-    """One decimal for percentages, two or three for what stays small."""
-    largest = max((abs(one["value"]) for one in found if one), default=0.0)
-    return 1 if largest >= 10 else 2 if largest > 1 else 3
-
-
-def _head(head: Head) -> Markup:
-    name = tag("button", head.label, type="button") if head.sorts else tag("span", head.label)
-    return tag("th", name, head.below, scope="col", class_=head.kind)
-
-
-def _row(heads: Sequence[Head], cells: Sequence[Cell]) -> Markup:
-    made = []
-    for place, (head, cell) in enumerate(zip(heads, cells, strict=True)):
-        shown = {"data_value": cell.value, "data_label": None if isinstance(head.label, Markup) else head.label}
-        if place == 0:
-            made.append(tag("th", cell.shown, scope="row", class_=head.kind, **shown))
-        else:
-            made.append(tag("td", cell.shown, class_=head.kind, **shown))
-    return tag("tr", made)
+def rows_of(rows: Iterable[Sequence[Cell]]) -> tuple[Row, ...]:
+    """Plain rows of cells."""
+    return tuple(Row(tuple(cells)) for cells in rows)

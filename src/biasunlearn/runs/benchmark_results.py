@@ -46,7 +46,7 @@ class BenchmarkResult(Record):
         return {}
 
     @property
-    def shownscores_of(self) -> Sequence[str]:
+    def shown_scores(self) -> Sequence[str]:
         """The scores that a table has columns for."""
         return list(self.ideals)
 
@@ -78,7 +78,7 @@ class PanelResult(BenchmarkResult):
         return self.ideal
 
     @property
-    def shownscores_of(self) -> Sequence[str]:
+    def shown_scores(self) -> Sequence[str]:
         return list(self.ideal) if self.shown is None else self.shown
 
     @property

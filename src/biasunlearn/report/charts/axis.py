@@ -1,13 +1,19 @@
-"""Numbers to places on an axis. Nothing is drawn here."""
+"""Numbers to positions on an axis. Nothing is drawn here."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from biasunlearn.runs.scores import Interval
+from biasunlearn.stats.bootstrap import Estimate
+
+Span = Interval | Estimate
+"""A value with its interval: what is drawn."""
+
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A stretch of numbers, laid out from `start` to `end`."""
+    """A range of numbers, laid out from `start` to `end`."""
 
     low: float
     high: float
@@ -15,7 +21,7 @@ class Axis:
     end: float = 100.0
 
     def at(self, value: float) -> float:
-        """The place of a value; what lies outside sits on the edge.
+        """The position of a value. A value outside the range is put on the edge.
 
         By hand: Axis(40, 60).at(45) -> 25.0
         """
@@ -30,22 +36,32 @@ class Axis:
         return [round(number * step, 10) for number in range(first, last + 1)]
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What all intervals in one column of a table are drawn on."""
+
+    axis: Axis
+    ideal: float | None = None
+    margin: float = 0.0
+    """Half the width of the band around the ideal that counts as reached."""
+
+
 def around(middle: float, values: Iterable[float], least: float) -> Axis:
-    """An axis with `middle` in the middle, wide enough for every value, and never narrower than `least` to a side."""
+    """An axis centred on `middle`, wide enough for every value and for at least `least` to either side."""
     reach = max([least, *(abs(value - middle) for value in values)]) * 1.08
     return Axis(middle - reach, middle + reach)
 
 
 def covering(values: Iterable[float], *, start: float = 0.0, end: float = 100.0) -> Axis:
-    """An axis from the smallest to the largest value, with a little air."""
+    """An axis from the smallest to the largest value, with a small margin at both ends."""
     known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(known), max(known)
-    air = 0.06 * (high - low) or max(abs(high), 1.0) * 0.05
-    return Axis(low - air, high + air, start, end)
+    margin = 0.06 * (high - low) or max(abs(high), 1.0) * 0.05
+    return Axis(low - margin, high + margin, start, end)
 
 
-def shown(value: float) -> str:
-    """A tick's label: no digits that say nothing."""
+def tick_label(value: float) -> str:
+    """A tick's label, without trailing zeros."""
     return f"{value:g}".replace("-", "\u2212")
 
 

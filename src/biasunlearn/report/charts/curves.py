@@ -1,118 +1,137 @@
-"""Training as small panels, one line each: no legend, no colours to tell apart, and as many as there are."""
+"""Curves over training steps as small panels: one line each, so that they need no legend and no colours."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from biasunlearn.report.charts.axis import Axis, covering, shown
-from biasunlearn.report.html import Markup, name_of, short, tag
-from biasunlearn.report.table import number, places_of
+from biasunlearn.report.charts.axis import Axis, Span, covering, tick_label
+from biasunlearn.report.formatting import ARROW, digits_for, number, short
+from biasunlearn.report.html import Markup, name_of, tag
 
-WIDE, HIGH = 250, 150
+WIDTH, HEIGHT = 250, 150
 LEFT, RIGHT, TOP, BOTTOM = 30, 246, 8, 128
 MOST_POINTS = 240
-"""Of a line; a longer run is shown by the means of as many stretches."""
+"""Points of a line. A longer run is drawn as the means of equally many stretches."""
+
+APART = 2.5
+"""Between the intervals of two models at one step."""
 
 Points = Sequence[tuple[float, float]]
+"""(step, value)"""
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
-    """What happened at which step."""
+class Events:
+    """The steps that are marked in every panel."""
 
-    kept: int | None = None
+    checkpoint: int | None = None
+    """Step of the checkpoint that was kept: a dashed line."""
     stopped: int | None = None
-    swapped: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """Bias type -> steps at which its sets were exchanged."""
+    """Last step: a full line."""
 
 
-def loss_panels(rows: Sequence[Mapping[str, Any]], beta: float | None, marks: Marks) -> list[Markup]:
-    """The three losses, unweighted: single steps thin, their running mean strong."""
-    start = None if not beta else 2 / beta * math.log(2)
-    named = {
-        "loss_forget": ("forget", start),
-        "loss_retain": ("retention", None),
-        "loss_kl": ("KL", 0.0),
-    }
-    panels, steps = [], _steps(rows, marks)
-    for key, (title, line) in named.items():
-        points = [(float(row["step"]), float(row[key])) for row in rows if math.isfinite(row.get(key, math.nan))]
-        if len(points) < 2:
-            continue
-        axis = covering([y for _, y in points] + ([line] if line is not None else []), start=BOTTOM, end=TOP)
-        smooth = _running_mean(points, max(1, len(points) // 25))
-        body = [_level(axis, line), _line(steps, axis, points, "thin"), _line(steps, axis, smooth, "curve")]
-        panels.append(_panel(tag("span", title), title, steps, axis, points, body, marks, ()))
-    return panels
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What one panel shows."""
+
+    title: str
+    points: Points
+    is_name: bool = False
+    """The title was written by somebody else."""
+    level: float | None = None
+    """A horizontal line: the ideal, or the value that the curve begins with."""
+    band: float = 0.0
+    """Half the height of a band around the level."""
+    smooth: bool = False
+    """Single steps are noise: they are drawn thin, and their running mean strong."""
+    swaps: Sequence[int] = ()
+    """Steps at which the sets of this bias type were exchanged: triangles."""
 
 
-def score_panels(checks: Sequence[Mapping[str, Any]], margin: float, marks: Marks) -> list[Markup]:
-    """SS of each bias type on the stop split, at every look, all on the same axis."""
-    names = list(checks[0]["ss"])
-    values = [value for row in checks for value in row["ss"].values() if math.isfinite(value)]
-    reach = max([6.0, margin, *(abs(value - 50) for value in values)]) * 1.1
-    axis = Axis(50 - reach, 50 + reach, BOTTOM, TOP)
-    panels, steps = [], _steps(checks, marks)
-    for name in names:
-        points = [(float(row["step"]), float(row["ss"][name])) for row in checks if name in row["ss"]]
-        low, high = axis.at(50 - margin), axis.at(50 + margin)
-        band = tag("rect", x=LEFT, width=RIGHT - LEFT, y=high, height=round(low - high, 2), class_="band")
-        body = [band, _level(axis, 50.0), _line(steps, axis, points, "curve"), _dots(steps, axis, points)]
-        swaps = marks.swapped.get(name, ())
-        panels.append(_panel(name_of(name, 40), short(name, 40), steps, axis, points, body, marks, swaps))
-    return panels
+def step_axis(steps: Sequence[int], events: Events) -> Axis:
+    """From 0 to the last step."""
+    return Axis(0.0, float(max(1, *steps, events.stopped or 0)), LEFT, RIGHT)
 
 
-def lms_panel(checks: Sequence[Mapping[str, Any]], marks: Marks) -> list[Markup]:
-    """LMS on the stop split at every look: what ability was left."""
-    points = [(float(row["step"]), float(row["lms"])) for row in checks if row.get("lms") is not None]
-    if len(points) < 2:
-        return []
-    steps, values = _steps(checks, marks), [value for _, value in points]
+def score_axis(curves: Sequence[Curve], level: float, margin: float) -> Axis:
+    """One axis for the scores of all bias types, with the ideal in the middle."""
+    values = [value for curve in curves for _, value in curve.points if math.isfinite(value)]
+    reach = max([6.0, margin, *(abs(value - level) for value in values)]) * 1.1
+    return Axis(level - reach, level + reach, BOTTOM, TOP)
+
+
+def own_axis(curve: Curve, least: float = 0.0) -> Axis:
+    """An axis for one curve alone, at least `least` to either side of its middle."""
+    values = [value for _, value in curve.points] + ([curve.level] if curve.level is not None else [])
     middle = (min(values) + max(values)) / 2
-    axis = covering([*values, middle - 2, min(100.0, middle + 2)], start=BOTTOM, end=TOP)
-    body = [_line(steps, axis, points, "curve"), _dots(steps, axis, points)]
-    return [_panel(tag("span", "LMS"), "LMS on the stop split", steps, axis, points, body, marks, ())]
+    around = [middle - least, min(100.0, middle + least)] if least else []
+    return covering([*values, *around], start=BOTTOM, end=TOP)
 
 
-def _panel(
-    title: Markup,
-    said: str,
-    steps: Axis,
-    axis: Axis,
-    points: Points,
-    body: Sequence[Any],
-    marks: Marks,
-    swaps: Sequence[int],
-) -> Markup:
+def curve_panel(curve: Curve, steps: Axis, axis: Axis, events: Events) -> Markup:
+    """One curve with its title and its first and last value."""
+    points = curve.points
+    digits = digits_for(value for _, value in points)
+    first, last = (number(points[end][1], digits) for end in (0, -1))
+    ends = f"from {first} at step {points[0][0]:.0f} to {last} at step {points[-1][0]:.0f}"
+    exchanged = f"; sets exchanged at step {', '.join(map(str, curve.swaps))}" if curve.swaps else ""
+    picture = tag(
+        "svg", panel_grid(steps, axis), _body(curve, steps, axis), _events(steps, events, curve.swaps),
+        viewbox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=f"{short(curve.title, 40)}: {ends}{exchanged}",
+    )  # fmt: skip
+    title = name_of(curve.title, 40) if curve.is_name else tag("span", curve.title)
+    return tag("figure", tag("figcaption", title, " ", tag("span", f"{first} {ARROW} {last}", class_="soft")), picture)
+
+
+def panel_grid(steps: Axis, axis: Axis, strong: float | None = None) -> list[Markup]:
+    """Lines and numbers of both axes; the label of one tick may be set in bold."""
     grid = []
-    for tick in axis.ticks(4):
+    for tick in axis.ticks(4 if strong is None else 6):
         y = axis.at(tick)
         grid.append(tag("line", x1=LEFT, x2=RIGHT, y1=y, y2=y, class_="grid"))
-        grid.append(tag("text", shown(tick), x=LEFT - 6, y=y + 3.5, class_="end"))
-    for tick in steps.ticks(4):
-        grid.append(tag("text", shown(tick), x=steps.at(tick), y=HIGH - 6, class_="mid"))
-    places = places_of({"value": y} for _, y in points)
-    first, last = (number(points[end][1], places) for end in (0, -1))
-    ends = f"from {first} at step {points[0][0]:.0f} to {last} at step {points[-1][0]:.0f}"
-    happened = f"; sets exchanged at step {', '.join(map(str, swaps))}" if swaps else ""
-    picture = tag(
-        "svg", grid, body, _events(steps, marks, swaps), viewbox=f"0 0 {WIDE} {HIGH}", role="img",
-        aria_label=f"{said}: {ends}{happened}",
-    )  # fmt: skip
-    change = tag("span", f"{first} → {last}", class_="soft")
-    return tag("figure", tag("figcaption", title, " ", change), picture)
+        grid.append(tag("text", tick_label(tick), x=LEFT - 6, y=y + 3.5, class_="end strong" if tick == strong
+                        else "end"))  # fmt: skip
+    grid += [tag("text", tick_label(tick), x=steps.at(tick), y=HEIGHT - 6, class_="mid") for tick in steps.ticks(4)]
+    return grid
 
 
-def _steps(rows: Sequence[Mapping[str, Any]], marks: Marks) -> Axis:
-    return Axis(0.0, float(max(rows[-1]["step"], marks.stopped or 0, 1)), LEFT, RIGHT)
+def level_line(axis: Axis, value: float) -> Markup:
+    """A horizontal line at an ideal."""
+    return tag("line", x1=LEFT, x2=RIGHT, y1=axis.at(value), y2=axis.at(value), class_="ideal")
 
 
-def _events(steps: Axis, marks: Marks, swaps: Sequence[int]) -> list[Markup]:
-    """The kept step as a dashed line, the stop as a full one, exchanges of the sets as small triangles."""
+def interval_curve(
+    points: Sequence[tuple[int, Span]], steps: Axis, axis: Axis, kind: str, shift: float
+) -> list[Markup]:
+    """A line through values with their intervals. `kind`: before or after, as on every page; `shift`: to the right."""
+    x = [round(steps.at(step) + shift, 2) for step, _ in points]
+    found = [one for _, one in points]
+    bars = [
+        tag("line", x1=at, x2=at, y1=axis.at(one.low), y2=axis.at(one.high), class_=f"interval {kind}", stroke_width=4)
+        for at, one in zip(x, found, strict=True)
+    ]
+    places = " ".join(f"{at:.1f},{axis.at(one.value):.1f}" for at, one in zip(x, found, strict=True))
+    dots = [tag("circle", cx=at, cy=axis.at(one.value), r=3, class_=kind) for at, one in zip(x, found, strict=True)]
+    return [*bars, tag("polyline", points=places, class_=f"curve {kind}"), *dots]
+
+
+def _body(curve: Curve, steps: Axis, axis: Axis) -> list[Any]:
+    parts: list[Any] = []
+    if curve.level is not None:
+        if curve.band:
+            low, high = axis.at(curve.level - curve.band), axis.at(curve.level + curve.band)
+            parts.append(tag("rect", x=LEFT, width=RIGHT - LEFT, y=high, height=round(low - high, 2), class_="band"))
+        parts.append(level_line(axis, curve.level))
+    if curve.smooth:
+        smooth = _running_mean(curve.points, max(1, len(curve.points) // 25))
+        return [*parts, _line(steps, axis, curve.points, "thin"), _line(steps, axis, smooth, "curve")]
+    return [*parts, _line(steps, axis, curve.points, "curve"), _dots(steps, axis, curve.points)]
+
+
+def _events(steps: Axis, events: Events, swaps: Sequence[int]) -> list[Markup]:
     found = []
-    for step, kind in ((marks.stopped, "stop"), (marks.kept, "kept")):
+    for step, kind in ((events.stopped, "stop"), (events.checkpoint, "kept")):
         if step is not None:
             x = steps.at(step)
             found.append(tag("line", x1=x, x2=x, y1=TOP, y2=BOTTOM, class_=kind))
@@ -120,12 +139,6 @@ def _events(steps: Axis, marks: Marks, swaps: Sequence[int]) -> list[Markup]:
         x = steps.at(step)
         found.append(tag("path", d=f"M{x - 5} {BOTTOM - 1} L{x + 5} {BOTTOM - 1} L{x} {BOTTOM - 10} z", class_="swap"))
     return found
-
-
-def _level(axis: Axis, value: float | None) -> Markup | None:
-    if value is None:
-        return None
-    return tag("line", x1=LEFT, x2=RIGHT, y1=axis.at(value), y2=axis.at(value), class_="ideal")
 
 
 def _line(steps: Axis, axis: Axis, points: Points, kind: str) -> Markup:
@@ -138,7 +151,7 @@ def _dots(steps: Axis, axis: Axis, points: Points) -> list[Markup]:
 
 
 def _thinned(points: Points) -> Points:
-    """Long lines by the means of equal stretches; the last point stays."""
+    """Long lines as the means of equal stretches; the last point stays."""
     size = math.ceil(len(points) / MOST_POINTS)
     if size <= 1:
         return points
@@ -147,7 +160,7 @@ def _thinned(points: Points) -> Points:
 
 
 def _running_mean(points: Points, width: int) -> Points:
-    """Each point with the mean of the `width` points around it."""
+    """Each point with the mean of the `width` points to either side of it."""
     found = []
     for at, (x, _) in enumerate(points):
         near = points[max(0, at - width) : at + width + 1]

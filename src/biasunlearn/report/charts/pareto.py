@@ -1,112 +1,237 @@
-"""A search in one picture: bias that is left against LMS that is lost, a mark a trial, the front and its knee."""
+"""Remaining bias against ability in one chart, with the Pareto front: runs and methods by letter, trials by number.
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+A point is on the front where no other point is at least as good on both axes and better on one.
+"""
 
-from biasunlearn.report.charts.axis import Axis
-from biasunlearn.report.charts.scatter import frame, stairs
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from biasunlearn.report.charts.axis import Axis, Span, covering, tick_label
 from biasunlearn.report.html import Markup, tag
 
-WIDE, HIGH = 460, 340
-LEFT, RIGHT, TOP, BOTTOM = 36, 448, 34, 290
-
-BEYOND = 0.6
-"""The picture reaches this many times the front's own extent behind its ends; what lies beyond sits on the edge."""
-
-LEAST = 2.0
-"""Points of either axis that are shown in any case."""
-
-LETTER, LINE = 7.0, 13.0
-"""About as much as a letter takes."""
-
-Point = Mapping[str, Any]
-"""{"trial", "bias", "lms_lost"}"""
+# --- the front -------------------------------------------------------------------------------------------------------
 
 
-def trials(complete: Sequence[Point], front: Sequence[Point], knee: int | None, given_up: Sequence[Point],
-           recipe: int | None = None) -> Markup:  # fmt: skip
-    """The picture; the numbers of the front stand in a table beside it.
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A run or a method: mean |SS - 50| over bias types, and LMS."""
 
-    Args:
-        knee, recipe: trials that are marked, by their number.
+    letter: str
+    distance: Span
+    lms: Span
+    is_base: bool = False
+
+
+def dominates(one: Point, other: Point) -> bool:
+    """Is it at least as near to 50 and as able, and better in one of the two?"""
+    nearer, abler = other.distance.value - one.distance.value, one.lms.value - other.lms.value
+    return nearer >= 0 and abler >= 0 and (nearer > 0 or abler > 0)
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """The points that no other point dominates, nearest to 50 first.
+
+    By hand: (1, 80), (2, 90), (3, 85) -> the first two; (3, 85) is farther from 50 and less able than (2, 90).
     """
-    across, down = axes(front)
-    best = {point["trial"] for point in front}
-    beaten = [point for point in complete if point["trial"] not in best]
-    places = [(across.at(p["bias"]), down.at(p["lms_lost"])) for p in sorted(front, key=lambda p: p["bias"])]
-    said = ", ".join(f"trial {p['trial']}: {p['bias']:.1f} from 50, {p['lms_lost']:.1f} LMS lost" for p in front)
-    marked = "" if knee is None else f" The knee is trial {knee}."
-    label = f"Bias left against LMS lost. On the front {said}.{marked} {len(beaten)} trials are beaten, \
-{len(given_up)} were given up."
+    best = [point for point in points if not any(dominates(other, point) for other in points)]
+    return sorted(best, key=lambda point: point.distance.value)
+
+
+# --- runs and methods ------------------------------------------------------------------------------------------------
+
+RUNS_WIDTH, RUNS_HEIGHT = 400, 300
+
+
+def scatter(points: Sequence[Point]) -> Markup:
+    """The chart of runs or methods. The same numbers are in the table below it."""
+    across = Axis(0.0, max(1.0, *(point.distance.high for point in points)) * 1.06, 32, 388)
+    up = covering([end for point in points for end in (point.lms.low, point.lms.high)], start=250, end=30)
+    best = front(points)
+    corners = [(across.at(point.distance.value), up.at(point.lms.value)) for point in best]
+    above = sorted(points, key=lambda point: (point in best, point.is_base))  # where marks overlap, the front is on top
+    values = ", ".join(f"{p.letter}: {p.distance.value:.1f} from 50, LMS {p.lms.value:.1f}" for p in points)
+    label = f"Remaining bias against LMS. {values}. On the Pareto front: {', '.join(p.letter for p in best)}."
     return tag(
-        "svg", frame(across, down, "← less bias: mean |SS − 50| on the stop split", "↑ fewer points of LMS lost"),
-        stairs(places, across, down), [_cross(p, across, down) for p in given_up],
-        [_dot(p, across, down, "beaten", "beaten", 4.5) for p in beaten],
-        [_dot(p, across, down, "best", "on the front", 5.5) for p in front],
-        [_ring(p, across, down) for p in front if p["trial"] == knee],
-        _names([*front, *beaten], across, down, best, knee, recipe),
-        viewbox=f"0 0 {WIDE} {HIGH}", role="img", class_="scatter trials", aria_label=label,
+        "svg", _frame(across, up, "← less bias: mean |SS − 50| over bias types", "↑ more ability: LMS"),
+        _stairs(corners, across, up), [_whiskers(point, across, up) for point in points],
+        [_lettered(point, across, up, point in best) for point in above],
+        viewbox=f"0 0 {RUNS_WIDTH} {RUNS_HEIGHT}", role="img", class_="scatter", aria_label=label,
     )  # fmt: skip
 
 
-def axes(front: Sequence[Point]) -> tuple[Axis, Axis]:
-    """From 0 (or the least LMS lost) to well behind the front's ends; of the second, less is above.
+def _whiskers(point: Point, across: Axis, up: Axis) -> list[Markup]:
+    far, lms = point.distance, point.lms
+    x, y = across.at(far.value), up.at(lms.value)
+    return [
+        tag("line", x1=across.at(far.low), x2=across.at(far.high), y1=y, y2=y, class_="whisker"),
+        tag("line", x1=x, x2=x, y1=up.at(lms.low), y2=up.at(lms.high), class_="whisker"),
+    ]
+
+
+def _lettered(point: Point, across: Axis, up: Axis, best: bool) -> Markup:
+    x, y = across.at(point.distance.value), up.at(point.lms.value)
+    kind = "base" if point.is_base else "best" if best else "beaten"
+    return tag("g", tag("circle", cx=x, cy=y, r=9), tag("text", point.letter, x=x, y=y + 4, class_="mid"), class_=kind)
+
+
+# --- trials of a sweep -----------------------------------------------------------------------------------------------
+
+TRIALS_WIDTH, TRIALS_HEIGHT = 460, 340
+LEFT, RIGHT, TOP, BOTTOM = 36, 448, 34, 290
+
+BEYOND = 0.6
+"""The chart extends beyond the ends of the front by this share of the front's extent; points farther out are drawn on
+its edge."""
+
+LEAST = 2.0
+"""Smallest extent of the front, in points, that is assumed for this."""
+
+LETTER, LINE = 7.0, 13.0
+"""Approximate width of a letter and height of a line."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialPoint:
+    """A trial: mean |SS - 50| and points of LMS lost, both on the stop split."""
+
+    trial: int
+    bias: float
+    lms_lost: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """All trials of a sweep, by how they ended, and those that are marked by name."""
+
+    front: Sequence[TrialPoint]
+    complete: Sequence[TrialPoint] = ()
+    """All that ran to their end, the front among them."""
+    pruned: Sequence[TrialPoint] = ()
+    knee: int | None = None
+    recipe: int | None = None
+    """The trial that has the settings of the recipe."""
+
+    @property
+    def dominated(self) -> list[TrialPoint]:
+        best = {point.trial for point in self.front}
+        return [point for point in self.complete if point.trial not in best]
+
+
+def trials_chart(trials: Trials) -> Markup:
+    """The chart of a sweep. The numbers of the front are in a table beside it."""
+    axes = trial_axes(trials.front)
+    dominated = trials.dominated
+    corners = [_position(point, axes) for point in sorted(trials.front, key=lambda point: point.bias)]
+    values = ", ".join(f"trial {p.trial}: {p.bias:.1f} from 50, {p.lms_lost:.1f} LMS lost" for p in trials.front)
+    marked = "" if trials.knee is None else f" The knee is trial {trials.knee}."
+    label = (
+        f"Remaining bias against LMS lost. On the Pareto front: {values}.{marked} {len(dominated)} trials are "
+        f"dominated, {len(trials.pruned)} were pruned."
+    )
+    return tag(
+        "svg", _frame(*axes, "← less bias: mean |SS − 50| on the stop split", "↑ fewer points of LMS lost"),
+        _stairs(corners, *axes), [_cross(point, axes) for point in trials.pruned],
+        [_dot(point, axes, "beaten", "dominated", 4.5) for point in dominated],
+        [_dot(point, axes, "best", "on the front", 5.5) for point in trials.front],
+        [_ring(point, axes) for point in trials.front if point.trial == trials.knee],
+        _labels(trials, axes),
+        viewbox=f"0 0 {TRIALS_WIDTH} {TRIALS_HEIGHT}", role="img", class_="scatter trials", aria_label=label,
+    )  # fmt: skip
+
+
+def trial_axes(front: Sequence[TrialPoint]) -> tuple[Axis, Axis]:
+    """Bias from 0, LMS lost from 0 or its smallest value, both to beyond the ends of the front. Less loss is higher up.
 
     By hand: a front from (1, 5) to (6, 0) -> 0 to 9, and 0 to 8.
     """
-    bias, lost = ([point[key] for point in front] for key in ("bias", "lms_lost"))
+    bias, lost = [point.bias for point in front], [point.lms_lost for point in front]
     wide, high = max(max(bias) - min(bias), LEAST), max(max(lost) - min(lost), LEAST)
     low = min(0.0, *lost)
     return (Axis(0.0, max(bias) + BEYOND * wide, LEFT, RIGHT), Axis(low, max(lost) + BEYOND * high, TOP, BOTTOM))
 
 
-def outside(points: Sequence[Point], front: Sequence[Point]) -> int:
-    """How many of the points sit on the edge because they lie beyond it."""
-    across, down = axes(front)
-    return sum(p["bias"] > across.high or not down.low <= p["lms_lost"] <= down.high for p in points)
+def outside(points: Iterable[TrialPoint], front: Sequence[TrialPoint]) -> int:
+    """How many of the points are drawn on the edge because they lie beyond it."""
+    across, down = trial_axes(front)
+    return sum(point.bias > across.high or not down.low <= point.lms_lost <= down.high for point in points)
 
 
-def _title(point: Point, what: str) -> Markup:
-    """What a pointer that rests on the mark is told."""
-    figures = f"{point['bias']:.2f} from 50, {point['lms_lost']:.2f} LMS lost"
-    return tag("title", f"trial {point['trial']}, {what}: {figures}")
+def _position(point: TrialPoint, axes: tuple[Axis, Axis]) -> tuple[float, float]:
+    return axes[0].at(point.bias), axes[1].at(point.lms_lost)
 
 
-def _dot(point: Point, across: Axis, down: Axis, kind: str, said: str, radius: float) -> Markup:
-    x, y = across.at(point["bias"]), down.at(point["lms_lost"])
-    return tag("g", _title(point, said), tag("circle", cx=x, cy=y, r=radius), class_=kind)
+def _hover_title(point: TrialPoint, status: str) -> Markup:
+    return tag("title", f"trial {point.trial}, {status}: {point.bias:.2f} from 50, {point.lms_lost:.2f} LMS lost")
 
 
-def _ring(point: Point, across: Axis, down: Axis) -> Markup:
-    return tag("circle", cx=across.at(point["bias"]), cy=down.at(point["lms_lost"]), r=9.5, class_="knee")
+def _dot(point: TrialPoint, axes: tuple[Axis, Axis], kind: str, status: str, radius: float) -> Markup:
+    x, y = _position(point, axes)
+    return tag("g", _hover_title(point, status), tag("circle", cx=x, cy=y, r=radius), class_=kind)
 
 
-def _names(points: Sequence[Point], across: Axis, down: Axis, best: set[int], knee: int | None, recipe: int | None
-           ) -> list[Markup]:  # fmt: skip
+def _ring(point: TrialPoint, axes: tuple[Axis, Axis]) -> Markup:
+    x, y = _position(point, axes)
+    return tag("circle", cx=x, cy=y, r=9.5, class_="knee")
+
+
+def _cross(point: TrialPoint, axes: tuple[Axis, Axis]) -> Markup:
+    x, y = _position(point, axes)
+    path = tag("path", d=f"M{x - 3.5} {y - 3.5} l7 7 M{x + 3.5} {y - 3.5} l-7 7")
+    return tag("g", _hover_title(point, "pruned"), path, class_="given-up")
+
+
+def _label_texts(trials: Trials) -> dict[int, str]:
+    """Trial -> its label: numbers on the front, words for the knee and the recipe."""
+    texts = {point.trial: str(point.trial) for point in trials.front}
+    if trials.recipe is not None:
+        texts[trials.recipe] = f"{trials.recipe}, the recipe"
+    if trials.knee is not None:
+        texts[trials.knee] = f"{trials.knee}, the knee" + (" and the recipe" if trials.knee == trials.recipe else "")
+    return texts
+
+
+def _labels(trials: Trials, axes: tuple[Axis, Axis]) -> list[Markup]:
     """The knee, the recipe, and the number of every other trial of the front that has room for it."""
-    said = {p["trial"]: str(p["trial"]) for p in points if p["trial"] in best}
-    if recipe is not None:
-        said[recipe] = f"{recipe}, the recipe"
-    if knee is not None:
-        said[knee] = f"{knee}, the knee" + (" and the recipe" if knee == recipe else "")
+    texts, marked = _label_texts(trials), (trials.knee, trials.recipe)
+    labelled = [point for point in (*trials.front, *trials.dominated) if point.trial in texts]
     taken: list[tuple[float, float, float]] = []  # from, to, height
     found = []
-    for point in sorted(points, key=lambda p: (p["trial"] != knee, p["trial"] != recipe, p["bias"])):
-        if (name := said.get(point["trial"])) is None:
-            continue
-        x, y, long = across.at(point["bias"]), down.at(point["lms_lost"]), LETTER * len(name)
-        marked = point["trial"] in (knee, recipe)
-        # The numbers stand to the upper left: nothing lies there, or it would beat the front.
-        begin, height = (x + 9, y - 11) if marked else (x - 7 - long, y - 5)
-        near = [one for one in taken if begin < one[1] and one[0] < begin + long and abs(height - one[2]) < LINE]
-        if marked or (not near and begin > LEFT):
-            found.append(tag("text", name, x=round(begin, 1), y=round(height, 1),
-                             class_="name strong" if marked else "name"))  # fmt: skip
-            taken.append((begin, begin + long, height))
+    for point in sorted(labelled, key=lambda p: (p.trial != trials.knee, p.trial != trials.recipe, p.bias)):
+        text, strong = texts[point.trial], point.trial in marked
+        (x, y), width = _position(point, axes), LETTER * len(text)
+        # Numbers stand to the upper left: a point there would dominate this one, so there is none.
+        begin, height = (x + 9, y - 11) if strong else (x - 7 - width, y - 5)
+        near = [one for one in taken if begin < one[1] and one[0] < begin + width and abs(height - one[2]) < LINE]
+        if strong or (not near and begin > LEFT):
+            kind = "name strong" if strong else "name"
+            found.append(tag("text", text, x=round(begin, 1), y=round(height, 1), class_=kind))
+            taken.append((begin, begin + width, height))
     return found
 
 
-def _cross(point: Point, across: Axis, down: Axis) -> Markup:
-    x, y = across.at(point["bias"]), down.at(point["lms_lost"])
-    path = tag("path", d=f"M{x - 3.5} {y - 3.5} l7 7 M{x + 3.5} {y - 3.5} l-7 7")
-    return tag("g", _title(point, "given up"), path, class_="given-up")
+# --- what both charts have -------------------------------------------------------------------------------------------
+
+
+def _frame(across: Axis, up: Axis, below: str, above: str) -> list[Markup]:
+    """Grid, ticks, and the names of both axes: below the chart, and above its upper left corner."""
+    left, right = across.start, across.end
+    top, bottom = sorted((up.start, up.end))
+    parts = []
+    for tick in across.ticks(5):
+        x = across.at(tick)
+        parts.append(tag("line", x1=x, x2=x, y1=top, y2=bottom, class_="grid"))
+        parts.append(tag("text", tick_label(tick), x=x, y=bottom + 16, class_="mid"))
+    for tick in up.ticks(4):
+        y = up.at(tick)
+        parts.append(tag("line", x1=left, x2=right, y1=y, y2=y, class_="grid"))
+        parts.append(tag("text", tick_label(tick), x=left - 7, y=y + 4, class_="end"))
+    parts.append(tag("text", below, x=left, y=bottom + 36, class_="name"))
+    parts.append(tag("text", above, x=0, y=13, class_="name"))
+    return parts
+
+
+def _stairs(corners: Sequence[tuple[float, float]], across: Axis, up: Axis) -> Markup:
+    """The front as steps through its corners, from the nearest to 50 on."""
+    (x, y), *rest = corners
+    way = f"M{x} {max(up.start, up.end)} V{y}" + "".join(f" H{x} V{y}" for x, y in rest) + f" H{across.end}"
+    return tag("path", d=way, class_="front")

@@ -1,4 +1,4 @@
-"""Progress on stderr: live bars on a terminal, a plain line now and then where there is none."""
+"""Progress on stderr: live bars on a terminal, otherwise a line of text every few seconds."""
 
 import contextlib
 import sys
@@ -9,12 +9,12 @@ from typing import Any
 Callbacks = tuple[Callable[[str, int, int], None], Callable[[dict[str, Any]], None]]
 LOSSES = ("forget", "retain", "kl")
 EVERY = 10.0
-"""Seconds between two plain lines about the same thing."""
+"""Seconds between two lines about the same task."""
 
 
 @contextlib.contextmanager
 def bars() -> Iterator[Callbacks]:
-    """A bar per benchmark and one for training, with time left, the losses of the step and the SS of the last check."""
+    """A bar for each benchmark and one for training, with time left, losses, and SS at the last evaluation."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -43,7 +43,7 @@ def bars() -> Iterator[Callbacks]:
 
 @contextlib.contextmanager
 def lines() -> Iterator[Callbacks]:
-    """Plain lines, at most one every few seconds for each thing, and one for every check."""
+    """Lines of text, at most one every few seconds for each task, and one for every evaluation."""
     last: dict[str, float] = {}
 
     def count(what: str, done: int, of: int) -> None:
@@ -62,14 +62,14 @@ def lines() -> Iterator[Callbacks]:
 
 
 def step_note(row: dict[str, Any], last_check: dict[str, Any]) -> str:
-    """What stands beside the bar: the raw losses of the step, and SS per bias type as it was at the last look."""
+    """The text beside the bar: the unweighted losses of the step, and SS by bias type at the last evaluation."""
     losses = [f"{name} {row[f'loss_{name}']:.3g}" for name in LOSSES if f"loss_{name}" in row]
     scores = [f"{bias_type} {value:.0f}" for bias_type, value in last_check.items()]
     return "  ".join([*losses, *(["SS"] if scores else []), *scores])
 
 
 def check_line(row: dict[str, Any]) -> str:
-    """One look at the stop split: SS per bias type, LMS, and the raw losses of the step."""
+    """An evaluation on the stop split: SS by bias type, LMS, and the unweighted losses of the step."""
     ss = "  ".join(f"{bias_type} {value:.1f}" for bias_type, value in row["ss"].items())
     lms = "" if row["lms"] is None else f"  LMS {row['lms']:.1f}"
     shown = [name for name in LOSSES if f"loss_{name}" in row]

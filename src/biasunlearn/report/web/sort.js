@@ -1,4 +1,4 @@
-// Sorts the last body of a table by the column whose button is pressed; a second press turns the order round.
+// Sorts the last body of a table by the column whose button is pressed; a second press reverses the order.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   const body = table.tBodies[table.tBodies.length - 1];
@@ -23,7 +23,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
-// On paper everything is open but what may hurt.
+// In print all folded parts are open, except those that quote stereotypes.
 const opened = [];
 addEventListener("beforeprint", () => {
   for (const part of document.querySelectorAll("details:not([open]):not(.notice)")) {

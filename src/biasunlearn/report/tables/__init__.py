@@ -1,0 +1,1 @@
+"""The tables of every kind of result, each built once, for pages and for the terminal."""

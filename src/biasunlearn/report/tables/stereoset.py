@@ -1,0 +1,124 @@
+"""StereoSet: SS, LMS and ICAT by bias type, and SS of every target term."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from biasunlearn.report.charts.axis import Scale, Span, around
+from biasunlearn.report.formatting import ARROW, interval, number
+from biasunlearn.report.table import (
+    ALWAYS,
+    EXTRA,
+    LAST,
+    Cell,
+    Column,
+    NumberCell,
+    Row,
+    StripCell,
+    Table,
+    TextCell,
+    Tone,
+    count_cell,
+    name_cell,
+    rows_of,
+    score_cell,
+)  # fmt: skip
+from biasunlearn.report.warnings import stereoset_warnings
+from biasunlearn.runs.benchmark_results import StereoSetPart, StereoSetResult
+from biasunlearn.runs.scores import Distance, StereoSetScores, estimate_of
+from biasunlearn.stats.remaining_bias import Term
+
+Entry = StereoSetResult | StereoSetPart
+
+SIDES = ("← anti-stereotype more likely", "stereotype more likely →")
+
+LEAST = 10.0
+"""Points of SS to either side of 50 that are drawn in any case."""
+
+
+def stereoset_tables(entry: StereoSetResult, before: StereoSetResult | None, margin: float) -> list[Table]:
+    """Intrasentence, the official test, and intersentence where it was measured.
+
+    Args:
+        before: the same entry of the base model.
+        margin: how near to 50 counts as reached, in points.
+    """
+    found = [score_table("StereoSet, intrasentence", entry, before, margin, stereoset_warnings(entry))]
+    if entry.intersentence:
+        first = before.intersentence if before else None
+        found.append(score_table("StereoSet, intersentence", entry.intersentence, first, margin))
+    return found
+
+
+def score_table(
+    title: str, entry: Entry, before: Entry | None, margin: float, warnings: Sequence[str] = ()
+) -> Table:
+    """SS as a picture and as numbers, with LMS and ICAT: a row for each bias type, and one for all of them."""
+    firsts = before.bias_types if before else {}
+    pairs = {name: (row, firsts.get(name)) for name, row in entry.bias_types.items()}
+    total = (entry.overall, before.overall if before else None)
+    scale = ss_scale((one.ss for pair in (*pairs.values(), total) for one in pair if one), margin)
+    scores = [Column("SS before"), Column("SS after", priority=ALWAYS)] if before else [Column("SS", priority=ALWAYS)]
+    columns = (
+        Column("bias type", "text", ALWAYS), Column("SS", "picture", scale=scale, sides=SIDES), *scores,
+        Column("LMS"), Column("ICAT", priority=EXTRA), Column("pairs", priority=LAST),
+    )  # fmt: skip
+    rows = tuple(Row(_score_cells(name_cell(name), *pair)) for name, pair in pairs.items())
+    overall = Row(_score_cells(TextCell("overall"), *total), tone="strong")
+    notes = tuple(distance_notes(entry.overall, before.overall if before else None))
+    return Table(f"{title} (ideal: SS 50, LMS and ICAT 100)", columns, rows, overall, tuple(warnings), notes)
+
+
+def ss_scale(shown: Iterable[Span], margin: float) -> Scale:
+    """One axis for SS in all rows, with 50 in the middle and the band that counts as reached."""
+    return Scale(around(50.0, [end for one in shown for end in (one.low, one.high)], LEAST), 50.0, margin)
+
+
+def distance_notes(after: StereoSetScores, before: StereoSetScores | None) -> Iterator[str]:
+    """Mean |SS − 50|, which unlike SS cannot average out, beside what would be expected by chance."""
+    both = {
+        "bias types": (before and before.ss_distance, after.ss_distance),
+        "target terms": (before and before.ss_distance_terms, after.ss_distance_terms),
+    }
+    for over, (first, last) in both.items():
+        if last:  # an older run has none
+            values = f" {ARROW} ".join(_distance(one) for one in (first, last) if one)
+            yield f"Mean |SS − 50| over {over}: {values}; expected for an unbiased model: {number(last.if_fair)}."
+
+
+def ss_tone(found: Span) -> Tone:
+    """Is 50 inside the interval?"""
+    return "good" if found.low <= 50 <= found.high else "caution"
+
+
+def term_table(title: str, terms: Sequence[Term]) -> Table:
+    """SS of target terms, those with most remaining bias first."""
+    both = bool(terms) and terms[0].before is not None
+    scale = Scale(around(50.0, [], 48.0), 50.0)
+    scores = [Column("before"), Column("after")] if both else [Column("SS")]
+    columns = (
+        Column("target term", "text"), Column("bias type", "text"), Column("pairs"),
+        Column("SS", "picture", scale=scale), *scores, Column("beyond chance"),
+    )  # fmt: skip
+    return Table(title, columns, rows_of(_term_cells(term, both) for term in terms))
+
+
+def _distance(found: Distance) -> str:
+    return f"{number(found.value)} ({interval(found.low, found.high)})"
+
+
+def _score_cells(name: Cell, after: StereoSetScores, before: StereoSetScores | None) -> tuple[Cell, ...]:
+    earlier = [score_cell(before.ss)] if before else []
+    return (
+        name, StripCell(after.ss, before.ss if before else None), *earlier,
+        score_cell(after.ss, tone=ss_tone(after.ss)),
+        score_cell(after.lms, before=before.lms if before else None),
+        score_cell(after.icat, before=before.icat if before else None), count_cell(after.n),
+    )  # fmt: skip
+
+
+def _term_cells(term: Term, both: bool) -> tuple[Cell, ...]:
+    values = [NumberCell(term.before), NumberCell(term.after)] if both else [NumberCell(term.after)]
+    return (
+        name_cell(term.target, limit=60), name_cell(term.bias_type), count_cell(term.pairs),
+        StripCell(estimate_of(term.after), estimate_of(term.before)), *values,
+        NumberCell(round(term.beyond_luck, 4), signed=True),
+    )  # fmt: skip

@@ -1,0 +1,145 @@
+"""A survey: every method under one budget, with the scores of StereoSet, of other benchmarks, and what it cost."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from biasunlearn.report.charts.pareto import Point
+from biasunlearn.report.table import (
+    ALWAYS,
+    EXTRA,
+    LAST,
+    MISSING,
+    Cell,
+    Column,
+    Line,
+    NumberCell,
+    Part,
+    StripCell,
+    Table,
+    TextCell,
+    rows_of,
+    score_cell,
+)  # fmt: skip
+from biasunlearn.report.tables.comparison import letters_for
+from biasunlearn.report.tables.stereoset import ss_scale, ss_tone
+from biasunlearn.runs.scores import Score, estimate_of
+from biasunlearn.runs.series import SeedScore, Survey, SurveyedMethod
+
+OF_TYPE = "ss "
+"""Prefix of the names under which a survey stores SS of single bias types."""
+
+HEADLINE = {"ss": "SS", "distance": "mean |SS − 50|", "lms": "LMS", "icat": "ICAT"}
+MARGIN = 2.0
+COST_NOTE = (
+    "Seconds and peak memory of training and of choosing the checkpoint, with the evaluations on the stop split; mean "
+    "of the seeds."
+)
+BASE = "0"
+"""The letter of the base model."""
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyLine:
+    """The base model or a method, by the letter that it has in the chart."""
+
+    letter: str
+    name: str
+    scores: Mapping[str, SeedScore | None]
+    method: SurveyedMethod | None = None
+
+    @property
+    def is_base(self) -> bool:
+        return self.letter == BASE
+
+
+def survey_tables(survey: Survey) -> list[Part]:
+    """All methods in three tables, then what the numbers do not say by themselves."""
+    lines = survey_lines(survey)
+    front = ", ".join(survey.front) or "no method"
+    notes = [Line(f"On the Pareto front of bias and ability: {front}.")]
+    remarks = [Line(remark, "caution") for remark in survey_remarks(survey)]
+    return [headline_table(lines), bias_type_table(lines), cost_table(lines), *notes, *remarks]
+
+
+def survey_lines(survey: Survey) -> list[SurveyLine]:
+    """The base model, then every method, nearest to 50 first."""
+    letters = letters_for(len(survey.methods))
+    methods = zip(letters, survey.methods.items(), strict=True)
+    return [SurveyLine(BASE, "base model", survey.base),
+            *(SurveyLine(letter, name, row.scores, row) for letter, (name, row) in methods)]  # fmt: skip
+
+
+def point_of(letter: str, scores: Mapping[str, SeedScore | None]) -> Point | None:
+    """Its position in the chart; None where the report file has no unrelated sentences."""
+    far, lms = estimate_of(scores.get("distance")), estimate_of(scores.get("lms"))
+    return Point(letter, far, lms, is_base=letter == BASE) if far and lms else None
+
+
+def headline_table(lines: Sequence[SurveyLine]) -> Table:
+    """SS, mean distance from 50, LMS and ICAT of every method."""
+    scale = ss_scale((found for line in lines if (found := estimate_of(line.scores.get("ss")))), MARGIN)
+    scores = [Column(label, priority=ALWAYS if key == "distance" else EXTRA if key == "icat" else 2)
+              for key, label in HEADLINE.items()]  # fmt: skip
+    columns = (Column("method", "text", ALWAYS), Column("SS", "picture", scale=scale), *scores)
+    rows = []
+    for line in lines:
+        ss = estimate_of(line.scores.get("ss"))
+        strip = StripCell(None, ss) if line.is_base else StripCell(ss)
+        cells = [score_cell(line.scores.get(key), tone=ss_tone(ss) if ss and key == "ss" else "") for key in HEADLINE]
+        rows.append([_label(line), strip, *cells])
+    seeds = max((len(one.seeds) for line in lines for one in line.scores.values() if one), default=0)
+    of_seeds = f", mean of {seeds} seeds" if seeds > 1 else ""
+    return Table(f"Every method under one budget{of_seeds} (ideal: SS 50, LMS and ICAT 100)", columns, rows_of(rows))
+
+
+def bias_type_table(lines: Sequence[SurveyLine]) -> Table:
+    """SS of every method in every bias type."""
+    kinds = [name for name in lines[0].scores if name.startswith(OF_TYPE)]
+    columns = (Column("method", "text", ALWAYS), *(Column(kind.removeprefix(OF_TYPE), is_name=True) for kind in kinds))
+    rows = [[_label(line), *(_ss_cell(line.scores.get(kind)) for kind in kinds)] for line in lines]
+    return Table("SS of every method by bias type (ideal 50)", columns, rows_of(rows))
+
+
+def cost_table(lines: Sequence[SurveyLine]) -> Table:
+    """The first score of every other benchmark, and what training cost."""
+    others = [name for name in lines[0].scores if name not in HEADLINE and not name.startswith(OF_TYPE)]
+    columns = (
+        Column("method", "text", ALWAYS), *(Column(name, is_name=True, priority=LAST) for name in others),
+        Column("seconds"), Column("MiB", priority=EXTRA),
+    )  # fmt: skip
+    rows = [[_label(line), *(score_cell(line.scores.get(name)) for name in others), *_cost_cells(line.method)]
+            for line in lines]  # fmt: skip
+    title = "Other benchmarks and cost of every method" if others else "Cost of every method"
+    return Table(title, columns, rows_of(rows), notes=(COST_NOTE,))
+
+
+def survey_remarks(survey: Survey) -> list[str]:
+    """Methods that changed nothing, collapsed or could not run: what the numbers do not say by themselves."""
+    return [*_of_methods(survey), *(f"{method} is left out: {reason}" for method, reason in survey.refused.items())]
+
+
+def _of_methods(survey: Survey) -> Iterator[str]:
+    seeds = len(survey.seeds)
+    for method, row in survey.methods.items():
+        if row.unchanged:
+            yield (f"{method} kept the base model with {row.unchanged} of {seeds} seeds: no candidate came nearer to "
+                   "50 within the loss of LMS that is allowed.")  # fmt: skip
+        if row.collapsed:
+            yield (f"{method} collapsed with {row.collapsed} of {seeds} seeds; its last checkpoint before the collapse "
+                   "is shown.")  # fmt: skip
+
+
+def _label(line: SurveyLine) -> TextCell:
+    return TextCell(line.name, is_name=True, key=line.letter, limit=40)
+
+
+def _ss_cell(score: Score) -> Cell:
+    found = estimate_of(score)
+    return score_cell(score, tone=ss_tone(found) if found else "")
+
+
+def _cost_cells(method: SurveyedMethod | None) -> Sequence[Cell]:
+    cost = method.cost if method else None
+    return [NumberCell(cost.seconds, 0), NumberCell(cost.memory / 2**20, 0)] if cost else [MISSING, MISSING]
+
+

@@ -1,0 +1,133 @@
+"""The types of what several runs give together: survey.json, sweep.json, ablation.json and matrix.json."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from biasunlearn.runs.schema import Count, Number, Record, Whole
+from biasunlearn.runs.scores import Interval, Metric
+from biasunlearn.runs.sections import Environment
+
+# --- survey ----------------------------------------------------------------------------------------------------------
+
+
+class SeedScore(Metric):
+    """A score as the mean over seeds."""
+
+    seeds: Sequence[Number] = ()
+
+
+class MeanCost(Record):
+    """Mean over seeds of training and of choosing the checkpoint. Memory: peak in bytes."""
+
+    seconds: Number
+    memory: Number
+
+
+class SurveyedMethod(Record):
+    """One method on all seeds."""
+
+    scores: Mapping[str, SeedScore | None]
+    unchanged: Count = 0
+    """Seeds with which it kept the base model."""
+    collapsed: Count = 0
+    cost: MeanCost | None = None
+
+
+class Survey(Record):
+    """survey.json: every method under one budget, nearest to 50 first."""
+
+    model: str
+    seeds: Sequence[Whole]
+    changes: Sequence[str] = ()
+    base: Mapping[str, SeedScore | None]
+    methods: Mapping[str, SurveyedMethod]
+    front: Sequence[str] = ()
+    """Methods on the Pareto front of bias and ability."""
+    refused: Mapping[str, str] = {}
+    """Methods that could not run, with the reason."""
+    environment: Environment = Environment()
+
+
+# --- sweep -----------------------------------------------------------------------------------------------------------
+
+
+class Trial(Record):
+    """One trial: mean |SS - 50| and points of LMS lost on the stop split."""
+
+    trial: Count
+    bias: Number
+    lms_lost: Number
+    params: Mapping[str, Number]
+    look: Count | None = None
+    """The evaluation at which it was pruned."""
+
+
+class Knee(Record):
+    """The chosen point of the front."""
+
+    place: Count
+    trial: Count
+    reason: str = ""
+
+
+class SweepRequest(Record):
+    model: str
+    seeds: Sequence[Whole]
+    splits: Mapping[str, str] = {}
+    recipe: Mapping[str, Any] = {}
+
+
+class ChosenRun(Record):
+    """The chosen settings with one seed, on the report split."""
+
+    seed: Whole
+    run: str
+    ss: Interval
+    ss_distance: Interval | None = None
+    lms: Interval | None = None
+    over_debiased: bool = False
+
+
+class Sweep(Record):
+    """sweep.json."""
+
+    request: SweepRequest
+    complete: Count
+    pruned: Count
+    front: Sequence[Trial] = ()
+    trials: Sequence[Trial] = ()
+    """All that ran to their end."""
+    given_up: Sequence[Trial] = ()
+    knee: Knee | None = None
+    importance: Mapping[str, Mapping[str, Number]] = {}
+    chosen: Sequence[ChosenRun] = ()
+
+
+# --- ablation and disentanglement ------------------------------------------------------------------------------------
+
+
+class AblatedVariant(Record):
+    """Means over seeds of one variant, beside what the paper reports."""
+
+    mean: Mapping[str, Number | None]
+    collapsed: Count = 0
+    paper: Mapping[str, Number] = {}
+    verdict: str = ""
+
+
+class Ablation(Record):
+    """ablation.json."""
+
+    seeds: Sequence[Whole]
+    variants: Mapping[str, AblatedVariant]
+
+
+class Disentanglement(Record):
+    """matrix.json: SS of every bias type after training on each of them."""
+
+    seeds: Sequence[Whole]
+    before: Mapping[str, Metric | None]
+    after: Mapping[str, Mapping[str, Metric | None]]
+    trained_on: Mapping[str, Sequence[str]]
+
+
