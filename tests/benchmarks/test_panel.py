@@ -16,7 +16,7 @@ from biasunlearn.data.readers import read_triplets, triplet_hash
 from biasunlearn.errors import RequestError
 from biasunlearn.report.terminal.run import results_table
 from biasunlearn.runs.folder import read_items, write_items
-from biasunlearn.runs.run_files import Manifest
+from biasunlearn.runs.results import Manifest
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 from tests import tiny

@@ -24,9 +24,7 @@ from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.folder import SCHEMA, environment, new_run
 from biasunlearn.runs.lock import releasing_locks
-from biasunlearn.runs.results import Results
-from biasunlearn.runs.run_files import Manifest
-from biasunlearn.runs.sections import Combined, DataFile, Part, RunData, ScoringProtocol
+from biasunlearn.runs.results import Combined, DataFile, Manifest, Part, Results, RunData, ScoringProtocol
 from biasunlearn.scoring.protocol import Asking
 
 How = Literal["cat", "svd", "linear"]

@@ -23,14 +23,22 @@ from biasunlearn.data.checks import check_labels
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.atomic import whole_folder
-from biasunlearn.runs.benchmark_results import Capability
 from biasunlearn.runs.cost import measure_cost
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
 from biasunlearn.runs.lock import releasing_locks
-from biasunlearn.runs.results import Results, only_given
-from biasunlearn.runs.run_files import Manifest
+from biasunlearn.runs.results import (
+    Candidate,
+    Capability,
+    Cost,
+    Manifest,
+    Recipe,
+    Results,
+    RunData,
+    ScoringProtocol,
+    Stopped,
+    only_given,
+)
 from biasunlearn.runs.score_cache import ScoreCache
-from biasunlearn.runs.sections import Candidate, Cost, Recipe, RunData, ScoringProtocol, Stopped
 from biasunlearn.scoring.protocol import Asking
 from biasunlearn.stats.stereoset import Comparison, comparisons
 from biasunlearn.unlearn.evaluation import StopScores, stop_scores

@@ -13,14 +13,11 @@ from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Kind, Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
-from biasunlearn.runs.benchmark_results import Capability, Contamination, Measured
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run, read_items
 from biasunlearn.runs.lock import releasing_locks
-from biasunlearn.runs.results import Results, only_given
-from biasunlearn.runs.run_files import Manifest
+from biasunlearn.runs.results import Capability, Contamination, Manifest, Measured, Results, ScoringProtocol, only_given
 from biasunlearn.runs.schema import read_as, read_json
 from biasunlearn.runs.score_cache import ScoreCache
-from biasunlearn.runs.sections import ScoringProtocol
 from biasunlearn.scoring.protocol import Asking
 from biasunlearn.stats.stereoset import Item
 

@@ -19,11 +19,9 @@ from biasunlearn.data.records import Triplet
 from biasunlearn.data.splits import group_of
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
-from biasunlearn.runs.benchmark_results import Measured
 from biasunlearn.runs.folder import SCHEMA, environment, new_run
 from biasunlearn.runs.lock import releasing_locks
-from biasunlearn.runs.results import Results
-from biasunlearn.runs.sections import Probes
+from biasunlearn.runs.results import Measured, Probes, Results
 from biasunlearn.stats.linear_probe import DRAWS, FOLDS, STRENGTH, Question, read, scores
 from biasunlearn.stats.subspaces import COMPONENTS, SPLITS, angles, turned
 

@@ -20,12 +20,10 @@ from biasunlearn.data.records import Passage
 from biasunlearn.data.tables import read_text
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
-from biasunlearn.runs.benchmark_results import Measured
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
 from biasunlearn.runs.lock import releasing_locks
-from biasunlearn.runs.results import Results
+from biasunlearn.runs.results import DataFile, Measured, Relearned, Results, ScoringProtocol, TextFacts
 from biasunlearn.runs.score_cache import CachedJob, ScoreCache
-from biasunlearn.runs.sections import DataFile, Relearned, ScoringProtocol, TextFacts
 from biasunlearn.scoring.protocol import Asking
 from biasunlearn.stats.stereoset import Item
 

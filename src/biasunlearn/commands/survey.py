@@ -18,10 +18,8 @@ from biasunlearn.errors import DataError, RequestError
 from biasunlearn.report.charts.scatter import front
 from biasunlearn.report.survey import OF_TYPE, point_of, remarks, survey_page
 from biasunlearn.runs.atomic import is_first
-from biasunlearn.runs.benchmark_results import Measured, PanelResult, PerplexityResult
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
-from biasunlearn.runs.results import Results
-from biasunlearn.runs.scores import Interval
+from biasunlearn.runs.results import Interval, Measured, PanelResult, PerplexityResult, Results
 from biasunlearn.stats.bootstrap import over_seeds
 
 METHODS: tuple[str, ...] = typing.get_args(Method)

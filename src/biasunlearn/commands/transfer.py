@@ -26,23 +26,25 @@ from biasunlearn.models.adapter_files import check_adapter
 from biasunlearn.models.adapter_scale import Look, checked, nearest, save_scaled, scaled, search
 from biasunlearn.models.compatibility import compatibility, demand
 from biasunlearn.models.spec import ModelSpec
-from biasunlearn.runs.benchmark_results import BenchmarkResult, Measured
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, finished, new_run
 from biasunlearn.runs.lock import releasing_locks
-from biasunlearn.runs.results import Results, only_given
-from biasunlearn.runs.run_files import DebiasRequest
-from biasunlearn.runs.score_cache import ScoreCache
-from biasunlearn.runs.sections import (
+from biasunlearn.runs.results import (
+    BenchmarkResult,
     Change,
     CompatibilityFacts,
     DataFile,
+    DebiasRequest,
     Direct,
     Effect,
+    Measured,
     Recipe,
+    Results,
     Scale,
     ScoringProtocol,
     Transferred,
+    only_given,
 )
+from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.scoring.protocol import Asking
 from biasunlearn.stats.effect import STATES, effect_kept
 from biasunlearn.stats.outcome import Outcome
