@@ -12,8 +12,8 @@ from biasunlearn.commands.repeated_runs import Common, experiment_of
 from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import is_first
-from biasunlearn.runs.benchmark_results import Measured, StereoSetResult
 from biasunlearn.runs.folder import RunFolder
+from biasunlearn.runs.results import Measured, StereoSetResult
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "full": {},

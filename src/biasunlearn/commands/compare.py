@@ -19,10 +19,9 @@ from biasunlearn.commands.run_stages import (
 )
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import whole_file
-from biasunlearn.runs.benchmark_results import BenchmarkResult
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, new_run
 from biasunlearn.runs.lock import releasing_locks
-from biasunlearn.runs.scores import Interval, Metric, ScoredPart
+from biasunlearn.runs.results import BenchmarkResult, Interval, Metric, ScoredPart
 from biasunlearn.stats.paired import Pairs, compare_score, pair
 
 FILE = "compare.json"

@@ -15,9 +15,8 @@ from biasunlearn.data.readers import fingerprint, read_triplets, write_pairs
 from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import is_first
-from biasunlearn.runs.benchmark_results import Measured
 from biasunlearn.runs.folder import RunFolder
-from biasunlearn.runs.results import Results
+from biasunlearn.runs.results import Measured, Results
 from biasunlearn.stats.bootstrap import over_seeds
 
 

@@ -41,8 +41,7 @@ from biasunlearn.commands.run_stages import (
     read_stage,
 )
 from biasunlearn.errors import RequestError
-from biasunlearn.runs.benchmark_results import BenchmarkResult
-from biasunlearn.runs.scores import ScoredPart, estimate_of
+from biasunlearn.runs.results import BenchmarkResult, ScoredPart, estimate_of
 from biasunlearn.stats.bootstrap import Estimate
 from biasunlearn.stats.paired import compare_pairs, pair
 

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from biasunlearn.benchmarks.stereoset import outcomes
-from biasunlearn.runs.benchmark_results import Measured, StereoSetResult
-from biasunlearn.runs.scores import Interval, StereoSetScores
-from biasunlearn.runs.sections import Kept, Point, PointScores
+from biasunlearn.runs.results import Interval, Kept, Measured, Point, PointScores, StereoSetResult, StereoSetScores
 from biasunlearn.stats.effect import distance_change, effect_kept
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item

@@ -8,9 +8,8 @@ from typing import Any
 
 from biasunlearn.benchmarks import BENCHMARKS, NAMES
 from biasunlearn.errors import RequestError
-from biasunlearn.runs.benchmark_results import BenchmarkResult, Capability, TasksResult
 from biasunlearn.runs.folder import RunFolder, read_items
-from biasunlearn.runs.results import Results
+from biasunlearn.runs.results import BenchmarkResult, Capability, Results, TasksResult
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 

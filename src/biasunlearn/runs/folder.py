@@ -17,10 +17,8 @@ import yaml
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import is_first, tidy, whole_file
 from biasunlearn.runs.lock import acquire_lock
-from biasunlearn.runs.results import SCHEMA, Results, load_results
-from biasunlearn.runs.run_files import MetricsRow, RunConfig
+from biasunlearn.runs.results import SCHEMA, Environment, MetricsRow, Results, RunConfig, load_results
 from biasunlearn.runs.schema import FIX, read_as
-from biasunlearn.runs.sections import Environment
 from biasunlearn.stats.stereoset import Item
 
 __all__ = ["SCHEMA"]

@@ -15,24 +15,113 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from biasunlearn.errors import RequestError
-from biasunlearn.runs.benchmark_results import Capability, Measured
+from biasunlearn.runs.benchmark_results import (
+    BBQResult,
+    BenchmarkResult,
+    BoldResult,
+    Capability,
+    ClassifierFacts,
+    Contamination,
+    ControlsResult,
+    CrowsPairsResult,
+    Gap,
+    GeneratedResult,
+    GenerationFacts,
+    Measured,
+    PanelResult,
+    ParaphrasesResult,
+    PerplexityResult,
+    PromptFacts,
+    RealToxicityPromptsResult,
+    SeatResult,
+    SeatTest,
+    StereoSetPart,
+    StereoSetResult,
+    TaskScores,
+    TasksResult,
+    WinoBiasResult,
+    WinogenderResult,
+)
+from biasunlearn.runs.run_files import (
+    Manifest,
+    MetricsRow,
+    RunConfig,
+    StepDecision,
+    StoredRequest,
+)
 from biasunlearn.runs.schema import Number, Record, Text, read_as, read_json, wrong_at
-from biasunlearn.runs.scores import Interval, Metric, Score
+from biasunlearn.runs.scores import (
+    BBQScores,
+    BiasTypeScores,
+    ControlsScores,
+    CountedScore,
+    Distance,
+    Ends,
+    Equivalence,
+    Interval,
+    Metric,
+    ParaphrasesScores,
+    Score,
+    ScoredPart,
+    StereoSetScores,
+    Unseen,
+    WorstFrame,
+    estimate_of,
+)
 from biasunlearn.runs.sections import (
+    Angles,
     Candidate,
+    ChanceAngles,
+    Change,
     Combined,
+    CompatibilityFacts,
     Cost,
+    DataFile,
     Direct,
+    Effect,
     Environment,
+    Kept,
+    LayerAngles,
+    LayerAnswer,
+    Part,
+    Point,
+    PointScores,
+    ProbeData,
+    ProbeQuestion,
     Probes,
+    ProbeSettings,
+    Quantised,
+    Reading,
+    ReadingChange,
     Recipe,
     Relearned,
     RunData,
+    Scale,
     ScoringProtocol,
+    SplitFacts,
+    Splits,
     Stopped,
+    TextFacts,
     Transferred,
     Verdict,
 )
+from biasunlearn.stats.stereoset import Item
+
+__all__ = [
+    "Angles", "BBQResult", "BBQScores", "BenchmarkResult", "BiasTypeScores", "BoldResult", "Candidate", "Capability",
+    "ChanceAngles", "Change", "ClassifierFacts", "Combined", "CompatibilityFacts", "Contamination", "ControlsResult",
+    "ControlsScores", "Cost", "CountedScore", "CrowsPairsResult", "DataFile", "StoredRequest", "Direct", "Distance",
+    "Effect", "Ends", "Environment", "Equivalence", "Gap", "GeneratedResult", "GenerationFacts", "Interval", "Item",
+    "Kept", "LayerAngles", "LayerAnswer", "Manifest", "Measured", "Metric", "MetricsRow", "PanelResult",
+    "ParaphrasesResult", "ParaphrasesScores", "Part", "PerplexityResult", "Point", "PointScores", "ProbeData",
+    "ProbeQuestion", "ProbeSettings", "Probes", "PromptFacts", "Quantised", "Reading", "ReadingChange",
+    "RealToxicityPromptsResult", "Recipe", "Relearned", "Results", "RunConfig", "RunData", "SCHEMA", "SCHEMA_FILE",
+    "Scale", "Score", "ScoredPart", "ScoringProtocol", "SeatResult", "SeatTest", "SplitFacts", "Splits",
+    "StepDecision", "StereoSetPart", "StereoSetResult", "StereoSetScores", "Stopped", "TaskScores", "TasksResult",
+    "TextFacts", "Transferred", "Unseen", "Verdict", "WinoBiasResult", "WinogenderResult", "WorstFrame",
+    "estimate_of", "json_schema", "load_results", "only_given",
+]  # fmt: skip
+"""All types can be imported from here."""
 
 SCHEMA: Final = 2
 """What is written."""
