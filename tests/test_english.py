@@ -56,7 +56,6 @@ NOT_YET: dict[str, int] = {
     "src/biasunlearn/benchmarks/lm_eval_bbq.py": 1,
     "src/biasunlearn/benchmarks/paired_variants.py": 1,
     "src/biasunlearn/benchmarks/seat.py": 1,
-    "src/biasunlearn/cli.py": 2,
     "src/biasunlearn/commands/ablate.py": 7,
     "src/biasunlearn/commands/combine.py": 1,
     "src/biasunlearn/commands/compare.py": 2,
