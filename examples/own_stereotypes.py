@@ -10,7 +10,8 @@ Read the pairs before you train on them: exchanging a word does not turn every s
 import argparse
 from pathlib import Path
 
-from biasunlearn import counterfactual_pairs, load_term_list, measure
+from biasunlearn import measure
+from biasunlearn.data.counterfactual import counterfactual_pairs, load_term_list
 from biasunlearn.data.readers import write_pairs
 
 SENTENCES = (

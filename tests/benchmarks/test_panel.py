@@ -112,7 +112,7 @@ def test_every_table_can_be_made_again_from_the_items_alone(tmp_path):
     model = tiny.save(tiny.gpt2(n_positions=256), tmp_path / "model")
     measured = measure(model, request, out=tmp_path / "run")
     code = (
-        "import sys; from biasunlearn import rescore; "
+        "import sys; from biasunlearn.commands.measure import rescore; "
         f"rescore({{}}, {str(tmp_path / 'run/items.parquet')!r}, out={str(tmp_path / 'again')!r}); "
         "assert 'torch' not in sys.modules"
     )

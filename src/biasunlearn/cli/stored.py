@@ -109,7 +109,7 @@ def gate(
 
     Args:
         run: Run folder.
-        policy: YAML file of limits (docs/statistics.md describes them).
+        policy: YAML file of limits (docs/gate.md describes them).
         base: Run that changes are computed against (default: RUN:before).
 
     Examples:
