@@ -117,5 +117,7 @@ def test_help_is_as_wide_as_the_terminal(capsys: pytest.CaptureFixture[str], mon
     monkeypatch.setenv("COLUMNS", "60")
     prose = help_of(capsys, "debias").partition("Examples:")[0]
     assert max(map(len, prose.splitlines())) <= 60
+    monkeypatch.setenv("COLUMNS", "9")
+    assert help_of(capsys, "debias").startswith("Usage: biasunlearn debias")
     monkeypatch.setenv("COLUMNS", "300")
     assert 80 < max(map(len, help_of(capsys, "debias").splitlines())) <= 110

@@ -14,8 +14,8 @@ from biasunlearn.cli.app import COMMANDS, EXAMPLES, SUMMARY
 from biasunlearn.cli.parse import unknown_command
 
 FLAGS = ("--help", "-h")
-WIDEST = 110
-"""Characters of a line, at most."""
+NARROWEST, WIDEST = 50, 110
+"""Characters of a line, as the terminal allows."""
 COLUMN = 26
 """Characters of the left column with its indent. A longer label stands on a line of its own."""
 
@@ -26,7 +26,7 @@ def help_text(app: App, words: Sequence[str]) -> str:
     Raises:
         RequestError: there is no such command.
     """
-    width = min(shutil.get_terminal_size().columns, WIDEST)
+    width = max(NARROWEST, min(shutil.get_terminal_size().columns, WIDEST))
     chain, apps, rest = app.parse_commands([word for word in words if word not in FLAGS])
     if rest and not chain:
         raise unknown_command(rest[0], app)

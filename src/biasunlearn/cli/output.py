@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS = 20
 """Skipped rows that are listed on the terminal; results.json lists all of them."""
-WIDTH = 140
+WIDTH = 170
 """Characters of a table's line where the output is not a terminal."""
 
 
