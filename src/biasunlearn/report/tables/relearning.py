@@ -57,7 +57,8 @@ def kept_line(last: Kept) -> str:
     """How much of the debiasing is left after the last step."""
     moved = f"debiased model {_moved(last.returned)}, base model {_moved(last.drift)}"
     left = f"{share(last.kept)} of the debiasing is left" if last.kept else f"share kept not defined ({last.reason})"
-    return f"After {last.step} steps: {left}; change of mean |SS − 50| since step 0: {moved}."
+    steps = f"{last.step} step{'' if last.step == 1 else 's'}"
+    return f"After {steps}: {left}; change of mean |SS − 50| since step 0: {moved}."
 
 
 def steps_table(points: Sequence[Point]) -> Table:
