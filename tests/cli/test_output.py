@@ -114,10 +114,13 @@ def test_a_result_may_be_an_object(capsys: pytest.CaptureFixture[str]) -> None:
         def to_dict(self) -> dict[str, int]:
             return {"n": 3}
 
-    output.show(Result(), Output(json=True), str, where="stored in x")
+    def line(found: Result) -> str:
+        return f"n = {found.to_dict()['n']}"
+
+    output.show(Result(), Output(json=True), line, where="stored in x")
     assert json.loads(capsys.readouterr().out) == {"n": 3}
-    output.show(Result(), Output(), str, where="stored in x")
-    assert capsys.readouterr().out == "{'n': 3}\nstored in x\n"
+    output.show(Result(), Output(), line, where="stored in x")
+    assert capsys.readouterr().out == "n = 3\nstored in x\n"
 
 
 def test_skipped_rows_are_listed_up_to_twenty(capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,7 +105,7 @@ def test_options_have_no_second_form() -> None:
     (["ablate", *SMALLEST["ablate"], "--seeds", "0", "1.5"],
      "ablate: --seeds 1.5: not an integer (see biasunlearn ablate --help)"),
     (["ablate", *SMALLEST["ablate"], "--seeds", "0,1"],
-     "ablate: --seeds 0,1: not an integer; separate several by spaces (see biasunlearn ablate --help)"),
+     "ablate: --seeds 0,1: not an integer; separate several values by spaces (see biasunlearn ablate --help)"),
     (["ablate", *SMALLEST["ablate"], "--seeds"], "ablate: --seeds: needs a value (see biasunlearn ablate --help)"),
     (["relearn", *SMALLEST["relearn"], "--rate", "fast"],
      "relearn: --rate fast: not a number (see biasunlearn relearn --help)"),

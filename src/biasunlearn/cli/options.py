@@ -26,8 +26,7 @@ def integer(kind: Any, tokens: Any) -> int:
     try:
         return int(tokens[0].value)
     except ValueError:
-        several = "; separate several by spaces" if "," in tokens[0].value else ""
-        raise ValueError(f"not an integer{several}") from None
+        raise ValueError("not an integer") from None
 
 
 Folder = Annotated[str, Parameter(metavar="DIR")]

@@ -77,10 +77,12 @@ def _nearest(word: str, known: Sequence[str]) -> str | None:
 
 
 def _expected(error: CoercionError) -> str:
-    assert error.argument is not None
+    assert error.argument is not None and error.token is not None
     if error.msg is not None:  # what our own converter says
         return str(error.msg)
     if choices := error.argument.get_choices():
         return f"not one of {', '.join(choices)}"
     kind = {int: "an integer", float: "a number"}.get(error.target_type)  # type: ignore[arg-type]
-    return f"not {kind}" if kind else str(error)
+    if kind is None:
+        return str(error)
+    return f"not {kind}" + "; separate several values by spaces" * ("," in error.token.value)
