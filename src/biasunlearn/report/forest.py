@@ -107,6 +107,7 @@ def _by_bias_type(after: Measured, before: Measured | None) -> list[Markup]:
             continue
         first = firsts.get(name)
         tables = benchmark_tables(name, entry, first if isinstance(first, PanelResult) else None)
-        shown = [[html_warnings(table), html_table(table), html_notes(table)] for table in tables]
+        shown = [[tag("h3", table.title), html_warnings(table), html_table(table), html_notes(table)]
+                 for table in tables]  # fmt: skip
         parts.append(folded(f"{short(name, 40)} by bias type", shown))
     return parts

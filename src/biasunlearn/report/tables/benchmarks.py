@@ -109,7 +109,8 @@ def _by_bias_type(name: str, entry: PanelResult, before: PanelResult | None) -> 
     scores = list(entry.shown_scores)
     rows, firsts = dict(_rows(entry)), dict(_rows(before)) if before else {}
     digits = {score: digits_of(row.scores.get(score) for row in rows.values()) for score in scores}
-    columns = [Column("", "text", ALWAYS), Column("n", priority=LAST)]
+    named = "bias type or group" if entry.groups else "bias type"
+    columns = [Column(named, "text", ALWAYS), Column("n", priority=LAST)]
     for place, score in enumerate(scores):
         if before and place == 0:
             columns.append(Column(f"{score} before", is_name=True))
@@ -161,7 +162,7 @@ def _association_tests(name: str, tests: Mapping[str, SeatTest], before: Mapping
         cells = [_effect(one, last) for last in (False, True) for one in both]
         sizes = TextCell("+".join(map(str, row.n)))
         rows.append([name_cell(test, limit=60), name_cell(row.bias_type), sizes, *cells])
-    note = "Effect size d, with p in brackets; * marks a p from sampled divisions of the targets, the others are exact."
+    note = "Effect size d with its p-value; * marks a p-value from sampled divisions of the targets."
     return Table(f"{name}, every association test", tuple(columns), rows_of(rows), notes=(note,))
 
 
