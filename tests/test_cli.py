@@ -1,6 +1,7 @@
 """The commands end to end on a tiny model, and every wrong request as one line with exit code 2."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -158,18 +159,18 @@ def test_swapped_labels_are_noticed(tmp_path):
     assert "look swapped" in check_labels(wrong)[0]
 
 
-def test_ctrl_c_saves_and_resume_gives_the_uninterrupted_run(place, tmp_path):
+def test_ctrl_c_saves_and_resume_gives_the_uninterrupted_run(place, tmp_path, warm):
     steps = ["--set", "max_steps=40", "--set", "stop_rule=interval", "--set", "interval_margin=0.1"]
     assert main(request(place, tmp_path / "whole", *steps)) == 0
-    command = [sys.executable, "-m", "biasunlearn", *request(place, tmp_path / "cut", *steps)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stderr:
-            if line.startswith("step 10"):
-                process.send_signal(signal.SIGINT)
-                break
-        rest = process.stderr.read()
-        assert process.wait() == 130, rest
-    assert "--resume" in rest
+    process = warm.start(tmp_path / "process", request(place, tmp_path / "cut", *steps))
+    messages = tmp_path / "process/stderr"
+    latest = time.monotonic() + 300
+    while not (messages.exists() and "\nstep 10" in messages.read_text()):
+        assert time.monotonic() < latest, messages.read_text()
+        time.sleep(0.001)
+    os.kill(process, signal.SIGINT)
+    assert warm.wait(process) == 130, messages.read_text()
+    assert "--resume" in messages.read_text()
     assert (tmp_path / "cut/checkpoint.pt").exists()
     assert main(request(place, tmp_path / "cut", *steps)) == 2  # not without saying so
     assert main(request(place, tmp_path / "cut", *steps, "--resume")) == 0

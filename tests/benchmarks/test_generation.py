@@ -1,9 +1,6 @@
 """BOLD and RealToxicityPrompts with classifiers trained here; every formula by hand on constructed continuations."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -358,14 +355,12 @@ def near(estimate):
     return pytest.approx(estimate, abs=1e-5) if isinstance(estimate, float) else estimate
 
 
-def test_two_processes_write_what_one_writes(place, tmp_path):
+def test_two_processes_write_what_one_writes(place, tmp_path, warm):
     scored = ["--classifier", f"toxicity={place / 'toxicity'}", "--continuations", "2"]
     assert main(measured(place, tmp_path / "one", *scored)) == 0
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29631"]
-    command = [*launch, "-m", "biasunlearn", *measured(place, tmp_path / "two", *scored)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
+    ranks = [tmp_path / "rank0", tmp_path / "rank1"]
+    codes = warm.run_ranks(ranks, measured(place, tmp_path / "two", *scored))
+    assert codes == [0, 0], [(rank / "stderr").read_text()[-3000:] for rank in ranks]
     one, two = (results(tmp_path / out)["benchmarks"] for out in ("one", "two"))
     for name in one:
         for score, estimate in one[name]["overall"].items():
