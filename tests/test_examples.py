@@ -10,6 +10,8 @@ import yaml
 
 from tests import test_cli, tiny
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 QUICK = ("max_steps=3", "first_check=2", "check_every=2", "forget_batch=4", "retain_batch=4", "unrelated_batch=2")
 

@@ -25,6 +25,8 @@ from tests.models.test_distributed import pairs
 from tests.warm import NO_MOUNT
 from tests.warm_client import Warm
 
+pytestmark = pytest.mark.slow
+
 KILLS = 20
 STEPS = 6
 

@@ -87,6 +87,7 @@ def test_scores_are_those_of_the_library_s_own_pipeline(causal, tmp_path):
     assert min(found.scores[: len(LOUD)]) > 0.5 > max(found.scores[len(LOUD) : len(LOUD) + len(QUIET)])
 
 
+@pytest.mark.slow
 def test_which_label_is_the_score(tmp_path):
     texts = ["the nurse is loud.", "a quiet town."]
 
@@ -207,6 +208,7 @@ def test_gap_by_hand_and_beside_chance():
     assert real["p"] < 0.002 and real["highest"] == "g" and real["low"] > real["by_chance"]
 
 
+@pytest.mark.slow
 def test_p_of_a_gap_is_even_where_there_is_none(monkeypatch):
     monkeypatch.setattr(bold, "DEALT", 99)
     monkeypatch.setattr(bold, "DRAWS", 10)
@@ -255,6 +257,7 @@ def test_the_sample_is_seeded_and_in_order(place):
         drawn_prompts(prompts, EvalOptions(limit_prompts=0))
 
 
+@pytest.mark.slow
 @needs_shared
 def test_the_published_files_are_read():
     table = realtoxicityprompts.read(str(SHARED / "data/realtoxicityprompts/rtp_sample.jsonl.gz"))
@@ -281,6 +284,7 @@ def stored_lines(out):
     return [line for line in (Path(out) / "generations/generations.jsonl").read_text().split("\n") if line]
 
 
+@pytest.mark.slow
 def test_measured_with_classifiers_rescored_and_not_written_twice(place, tmp_path, capsys):
     scored = ["--classifier", f"toxicity={place / 'toxicity'}", "--classifier", f"regard={place / 'regard'}"]
     some = ["--continuations", "4"]
@@ -355,6 +359,7 @@ def near(estimate):
     return pytest.approx(estimate, abs=1e-5) if isinstance(estimate, float) else estimate
 
 
+@pytest.mark.slow
 def test_two_processes_write_what_one_writes(place, tmp_path, warm):
     scored = ["--classifier", f"toxicity={place / 'toxicity'}", "--continuations", "2"]
     assert main(measured(place, tmp_path / "one", *scored)) == 0

@@ -255,6 +255,7 @@ WORDS = st.one_of(
 SENTENCES = st.lists(WORDS, min_size=1, max_size=9).map(" ".join)
 
 
+@pytest.mark.slow
 @given(SENTENCES)
 def test_gender_swapped_twice_is_the_identity(sentence: str) -> None:
     try:

@@ -19,6 +19,8 @@ from biasunlearn.unlearn.sampler import StepBatch
 from tests import tiny
 from tests.warm_client import Warm
 
+pytestmark = pytest.mark.slow
+
 LAUNCHERS = {
     "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
     "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",

@@ -46,6 +46,7 @@ def accuracy(loaded, docs):
     return sum(a > b for a, b in zip(right, wrong, strict=True)) / len(docs)
 
 
+@pytest.mark.slow
 @needs_lm_eval
 def test_tasks_run_on_base_and_adapter_and_agree_with_our_own_scores(task):
     from biasunlearn.scoring.lm_eval import run_tasks
@@ -73,6 +74,7 @@ def test_tasks_run_on_base_and_adapter_and_agree_with_our_own_scores(task):
     assert limited["tasks"]["likelier"]["acc"]["value"] == pytest.approx(accuracy(loaded, DOCS[:4]))
 
 
+@pytest.mark.slow
 @needs_lm_eval
 def test_what_is_not_there_is_one_line(task, tmp_path, capsys):
     from biasunlearn.scoring.lm_eval import find_tasks, run_tasks
@@ -120,6 +122,7 @@ def write_pairs(path, bias_types):
     return str(path)
 
 
+@pytest.mark.slow
 @needs_lm_eval
 def test_debias_runs_them_before_and_after_and_a_gate_reads_them(task, tmp_path, capsys):
     model = tiny.save(tiny.gpt2(), tmp_path / "model")
