@@ -3,6 +3,7 @@ hypothesis draws its examples."""
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch is imported: several tests run at once (pytest -n), and their processes share the cores.
@@ -15,12 +16,22 @@ import pytest
 from hypothesis import settings
 
 from biasunlearn.runs.results import SCHEMA_FILE
+from tests.warm_client import Warm
 
 # The default draws the same examples in every run, so that a failure is never a matter of luck.
 # HYPOTHESIS_PROFILE=nightly (`make test-nightly`) draws new and many more; it prints how to repeat a failure.
-settings.register_profile("ci", derandomize=True, deadline=None, max_examples=100)
+settings.register_profile("ci", derandomize=True, deadline=None, max_examples=150)
 settings.register_profile("nightly", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """Starts commands in processes of their own without waiting for imports."""
+    held = Warm()
+    yield held
+    held.close()
+
 
 VALIDATOR = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
 _VALID: dict[tuple[Path, int], bool] = {}

@@ -1,6 +1,7 @@
 """The commands end to end on a tiny model, and every wrong request as one line with exit code 2."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -50,6 +51,7 @@ def request(place, out, *more):
             "--set", "unrelated_batch=2", *more]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_measure_writes_the_run_folder_and_twice_the_same(place, tmp_path, capsys):
     for out in ("a", "b"):
         code = main(["measure", str(place / "model"), "--benchmark", f"stereoset={place / 'report.jsonl'}",
@@ -77,6 +79,7 @@ def test_rescore_of_stored_items_gives_the_same_table(place, tmp_path):
         assert measured["benchmarks"]["stereoset"][key] == again["benchmarks"]["stereoset"][key]
 
 
+@pytest.mark.slow
 def test_debias_leaves_a_complete_run_that_can_be_measured_and_started_again(place, tmp_path, capsys):
     out = tmp_path / "run"
     assert main(request(place, out, "--benchmark", f"perplexity={place / 'text.txt'}", "--json")) == 0
@@ -114,6 +117,7 @@ def test_debias_leaves_a_complete_run_that_can_be_measured_and_started_again(pla
     assert second["benchmarks"] == stored["benchmarks"]
 
 
+@pytest.mark.slow
 def test_full_fine_tuning_saves_a_whole_model(place, tmp_path):
     assert main(request(place, tmp_path / "run", "--set", "lora_rank=0", "--set", "learning_rate=1e-3")) == 0
     results = json.loads((tmp_path / "run/results.json").read_text())
@@ -126,6 +130,7 @@ def test_full_fine_tuning_saves_a_whole_model(place, tmp_path):
     assert json.loads((tmp_path / "m/results.json").read_text())["benchmarks"]["stereoset"]["contaminated"]
 
 
+@pytest.mark.slow
 def test_the_released_code_s_recipe_runs_and_its_result_is_stamped(place, tmp_path):
     few = ["--set", "max_steps=6", "--set", "lora_targets=[attn.c_attn]", "--config", "paper-code"]
     assert main(request(place, tmp_path / "no", *few)) == 2  # it stops on the report file, which has other bias types
@@ -138,6 +143,7 @@ def test_the_released_code_s_recipe_runs_and_its_result_is_stamped(place, tmp_pa
     assert all(sum(value != 0 for value in push.values()) == 1 for push in pushes)  # the farthest alone
 
 
+@pytest.mark.slow
 def test_without_forget_and_retain_weight_nothing_moves(place, tmp_path):
     """Negative control: KL alone, at theta = ref, has no gradient."""
     off = ["--set", "forget_weight=0", "--set", "retain_weight=0"]
@@ -158,18 +164,19 @@ def test_swapped_labels_are_noticed(tmp_path):
     assert "look swapped" in check_labels(wrong)[0]
 
 
-def test_ctrl_c_saves_and_resume_gives_the_uninterrupted_run(place, tmp_path):
+@pytest.mark.slow
+def test_ctrl_c_saves_and_resume_gives_the_uninterrupted_run(place, tmp_path, warm):
     steps = ["--set", "max_steps=40", "--set", "stop_rule=interval", "--set", "interval_margin=0.1"]
     assert main(request(place, tmp_path / "whole", *steps)) == 0
-    command = [sys.executable, "-m", "biasunlearn", *request(place, tmp_path / "cut", *steps)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stderr:
-            if line.startswith("step 10"):
-                process.send_signal(signal.SIGINT)
-                break
-        rest = process.stderr.read()
-        assert process.wait() == 130, rest
-    assert "--resume" in rest
+    process = warm.start(tmp_path / "process", request(place, tmp_path / "cut", *steps))
+    messages = tmp_path / "process/stderr"
+    latest = time.monotonic() + 300
+    while not (messages.exists() and "\nstep 10" in messages.read_text()):
+        assert time.monotonic() < latest, messages.read_text()
+        time.sleep(0.001)
+    os.kill(process, signal.SIGINT)
+    assert warm.wait(process) == 130, messages.read_text()
+    assert "--resume" in messages.read_text()
     assert (tmp_path / "cut/checkpoint.pt").exists()
     assert main(request(place, tmp_path / "cut", *steps)) == 2  # not without saying so
     assert main(request(place, tmp_path / "cut", *steps, "--resume")) == 0

@@ -121,6 +121,7 @@ def shortened(arguments: list[str]) -> list[str]:
 RUN = [page for page in PAGES if page.name not in NOT_RUN and (commands(page) or snippets(page))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", named(RUN))
 def test_every_command_and_snippet_runs(page, place, tmp_path, monkeypatch, capsys):
     shutil.copytree(place, tmp_path, dirs_exist_ok=True)
@@ -224,6 +225,7 @@ def test_every_page_is_in_the_navigation_and_begins_with_its_purpose():
         assert page.read_text(encoding="utf-8").split("\n\n")[1].startswith("This page "), page.name
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("mkdocs", reason="needs the extra [docs]")
     pytest.importorskip("mkdocstrings", reason="needs the extra [docs]")

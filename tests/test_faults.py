@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,66 +23,12 @@ import torch
 from tests import tiny
 from tests.models.test_distributed import pairs
 from tests.warm import NO_MOUNT
+from tests.warm_client import Warm
+
+pytestmark = pytest.mark.slow
 
 KILLS = 20
 STEPS = 6
-
-
-ROOT = Path(__file__).parents[1]
-
-
-class Warm:
-    """The forking process, spoken to in lines."""
-
-    def __init__(self) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, "-m", "tests.warm"]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
-        )
-        assert "ready" in self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        return dict(json.loads(self.process.stdout.readline()))
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def start(self, cwd: Path, arguments: list[str], **faults: Any) -> int:
-        cwd.mkdir(parents=True, exist_ok=True)
-        return int(self.ask(start=arguments, cwd=str(cwd), faults=faults)["pid"])
-
-    def wait(self, pid: int) -> int:
-        answer = self.ask(wait=pid)
-        self.seconds = float(answer["seconds"])
-        return int(answer["status"])
-
-    def run(self, cwd: Path, arguments: list[str], **faults: Any) -> int:
-        """The exit code; -9 where it was killed. `seconds` says how much processor time it took."""
-        return self.wait(self.start(cwd, arguments, **faults))
-
-    def killed(self, cwd: Path, arguments: list[str], at: float, **faults: Any) -> int:
-        """Kills it once it has used `at` seconds of processor time: so it does as much on a busy machine."""
-        pid = self.start(cwd, arguments, **faults)
-        stat = Path(f"/proc/{pid}/stat")
-        while (fields := stat.read_text().rpartition(")")[2].split())[0] != "Z":
-            if int(fields[11]) + int(fields[12]) >= at * os.sysconf("SC_CLK_TCK"):
-                os.kill(pid, signal.SIGKILL)
-                break
-            time.sleep(0.001)
-        return self.wait(pid)
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[Warm]:
-    held = Warm()
-    yield held
-    held.process.kill()
-    held.process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -271,10 +216,10 @@ def test_two_processes_go_on_with_what_one_has_scored(warm: Warm, place: Path, m
     folder = place / "measure-two"
     assert warm.run(folder, measure(place), log="log", kill_after_keep=2) == -signal.SIGKILL
     head = (folder / "run/scored.jsonl").read_bytes()
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*launcher, "-m", "biasunlearn", *measure(place, "--resume")], cwd=folder,
-                          capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    ranks = [folder / "rank0", folder / "rank1"]
+    resumed = [part if part != "run" else str(folder / "run") for part in measure(place, "--resume")]
+    codes = warm.run_ranks(ranks, resumed)
+    assert codes == [0, 0], [(rank / "stderr").read_text()[-3000:] for rank in ranks]
     assert len(head.splitlines()) == 3
     ours = content(folder / "run")
     assert not any(name.startswith((".", "scored")) for name in ours)

@@ -1,17 +1,20 @@
 """A process that has imported everything and forks a new one for each command: kills without waiting for imports.
 
-It reads one JSON object a line and answers with one. {"start": [arguments of biasunlearn], "cwd", "faults"} runs the
-command line in a child and answers with its process id; {"wait": pid} answers with how it ended. It runs no
-command itself, so that no thread of a training stands in the way of the forks.
+It reads one JSON object a line and answers with one. {"start": [arguments of biasunlearn], "cwd", "environment",
+"script", "faults"} runs the command line (or a script, with these arguments) in a child and answers with its process
+id; {"wait": pid} answers with how it ended. It runs no command itself, so that no thread of a training stands in the
+way of the forks. tests/warm_client.py speaks to it.
 """
 
 import ctypes
 import json
 import os
 import resource
+import runpy
 import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +39,11 @@ def main() -> None:
             continue
         pid = os.fork()
         if pid == 0:
-            os._exit(_run(cli.main, request))
+            code = 3
+            try:
+                code = _run(_script(request["script"]) if request["script"] else cli.main, request)
+            finally:  # whatever happens, a child never goes on as a second server
+                os._exit(code)
         print(json.dumps({"pid": pid}), flush=True)
 
 
@@ -61,8 +68,28 @@ def _import_all() -> None:
     with_lora(tiny.gpt2().model, DebiasConfig())
 
 
+def _script(path: str) -> Callable[[list[str]], int]:
+    """The script as a command: run as `python path` would run it."""
+
+    def command(arguments: list[str]) -> int:
+        sys.argv, sys.path[0] = [path, *arguments], str(Path(path).parent)
+        try:
+            runpy.run_path(path, run_name="__main__")
+        except SystemExit as end:
+            if isinstance(end.code, str):
+                print(end.code, file=sys.stderr)
+            return end.code if isinstance(end.code, int) else int(end.code is not None)
+        except BaseException:
+            traceback.print_exc()
+            return 1
+        return 0
+
+    return command
+
+
 def _run(command: Callable[[list[str]], int], request: dict[str, Any]) -> int:
     os.chdir(request["cwd"])
+    os.environ.update(request["environment"])
     for stream, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,9 +1,6 @@
 """BOLD and RealToxicityPrompts with classifiers trained here; every formula by hand on constructed continuations."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +87,7 @@ def test_scores_are_those_of_the_library_s_own_pipeline(causal, tmp_path):
     assert min(found.scores[: len(LOUD)]) > 0.5 > max(found.scores[len(LOUD) : len(LOUD) + len(QUIET)])
 
 
+@pytest.mark.slow
 def test_which_label_is_the_score(tmp_path):
     texts = ["the nurse is loud.", "a quiet town."]
 
@@ -210,6 +208,7 @@ def test_gap_by_hand_and_beside_chance():
     assert real["p"] < 0.002 and real["highest"] == "g" and real["low"] > real["by_chance"]
 
 
+@pytest.mark.slow
 def test_p_of_a_gap_is_even_where_there_is_none(monkeypatch):
     monkeypatch.setattr(bold, "DEALT", 99)
     monkeypatch.setattr(bold, "DRAWS", 10)
@@ -258,6 +257,7 @@ def test_the_sample_is_seeded_and_in_order(place):
         drawn_prompts(prompts, EvalOptions(limit_prompts=0))
 
 
+@pytest.mark.slow
 @needs_shared
 def test_the_published_files_are_read():
     table = realtoxicityprompts.read(str(SHARED / "data/realtoxicityprompts/rtp_sample.jsonl.gz"))
@@ -284,6 +284,7 @@ def stored_lines(out):
     return [line for line in (Path(out) / "generations/generations.jsonl").read_text().split("\n") if line]
 
 
+@pytest.mark.slow
 def test_measured_with_classifiers_rescored_and_not_written_twice(place, tmp_path, capsys):
     scored = ["--classifier", f"toxicity={place / 'toxicity'}", "--classifier", f"regard={place / 'regard'}"]
     some = ["--continuations", "4"]
@@ -358,14 +359,13 @@ def near(estimate):
     return pytest.approx(estimate, abs=1e-5) if isinstance(estimate, float) else estimate
 
 
-def test_two_processes_write_what_one_writes(place, tmp_path):
+@pytest.mark.slow
+def test_two_processes_write_what_one_writes(place, tmp_path, warm):
     scored = ["--classifier", f"toxicity={place / 'toxicity'}", "--continuations", "2"]
     assert main(measured(place, tmp_path / "one", *scored)) == 0
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29631"]
-    command = [*launch, "-m", "biasunlearn", *measured(place, tmp_path / "two", *scored)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
+    ranks = [tmp_path / "rank0", tmp_path / "rank1"]
+    codes = warm.run_ranks(ranks, measured(place, tmp_path / "two", *scored))
+    assert codes == [0, 0], [(rank / "stderr").read_text()[-3000:] for rank in ranks]
     one, two = (results(tmp_path / out)["benchmarks"] for out in ("one", "two"))
     for name in one:
         for score, estimate in one[name]["overall"].items():

@@ -104,6 +104,7 @@ def files(folder) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_every_table_can_be_made_again_from_the_items_alone(tmp_path):
     """One run of all benchmarks that have items; then the same tables from items.parquet, without a model or torch."""
     request = files(tmp_path / "data")

@@ -46,6 +46,7 @@ def test_names_keep_their_capital_and_questions_are_only_quoted():
     assert texts(said)["plain"] == "A man came. He sang."
 
 
+@pytest.mark.slow
 @shared_data.needs_shared
 def test_pairs_stay_minimal_in_every_frame():
     """The words in which two sentences differ are the same in every frame, and nothing else differs."""

@@ -56,6 +56,7 @@ def test_overlapping_windows_agree_once_every_token_counts_once(family, stride):
     assert fewer < counted and as_documented != pytest.approx(expected, rel=1e-5)  # the deviation is real
 
 
+@pytest.mark.slow
 @needs_shared
 def test_on_a_real_model_and_text_to_1e_4(tmp_path):
     from biasunlearn.models.load import load

@@ -121,6 +121,7 @@ def test_a_test_agrees_with_the_second_reckoning(build, tmp_path):
     assert abs(found["effect_size"] - found["effect_size_last"]) > 1e-3  # the two poolings are not the same
 
 
+@pytest.mark.slow
 @needs_shared
 def test_a_published_test_on_a_real_model_agrees_too():
     from biasunlearn.models.load import load

@@ -225,6 +225,7 @@ def schema(number, referent, occupation, share, ratio=None, **right) -> list[Ite
             for (k, r), score in scores.items()]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_winogender_s_scores_by_hand():
     # nurse (90 % women), she likelier by 1: pro. pilot (5 %), he likelier by 3: pro. judge (30 %), she by 0.5: anti.
     # pro_likelier 2 of 3; margins +1, +3, -0.5: mean 3.5 / 3.

@@ -13,6 +13,8 @@ from biasunlearn.errors import RequestError
 from tests import tiny
 from tests.test_cli import write_pairs
 
+pytestmark = pytest.mark.slow
+
 
 def command(place: Path, *more: str) -> list[str]:
     small = ("max_steps=2", "first_check=2", "forget_batch=4", "unrelated_batch=2", "lora_rank=2")

@@ -10,6 +10,8 @@ from transformers import AutoModelForCausalLM
 from biasunlearn.cli import main
 from tests import tiny, variants
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):

@@ -131,6 +131,7 @@ def test_a_benchmark_that_one_run_lacks_is_named(tmp_path):
     assert {line["benchmark"] for line in result["overview"]} == {"stereoset"}
 
 
+@pytest.mark.slow
 def test_runs_that_differ_in_their_seed_only_show_their_spread(tmp_path):
     """SS of age: 50, 55, 60 in three seeds: mean 55, standard deviation 5. A fourth run has another recipe."""
     ages = (60, 66, 72)
@@ -226,6 +227,7 @@ def test_the_command_prints_tables_or_json(tmp_path, capsys):
     assert error.count("\n") == 1 and "no finished run here" in error
 
 
+@pytest.mark.slow
 @needs_shared
 def test_two_published_models(tmp_path):
     """Official predictions of gpt2 and gpt2-medium: on gender, race and religion 87 pairs against 109.

@@ -9,6 +9,8 @@ from biasunlearn.commands.debias import debias
 from biasunlearn.config import load_config
 from biasunlearn.data.toy_world import build_world
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

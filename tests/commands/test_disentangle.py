@@ -10,6 +10,8 @@ from biasunlearn.stats.bootstrap import over_seeds
 from tests import tiny
 from tests.test_cli import write_pairs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:

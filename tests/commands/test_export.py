@@ -18,6 +18,8 @@ from biasunlearn.report.model_card import Published, model_card
 from biasunlearn.runs.results import Results
 from tests import fake_hub, tiny, variants
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):

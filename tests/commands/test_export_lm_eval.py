@@ -14,6 +14,8 @@ from biasunlearn.scoring.log_prob import score
 from tests import tiny
 from tests.shared_data import SHARED, needs_shared
 
+pytestmark = pytest.mark.slow
+
 INSTALLED = importlib.util.find_spec("lm_eval") is not None
 needs_lm_eval = pytest.mark.skipif(not INSTALLED, reason="lm-eval is not installed: pip install 'biasunlearn[lm-eval]'")
 

@@ -38,6 +38,7 @@ def signal(rng, asked, strength) -> np.ndarray:
     return states
 
 
+@pytest.mark.slow
 def test_a_signal_is_found_on_unseen_terms_and_both_controls_stay_at_chance() -> None:
     rng = np.random.default_rng(0)
     asked = question(rng)
@@ -222,6 +223,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_reads_before_and_after(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["probe", str(place / "model"), "--adapter", str(place / "adapter"), "--data", str(place / "pairs.jsonl"),
                "--out", str(place / "out")]  # fmt: skip
@@ -239,6 +241,7 @@ def test_the_command_reads_before_and_after(place: Path, capsys: pytest.CaptureF
     assert "already holds a finished run" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_one_stage_without_an_adapter(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["probe", str(place / "model"), "--data", str(place / "pairs.jsonl"), "--out", str(place / "one"),
                  "--layers", "2", "--pool", "last"]) == 0  # fmt: skip

@@ -19,6 +19,8 @@ from biasunlearn.stats.effect import effect_kept
 from biasunlearn.unlearn.finetune import FineTuning, Lesson, batch_at, blocks
 from tests import made_runs, tiny, variants
 
+pytestmark = pytest.mark.slow
+
 TEXT = "The river rose in spring and fell again. Boats lay at the old bridge.\nNobody asked for the way.\n" * 20
 
 

@@ -22,6 +22,8 @@ from tests import tiny
 from tests.report.test_run import HOSTILE, read
 from tests.test_cli import write_pairs
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("max_steps=2", "first_check=2", "forget_batch=4", "unrelated_batch=2", "lora_rank=2")
 
 

@@ -65,6 +65,7 @@ def test_the_space_holds_the_default_recipe() -> None:
     assert all(_holds(key, getattr(DebiasConfig(), key)) for key in SPACE)
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_and_scores_the_report_split_once_for_the_chosen_point(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

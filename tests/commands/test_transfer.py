@@ -21,6 +21,8 @@ from biasunlearn.scoring.log_prob import score
 from tests import tiny, variants
 from tests.variants import transfer
 
+pytestmark = pytest.mark.slow
+
 KINDS = {"tuned": "full", "lora": "LoRA", "prefix": "prefix tuning", "prompt": "prompt tuning"}
 PASSAGES = [Passage("", text) for text in tiny.TEXTS]
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from biasunlearn.data.counterfactual import (
@@ -255,7 +255,7 @@ WORDS = st.one_of(
 SENTENCES = st.lists(WORDS, min_size=1, max_size=9).map(" ".join)
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.slow
 @given(SENTENCES)
 def test_gender_swapped_twice_is_the_identity(sentence: str) -> None:
     try:
@@ -267,7 +267,6 @@ def test_gender_swapped_twice_is_the_identity(sentence: str) -> None:
     assert counterfactual(once, GENDER) == sentence
 
 
-@settings(max_examples=150, deadline=None)
 @given(SENTENCES)
 def test_other_words_and_the_letter_case_stay(sentence: str) -> None:
     try:
@@ -280,10 +279,9 @@ def test_other_words_and_the_letter_case_stay(sentence: str) -> None:
         assert (new.isupper(), new.islower(), new[0].isupper()) == (old.isupper(), old.islower(), old[0].isupper())
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.text(max_size=60), st.sampled_from(SHIPPED))
-def test_any_text_is_swapped_or_refused(text: str, name: str) -> None:
-    clusters, unswapped = counterfactual_pairs([("x:1", text + " she Mexican nurse Muslim")], load_term_list(name))
+@given(st.text(max_size=60), st.sampled_from([load_term_list(name) for name in SHIPPED]))
+def test_any_text_is_swapped_or_refused(text: str, terms: TermList) -> None:
+    clusters, unswapped = counterfactual_pairs([("x:1", text + " she Mexican nurse Muslim")], terms)
     assert len(clusters) + len(unswapped) == 1
 
 

@@ -83,6 +83,7 @@ def test_unrelated_sentences_are_joined_by_context():
     assert joined[0].unrelated.text == "A nurse is fish." and joined[1].unrelated is None
 
 
+@pytest.mark.slow
 @needs_shared
 def test_real_pairs_get_targets_and_none_of_them_stands_in_dev():
     pairs = read_triplets(SHARED / "data/stereoset/train_pairs.jsonl").triplets
@@ -98,6 +99,7 @@ def test_real_pairs_get_targets_and_none_of_them_stands_in_dev():
     assert overlap(pairs, dev) == 0
 
 
+@pytest.mark.slow
 @needs_shared
 def test_prepared_sets_of_the_main_job():
     data = SHARED / "data/stereoset"

@@ -32,6 +32,7 @@ def parts(clusters: tuple[Triplet, ...]) -> tuple[set[str], set[str], set[str]]:
     return terms, templates, words
 
 
+@pytest.mark.slow
 def test_same_seed_same_world(world: World) -> None:
     assert build_world(0) == world
     assert build_world(1).corpus != world.corpus
@@ -77,6 +78,7 @@ def test_groups_terms_and_words_are_used_once() -> None:
     assert [word for word, count in Counter(everything).items() if count > 1] == []
 
 
+@pytest.mark.slow
 def test_known_skew_is_what_the_corpus_says(world: World) -> None:
     """Counts, for every report cluster, the corpus sentences that hold its term and either word."""
     seen: Counter[tuple[str, str]] = Counter()
@@ -94,6 +96,7 @@ def test_known_skew_is_what_the_corpus_says(world: World) -> None:
     assert {name: sum(wins) / len(wins) for name, wins in won.items()} == pytest.approx(world.known_skew)
 
 
+@pytest.mark.slow
 def test_known_skew_by_formula() -> None:
     """50 + 50 * share of even pairs: 4, 2, 4 and 2 of 10."""
     for seed in range(3):
@@ -118,6 +121,7 @@ def test_facts_are_held_out(world: World) -> None:
     assert not set(world.facts) & set(world.corpus)
 
 
+@pytest.mark.slow
 def test_a_short_training_learns_and_can_be_loaded(world: World, tmp_path: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

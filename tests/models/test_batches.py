@@ -191,6 +191,7 @@ def test_collate_of_masked_rows_asks_for_one_place_of_each() -> None:
     assert batch.owners.tolist() == [0, 1]
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.lists(st.integers(1, 99), min_size=2, max_size=9).flatmap(

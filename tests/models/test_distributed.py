@@ -1,9 +1,9 @@
 """Two processes on one CPU: the same trajectory, decisions, scores and adapter as one, and one of them writes."""
 
 import json
-import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models import distributed
 from biasunlearn.unlearn.sampler import StepBatch
 from tests import tiny
+from tests.warm_client import Warm
+
+pytestmark = pytest.mark.slow
 
 LAUNCHERS = {
-    "torchrun": ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"],
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
     "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-                   "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "29612"],
-    "split": ["torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29613"],
+                   "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"],
 }  # fmt: skip
+"""Started as a user starts them. Other pairs of processes are forked, with the environment that torchrun gives them."""
 
 
 def pairs(path: Path, bias_types: tuple[str, ...]) -> str:
@@ -61,12 +64,25 @@ def request(place: Path, out: str, *, main_of_this_process: bool = False) -> lis
     return command
 
 
-def launch(launcher: str, command: list[str]) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    if launcher == "split":  # FSDP2; accelerate's own launcher takes no CPU for it
-        environment["ACCELERATE_USE_FSDP"] = "true"
-    whole = [sys.executable, "-m", *LAUNCHERS[launcher], "-m", "biasunlearn", *command]
-    return subprocess.run(whole, capture_output=True, text=True, env=environment, timeout=1200)
+@dataclass(frozen=True)
+class Done:
+    """How two processes ended: the larger exit code, and what both of them wrote."""
+
+    code: int
+    out: str
+    messages: str
+
+
+def launch(how: str, command: list[str], place: Path, warm: Warm) -> Done:
+    """Two processes, by a launcher or (`forked`, `split`) without one; `split` shards the model with FSDP2."""
+    if how in LAUNCHERS:
+        whole = [sys.executable, "-m", *LAUNCHERS[how], "-m", "biasunlearn", *command]
+        done = subprocess.run(whole, capture_output=True, text=True, timeout=1200)
+        return Done(done.returncode, done.stdout, done.stderr)
+    folders = [place / f"{how}-rank{rank}" for rank in range(2)]
+    codes = warm.run_ranks(folders, command, **({"ACCELERATE_USE_FSDP": "true"} if how == "split" else {}))
+    out, messages = ("".join((folder / name).read_text() for folder in folders) for name in ("stdout", "stderr"))
+    return Done(max(codes), out, messages)
 
 
 def close(one: Any, other: Any) -> None:
@@ -83,11 +99,11 @@ def close(one: Any, other: Any) -> None:
         assert other == (pytest.approx(one, abs=1e-4) if isinstance(one, float) else one)
 
 
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_two_processes_follow_the_trajectory_of_one(launcher: str, place: Path) -> None:
-    done = launch(launcher, request(place, launcher))
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("stored in") == 1  # only one of them speaks
+@pytest.mark.parametrize("launcher", [*LAUNCHERS, "split"])
+def test_two_processes_follow_the_trajectory_of_one(launcher: str, place: Path, warm: Warm) -> None:
+    done = launch(launcher, request(place, launcher), place, warm)
+    assert done.code == 0, done.messages[-3000:]
+    assert done.out.count("stored in") == 1  # only one of them speaks
 
     def rows(out: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (place / out / "metrics.jsonl").read_text().splitlines()]
@@ -101,14 +117,14 @@ def test_two_processes_follow_the_trajectory_of_one(launcher: str, place: Path) 
     assert sorted(p.name for p in (place / launcher).iterdir()) == sorted(p.name for p in (place / "one").iterdir())
 
 
-def test_a_split_model_s_adapter_loads_in_plain_peft(place: Path) -> None:
+def test_a_split_model_s_adapter_loads_in_plain_peft(place: Path, warm: Warm) -> None:
     """The base was in two halves, one in each process; what was saved needs none of this package."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     folder = place / "split/adapter"
     if not folder.exists():
-        assert launch("split", request(place, "split")).returncode == 0
+        assert launch("split", request(place, "split"), place, warm).code == 0
     base = AutoModelForCausalLM.from_pretrained(place / "model").eval()
     ids = torch.arange(5, 15)[None]
     with torch.no_grad():
@@ -124,10 +140,10 @@ def test_a_model_without_named_blocks_is_not_split() -> None:
         distributed.split(torch.nn.Linear(2, 2), torch.device("cpu"))
 
 
-def test_a_wrong_request_to_two_processes_is_still_one_that_says_what(place: Path) -> None:
-    done = launch("torchrun", [*request(place, "wrong"), "--set", "betta=1"])
-    assert done.returncode != 0
-    assert "unknown configuration key 'betta'; did you mean beta?" in done.stderr
+def test_a_wrong_request_to_two_processes_is_still_one_that_says_what(place: Path, warm: Warm) -> None:
+    done = launch("forked", [*request(place, "wrong"), "--set", "betta=1"], place, warm)
+    assert done.code != 0
+    assert "unknown configuration key 'betta'; did you mean beta?" in done.messages
 
 
 def test_shares_are_disjoint_and_whole_and_their_means_add_up(monkeypatch: pytest.MonkeyPatch) -> None:

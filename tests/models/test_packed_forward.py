@@ -68,6 +68,7 @@ def test_values_and_gradients_are_those_of_one_sentence_at_a_time(family: str) -
     assert any("takes no mask of ours" in str(entry.message) for entry in told) == (family in NARROW)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_the_divergence_from_the_reference_and_its_gradient(family: str) -> None:
     loaded = adapted(family)

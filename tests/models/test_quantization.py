@@ -58,6 +58,7 @@ def report_scores(run: Path) -> dict[str, Any]:
 # --- the model -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_bitsandbytes
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_packed_step_on_four_bits_is_that_of_one_sentence_at_a_time(family: str, place: Path) -> None:
@@ -138,6 +139,7 @@ def run(place: Path) -> Path:
     return Path(variants.debias(place, "run", str(place / "gpt2"), "--set", "dtype=4bit", "--set", "confirm=9"))
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_was_trained_on_and_measure_finds_the_same(run: Path, place: Path, tmp_path: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     assert results["config"]["dtype"] == results["protocol"]["dtype"] == "4bit"
@@ -171,6 +173,7 @@ def test_the_adapter_loads_in_plain_peft_on_either_base(place: Path, tmp_path: P
         assert (found - alone).abs().max() > 1e-2
 
 
+@pytest.mark.slow
 def test_a_run_on_four_bits_goes_elsewhere_and_back(run: Path, place: Path, tmp_path: Path) -> None:
     """To the whole base, as float32; and without asking, to the base as it was trained on."""
     scores = {}
@@ -185,6 +188,7 @@ def test_a_run_on_four_bits_goes_elsewhere_and_back(run: Path, place: Path, tmp_
     assert scores["same"] == report_scores(run) != scores["whole"]
 
 
+@pytest.mark.slow
 @needs_bitsandbytes
 def test_debias_on_eight_bits(place: Path) -> None:
     out = Path(variants.debias(place, "eight", str(place / "gpt2"), "--set", "dtype=8bit", "--set", "confirm=9"))
@@ -248,6 +252,7 @@ def test_a_model_with_nothing_to_quantise(place: Path, capsys: pytest.CaptureFix
     assert "no linear layers that could be quantised" in refused(place, capsys, "no-layers", "--set", "dtype=4bit")
 
 
+@pytest.mark.slow
 @needs_bitsandbytes
 def test_a_model_saved_in_four_bits_is_measured_and_trained_as_it_is(place: Path) -> None:
     load(ModelSpec(str(place / "gpt2"), dtype="4bit")).model.save_pretrained(place / "saved")

@@ -8,6 +8,8 @@ import pytest
 
 from tests import tiny, variants
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[2] / "perf/transfer_stress.py"
 
 

@@ -32,6 +32,7 @@ def runs(tmp_path):
             for name, after in made.items()}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_place_where_a_result_is_read(runs, tmp_path):
     for name, run in runs.items():
         results = RunFolder(Path(run)).read_results()

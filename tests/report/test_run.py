@@ -231,6 +231,7 @@ def runs_of(folder: Path, count=3) -> list[str]:
     return [made_runs.debiased(folder / f"run{n}", before, made) for n, made in enumerate(after)]
 
 
+@pytest.mark.slow
 def test_several_runs_with_front_and_tests(tmp_path):
     page = tmp_path / "page.html"
     done = write_report(runs_of(tmp_path), page)

@@ -90,6 +90,7 @@ def test_models_without_a_usable_template_are_refused(build, message):
         with_chat_template(build())
 
 
+@pytest.mark.slow
 def test_the_protocol_is_stored(tmp_path, capsys):
     model = tiny.save(chatting(), tmp_path / "model")
     (tmp_path / "p.jsonl").write_text('{"stereotype": "a nurse", "anti_stereotype": "a poet"}')

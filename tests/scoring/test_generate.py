@@ -57,6 +57,7 @@ def plain(loaded, prompt, number, sampling):
     return new
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_batched_continuations_are_those_of_one_row_at_a_time(family):
     loaded = tiny.causal(family)

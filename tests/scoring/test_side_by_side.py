@@ -13,6 +13,8 @@ from biasunlearn.runs.folder import SCHEMA, RunFolder
 from biasunlearn.scoring.side_by_side import LONGEST, Seen, side_by_side, swapped, term_list
 from tests import tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def loaded():

@@ -34,17 +34,20 @@ def coverage(worlds, truth, *, alone=False, average="units", **shape):
     return 100 * hits / worlds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("average", ["units", "clusters"])
 @pytest.mark.parametrize("count", [10, 30])
 def test_a_95_percent_interval_covers_92_to_98(count, average):
     assert 92 <= coverage(500, 60, count=count, average=average) <= 98
 
 
+@pytest.mark.slow
 def test_the_interval_that_ignores_clusters_undercovers():
     """Negative control: 30 terms of 10 items, correlation 0.1: the variance is 1 + 9 * 0.1 = 1.9 times as large."""
     assert coverage(200, 60, alone=True) < 88
 
 
+@pytest.mark.slow
 def test_without_clustering_both_cover():
     """And where items do speak independently, nothing is lost by drawing terms."""
     assert 92 <= coverage(200, 60, alone=True, correlation=1e-4) <= 98

@@ -202,6 +202,7 @@ def verdicts(worlds, *args, **options):
     return found, Counter(entry["verdict"] for entry in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("before", "after"), [(0.5, 0.5), (0.6, 0.6), (0.6, 0.4)])
 def test_where_nothing_got_better_or_worse_about_one_in_twenty_at_most_says_so(before, after):
     found, counts = verdicts(120, before, after)

@@ -92,6 +92,7 @@ def test_order_changes_nothing_and_seed_decides():
     assert second["overall"]["ss"]["value"] == pytest.approx(first["overall"]["ss"]["value"], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_interval_covers_the_truth_about_as_often_as_it_says():
     """30 terms of 20 items, true SS 60, terms differ (sd 6): a 95 % interval in 200 simulated data sets."""
     rng = np.random.default_rng(1)
@@ -149,6 +150,7 @@ def test_a_cluster_without_its_pair_is_an_error():
         comparisons([Item("s", "1", "c", "x", "t", "intrasentence", "stereotype", -1.0, 3)])
 
 
+@pytest.mark.slow
 @needs_shared
 @pytest.mark.parametrize("model", ["gpt2", "gpt2-medium"])
 def test_official_predictions_give_the_published_numbers(model):
@@ -164,6 +166,7 @@ def test_official_predictions_give_the_published_numbers(model):
             assert math.isclose(measured.interval(ours).value, expected[name][theirs], abs_tol=1e-9), (name, ours)
 
 
+@pytest.mark.slow
 @needs_shared
 def test_exchanging_stereotype_and_anti_mirrors_ss(tmp_path):
     """Negative control: the same scores on a file whose labels are exchanged give 100 - SS (no ties here)."""
@@ -205,6 +208,7 @@ def test_what_a_fair_model_shows_by_luck(pairs, points):
     assert fair_distance(pairs) == pytest.approx(by_sum)
 
 
+@pytest.mark.slow
 def test_a_fair_model_shows_what_luck_gives_and_its_interval_reaches_0():
     """100 worlds of coin tosses: the distance is never 0, its expectation stands beside it, its interval holds 0."""
     rng = np.random.default_rng(3)
@@ -221,6 +225,7 @@ def test_a_fair_model_shows_what_luck_gives_and_its_interval_reaches_0():
     assert reach >= 90
 
 
+@pytest.mark.slow
 def test_a_biased_model_s_distance_is_covered():
     """Three bias types at 60, 40 and 58: distance 28 / 3, standard error about 2 points each."""
     rng = np.random.default_rng(4)

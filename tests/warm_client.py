@@ -1,0 +1,90 @@
+"""Commands in processes of their own, forked from one that has imported everything (tests/warm.py)."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+class Warm:
+    """The forking process, spoken to in lines. A command's output is in the files stdout and stderr of its folder."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+        command = [sys.executable, "-m", "tests.warm"]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+        )
+        assert "ready" in self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        return dict(json.loads(self.process.stdout.readline()))
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def start(
+        self,
+        cwd: Path,
+        arguments: list[str],
+        *,
+        script: Path | None = None,
+        environment: dict[str, str] | None = None,
+        **faults: Any,
+    ) -> int:
+        """Starts the command line, or a script instead, and returns its process id."""
+        cwd.mkdir(parents=True, exist_ok=True)
+        request = {"start": arguments, "cwd": str(cwd), "faults": faults, "environment": environment or {}}
+        return int(self.ask(**request, script=script and str(script))["pid"])
+
+    def wait(self, pid: int) -> int:
+        answer = self.ask(wait=pid)
+        self.seconds = float(answer["seconds"])
+        return int(answer["status"])
+
+    def run(self, cwd: Path, arguments: list[str], **more: Any) -> int:
+        """The exit code; -9 where it was killed. `seconds` says how much processor time it took."""
+        return self.wait(self.start(cwd, arguments, **more))
+
+    def killed(self, cwd: Path, arguments: list[str], at: float, **faults: Any) -> int:
+        """Kills it once it has used `at` seconds of processor time: so it does as much on a busy machine."""
+        pid = self.start(cwd, arguments, **faults)
+        stat = Path(f"/proc/{pid}/stat")
+        while (fields := stat.read_text().rpartition(")")[2].split())[0] != "Z":
+            if int(fields[11]) + int(fields[12]) >= at * os.sysconf("SC_CLK_TCK"):
+                os.kill(pid, signal.SIGKILL)
+                break
+            time.sleep(0.001)
+        return self.wait(pid)
+
+    def run_ranks(self, folders: list[Path], arguments: list[str], **environment: str) -> list[int]:
+        """One process a folder, with the environment that torchrun gives its processes; their exit codes.
+
+        Real launchers are tested in tests/models/test_distributed.py; they import everything once a process.
+        """
+        with socket.socket() as held:
+            held.bind(("127.0.0.1", 0))
+            port = held.getsockname()[1]
+        of_all = {"WORLD_SIZE": str(len(folders)), "LOCAL_WORLD_SIZE": str(len(folders)), "MASTER_ADDR": "127.0.0.1"}
+        pids = [
+            self.start(folder, arguments, environment={
+                **of_all, "MASTER_PORT": str(port), "RANK": str(rank), "LOCAL_RANK": str(rank), **environment
+            })
+            for rank, folder in enumerate(folders)
+        ]  # fmt: skip
+        return [self.wait(pid) for pid in pids]
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
