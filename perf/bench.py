@@ -231,15 +231,14 @@ def _step_ours(loaded: Any, clusters: Sequence[Any], arguments: argparse.Namespa
     from biasunlearn.models.adapters import trainable, with_lora
     from biasunlearn.models.batches import encode
     from biasunlearn.models.prefix_sharing import groups, opening
-    from biasunlearn.unlearn.reference import remembered
-    from biasunlearn.unlearn.reference_store import ReferenceStore
+    from biasunlearn.unlearn.reference import ReferenceStore, stored_reference
     from biasunlearn.unlearn.sampler import StepBatch
     from biasunlearn.unlearn.trainer import loss_terms
 
     size, config = _size(loaded.model), DebiasConfig()
     model = with_lora(loaded.model, config)
     optimizer = torch.optim.AdamW(list(trainable(model).values()), lr=1e-4)
-    refer = remembered(model, loaded.tokenizer, ReferenceStore())
+    refer = stored_reference(model, loaded.tokenizer, ReferenceStore())
 
     def step(roles: dict[str, tuple[Any, ...]]) -> None:
         ones = {role: (1.0,) * len(passages) for role, passages in roles.items()}

@@ -59,12 +59,11 @@ class _Steps:
     def __init__(self, loaded: Any, clusters: Any):
         from biasunlearn.config import DebiasConfig
         from biasunlearn.models.adapters import with_lora
-        from biasunlearn.unlearn.reference import remembered
-        from biasunlearn.unlearn.reference_store import ReferenceStore
+        from biasunlearn.unlearn.reference import ReferenceStore, stored_reference
 
         self.config, self.tokenizer, self.triplets = DebiasConfig(), loaded.tokenizer, clusters
         self.model = with_lora(loaded.model, self.config)
-        self.refer = remembered(self.model, loaded.tokenizer, ReferenceStore())
+        self.refer = stored_reference(self.model, loaded.tokenizer, ReferenceStore())
 
     def take(self, number: int) -> float:
         import bench

@@ -14,7 +14,8 @@ from biasunlearn.models.adapters import base_dropout, with_lora
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.unlearn import losses
 from biasunlearn.unlearn.checkpoint import Keeper
-from biasunlearn.unlearn.objectives import BOTH_REFERENCES, OBJECTIVES, PAIRED, Side
+from biasunlearn.unlearn.objectives import BOTH_REFERENCES, OBJECTIVES, PAIRED
+from biasunlearn.unlearn.roles import RoleLogProbs
 from biasunlearn.unlearn.sampler import Feed
 from biasunlearn.unlearn.sets import training_sets
 from biasunlearn.unlearn.trainer import loss_terms, train
@@ -155,23 +156,24 @@ def test_preference_methods_widen_the_margin(method: str) -> None:
     assert mean_of(loaded, "retain") - mean_of(loaded, "forget") > before + 0.2
 
 
-def test_equalize_rests_where_the_push_says() -> None:
-    """set_point 0.5 at push 0.4: the loss is 0 where the retained sentence is likelier by 0.2 nats a token."""
+def test_the_swap_weight_shifts_the_target_of_equalize() -> None:
+    """set_point 0.5 at weight 0.4: the loss is 0 where the retain sentence is likelier by 0.2 nats per token."""
     chosen = settings("equalize", set_point=0.5)
-    tokens, push = torch.tensor([2.0, 4.0]), torch.tensor([0.4, 0.4])
-    kept = torch.tensor([-6.0, -8.0])
-    rest = Side((kept / tokens - 0.2) * tokens, tokens, push=push)
-    found, told = OBJECTIVES["equalize"](rest, Side(kept, tokens), chosen)
-    assert found.tolist() == pytest.approx([0.0, 0.0], abs=1e-6) and told.tolist() == [6.0, 8.0]
-    even, _ = OBJECTIVES["equalize"](Side(kept, tokens, push=push), Side(kept, tokens), chosen)
+    tokens, weights = torch.tensor([2.0, 4.0]), torch.tensor([0.4, 0.4])
+    values = torch.tensor([-6.0, -8.0])
+    retain = RoleLogProbs(values, tokens)
+    at_target = RoleLogProbs((values / tokens - 0.2) * tokens, tokens, swap_weights=weights)
+    found, retention = OBJECTIVES["equalize"](at_target, retain, chosen)
+    assert found.tolist() == pytest.approx([0.0, 0.0], abs=1e-6) and retention.tolist() == [6.0, 8.0]
+    even, _ = OBJECTIVES["equalize"](RoleLogProbs(values, tokens, swap_weights=weights), retain, chosen)
     assert even.tolist() == pytest.approx([0.15, 0.15])  # by hand: Huber of 0.2 with delta 0.1 is 0.2 - 0.05
 
 
-def test_the_push_moves_equalize_and_does_not_weigh_it() -> None:
-    """With a set point of 0 half a push changes nothing of its pairs, while it halves what is retained."""
+def test_the_swap_weight_does_not_multiply_the_loss_of_equalize() -> None:
+    """With a set point of 0, half the weight changes nothing in the loss of the pairs and halves the retention loss."""
     chosen = settings("equalize", set_point=0.0, places="even")
     loaded = fresh(chosen)
-    full, half = (Feed(SETS, chosen).next({"gender": push, "race": push}) for push in (1.0, 0.5))
+    full, half = (Feed(SETS, chosen).next({"gender": weight, "race": weight}) for weight in (1.0, 0.5))
     one, other = (loss_terms(loaded.model, loaded.tokenizer, batch, chosen) for batch in (full, half))
     assert other.forget.item() == pytest.approx(one.forget.item())
     assert other.retain.item() == pytest.approx(one.retain.item() / 2)
@@ -221,9 +223,9 @@ def test_a_paired_objective_refuses_sentences_that_are_no_partners() -> None:
 
 def test_the_gradient_of_an_objective_reaches_no_reference() -> None:
     values = torch.zeros(3, requires_grad=True)
-    side = Side(torch.zeros(3), torch.ones(3), values)
+    role = RoleLogProbs(torch.zeros(3), torch.ones(3), values)
     for objective in OBJECTIVES.values():
-        for found in objective(side, side, DebiasConfig()):
+        for found in objective(role, role, DebiasConfig()):
             assert not found.requires_grad
 
 

@@ -1,4 +1,4 @@
-"""What the reference said: the same bits again, from memory, from the file, and after a kill."""
+"""Stored values of the reference: the same bits again, from memory, from the file, and after a kill."""
 
 from pathlib import Path
 
@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from biasunlearn.data.records import Passage
-from biasunlearn.unlearn.reference import adapter_off, remembered
-from biasunlearn.unlearn.reference_store import ReferenceStore
+from biasunlearn.unlearn.reference import ReferenceStore, live_reference, stored_reference
 from biasunlearn.unlearn.sampler import Feed
 from tests import tiny
 from tests.unlearn.test_trainer import BATCH, SETS, config, fresh
@@ -20,52 +19,52 @@ ONE, OTHER = Passage("The nurse", " is kind."), Passage("", "The nurse is kind."
 def test_values_come_back_bit_for_bit(on_disk: bool, dtype: torch.dtype, tmp_path: Path) -> None:
     store = ReferenceStore(tmp_path / "reference.bin" if on_disk else None)
     states, number = torch.randn(5, 7).to(dtype), torch.tensor(-12.345678)
-    store.put("unrelated", ONE, states)
-    store.put("forget", ONE, number)
-    assert torch.equal(store.get("unrelated", ONE), states) and torch.equal(store.get("forget", ONE), number)
-    assert not store.knows("forget", OTHER) and not store.knows("unrelated", OTHER)  # the same words, cut elsewhere
+    store.put("states", ONE, states)
+    store.put("log_prob", ONE, number)
+    assert torch.equal(store.get("states", ONE), states) and torch.equal(store.get("log_prob", ONE), number)
+    assert not store.has("log_prob", OTHER) and not store.has("states", OTHER)  # the same words, cut elsewhere
 
 
 def test_what_came_after_a_checkpoint_is_forgotten(tmp_path: Path) -> None:
     path = tmp_path / "reference.bin"
     store = ReferenceStore(path)
-    store.put("forget", ONE, torch.tensor(1.0))
-    mark = store.mark()
-    store.put("forget", OTHER, torch.tensor(2.0))
+    store.put("log_prob", ONE, torch.tensor(1.0))
+    mark = store.flush()
+    store.put("log_prob", OTHER, torch.tensor(2.0))
     with path.open("ab") as handle:
-        handle.write(b'["forget", "", "cut off in')  # killed here
+        handle.write(b'["log_prob", "", "cut off in')  # killed here
     again = ReferenceStore(path)
-    again.cut(mark)
-    assert again.knows("forget", ONE) and not again.knows("forget", OTHER) and path.stat().st_size == mark
-    again.put("forget", OTHER, torch.tensor(3.0))
-    assert float(again.get("forget", ONE)) == 1.0 and float(again.get("forget", OTHER)) == 3.0
-    again.cut(0)
-    assert path.stat().st_size == 0 and not again.knows("forget", ONE)
+    again.truncate(mark)
+    assert again.has("log_prob", ONE) and not again.has("log_prob", OTHER) and path.stat().st_size == mark
+    again.put("log_prob", OTHER, torch.tensor(3.0))
+    assert float(again.get("log_prob", ONE)) == 1.0 and float(again.get("log_prob", OTHER)) == 3.0
+    again.truncate(0)
+    assert path.stat().st_size == 0 and not again.has("log_prob", ONE)
 
 
 def test_a_file_that_lacks_what_a_checkpoint_counts_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "reference.bin"
     store = ReferenceStore(path)
-    store.put("forget", ONE, torch.tensor(1.0))
+    store.put("log_prob", ONE, torch.tensor(1.0))
     path.write_bytes(path.read_bytes()[:-2])
-    store.cut(store._size)
-    assert not store.knows("forget", ONE) and path.stat().st_size == 0
+    store.truncate(store._size)
+    assert not store.has("log_prob", ONE) and path.stat().st_size == 0
 
 
 def test_a_full_store_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("biasunlearn.unlearn.reference_store.LIMIT", 200)
+    monkeypatch.setattr("biasunlearn.unlearn.reference.FILE_LIMIT", 200)
     store = ReferenceStore(tmp_path / "reference.bin")
-    store.put("forget", ONE, torch.tensor(1.0))
-    store.put("unrelated", ONE, torch.zeros(100))
-    assert store.knows("forget", ONE) and not store.knows("unrelated", ONE)
+    store.put("log_prob", ONE, torch.tensor(1.0))
+    store.put("states", ONE, torch.zeros(100))
+    assert store.has("log_prob", ONE) and not store.has("states", ONE)
 
 
 @pytest.mark.parametrize("limit", [2**29, 0])
-def test_remembered_or_asked_again_is_the_same_reference(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("biasunlearn.unlearn.reference_store.LIMIT_WITHOUT_A_FILE", limit)
+def test_stored_or_computed_again_is_the_same_reference(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("biasunlearn.unlearn.reference.MEMORY_LIMIT", limit)
     loaded = fresh(config())
-    live, store = adapter_off(loaded.model, loaded.tokenizer), ReferenceStore()
-    refer, feed = remembered(loaded.model, loaded.tokenizer, store), Feed(SETS, config())
+    live, store = live_reference(loaded.model, loaded.tokenizer), ReferenceStore()
+    stored, feed = stored_reference(loaded.model, loaded.tokenizer, store), Feed(SETS, config())
     read: list[int] = []
     loaded.model.register_forward_pre_hook(
         lambda _module, _args, given: read.append(int(given["input_ids"].numel())), with_kwargs=True
@@ -74,7 +73,7 @@ def test_remembered_or_asked_again_is_the_same_reference(limit: int, monkeypatch
         tiny.perturb(loaded.model, seed=step, spread=0.01)  # the adapter moves, the reference does not
         expected = live(batch)
         read.clear()
-        found = refer(batch)
+        found = stored(batch)
         assert torch.allclose(found.forget, expected.forget, atol=1e-4)
         assert torch.allclose(found.unrelated, expected.unrelated, atol=1e-4)
     assert bool(read) == (limit == 0)  # the last batch was known, where anything is kept

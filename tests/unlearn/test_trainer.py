@@ -22,7 +22,7 @@ from biasunlearn.scoring.log_prob import score
 from biasunlearn.stats.stereoset import comparisons
 from biasunlearn.unlearn.checkpoint import Keeper
 from biasunlearn.unlearn.evaluation import StopScores, stop_scores
-from biasunlearn.unlearn.reference import Referred, adapter_off, cached
+from biasunlearn.unlearn.reference import ReferenceValues, live_reference, precomputed_reference
 from biasunlearn.unlearn.sampler import Feed, StepBatch
 from biasunlearn.unlearn.sets import TrainingSets, training_sets
 from biasunlearn.unlearn.trainer import Outcome, loss_terms, rate_at, train
@@ -502,7 +502,7 @@ def test_full_fine_tuning_starts_at_the_same_losses_and_trains_all_weights() -> 
 def test_the_stored_reference_is_the_untrained_model() -> None:
     """After the weights have moved, the losses are those of the same move against a second, untouched model."""
     settings, loaded = config(lora_rank=0), tiny.gpt2()
-    refer = cached(loaded.model, loaded.tokenizer, SETS)
+    refer = precomputed_reference(loaded.model, loaded.tokenizer, SETS)
     untouched = adapted_from(tiny.gpt2())
     batch = Feed(SETS, settings).next({"gender": 1.0, "race": -1.0})
     before, after = refer(batch), untouched(batch)
@@ -514,16 +514,16 @@ def test_the_stored_reference_is_the_untrained_model() -> None:
     assert torch.equal(refer(batch).unrelated, before.unrelated)
 
 
-def adapted_from(loaded: Loaded) -> Callable[[StepBatch], Referred]:
+def adapted_from(loaded: Loaded) -> Callable[[StepBatch], ReferenceValues]:
     """The reference with an adapter that does nothing."""
-    return adapter_off(with_lora(loaded.model, config()), loaded.tokenizer)
+    return live_reference(with_lora(loaded.model, config()), loaded.tokenizer)
 
 
 def test_stored_reference_logits_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("biasunlearn.unlearn.reference.CACHE_LIMIT", 1000)
+    monkeypatch.setattr("biasunlearn.unlearn.reference.PRECOMPUTED_LIMIT", 1000)
     loaded = tiny.gpt2()
     with pytest.raises(RequestError, match="lora_rank"):
-        cached(loaded.model, loaded.tokenizer, SETS)
+        precomputed_reference(loaded.model, loaded.tokenizer, SETS)
 
 
 def test_a_killed_full_fine_tuning_resumes_against_the_same_reference(tmp_path: Path) -> None:

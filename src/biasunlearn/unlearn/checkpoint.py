@@ -17,7 +17,7 @@ from biasunlearn.models.adapters import trainable
 from biasunlearn.models.distributed import count
 from biasunlearn.runs.atomic import append, is_first, whole_file
 from biasunlearn.unlearn.decision import Decision
-from biasunlearn.unlearn.reference_store import ReferenceStore
+from biasunlearn.unlearn.reference import ReferenceStore
 from biasunlearn.unlearn.sampler import Feed
 
 FORMAT = 3
@@ -136,7 +136,7 @@ class Keeper:
             "identity": self._identity,
             "state": {**asdict(state), "decision": asdict(state.decision)},
             "metrics": self._written,
-            "references": self.references.mark(),
+            "references": self.references.flush(),
             "weights": {name: p.detach() for name, p in trainable(model).items()},
             "optimizer": optimizer.state_dict(),
             "average": {"steps": average.steps, "weights": average.weights},
@@ -166,7 +166,7 @@ class Keeper:
             )
         self._written = content["metrics"] if content is not None else 0
         self._cut_metrics()
-        self.references.cut(content.get("references", 0) if content is not None else 0)
+        self.references.truncate(content.get("references", 0) if content is not None else 0)
         if content is None:
             return None
         _assign(model, content["weights"])

@@ -1,8 +1,16 @@
-"""What the reference says of a batch: the model with its adapter off, or values stored before the first step."""
+"""The reference model: the model with its adapter off, asked once per sentence, or values stored before training.
 
+What the reference says of a sentence never changes, so it is stored: in a file beside the checkpoint, or in memory. The
+file only grows, and a checkpoint notes how long it was. A resumed run drops what came later, computes it again in the
+same batches, and so has the same numbers, bit for bit, as a run that was never killed.
+"""
+
+import json
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,112 +21,198 @@ from biasunlearn.models.adapters import reference
 from biasunlearn.models.distributed import summed
 from biasunlearn.models.forward import evaluating
 from biasunlearn.models.packed_forward import read
-from biasunlearn.unlearn.reference_store import ReferenceStore
+from biasunlearn.runs.atomic import writing
 from biasunlearn.unlearn.sampler import StepBatch
 from biasunlearn.unlearn.sets import TrainingSets
 
-CACHE_LIMIT = 4 * 2**30
-"""Bytes that stored reference logits may take."""
+PRECOMPUTED_LIMIT = FILE_LIMIT = 4 * 2**30
+"""Bytes of logits that are computed before training, and of the file; what does not fit there is computed each time."""
+
+MEMORY_LIMIT = 2**29
+"""Bytes that are stored in memory where there is no file."""
 
 AT_ONCE = 32
-"""Sentences read at a time when reference values are stored."""
+"""Sentences of a forward pass when values are computed before training."""
+
+Kind = Literal["log_prob", "states"]
+Key = tuple[str, str, str]
+"""Kind, prefix, text."""
 
 
 @dataclass(frozen=True, slots=True)
-class Referred:
-    """log p_ref(y|x) of the forget sentences, [sentences]; the states of the unrelated ones, as `Read` has them."""
+class ReferenceValues:
+    """What the reference says of the sentences of a step."""
 
-    forget: Tensor
-    unrelated: Tensor
-    unrelated_tokens: tuple[int, ...] = ()
-    """Supervised tokens of each unrelated sentence."""
-
-
-Reference = Callable[[StepBatch], Referred]
+    forget: Tensor  # [sentences] log p_ref(y | x)
+    retain: Tensor  # the same; empty where the objective does not use it
+    unrelated: Tensor  # [tokens, hidden] states behind the supervised tokens, as `Read` has them; or their logits
 
 
-def adapter_off(model: Any, tokenizer: Any) -> Reference:
-    """The reference as the same model with its adapter off: one more forward, no memory."""
-
-    def refer(batch: StepBatch) -> Referred:
-        with reference(model):
-            found = read(model, tokenizer, (*batch.forget, *batch.unrelated))
-            forget, unrelated = found.part(0, len(batch.forget)), found.part(len(batch.forget), found.rows)
-            return Referred(forget.log_probs, unrelated.states, tuple(map(int, unrelated.tokens.tolist())))
-
-    return refer
+Reference = Callable[[StepBatch], ReferenceValues]
 
 
-def remembered(model: Any, tokenizer: Any, store: ReferenceStore) -> Reference:
-    """The same, but a sentence is asked for once: what the reference says of it never changes.
+class ReferenceStore:
+    """Tensors by kind and sentence. Without a path they are in memory, for this process only."""
 
-    Of several processes each asks for its own share, and all of them ask where one must: a model may be split.
+    def __init__(self, path: Path | None = None):
+        self._path = path
+        self._in_memory: dict[Key, Tensor] = {}
+        self._in_file: dict[Key, tuple[int, int, torch.dtype, list[int]]] = {}
+        self._size = 0
+
+    def has(self, kind: Kind, passage: Passage) -> bool:
+        key = (kind, passage.prefix, passage.text)
+        return key in self._in_memory or key in self._in_file
+
+    def get(self, kind: Kind, passage: Passage) -> Tensor:
+        """The stored tensor, bit for bit, in main memory. Files are read through the cache of the system."""
+        key = (kind, passage.prefix, passage.text)
+        if key in self._in_memory:
+            return self._in_memory[key]
+        assert self._path is not None
+        begin, length, dtype, shape = self._in_file[key]
+        with self._path.open("rb") as handle:
+            content = bytearray(os.pread(handle.fileno(), length, begin))
+        return torch.frombuffer(content, dtype=dtype).reshape(shape)
+
+    def put(self, kind: Kind, passage: Passage, value: Tensor) -> None:
+        """Stores a tensor, if there is room for it.
+
+        Raises:
+            WriteError: the disk is full or the like.
+        """
+        value, key = value.detach().to("cpu").contiguous(), (kind, passage.prefix, passage.text)
+        if self._path is None:
+            if self._size + value.nbytes <= MEMORY_LIMIT:
+                self._in_memory[key] = value.clone()
+                self._size += value.nbytes
+            return
+        head = json.dumps([*key, str(value.dtype).removeprefix("torch."), list(value.shape)]).encode() + b"\n"
+        if self._size + len(head) + value.nbytes > FILE_LIMIT or not value.numel():
+            return
+        with writing(self._path), self._path.open("ab") as handle:
+            handle.write(head + value.reshape(-1).view(torch.uint8).numpy().tobytes())
+        self._in_file[key] = self._size + len(head), value.nbytes, value.dtype, list(value.shape)
+        self._size += len(head) + value.nbytes
+
+    def flush(self) -> int:
+        """Forces everything to the disk; returns the size of the file, which a checkpoint notes."""
+        if self._path is None or not self._path.exists():
+            return 0
+        with writing(self._path), self._path.open("rb") as handle:
+            os.fsync(handle.fileno())
+        return self._size
+
+    def truncate(self, size: int) -> None:
+        """Drops what was added after the file had this size. A shorter file is another one: it is emptied."""
+        self._in_memory, self._in_file, self._size = {}, {}, 0
+        if self._path is None or not self._path.exists():
+            return
+        size = size if self._path.stat().st_size >= size else 0
+        with self._path.open("rb") as handle:
+            while self._size < size:
+                head = handle.readline()
+                kind, prefix, text, name, shape = json.loads(head)
+                dtype = getattr(torch, name)
+                length = dtype.itemsize * int(torch.Size(shape).numel())
+                self._in_file[kind, prefix, text] = self._size + len(head), length, dtype, shape
+                self._size = handle.seek(length, os.SEEK_CUR)
+        os.truncate(self._path, self._size)
+
+
+def live_reference(model: Any, tokenizer: Any, *, retain: bool = False) -> Reference:
+    """The model with its adapter off, computed for every batch: one more forward pass, no memory.
+
+    Args:
+        retain: whether the objective compares the retain sentences with the reference as well.
     """
-    live = adapter_off(model, tokenizer)
 
-    def refer(batch: StepBatch) -> Referred:
-        unknown = replace(
-            batch,
-            forget=tuple(dict.fromkeys(p for p in batch.forget if not store.knows("forget", p))),
-            unrelated=tuple(dict.fromkeys(p for p in batch.unrelated if not store.knows("unrelated", p))),
-        )
-        found: dict[tuple[str, Passage], Tensor] = {}
-        if summed(torch.tensor(float(len(unknown.forget) + len(unknown.unrelated)), device=model.device)) > 0:
-            found = _by_sentence(live(unknown), unknown)
-            for (role, passage), value in found.items():
-                store.put(role, passage, value)
+    def values(batch: StepBatch) -> ReferenceValues:
+        scored = (*batch.forget, *batch.retain) if retain else batch.forget
+        log_probs, states = _with_adapter_off(model, tokenizer, scored, batch.unrelated)
+        return _by_role(batch, log_probs, torch.cat(states) if states else log_probs[:0])
 
-        def values(role: str, passages: Sequence[Passage]) -> list[Tensor]:
-            known = [found.get((role, p)) for p in passages]
-            return [store.get(role, p) if v is None else v for p, v in zip(passages, known, strict=True)]
+    return values
 
-        log_probs, states = values("forget", batch.forget), values("unrelated", batch.unrelated)
+
+def stored_reference(model: Any, tokenizer: Any, store: ReferenceStore, *, retain: bool = False) -> Reference:
+    """The same, but each sentence is computed once.
+
+    With several processes each computes its own share; if one of them must, all do, since the model may be sharded.
+    """
+
+    def values(batch: StepBatch) -> ReferenceValues:
+        scored = (*batch.forget, *batch.retain) if retain else batch.forget
+        new = tuple(dict.fromkeys(p for p in scored if not store.has("log_prob", p)))
+        new_unrelated = tuple(dict.fromkeys(p for p in batch.unrelated if not store.has("states", p)))
+        computed: dict[tuple[Kind, Passage], Tensor] = {}
+        if summed(torch.tensor(float(len(new) + len(new_unrelated)), device=model.device)) > 0:
+            log_probs, states = _with_adapter_off(model, tokenizer, new, new_unrelated)
+            computed |= {("log_prob", p): value for p, value in zip(new, log_probs, strict=True)}
+            computed |= {("states", p): value for p, value in zip(new_unrelated, states, strict=True)}
+            for (kind, passage), value in computed.items():
+                store.put(kind, passage, value)
+
+        def all_of(kind: Kind, passages: Sequence[Passage]) -> list[Tensor]:
+            return [computed[kind, p] if (kind, p) in computed else store.get(kind, p) for p in passages]
+
+        stored, stored_states = all_of("log_prob", scored), all_of("states", batch.unrelated)
         empty = torch.zeros(0)
-        return Referred(
-            (torch.stack(log_probs) if log_probs else empty).to(model.device),
-            (torch.cat(states) if states else empty).to(model.device),
+        return _by_role(
+            batch,
+            (torch.stack(stored) if stored else empty).to(model.device),
+            (torch.cat(stored_states) if stored_states else empty).to(model.device),
         )
 
-    return refer
+    return values
 
 
-def _by_sentence(found: Referred, batch: StepBatch) -> dict[tuple[str, Passage], Tensor]:
-    values = {("forget", p): v for p, v in zip(batch.forget, found.forget, strict=True)}
-    states = found.unrelated.split(found.unrelated_tokens)
-    return values | {("unrelated", p): v for p, v in zip(batch.unrelated, states, strict=True)}
+def precomputed_reference(model: Any, tokenizer: Any, sets: TrainingSets, *, retain: bool = False) -> Reference:
+    """For full fine-tuning, where there is no adapter to switch off: everything is computed before training.
 
-
-def cached(model: Any, tokenizer: Any, sets: TrainingSets) -> Reference:
-    """For full fine-tuning, where no adapter can be switched off: everything is computed once, before training.
-
-    One number per sentence that can ever be forgotten (a swap makes that both sets), and half-precision logits
-    for every token of the unrelated set.
+    One number for every sentence that can be in the forget set (after a swap that is both sets), and half-precision
+    logits for every token of the unrelated set.
 
     Raises:
-        RequestError: the logits would not fit into `CACHE_LIMIT`.
+        RequestError: the logits need more than `PRECOMPUTED_LIMIT` bytes.
     """
-    forgettable = list(
-        dict.fromkeys(p for side in (sets.forget, sets.retain) for group in side.values() for p in group)
-    )
+    sentences = list(dict.fromkeys(p for side in (sets.forget, sets.retain) for group in side.values() for p in group))
     log_probs: dict[Passage, float] = {}
     logits: dict[Passage, Tensor] = {}
-    stored = 0
+    size = 0
     with evaluating(model):
-        for first in range(0, len(forgettable), AT_ONCE):
-            chosen = forgettable[first : first + AT_ONCE]
+        for first in range(0, len(sentences), AT_ONCE):
+            chosen = sentences[first : first + AT_ONCE]
             log_probs |= dict(zip(chosen, read(model, tokenizer, chosen).log_probs.tolist(), strict=True))
         for passage in dict.fromkeys(sets.unrelated):
             logits[passage] = read(model, tokenizer, [passage]).logits.to("cpu", torch.float16)
-            stored += logits[passage].nbytes
-            if stored > CACHE_LIMIT:
+            size += logits[passage].nbytes
+            if size > PRECOMPUTED_LIMIT:
                 raise RequestError(
-                    f"full fine-tuning stores reference logits; {len(sets.unrelated)} unrelated sentences need more "
-                    f"than {CACHE_LIMIT // 2**30} GiB: give fewer, or use an adapter (lora_rank above 0)"
+                    f"lora_rank: 0 stores the reference logits of {len(sets.unrelated)} unrelated sentences, more than "
+                    f"{PRECOMPUTED_LIMIT // 2**30} GiB; give fewer sentences, or train an adapter (lora_rank above 0)"
                 )
 
-    def refer(batch: StepBatch) -> Referred:
-        known = torch.tensor([log_probs[p] for p in batch.forget], device=model.device)
+    def values(batch: StepBatch) -> ReferenceValues:
+        scored = (*batch.forget, *batch.retain) if retain else batch.forget
         parts = [logits[p] for p in batch.unrelated]
-        return Referred(known, torch.cat(parts).to(model.device) if parts else torch.empty(0, device=model.device))
+        empty = torch.empty(0, device=model.device)
+        unrelated = torch.cat(parts).to(model.device) if parts else empty
+        return _by_role(batch, torch.tensor([log_probs[p] for p in scored], device=model.device), unrelated)
 
-    return refer
+    return values
+
+
+def _with_adapter_off(
+    model: Any, tokenizer: Any, scored: Sequence[Passage], unrelated: Sequence[Passage]
+) -> tuple[Tensor, list[Tensor]]:
+    """Log-probabilities [sentences] of the scored sentences, and the states of each unrelated one."""
+    with reference(model):
+        whole = read(model, tokenizer, (*scored, *unrelated))
+        found, rest = whole.part(0, len(scored)), whole.part(len(scored), whole.rows)
+        return found.log_probs, list(rest.states.split([int(number) for number in rest.tokens.tolist()]))
+
+
+def _by_role(batch: StepBatch, log_probs: Tensor, unrelated: Tensor) -> ReferenceValues:
+    """Splits the log-probabilities of the forget sentences from those of the retain sentences, if there are any."""
+    return ReferenceValues(log_probs[: len(batch.forget)], log_probs[len(batch.forget) :], unrelated)

@@ -17,13 +17,14 @@ from biasunlearn.models.adapters import adapter_dropout, base_dropout, trainable
 from biasunlearn.models.distributed import average_gradients, count, is_split, mean, summed
 from biasunlearn.models.libraries import accelerate, on_cpu
 from biasunlearn.models.logprobs import sum_by_row
-from biasunlearn.models.packed_forward import read
+from biasunlearn.models.packed_forward import Read
 from biasunlearn.unlearn.checkpoint import Average, Keeper, State
 from biasunlearn.unlearn.decision import decide, first_decision
 from biasunlearn.unlearn.evaluation import Evaluation, StopScores
 from biasunlearn.unlearn.losses import cross_entropy_to_reference, kl_loss
-from biasunlearn.unlearn.objectives import BOTH_REFERENCES, MOVED, OBJECTIVES, PAIRED, Side
-from biasunlearn.unlearn.reference import Reference, adapter_off, cached, remembered
+from biasunlearn.unlearn.objectives import BOTH_REFERENCES, OBJECTIVES, PAIRED, SHIFTED
+from biasunlearn.unlearn.reference import Reference, live_reference, precomputed_reference, stored_reference
+from biasunlearn.unlearn.roles import log_probs_by_role
 from biasunlearn.unlearn.sampler import Feed, StepBatch
 from biasunlearn.unlearn.sets import TrainingSets
 from biasunlearn.unlearn.stop import distance, is_best
@@ -58,55 +59,47 @@ class LossTerms:
 
 
 def loss_terms(
-    model: Any, tokenizer: Any, batch: StepBatch, config: DebiasConfig, refer: Reference | None = None
+    model: Any, tokenizer: Any, batch: StepBatch, config: DebiasConfig, reference: Reference | None = None
 ) -> LossTerms:
     """The role losses of the method's objective (default: L_forget and L_retention) and L_KL of a batch.
 
-    The weights are the push of each sentence's bias type.
+    The loss of a sentence is multiplied by the swap weight of its bias type.
     """
-    n_forget, n_told = len(batch.forget), len(batch.forget) + len(batch.retain)
-    both = config.method in BOTH_REFERENCES  # then the reference reads the retained sentences behind the forgotten
-    ref = (refer or adapter_off(model, tokenizer))(_with_retained(batch) if both else batch)
-    now = read(model, tokenizer, (*batch.forget, *batch.retain, *batch.unrelated))
-
-    told = now.part(0, n_told)
-    (log_probs, kept_log_probs), (tokens, kept_tokens) = (
-        values.tensor_split([n_forget]) for values in (told.log_probs, told.tokens)
+    both = config.method in BOTH_REFERENCES
+    ref = (reference or live_reference(model, tokenizer, retain=both))(batch)
+    log_probs = log_probs_by_role(
+        model, tokenizer, forget=batch.forget, retain=batch.retain, unrelated=batch.unrelated
     )
-    forget_ref = ref.forget[:n_forget]
-    weights, kept_weights = (
-        torch.tensor(pushes, device=now.device) for pushes in (batch.forget_weights, batch.retain_weights)
-    )
-    npo, kept = OBJECTIVES[config.method](
-        Side(log_probs, tokens, forget_ref, weights),
-        Side(kept_log_probs, kept_tokens, ref.forget[n_forget:] if both else None),
+    device = log_probs.unrelated.device
+    weights, retain_weights = (torch.tensor(w, device=device) for w in (batch.forget_weights, batch.retain_weights))
+    forget_losses, retain_losses = OBJECTIVES[config.method](
+        replace(log_probs.forget, reference=ref.forget, swap_weights=weights),
+        replace(log_probs.retain, reference=ref.retain),
         config,
     )
-    if config.method in MOVED:
+    if config.method in SHIFTED:
         weights = torch.ones_like(weights)
-    if config.npo_ratio == "batch_mean" and len(npo) == 1:
+    if config.npo_ratio == "batch_mean" and len(forget_losses) == 1:
         weights = weights.mean()
-
-    unrelated = now.part(n_told, now.rows)
-    if not batch.unrelated:
-        kl = torch.zeros(0, device=now.device)
-    elif config.kl == "real_tokens":
-        kl = unrelated.compared(ref.unrelated, kl_loss)
-    else:  # the released code: cross-entropy, averaged over positions that are mostly padding
-        per_token = unrelated.compared(ref.unrelated, cross_entropy_to_reference)
-        kl = sum_by_row(per_token, unrelated.owners, unrelated.rows) / config.padded_to
+    kl = kl_losses(log_probs.unrelated, ref.unrelated, config)
     return LossTerms(
-        forget=mean(npo * weights),
-        retain=mean(kept * kept_weights),
+        forget=mean(forget_losses * weights),
+        retain=mean(retain_losses * retain_weights),
         kl=mean(kl),
-        raw_forget=mean(npo),
-        raw_retain=mean(kept),
-        log_ratio=mean((log_probs - forget_ref).detach()),
+        raw_forget=mean(forget_losses),
+        raw_retain=mean(retain_losses),
+        log_ratio=mean((log_probs.forget.values - ref.forget).detach()),
     )
 
 
-def _with_retained(batch: StepBatch) -> StepBatch:
-    return replace(batch, forget=(*batch.forget, *batch.retain))
+def kl_losses(unrelated: Read, reference: Tensor, config: DebiasConfig) -> Tensor:
+    """L_KL per token; or, as in the released code, the cross-entropy per sentence over mostly padded positions."""
+    if not unrelated.rows:
+        return torch.zeros(0, device=unrelated.device)
+    if config.kl == "real_tokens":
+        return unrelated.compared(reference, kl_loss)
+    per_token = unrelated.compared(reference, cross_entropy_to_reference)
+    return sum_by_row(per_token, unrelated.owners, unrelated.rows) / config.padded_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +140,12 @@ def train(
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     average, feed = Average(model, config.average), Feed(sets, config)
-    refer = remembered(model, tokenizer, keep.references) if config.lora_rank else cached(model, tokenizer, sets)
+    both = config.method in BOTH_REFERENCES
+    refer = (
+        stored_reference(model, tokenizer, keep.references, retain=both)
+        if config.lora_rank
+        else precomputed_reference(model, tokenizer, sets, retain=both)
+    )
     state = keep.restore(model, optimizer, average, feed) or _begin(first or _base_scores(look), config)
     first_check, check_every = looks(sets, config)
     if state.step == 0:
