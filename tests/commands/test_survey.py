@@ -15,6 +15,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.report.survey import survey_page
 from biasunlearn.report.tables.survey import survey_remarks
+from biasunlearn.runs.results import Results
 from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.runs.series import Survey
 from biasunlearn.scoring.protocol import EvalPlan
@@ -90,13 +91,13 @@ def test_shared_scores_of_the_base_model_change_no_number(place: Path, tmp_path:
     )
     shared = ScoreCache()
 
-    def run(name: str, base_scores: ScoreCache | None = None) -> dict[str, Any]:
+    def run(name: str, base_scores: ScoreCache | None = None) -> Results:
         return run_debias(job, tmp_path / name, resume=False, callbacks=Callbacks(), base_scores=base_scores)
 
     run("first", shared.restarted())
     again, alone = run("second", shared.restarted()), run("alone")
     for key in ("before", "benchmarks", "stopped"):
-        assert again[key] == alone[key]
+        assert getattr(again, key) == getattr(alone, key)
     assert len(shared._values) > 0
     metrics = [(tmp_path / name / "metrics.jsonl").read_text() for name in ("second", "alone")]
     assert metrics[0] == metrics[1]
@@ -169,13 +170,15 @@ def test_a_row_says_that_nothing_changed() -> None:
     score = {"value": 60.0, "low": 50.0, "high": 70.0}
 
     def entries(ss: float) -> dict[str, Any]:
-        overall = {"ss": {**score, "value": ss}, "ss_distance": score, "lms": None, "icat": None}
-        return {"stereoset": {"overall": overall, "bias_types": {"age": {"ss": score}}}, "perplexity": {"per_token": 9}}
+        far = {**score, "if_fair": 3.0}
+        overall = {"n": 9, "ss": {**score, "value": ss}, "ss_distance": far, "lms": None, "icat": None}
+        scores = {"n": 9, "overall": overall, "bias_types": {"age": {"n": 9, "ss": score}}}
+        return {"stereoset": scores, "perplexity": {"per_token": 9.0, "per_byte": 1.5, "tokens": 9}}
 
-    def run(seed: int, ss: float) -> dict[str, Any]:
+    def run(seed: int, ss: float) -> Results:
         stopped = {"step": 2, "reason": "", "best_step": 0}
-        return {"before": entries(60.0), "benchmarks": entries(ss), "collapsed": False, "stopped": stopped,
-                "config": {"seed": seed}}  # fmt: skip
+        return Results.model_validate({"schema": 2, "before": entries(60.0), "benchmarks": entries(ss),
+                                       "collapsed": False, "stopped": stopped, "config": {"seed": seed}})  # fmt: skip
 
     row = _row([run(0, 60.0 + 1e-9), run(1, 58.0)])
     assert row["unchanged"] == 1 and row["cost"] is None
