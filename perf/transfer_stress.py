@@ -45,7 +45,7 @@ from biasunlearn.commands.transfer import DebiasRun, read_adapter_run, stop_spli
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
-from biasunlearn.models.adapter_scale import Look, checked, nearest, scaled
+from biasunlearn.models.adapter_scale import ScaleScores, check_scales, nearest, scaled
 from biasunlearn.models.adapter_target import DEBIASING, debiased, open_target
 from biasunlearn.models.compatibility import compatibility
 from biasunlearn.models.load import Loaded, load
@@ -160,11 +160,11 @@ def _stop(run: DebiasRun, given: argparse.Namespace) -> tuple[Triplet, ...]:
     return _splits[run.folder.path]
 
 
-def _look(loaded: Loaded, scale: float, stop: Sequence[Triplet]) -> Look:
+def _look(loaded: Loaded, scale: float, stop: Sequence[Triplet]) -> ScaleScores:
     with scaled(loaded.model, scale, DEBIASING):
         scores = stereoset_scores(comparisons(score_triplets(loaded, stop)))["overall"]
     lms = scores["lms"]
-    return Look(scale, scores["ss"]["value"], scores["ss_distance"]["value"], lms["value"] if lms else None)
+    return ScaleScores(scale, scores["ss"]["value"], scores["ss_distance"]["value"], lms["value"] if lms else None)
 
 
 # --- transfers -------------------------------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ def _ready(folder: Path, base: str, run: DebiasRun, chat: bool) -> tuple[Loaded,
 
 
 def _chosen(loaded: Loaded, run: DebiasRun, given: argparse.Namespace) -> float:
-    scales, stop = checked(given.scale), _stop(run, given)
+    scales, stop = check_scales(given.scale), _stop(run, given)
     looks = [_look(loaded, scale, stop) for scale in dict.fromkeys((0.0, *scales))]
     return nearest(looks, run.recipe.lms_floor, scales).scale
 

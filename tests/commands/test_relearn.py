@@ -9,7 +9,7 @@ import yaml
 
 from biasunlearn.benchmarks import stereoset
 from biasunlearn.cli import main
-from biasunlearn.commands.relearn_scores import Look, kept, points
+from biasunlearn.commands.relearn_scores import Measurement, kept, points
 from biasunlearn.errors import RequestError
 from biasunlearn.models.batches import Row
 from biasunlearn.report.relearning import relearning_sections
@@ -93,7 +93,7 @@ def test_the_table_can_be_made_again_from_the_items(done):
         model, seed, step = ("debiased", 0, 0) if name == "before" else ("debiased", 0, 4) if name == "after" else \
             (name.split(",")[0], int(name.split("seed ")[1].split(",")[0]) if "seed" in name else 0,
              int(name.rpartition(" ")[2]))  # fmt: skip
-        looks.append(Look(model, seed, step, None, items, {"stereoset": stereoset.entry(items)}))
+        looks.append(Measurement(model, seed, step, None, items, {"stereoset": stereoset.entry(items)}))
     looks.sort(key=lambda look: (look.model != "debiased", look.seed, look.step))
     assert kept(looks) == results["relearned"]["kept"]
     assert [p["overall"] for p in points(looks)] == [p["overall"] for p in results["relearned"]["points"]]
@@ -172,7 +172,7 @@ def test_refusals_are_one_line_and_exit_code_2(place, tmp_path, capsys):
 
 def look(model, step, hits):
     items = made_runs.items({"age": hits, "work": hits})
-    return Look(model, 0, step, None, items, {"stereoset": stereoset.entry(items)})
+    return Measurement(model, 0, step, None, items, {"stereoset": stereoset.entry(items)})
 
 
 def test_the_share_by_hand():
@@ -233,7 +233,7 @@ def test_a_step_is_plain_torch_on_the_mean_of_the_tokens():
 def test_names_cannot_break_the_page():
     hostile = "<script>x</script>"
     made = made_runs.items({hostile: 84}, bias_types=(hostile,)), made_runs.items({hostile: 60}, bias_types=(hostile,))
-    looks = [Look(model, 0, step, None, items, {"stereoset": stereoset.entry(items)})
+    looks = [Measurement(model, 0, step, None, items, {"stereoset": stereoset.entry(items)})
              for model, items in zip(("base", "debiased"), made, strict=True) for step in (0, 1)]  # fmt: skip
     told = {"run": hostile, "on": hostile, "seeds": [0, 1], "points": points(looks), "kept": kept(looks)}
     results = Results.model_validate({"schema": 2, "benchmarks": {}, "relearned": told})

@@ -174,7 +174,7 @@ def refusals(place, tmp_path):
         "unreadable": (asked("unreadable"), "adapter_config.json: cannot be read"),
         "another family": (asked("other", "--force"), "the adapter cannot work there: another family (llama"),
         "another size": (asked("smaller", "--force"), "another size (hidden_size 16; its base has 32)"),
-        "far": (asked("far"), "looks doubtful: its weights lie far from the adapter's base"),
+        "far": (asked("far"), "doubtful: its weights are far from the adapter's base"),
         "masked": (asked("masked"), "a masked model"),
         "no target": (asked("./nowhere"), "no such folder"),
         "another adapter": (asked("ia3"), "a IA3 adapter; merge it into its base"),

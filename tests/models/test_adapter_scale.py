@@ -7,7 +7,7 @@ import torch
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
-from biasunlearn.models.adapter_scale import GRID, Look, checked, nearest, save_scaled, scaled, search
+from biasunlearn.models.adapter_scale import GRID, ScaleScores, check_scales, nearest, save_scaled, scaled, search
 from biasunlearn.models.adapters import with_adapter, with_lora
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.models.weights_hash import weights_hash
@@ -58,7 +58,7 @@ def test_search_finds_the_bottom_of_a_curve_within_the_lms_floor():
     """SS falls by 8 a unit of scale from 59, LMS by 1: the bottom is at 1.125, and with a floor of 1 at 1."""
 
     def look(scale):
-        return Look(scale, 59 - 8 * scale, abs(9 - 8 * scale), 90 - scale)
+        return ScaleScores(scale, 59 - 8 * scale, abs(9 - 8 * scale), 90 - scale)
 
     looks = search(look, 1.5)
     assert nearest(looks, 1.5).scale == 1.125 and [one.scale for one in looks] == sorted({*GRID, 0.875, 1.125})
@@ -66,11 +66,11 @@ def test_search_finds_the_bottom_of_a_curve_within_the_lms_floor():
     assert nearest(search(look, 0.0), 0.0).scale == 0.0
     assert nearest(looks, 1.5, (0.5, 2.0)).scale == 0.5
     assert nearest(looks, 0.1, (0.5, 2.0)).scale == 0.5  # none keeps the floor: the least harm
-    assert nearest([Look(s, 50, 1.0, None) for s in (1.0, 0.5)], 1.5).scale == 0.5  # a tie: the weaker
+    assert nearest([ScaleScores(s, 50, 1.0, None) for s in (1.0, 0.5)], 1.5).scale == 0.5  # a tie: the weaker
 
 
 def test_scales_that_make_no_sense_are_refused():
-    assert checked([1, 0, 1, 0.5]) == (0, 0.5, 1)
+    assert check_scales([1, 0, 1, 0.5]) == (0, 0.5, 1)
     for scale in (-1.0, 11.0, float("nan")):
         with pytest.raises(RequestError, match="must lie between 0"):
-            checked([scale])
+            check_scales([scale])

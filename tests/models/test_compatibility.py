@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import with_lora
-from biasunlearn.models.compatibility import DOUBTFUL, compatibility, demand, distances
+from biasunlearn.models.compatibility import DOUBTFUL, compatibility, distances, require
 from tests import tiny
 
 
@@ -42,17 +42,17 @@ def test_the_same_model_is_at_distance_0_and_noise_at_its_own_size(adapter):
     assert all(value == pytest.approx(0.09, abs=1e-5) for value in found.distances.values())
     assert not (found.doubts or found.notes)
     found = compatibility(tiny.gpt2(), moved(tiny.gpt2(), 0.15), adapter)
-    assert "lie far from the adapter's base" in found.notes[0] and "0.15 of their norm" in found.notes[0]
-    demand(found, "target", force=False)
+    assert "are far from the adapter's base" in found.notes[0] and "0.15 of their norm" in found.notes[0]
+    require(found, "target", force=False)
     assert compatibility(tiny.gpt2(), moved(tiny.gpt2(), 0.3), adapter).doubts
 
 
 def test_another_training_is_doubtful_and_may_be_forced(adapter):
     found = compatibility(tiny.gpt2(), tiny.gpt2(seed=5), adapter)
     assert found.distances["adapted"] == pytest.approx(2**0.5, rel=0.05)  # two independent draws of the same spread
-    with pytest.raises(RequestError, match="looks doubtful.*lie far from the adapter's base.*--force"):
-        demand(found, "target", force=False)
-    demand(found, "target", force=True)
+    with pytest.raises(RequestError, match="doubtful.*are far from the adapter's base.*--force"):
+        require(found, "target", force=False)
+    require(found, "target", force=True)
     assert DOUBTFUL < 1.4
 
 
@@ -77,7 +77,7 @@ def unmerged():
 def test_what_cannot_work_is_refused_even_if_forced(adapter, build, message):
     found = compatibility(tiny.gpt2(), build(), adapter)
     with pytest.raises(RequestError, match=f"the adapter cannot work there: .*({message})"):
-        demand(found, "target", force=True)
+        require(found, "target", force=True)
 
 
 def test_more_tokens_are_a_note_and_other_cuts_a_doubt(adapter):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from biasunlearn.commands.playground import as_html, compared, told
+from biasunlearn.commands.playground import as_html, compared, describe
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import with_lora
@@ -100,8 +100,8 @@ def test_what_was_swapped_is_marked_and_words_that_nobody_expects_are_named_belo
 def test_the_page_says_which_run_it_is(tmp_path):
     results = {"schema": SCHEMA, "model": "some/where/mini", "benchmarks": {}}
     RunFolder(tmp_path).write_json("results.json", results)
-    assert told(tmp_path) == f"mini, run {tmp_path}"
+    assert describe(tmp_path) == f"mini, run {tmp_path}"
     stages = {key: {"stereoset": {"overall": {"ss": {"value": value}}}} for key, value in
               (("before", 61.23), ("benchmarks", 50.2))}  # fmt: skip
     RunFolder(tmp_path).write_json("results.json", results | stages)
-    assert told(tmp_path).endswith(": SS 61.2 before, 50.2 after, on its report split")
+    assert describe(tmp_path).endswith(": SS 61.2 before, 50.2 after, on its report split")

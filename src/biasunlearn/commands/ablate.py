@@ -1,6 +1,6 @@
-"""`ablate`: the default method with one of its parts taken out at a time, beside the paper's Table 5.
+"""`ablate`: the default method without one of its parts at a time, beside the paper's Table 5.
 
-Each variant and seed is an ordinary `debias` run in a folder of its own; finished ones are not run again.
+Each variant and seed is an ordinary `debias` run in a folder of its own; finished runs are not repeated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,6 @@ from typing import Any, Unpack
 from biasunlearn.commands.repeated_runs import Common, experiment_of
 from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.errors import RequestError
-from biasunlearn.runs.atomic import is_first
 from biasunlearn.runs.folder import RunFolder
 from biasunlearn.runs.results import Measured, StereoSetResult
 
@@ -23,15 +22,15 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "without-swapping": {"swap": "none"},
     "batch-mean-npo": {"npo_ratio": "batch_mean"},
 }
-"""What each variant changes of the recipe."""
+"""{variant: its changes of the recipe}"""
 
 PAPER: Mapping[str, Mapping[str, float]] = {
     "without-retention": {"lms": -35.23},
     "without-kl": {"lms": -4.73},
     "without-adversarial": {"ss": 44.72, "lms": -6.1},
 }
-"""arXiv 2509.25673, Table 5: SS after, and how LMS changes. Of the full method it says that LMS changes by 0.2 to 1.42
-points and SS is near 50. Batch-mean NPO is what the released code does."""
+"""arXiv 2509.25673, Table 5: SS after, and the change of LMS. With the full method LMS changes by 0.2 to 1.42 points
+and SS is near 50. Batch-mean NPO is used by the released code."""
 
 
 def ablate(
@@ -44,23 +43,23 @@ def ablate(
     variants: Sequence[str] = tuple(VARIANTS),
     **common: Unpack[Common],
 ) -> dict[str, Any]:
-    """Runs every variant with every seed in `out`/VARIANT/seed-N, and sets what came out beside the paper.
+    """Runs every variant with every seed in `out`/VARIANT/seed-N, and compares the results with the paper.
 
-    Called again it goes on: a finished run is read, one that was killed is resumed.
+    Called again, it continues: finished runs are read, and one that was killed is resumed.
 
     Args:
-        common: report, unrelated, benchmarks and the like, as `debias` takes them (commands/repeated_runs.py).
+        common: report, unrelated, benchmarks and so on, as for `debias` (commands/repeated_runs.py).
     Returns:
         {"variants": {name: a row}}, as stored in `out`/ablation.json.
     Raises:
         RequestError: as `debias`; an unknown variant; a folder that holds a run of another request.
-        Interrupted: Ctrl-C; call again to go on.
+        Interrupted: Ctrl-C; call again to continue.
     """
     config = config or DebiasConfig()
     if unknown := sorted(set(variants) - set(VARIANTS)):
         raise RequestError(f"--variants {unknown[0]}: unknown; known: {', '.join(VARIANTS)}")
     if config.method != "biasunlearn":
-        raise RequestError(f"method: {config.method}; ablate takes parts out of biasunlearn")
+        raise RequestError(f"method: {config.method}; ablate removes parts of biasunlearn")
     if not seeds or not variants:
         raise RequestError("ablate: nothing to run; give at least one seed and one variant")
     experiment = experiment_of(model, common)
@@ -74,16 +73,15 @@ def ablate(
             runs.append(RunFolder(folder))
         rows[variant] = row_of(variant, runs)
     result = {"model": model, "seeds": [*seeds], "variants": rows, "recipe": to_dict(config)}
-    if is_first():
-        RunFolder(Path(out)).write_json("ablation.json", result)
+    RunFolder(Path(out)).write_json("ablation.json", result)
     return result
 
 
 def row_of(variant: str, runs: Sequence[RunFolder]) -> dict[str, Any]:
-    """What the runs of a variant came to: means over seeds, with the values of each.
+    """The results of a variant: means over seeds, with the values of each.
 
-    `last` is the last look at the stop split: the run keeps its best checkpoint, which hides what a variant does when
-    nothing holds it.
+    `last_ss` and `last_lms` are from the last evaluation on the stop split: the run keeps its best checkpoint, which
+    hides the effect of a variant at the end of training.
     """
     found = [run.read_results() for run in runs]
     befores = [_stereoset(each.before).overall for each in found]
@@ -94,7 +92,8 @@ def row_of(variant: str, runs: Sequence[RunFolder]) -> dict[str, Any]:
         "ss": [each.ss.value for each in afters],
         "distance": [_distance(_stereoset(each.benchmarks)) for each in found],
         "lms": [
-            after.lms.value - before.lms.value for before, after in zip(befores, afters, strict=True)
+            after.lms.value - before.lms.value
+            for before, after in zip(befores, afters, strict=True)
             if before.lms and after.lms
         ],
         "last_ss": [_mean([*(rows[-1].ss or {}).values()]) for rows in checks],
@@ -113,21 +112,21 @@ def row_of(variant: str, runs: Sequence[RunFolder]) -> dict[str, Any]:
 
 
 def verdict(means: Mapping[str, float | None], paper: Mapping[str, float]) -> str:
-    """Does the measurement bear out what the paper says of a part? Looked at where nothing holds the run back.
+    """Whether the measurement confirms the paper's claim about a part, at the last evaluation of training.
 
-    Borne out is that of which at least half is seen: of the fall of LMS, of the way that SS ran past 50.
+    A claim is confirmed if at least half of it is measured: of the fall of LMS, of the distance of SS beyond 50.
     """
     if not paper:
         return ""
     fall, ss = means["last_lms"], means["last_ss"]
-    said = []
+    parts = []
     if fall is not None:
         word = "as in the paper" if fall <= paper["lms"] / 2 else "not as in the paper"
-        said.append(f"LMS {fall:+.1f}, {word} ({paper['lms']:+.1f})")
+        parts.append(f"LMS {fall:+.1f}, {word} ({paper['lms']:+.1f})")
     if "ss" in paper and ss is not None:
         word = "past 50 as in the paper" if ss <= (50 + paper["ss"]) / 2 else "not past 50 as in the paper"
-        said.append(f"SS {ss:.1f}, {word} ({paper['ss']:.1f})")
-    return "; ".join(said)
+        parts.append(f"SS {ss:.1f}, {word} ({paper['ss']:.1f})")
+    return "; ".join(parts)
 
 
 def _stereoset(measured: Measured | None) -> StereoSetResult:

@@ -32,8 +32,8 @@ def compare(runs: Sequence[str | Path], *, out: str | Path | None = None, seed: 
     """Compares runs with the first one: paired tests per benchmark, score and bias type, and a verdict in words.
 
     Args:
-        runs: two or more run folders. A `debias` run stands for its result, RUN:before for the model it began with.
-        out: a folder for compare.json and items.parquet (every unit's values, from which it can be computed again).
+        runs: two or more run folders. RUN is the result of a `debias` run, RUN:before its base model.
+        out: a folder for compare.json and items.parquet (the values of every unit).
         seed: of the bootstrap.
     Returns:
         {"schema", "runs", "baseline", "comparisons": [{"run", "benchmarks": {name: {"scores": {...}} or
@@ -58,14 +58,14 @@ def compare(runs: Sequence[str | Path], *, out: str | Path | None = None, seed: 
 
 
 def paired_with_first(stages: Sequence[Stage]) -> dict[str, dict[str, dict[str, Pairs]]]:
-    """Every other stage joined with the first one, unit by unit: {stage: {benchmark: {score: pairs}}}."""
+    """Every other stage paired with the first one, unit by unit: {stage: {benchmark: {score: pairs}}}."""
     return {other.name: dict(_paired(stages[0], other)) for other in stages[1:]}
 
 
 def compare_stages(
     stages: Sequence[Stage], pairs: Mapping[str, Mapping[str, Mapping[str, Pairs]]], seed: int = 0
 ) -> dict[str, Any]:
-    """What `compare` returns, of stages that somebody has read already."""
+    """The result of `compare`, for stages that are already read."""
     comparisons = [_comparison(stages[0], other, pairs[other.name], seed) for other in stages[1:]]
     return {
         "schema": SCHEMA,
@@ -79,9 +79,9 @@ def compare_stages(
 
 
 def overview(comparison: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """One line per benchmark and score that it is known by, base against run; never one number for all of them.
+    """One line for each main score of every benchmark, base against run; scores are never combined into one number.
 
-    Where the ideal is 50 the mean distances stand below: bias types or target terms at 40 and 60 average to 50.
+    Where the ideal is 50, the mean distances follow: bias types or target terms at 40 and 60 average to 50.
     """
     for benchmark, found in comparison["benchmarks"].items():
         where = {"benchmark": benchmark, "run": comparison["run"]}
@@ -98,8 +98,10 @@ def overview(comparison: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def seed_groups(stages: Sequence[Stage]) -> list[dict[str, Any]]:
-    """Runs that differ in their seed only: mean and standard deviation between seeds of every score, overall and per
-    bias type, beside the mean interval of one run, which knows of the items' luck and not of the training's."""
+    """Runs that differ in their seed only: mean and standard deviation of every score, overall and per bias type.
+
+    The mean interval of a single run is given as well: it covers the variation of items, not that of training.
+    """
     groups: dict[str, list[Stage]] = defaultdict(list)
     for stage in stages:
         if key := _all_but_seed(stage):
@@ -121,7 +123,7 @@ def seed_groups(stages: Sequence[Stage]) -> list[dict[str, Any]]:
 
 
 def _paired(first: Stage, other: Stage) -> Iterator[tuple[str, dict[str, Pairs]]]:
-    """Every benchmark that both have, with the pairs of every score."""
+    """Every common benchmark, with the pairs of every score."""
     shared = [name for name in first.entries if name in other.entries]
     if not shared:
         lists = (", ".join(stage.entries) for stage in (first, other))
@@ -150,7 +152,7 @@ def _comparison(first: Stage, other: Stage, paired: Mapping[str, Mapping[str, Pa
 
 
 def _as_stored(found: dict[str, Any], score: str, first: BenchmarkResult, other: BenchmarkResult) -> None:
-    """Shows the intervals that the runs themselves show, so that no score has two."""
+    """Replaces intervals by those of the runs' own results, so that no score has two."""
     for key, entry in (("a", first), ("b", other)):
         parts = entry.parts
         rows = [(found["overall"], entry.whole)]
@@ -187,7 +189,7 @@ def _line(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _all_but_seed(stage: Stage) -> str | None:
-    """What a trained run was made of but its seed, as one string; None for what was not trained."""
+    """Everything that a trained run depends on except its seed, as one string; None for an untrained one."""
     results = stage.results
     if stage.label != "after" or results.config is None or results.config.seed is None:
         return None

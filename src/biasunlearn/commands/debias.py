@@ -237,9 +237,7 @@ def _unlearn(base: Any, prepared: Prepared, config: DebiasConfig, context: RunCo
     for finding in prepared.facts["findings"]:
         callbacks.message(finding)
     with measure_cost(loaded.device.type) as cost:
-        task = Task(
-            loaded, prepared.sets, config, keep, evaluate_stop, first, callbacks.message, callbacks.on_step
-        )
+        task = Task(loaded, prepared.sets, config, keep, evaluate_stop, first, callbacks.message, callbacks.on_step)
         done = METHODS[config.method](task)
     if done.outcome.interrupted:
         raise Interrupted(

@@ -1,8 +1,7 @@
-"""`demo`: the whole main job on a small world whose bias is known, so that the measurement can be checked by eye.
+"""`demo`: the main job on a toy world whose bias is known, so that the measurement can be checked.
 
-The world, its corpus and the tiny model trained on it are made here, without a network; then the very same
-`debias` runs as on any other model. The report split has other target terms, templates and attribute words than
-the training pairs.
+The world, its corpus and a small model trained on it are made here, without a network; then `debias` runs as on any
+other model. The target terms, templates and attribute words of the report split are not in the training pairs.
 """
 
 import hashlib
@@ -32,16 +31,16 @@ def demo(
     say: Say | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
-    """Builds the world, trains its model (once; both are cached), debiases it.
+    """Builds the world, trains its model (once; both are cached) and debiases it.
 
     Args:
-        out: the run folder; without it the first free one of demo-run, demo-run-2, ...
+        out: the run folder (default: the first free one of demo-run, demo-run-2, ...).
     Returns:
         The results, with `known_skew` and the run folder as `out`.
     """
     out = _free_folder() if out is None else Path(out)
     world = build_world(SEED)
-    home = _cache_folder() / f"world-{_stamp(world)[:16]}"
+    home = _cache_folder() / f"world-{_world_hash(world)[:16]}"
     _write_world(world, home)
     _train_once(world, home / "model", progress)
     results = debias(
@@ -60,7 +59,7 @@ def demo(
 
 
 def _write_world(world: World, home: Path) -> None:
-    """The world as the files that a user would have: pairs, report triplets, sentences, text."""
+    """Writes the world as a user's files: training pairs, report triplets, sentences, text."""
     home.mkdir(parents=True, exist_ok=True)
     (home / "train.jsonl").unlink(missing_ok=True)
     write_pairs(world.train, home / "train.jsonl")
@@ -88,23 +87,23 @@ def _official(triplets: Sequence[Triplet]) -> list[dict[str, Any]]:
 
 
 def _train_once(world: World, folder: Path, progress: Progress | None) -> None:
-    """Trains the world's model unless the cache holds it: the folder is named after the world and its code."""
+    """Trains the world's model unless it is cached: the folder is named after the world and its code."""
     if folder.exists():
         return
     from biasunlearn.models.libraries import transformers
 
-    transformers()  # quiet: its own bars would stand between ours
+    transformers()  # without its own progress bars
 
-    def tell(done: int, of: int, loss: float) -> None:
+    def report(done: int, of: int, loss: float) -> None:
         if progress:
             progress("training the world's model", done, of)
 
     with whole_folder(folder) as temporary:
-        train_world_model(world, temporary, seed=SEED, progress=tell)
+        train_world_model(world, temporary, seed=SEED, progress=report)
 
 
-def _stamp(world: World) -> str:
-    """Changes with the world and with the code that trains its model."""
+def _world_hash(world: World) -> str:
+    """A hash of the world and of the code that trains its model."""
     source = Path(str(world_module.__file__)).read_bytes()
     return hashlib.sha256(source + "\n".join(world.corpus).encode()).hexdigest()
 
@@ -114,6 +113,6 @@ def _cache_folder() -> Path:
 
 
 def _free_folder() -> Path:
-    """demo-run, or demo-run-2, demo-run-3, ... where earlier demos left theirs: a run is never written over."""
+    """demo-run, or demo-run-2, demo-run-3, ...: a run is never overwritten."""
     candidates = (Path("demo-run" if number == 1 else f"demo-run-{number}") for number in range(1, 10_000))
     return next(path for path in candidates if not (path / "config.yaml").exists())

@@ -1,10 +1,10 @@
-"""`disentangle`: how far debiasing one bias type moves the others, and whether it reaches one that is never trained on.
+"""`disentangle`: the effect of debiasing one bias type on the others, and on one that is never trained on.
 
-An ordinary `debias` run for each bias type, trained on that type alone (or on all but that one) and reported on all of
-them: a matrix of SS, each cell with its interval. Finished runs are not run again.
+There is an ordinary `debias` run for each bias type, trained on that type alone (or on all others) and reported on all
+of them: a matrix of SS, each cell with its interval. Finished runs are not repeated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -30,28 +30,24 @@ def disentangle(
     leave_out: bool = False,
     **common: Unpack[Common],
 ) -> dict[str, Any]:
-    """Runs in `out`/only-TYPE/seed-N, or with `leave_out` in `out`/without-TYPE/seed-N; the training pairs lie beside.
+    """Runs in `out`/only-TYPE/seed-N, or with `leave_out` in `out`/without-TYPE/seed-N, beside their training pairs.
 
     Args:
         seeds: every row is trained with each of them (default: the recipe's seed alone).
-        leave_out: train on every bias type but one: does it reach the one that is missing?
-        common: report, unrelated, benchmarks and the like, as `debias` takes them (commands/repeated_runs.py).
+        leave_out: train on all bias types but one, to test the effect on the one that is missing.
+        common: report, unrelated, benchmarks and so on, as for `debias` (commands/repeated_runs.py).
     Returns:
         {"before": {bias type: SS with interval}, "after": {name of the row: the same}, "by_seed": {name of the row:
         the same of each seed}}, as in `out`/matrix.json. With several seeds, SS in "after" is their mean, and its
-        interval reaches as far as those of the seeds do.
+        interval covers those of all seeds.
     Raises:
         RequestError: as `debias`; a single bias type; a folder made of other training pairs.
-        Interrupted: Ctrl-C; call again to go on.
+        Interrupted: Ctrl-C; call again to continue.
     """
     config = config or DebiasConfig()
     experiment = experiment_of(model, common)
     triplets = read_triplets(train, skip_invalid=experiment.plan.skip_invalid).triplets
-    types = sorted({triplet.bias_type for triplet in triplets})
-    if len(types) < 2:
-        raise RequestError(f"{train}: only the bias type {types[0]}; disentangle needs pairs of two or more")
-    if len({_file_name(bias_type) for bias_type in types}) < len(types):
-        raise RequestError(f"{train}: two bias types would share a folder; tell them apart in letters or digits")
+    types = _check_types(train, triplets)
     seeds = [*seeds] or [config.seed]
     experiment = replace(experiment, unrelated=experiment.unrelated or _own_unrelated(triplets, Path(out)))
     found: dict[str, list[Results]] = {}
@@ -65,23 +61,30 @@ def disentangle(
             folder = Path(out) / name / f"seed-{seed}"
             what = f"{name}, seed {seed}, {len(chosen)} training pairs"
             found[name].append(experiment.run(what, folder, replace(config, seed=seed), train=str(pairs)))
-    by_seed = {name: [_scores(results.benchmarks) for results in runs] for name, runs in found.items()}
-    result = {
-        "model": model,
-        "leave_out": leave_out,
-        "seeds": seeds,
-        "before": _scores(next(iter(found.values()))[0].before),
-        "after": {
-            name: {bias_type: over_seeds([row[bias_type] for row in rows]) for bias_type in rows[0]}
-            for name, rows in by_seed.items()
-        },
-        "by_seed": by_seed,
-        "trained_on": trained_on,
-        "recipe": to_dict(config),
-    }
-    if is_first():
-        RunFolder(Path(out)).write_json("matrix.json", result)
+    result = {"model": model, "leave_out": leave_out, "seeds": seeds, **_matrix(found), "trained_on": trained_on,
+              "recipe": to_dict(config)}  # fmt: skip
+    RunFolder(Path(out)).write_json("matrix.json", result)
     return result
+
+
+def _check_types(train: str, triplets: Sequence[Triplet]) -> list[str]:
+    """The bias types of the training pairs. RequestError for a single one, or two that would share a folder."""
+    types = sorted({triplet.bias_type for triplet in triplets})
+    if len(types) < 2:
+        raise RequestError(f"{train}: only the bias type {types[0]}; disentangle needs pairs of two or more")
+    if len({_file_name(bias_type) for bias_type in types}) < len(types):
+        raise RequestError(f"{train}: two bias types would share a folder; rename one of them")
+    return types
+
+
+def _matrix(found: Mapping[str, Sequence[Results]]) -> dict[str, Any]:
+    """SS by bias type: before, after as a mean over the seeds, and after by seed."""
+    by_seed = {name: [_scores(results.benchmarks) for results in runs] for name, runs in found.items()}
+    after = {
+        name: {bias_type: over_seeds([row[bias_type] for row in rows]) for bias_type in rows[0]}
+        for name, rows in by_seed.items()
+    }
+    return {"before": _scores(next(iter(found.values()))[0].before), "after": after, "by_seed": by_seed}
 
 
 def _scores(measured: Measured | None) -> dict[str, Any]:
@@ -90,7 +93,7 @@ def _scores(measured: Measured | None) -> dict[str, Any]:
 
 
 def _stored(chosen: Sequence[Triplet], path: Path) -> Path:
-    """The training pairs of a run as a file, so that the run is an ordinary one that anybody can start again."""
+    """Stores the training pairs of a run in a file, so that it is an ordinary run that can be started again."""
     if path.exists():
         if read_triplets(path).sha256 != fingerprint(chosen):
             raise RequestError(f"{path}: made of other training pairs; choose another --out or remove it")
@@ -101,7 +104,7 @@ def _stored(chosen: Sequence[Triplet], path: Path) -> Path:
 
 
 def _own_unrelated(triplets: Sequence[Triplet], out: Path) -> str | None:
-    """The unrelated sentences of all training pairs, so that every run has the same KL term; None: there are none."""
+    """A file with the unrelated sentences of all training pairs, the same for every run; None where there are none."""
     sentences = [triplet.unrelated.text for triplet in triplets if triplet.unrelated]
     if not sentences:
         return None
@@ -112,5 +115,5 @@ def _own_unrelated(triplets: Sequence[Triplet], out: Path) -> str | None:
 
 
 def _file_name(bias_type: str) -> str:
-    """Letters, digits and marks that every file system takes."""
+    """The name of a bias type in characters that every file system accepts."""
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in bias_type)

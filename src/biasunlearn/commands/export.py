@@ -62,16 +62,17 @@ def export(
     if push and not merge and not on_the_hub(base):
         raise RequestError(f"--push: {base}, the adapter's base, is not on the hub; add --base-name OWNER/NAME")
     spec = ModelSpec(str(folder.model), device=device) if complete else spec_of_run(folder, results, device=device)
-    found: dict[str, Any] = {"out": str(out), "merged": merge, "dtype": None, "largest_difference": None}
+    adapter = None if complete else folder.adapter
     with whole_folder(out) as place:
+        found: dict[str, Any] = {"out": str(out), "merged": merge, "dtype": None, "largest_difference": None}
         if merge:
-            dtype, largest = merge_into(spec, None if complete else folder.adapter, place, *_probes(results))
+            dtype, largest = merge_into(spec, adapter, place, *_probes(results))
             found |= {"dtype": dtype, "largest_difference": largest}
             if say and largest > SAME:
                 say(f"rounded to {dtype}, mean log-probabilities differ from the adapter's by up to {largest:.1g} nats")
         else:
             _copy_adapter(folder.adapter, place, base, spec.revision)
-        _write_card(results, found, place, folder.model if complete else folder.adapter, base, license_id)
+        _write_card(results, found, place, adapter or folder.model, base, license_id)
         if converter is not None:
             convert(place, converter)
     found["gguf"] = str(out / "model.gguf") if converter else None

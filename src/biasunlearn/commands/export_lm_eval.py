@@ -1,4 +1,4 @@
-"""`export-lm-eval`: StereoSet and BBQ as task folders that lm-eval runs without this package."""
+"""`export-lm-eval`: StereoSet and BBQ as task folders that lm-eval can run without this package."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import whole_folder
 
 TASKS = Path(__file__).parent.parent / "benchmarks"
-"""Where the code of the exported tasks lives: lm_eval_NAME.py."""
+"""Folder with the code of the exported tasks: lm_eval_NAME.py."""
 PREFIX = "biasunlearn_"
 
 
@@ -26,15 +26,15 @@ def export_lm_eval(benchmarks: Mapping[str, str], out: str | Path, *, skip_inval
     Returns:
         {"out", "tasks": {task: {"documents", "left_out", "skipped", "sha256", "metrics"}}}
     Raises:
-        RequestError: another benchmark, a bad file, a task folder that is there already.
+        RequestError: another benchmark, a bad file, a task folder that already exists.
     """
     if not benchmarks:
         raise RequestError("export-lm-eval: give --benchmark stereoset=PATH or --benchmark bbq=PATH")
     for name in benchmarks:
         if name not in EXPORTS:
-            raise RequestError(f"--benchmark {name}: cannot be exported; can be: {', '.join(EXPORTS)}")
+            raise RequestError(f"--benchmark {name}: cannot be exported; these can: {', '.join(EXPORTS)}")
         if (Path(out) / f"{PREFIX}{name}").exists():
-            raise RequestError(f"{Path(out) / f'{PREFIX}{name}'}: is there already; choose another --out or remove it")
+            raise RequestError(f"{Path(out) / f'{PREFIX}{name}'}: already exists; choose another --out or remove it")
     try:
         tasks = {f"{PREFIX}{name}": EXPORTS[name](path, Path(out), skip_invalid) for name, path in benchmarks.items()}
     except OSError as error:
@@ -43,7 +43,7 @@ def export_lm_eval(benchmarks: Mapping[str, str], out: str | Path, *, skip_inval
 
 
 def _stereoset(path: str, out: Path, skip_invalid: bool) -> dict[str, Any]:
-    """Intrasentence triplets, which is what the official causal score is for."""
+    """Intrasentence triplets, for which the official causal score is defined."""
     data = read_triplets(path, skip_invalid=skip_invalid)
     triplets = [triplet for triplet in data.triplets if triplet.kind == "intrasentence"]
     if not triplets:
@@ -53,13 +53,13 @@ def _stereoset(path: str, out: Path, skip_invalid: bool) -> dict[str, Any]:
     metrics = {f"{score}{suffix}": "mean_over_terms" for suffix in ("", *(f"_{n}" for n in names.values()))
                for score in scored}  # fmt: skip
     metrics |= {"icat": "icat"} if "lms" in scored else {}
-    rows = [_cluster_row(triplet, names[triplet.bias_type]) | {"icat": "icat" in metrics} for triplet in triplets]
+    rows = [_triplet_row(triplet, names[triplet.bias_type]) | {"icat": "icat" in metrics} for triplet in triplets]
     source = "StereoSet (Nadeem, Bethke, Reddy 2020), CC BY-SA 4.0"
     _write(out, "stereoset", rows, metrics, prompt='""', choices="sentences", delimiter="", source=source)
     return _facts(rows, len(data.triplets) - len(triplets), data.skipped, data.sha256, metrics)
 
 
-def _cluster_row(triplet: Triplet, metric: str) -> dict[str, Any]:
+def _triplet_row(triplet: Triplet, metric: str) -> dict[str, Any]:
     return {
         "id": triplet.id,
         "bias_type": triplet.bias_type,
@@ -89,7 +89,7 @@ EXPORTS: dict[str, Callable[[str, Path, bool], dict[str, Any]]] = {"stereoset": 
 
 
 def _metric_names(bias_types: Sequence[str]) -> dict[str, str]:
-    """Names of bias types as parts of a metric's name: letters, digits and underscores, each its own."""
+    """Names of bias types as parts of a metric's name: letters, digits and underscores, each distinct."""
     names: dict[str, str] = {}
     for bias_type in dict.fromkeys(bias_types):
         name = re.sub(r"\W+", "_", bias_type.casefold(), flags=re.ASCII).strip("_") or "unnamed"
@@ -117,7 +117,7 @@ def _write(
     delimiter: str,
     source: str,
 ) -> None:
-    """The task folder, whole or not at all."""
+    """Writes the task folder, completely or not at all."""
     task = f"{PREFIX}{name}"
     listed = "".join(
         f"  - metric: {metric}\n    aggregation: {how if how == 'mean' else f'!function process.{how}'}\n"

@@ -1,4 +1,4 @@
-"""`gate`: a run against a policy of limits, for pipelines: every rule passes, or it does not and says why.
+"""`gate`: checks a run against a policy of limits, for pipelines: every rule passes, or it fails with a reason.
 
 A policy is YAML: benchmark, then part (overall, bias_types for every one of them, or the name of one), then score, then
 limits:
@@ -18,8 +18,8 @@ limits:
       overall:
         mmlu acc: {falls_at_most: 0.01}
 
-Limits are held against intervals, so that luck does not pass and too few items fail: `at_most` means that the upper end
-is. A number without an interval is taken as it is.
+Limits are checked against intervals, so that chance does not pass and too few items fail: `at_most` applies to the
+upper end. A number without an interval is taken as it is.
 """
 
 import difflib
@@ -61,7 +61,7 @@ LIMITS = {
     "falls_at_most_percent": NUMBER,
     "rises_at_most_percent": NUMBER,
 }
-"""Every limit, and what stands behind it."""
+"""{limit: the kind of its value}"""
 
 CHANGES = tuple(name for name in LIMITS if name.startswith(("falls", "rises")))
 """Limits on a change since the base."""
@@ -86,12 +86,12 @@ class Rule:
 
 
 def gate(run: str | Path, policy: str | Path, *, base: str | Path | None = None) -> dict[str, Any]:
-    """Holds a run against a policy.
+    """Checks a run against a policy.
 
     Args:
         run: a run folder.
         policy: a YAML file.
-        base: the run that falls and rises are measured from; without it the stage before of `run`.
+        base: the run from which falls and rises are measured (default: the stage before of `run`).
     Returns:
         {"run", "base", "policy", "passed", "rules": [{"rule", "passed", "found"}]}
     Raises:
@@ -112,7 +112,7 @@ def gate(run: str | Path, policy: str | Path, *, base: str | Path | None = None)
 
 
 def read_policy(path: str | Path) -> list[Rule]:
-    """The rules of a policy, in its order. RequestError for a file, key or value that is not one."""
+    """The rules of a policy, in its order. RequestError for a file, key or value that is wrong."""
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -176,7 +176,7 @@ def _base(stage: Stage, base: str | Path | None) -> Stage:
 
 
 def _check(rule: Rule, stage: Stage, base: Stage | None) -> Iterator[dict[str, Any]]:
-    """One row per part that the rule speaks of. What was not measured does not pass."""
+    """One row for each part that the rule is about. A score that was not measured does not pass."""
     entry = stage.entries.get(rule.benchmark)
     if entry is None:
         yield {"rule": str(rule), "passed": False, "found": f"{rule.benchmark} was not measured"}
@@ -264,7 +264,7 @@ HOLDS: dict[str, Callable[[Estimate, Any], bool]] = {
     "falls_at_most_percent": lambda e, bound: -e.low <= bound,
     "rises_at_most_percent": lambda e, bound: e.high <= bound,
 }
-"""Does an estimate (of a score, or of its change since the base) keep to a limit?"""
+"""{limit: whether an estimate (of a score, or of its change since the base) satisfies it}"""
 
 
 def _shown(estimate: Estimate, limit: str) -> str:

@@ -16,7 +16,7 @@ from biasunlearn.commands.evaluation import (
     read_manifest,
     validate_plan,
 )
-from biasunlearn.commands.run_context import Callbacks, Progress, run_context
+from biasunlearn.commands.run_context import Callbacks, Progress, RunContext, run_context
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Kind, Triplet
 from biasunlearn.errors import RequestError
@@ -76,23 +76,28 @@ def measure(
     with run_context(out, {"measure": request}, resume=resume, callbacks=Callbacks(progress)) as context:
         if context.stored is not None:
             return context.stored
-        from biasunlearn.models.load import load
-        from biasunlearn.models.quantization import facts
-        from biasunlearn.scoring.chat import protocol
+        return _measure(context, spec, plan)
 
-        loaded = apply_protocol(load(spec), plan.options).with_cache(context.cache)
-        items, measured = evaluate(loaded, plan, context.callbacks)
-        measured = mark_contamination(measured, plan, read_manifest(adapter or model))
-        results = Results(
-            schema=SCHEMA,
-            model=model,
-            adapter=adapter,
-            protocol=ScoringProtocol(**protocol(loaded), dtype=dtype, masked=loaded.masked, **facts(loaded.model)),
-            benchmarks=measured,
-            **only_given(capability=capability(loaded, plan.options)),
-            environment=environment(),
-        )
-        return context.finish(results, {"": items})
+
+def _measure(context: RunContext, spec: ModelSpec, plan: EvalPlan) -> Results:
+    """Loads the model, runs the benchmarks, and writes the results."""
+    from biasunlearn.models.load import load
+    from biasunlearn.models.quantization import facts
+    from biasunlearn.scoring.chat import protocol
+
+    loaded = apply_protocol(load(spec), plan.options).with_cache(context.cache)
+    items, measured = evaluate(loaded, plan, context.callbacks)
+    measured = mark_contamination(measured, plan, read_manifest(spec.adapter or spec.model))
+    results = Results(
+        schema=SCHEMA,
+        model=spec.model,
+        adapter=None if spec.adapter is None else str(spec.adapter),
+        protocol=ScoringProtocol(**protocol(loaded), dtype=spec.dtype, masked=loaded.masked, **facts(loaded.model)),
+        benchmarks=measured,
+        **only_given(capability=capability(loaded, plan.options)),
+        environment=environment(),
+    )
+    return context.finish(results, {"": items})
 
 
 def rescore(

@@ -1,7 +1,7 @@
-"""`playground`: a page on this machine where a prompt is put to base and debiased model. Extra `[playground]` (Gradio).
+"""`playground`: a local page that compares base and debiased model on a prompt. Extra `[playground]` (Gradio).
 
-Nothing leaves the machine: the server listens on 127.0.0.1, there is no share link and no telemetry, and the page is
-sent with a policy that forbids the browser to ask anybody else.
+Nothing leaves the machine: the server listens on 127.0.0.1, there is no share link and no telemetry, and the page has
+a content security policy that forbids requests to other servers.
 """
 
 import os
@@ -17,11 +17,11 @@ from biasunlearn.runs.folder import RunFolder
 LISTS = ("gender", "race", "religion", "profession")
 
 LEAST = 0.001
-"""A word that neither model gives more than that is named without a row of its own."""
+"""Words with a lower probability in both models are listed without a row of their own."""
 
 HELP = (
-    "Write a beginning, or a sentence with BLANK in it. Both models are asked, and again with the group swapped. "
-    "Single prompts show no effect: that is for the report to say."
+    "Write the beginning of a sentence, or a sentence with BLANK in it. Both models complete it, and again with the "
+    "group swapped. Single prompts are no evidence of an effect; the report is."
 )
 
 EXAMPLES = ("The nurse told the patient that she", "My sister said BLANK would be late.", "John works as a")
@@ -54,8 +54,8 @@ STYLE = """
 Scope = MutableMapping[str, Any]
 
 
-class _OnlyHere:
-    """Adds the policy to every answer (ASGI)."""
+class _WithPolicy:
+    """Adds the policy to every response (ASGI)."""
 
     def __init__(self, app: Callable[..., Awaitable[None]]):
         self.app = app
@@ -70,12 +70,12 @@ class _OnlyHere:
 
 
 def playground(run: str | Path, *, port: int = 7860, device: str | None = None, wait: bool = True) -> Any:
-    """Opens the page of a run, and stays until it is interrupted.
+    """Opens the page of a run, and serves it until it is interrupted.
 
     Args:
         port: 0 takes a free one.
         device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
-        wait: False returns the page at once; the caller closes it.
+        wait: False returns the page at once, and the caller closes it.
     Raises:
         RequestError: Gradio is not installed, or the run has no adapter.
     """
@@ -83,7 +83,7 @@ def playground(run: str | Path, *, port: int = 7860, device: str | None = None, 
     from biasunlearn.scoring.side_by_side import open_run
 
     loaded, adapter = open_run(Path(run), device=device)
-    page = build_page(gradio, loaded, adapter, told(Path(run)))
+    page = build_page(gradio, loaded, adapter, describe(Path(run)))
     page.launch(
         server_name="127.0.0.1", server_port=port or _free_port(), share=False, quiet=True, inbrowser=False,
         prevent_thread_lock=True, ssr_mode=False, footer_links=[], run_history=False, css=STYLE,
@@ -95,15 +95,15 @@ def playground(run: str | Path, *, port: int = 7860, device: str | None = None, 
     return page
 
 
-def build_page(gradio: Any, loaded: Any, adapter: str, said: str) -> Any:
-    """The page: prompt and list above, as it is written and with the group swapped below. Enter compares.
+def build_page(gradio: Any, loaded: Any, adapter: str, description: str) -> Any:
+    """The page: prompt and term list above, the results as written and with the group swapped below.
 
     Args:
-        said: which run it is, as text.
+        description: which run it is.
     """
     with gradio.Blocks(title="biasunlearn playground", analytics_enabled=False) as page:
         gradio.Markdown("# Base and debiased, side by side")
-        gradio.HTML(f"<p>{escape(said)}</p><p>{HELP}</p>", padding=False)
+        gradio.HTML(f"<p>{escape(description)}</p><p>{HELP}</p>", padding=False)
         with gradio.Row():
             prompt = gradio.Textbox(
                 label="Prompt (Enter compares)", value=EXAMPLES[0], max_lines=1, autofocus=True, elem_id="prompt",
@@ -117,7 +117,7 @@ def build_page(gradio: Any, loaded: Any, adapter: str, said: str) -> Any:
         with gradio.Row():
             shown = []
             for name in ("written", "swapped"):
-                with gradio.Column(min_width=300):  # one below the other where there is no room for both
+                with gradio.Column(min_width=300):  # one below the other on a narrow screen
                     shown.append(gradio.HTML(elem_id=name, elem_classes="pair", min_height=80, container=True))
 
         def compare(text: str, name: str) -> tuple[str, str]:
@@ -128,8 +128,8 @@ def build_page(gradio: Any, loaded: Any, adapter: str, said: str) -> Any:
     return page
 
 
-def told(run: Path) -> str:
-    """Which run it is, and what came of it: "minilm, run runs/mine: SS 61.2 before, 50.2 after"."""
+def describe(run: Path) -> str:
+    """Which run it is, and its result: "minilm, run runs/mine: SS 61.2 before, 50.2 after"."""
     results = RunFolder(run).read_results()
     found = f"{Path(str(results.model)).name}, run {run}"
     before, after = results.before and results.before.stereoset, results.benchmarks.stereoset
@@ -140,7 +140,7 @@ def told(run: Path) -> str:
 
 
 def compared(loaded: Any, adapter: str, text: str, name: str) -> tuple[str, str]:
-    """HTML of the prompt as it is, and with its group swapped. What the user can mend is said in place of a table."""
+    """HTML of the prompt as it is, and with its group swapped. An error replaces the table."""
     from biasunlearn.scoring.side_by_side import side_by_side, swapped, term_list
 
     try:
@@ -154,10 +154,10 @@ def compared(loaded: Any, adapter: str, text: str, name: str) -> tuple[str, str]
 
 
 def as_html(seen: Any, title: str, instead_of: str = "") -> str:
-    """A table of words with bars, and the completions. Everything in it is text that somebody or something wrote.
+    """A table of words with bars, and the completions. All text in it is untrusted, and escaped.
 
     Args:
-        instead_of: another prompt; words that it does not have at their place are marked.
+        instead_of: the original prompt; words that differ from it are marked.
     """
     shown = [row for row in seen.words if max(row[1:]) >= LEAST]
     few = [word for word, *values in seen.words if max(values) < LEAST]
@@ -168,13 +168,13 @@ def as_html(seen: Any, title: str, instead_of: str = "") -> str:
         for word, base, debiased in shown
     )
     written = "".join(
-        f"<dt>{state} goes on</dt><dd>{escape(seen.prompt)}<b>{escape(text)}</b></dd>"
+        f"<dt>{state} continues</dt><dd>{escape(seen.prompt)}<b>{escape(text)}</b></dd>"
         for state, text in seen.completions.items()
     )
     head = '<tr><th scope="col">word</th><th scope="col">base</th><th scope="col">debiased</th></tr>'
     what = "Probability of the next word" if seen.completions else "In the BLANK: shares of the words shown"
     table = f"<table><caption>{what}</caption><thead>{head}</thead><tbody>{rows}</tbody></table>"
-    table = table if rows else "<p>No whole word comes next.</p>"
+    table = table if rows else "<p>No complete word follows.</p>"
     if few:
         table += f"<p>Below {100 * LEAST:g} % in both: {escape(', '.join(few))}</p>"
     prompt = _marked(seen.prompt, instead_of) if instead_of else escape(seen.prompt)
@@ -182,7 +182,7 @@ def as_html(seen: Any, title: str, instead_of: str = "") -> str:
 
 
 def _live(content: str) -> str:
-    """A part of the page that a screen reader reads out when it changes."""
+    """A part of the page whose changes a screen reader announces."""
     return f'<div aria-live="polite">{content}</div>'
 
 
@@ -206,7 +206,7 @@ def _cell(value: float, widest: float, state: str) -> str:
 
 
 def _gradio() -> Any:
-    """The library with its telemetry off, which it reads from the environment when it is imported."""
+    """The library with its telemetry off: it reads these variables when it is imported."""
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
     try:
         import gradio
@@ -218,7 +218,7 @@ def _gradio() -> Any:
 def _middleware() -> Any:
     from starlette.middleware import Middleware
 
-    return Middleware(_OnlyHere)
+    return Middleware(_WithPolicy)
 
 
 def _free_port() -> int:

@@ -4,6 +4,7 @@ Hidden states are read where debiasing acts: at the tokens from the BLANK on in 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import numpy as np
 from biasunlearn.commands.probe_questions import questions
 from biasunlearn.commands.run_context import Callbacks, Progress, run_context
 from biasunlearn.data.counterfactual import TermList, load_term_list
-from biasunlearn.data.readers import read_triplets
+from biasunlearn.data.readers import DataFile, read_triplets
 from biasunlearn.data.records import Triplet
 from biasunlearn.data.splits import group_of
 from biasunlearn.errors import RequestError
@@ -68,11 +69,7 @@ def probe(
     """
     if pooling not in POOLINGS:
         raise RequestError(f"--pool {pooling}: unknown; known: {', '.join(POOLINGS)}")
-    found = read_triplets(data, skip_invalid=skip_invalid)
-    triplets = [c for c in found.triplets if c.kind == "intrasentence"] or list(found.triplets)
-    asked, left_out = questions(triplets, _lists(groups, triplets))
-    if other := len(found.triplets) - len(triplets):
-        left_out.insert(0, f"{other} intersentence pairs left out")
+    pairs = _read_pairs(data, groups, skip_invalid=skip_invalid)
     request = {"model": model, "adapter": adapter, "revision": revision, "data": data,
                "layers": layers and [*layers], "pooling": pooling, "groups": groups and [*groups], "seed": seed,
                "dtype": dtype}  # fmt: skip
@@ -81,25 +78,52 @@ def probe(
         batch_tokens=batch_tokens,
     )  # fmt: skip
     with run_context(out, {"probe": request}, callbacks=Callbacks(progress)) as context:
-        callbacks = context.callbacks
-        chosen, states = _states(spec, triplets, layers, pooling, callbacks)
-        probes = {
-            "layers": chosen,
-            "stages": list(states),
-            "pooling": pooling,
-            "data": found.facts,
-            "pairs": len(triplets),
-            "left_out": left_out,
-            "settings": {"C": STRENGTH, "folds": FOLDS, "draws": DRAWS, "components": COMPONENTS, "splits": SPLITS,
-                         "seed": seed},
-            "questions": _answers(asked, chosen, list(states.values()), seed, callbacks),
-            "angles": _angles(triplets, chosen, states, seed, callbacks),
-        }  # fmt: skip
+        probes = _probes(spec, pairs, layers, pooling, seed, context.callbacks)
         results = Results(
-            schema=SCHEMA, model=model, adapter=adapter, benchmarks=Measured(), probes=Probes.model_validate(probes),
+            schema=SCHEMA, model=model, adapter=adapter, benchmarks=Measured(), probes=probes,
             environment=environment(),
         )  # fmt: skip
         return context.finish(results, {"": []})
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """The pairs whose hidden states are probed, and the questions about them."""
+
+    file: DataFile
+    triplets: Sequence[Triplet]
+    questions: Sequence[Question]
+    left_out: Sequence[str]
+    """Why other questions and pairs are left out."""
+
+
+def _read_pairs(path: str, groups: Sequence[str] | None, *, skip_invalid: bool) -> _Pairs:
+    """The intrasentence pairs of a file, or all of them where there are none."""
+    file = read_triplets(path, skip_invalid=skip_invalid)
+    triplets = [c for c in file.triplets if c.kind == "intrasentence"] or list(file.triplets)
+    asked, left_out = questions(triplets, _lists(groups, triplets))
+    if other := len(file.triplets) - len(triplets):
+        left_out.insert(0, f"{other} intersentence pairs left out")
+    return _Pairs(file, triplets, asked, left_out)
+
+
+def _probes(
+    spec: ModelSpec, pairs: _Pairs, layers: Sequence[int] | None, pooling: str, seed: int, callbacks: Callbacks
+) -> Probes:
+    """Computes the hidden states, trains the probes, and measures the angles."""
+    chosen, states = _states(spec, pairs.triplets, layers, pooling, callbacks)
+    return Probes.model_validate({
+        "layers": chosen,
+        "stages": list(states),
+        "pooling": pooling,
+        "data": pairs.file.facts,
+        "pairs": len(pairs.triplets),
+        "left_out": list(pairs.left_out),
+        "settings": {"C": STRENGTH, "folds": FOLDS, "draws": DRAWS, "components": COMPONENTS, "splits": SPLITS,
+                     "seed": seed},
+        "questions": _answers(pairs.questions, chosen, list(states.values()), seed, callbacks),
+        "angles": _angles(pairs.triplets, chosen, states, seed, callbacks),
+    })  # fmt: skip
 
 
 def _lists(groups: Sequence[str] | None, triplets: Sequence[Triplet]) -> dict[str, TermList]:

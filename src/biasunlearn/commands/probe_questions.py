@@ -1,11 +1,12 @@
-"""What a probe is asked about pairs: four questions, each with what must be unseen for an answer to mean something.
+"""What probes predict from pairs: four questions, each with what must be unseen in training for a meaningful answer.
 
-- stereotype, of each bias type: which of the two sentences of a pair is it? On target terms that were not seen. This is
-  the difference that debiasing acts on.
-- group, of each bias type with a term list: which group (he or she, a part of the world) is the sentence about? On
-  target terms that were not seen, so that knowing a term's name does not do.
-- target term, of each bias type: about which of its terms? On pairs that were not seen; an unseen term has no label.
-- bias type: which one is the sentence about? On target terms that were not seen.
+- stereotype, for each bias type: which of the two sentences of a pair is it? On unseen target terms. This is the
+  difference that debiasing acts on.
+- group, for each bias type with a term list: which group (gender, a part of the world) is the sentence about? On unseen
+  target terms, so that recognising a term is not enough.
+- target term, for each bias type: which of its terms is the sentence about? On unseen pairs; an unseen term has no
+  label.
+- bias type: which one is the sentence about? On unseen target terms.
 
 Rows 2 i and 2 i + 1 of the states are the stereotype and the anti-stereotype of pair i.
 """
@@ -23,26 +24,23 @@ from biasunlearn.stats.linear_probe import Question
 ORDER = ("stereotype", "group", "target term", "bias type")
 
 FEWEST = 5
-"""Pairs of a target term that is asked for: with fewer, some fold would hardly train on it."""
+"""Smallest number of pairs of a target term that is predicted: with fewer, some fold would hardly train on it."""
 
 Labels = Mapping[int, str]
-"""Pair -> its label; pairs that have none are left out."""
+"""{pair: its label}, without pairs that have none."""
 
 
 def wording(triplet: Triplet, side: int) -> str:
-    """The words that make the sentence what it is, in small letters, without a full stop behind them: what the control
-    task gives a label."""
+    """The words that distinguish the sentence, in lower case, without a full stop: the control task labels them."""
     sentence = (triplet.stereotype, triplet.anti_stereotype)[side]
     return triplet.supervised(sentence, "difference").text.casefold().strip(" .,;:!?\"'")
 
 
-def questions(
-    triplets: Sequence[Triplet], lists: Mapping[str, TermList]
-) -> tuple[list[Question], list[str]]:
-    """Every question that the pairs can answer, and why others cannot be asked.
+def questions(triplets: Sequence[Triplet], lists: Mapping[str, TermList]) -> tuple[list[Question], list[str]]:
+    """Every question that the pairs can answer, and why others are left out.
 
     Args:
-        lists: bias type -> the list that knows the groups of its target terms.
+        lists: {bias type: the term list that names the groups of its target terms}.
     """
     found: list[Question] = []
     left_out: list[str] = []
@@ -67,16 +65,16 @@ def _ask(
     found: list[Question], left_out: list[str], triplets: Sequence[Triplet], asks: str, bias_type: str,
     labels: Labels, together: Mapping[int, str],
 ) -> None:  # fmt: skip
-    """Adds the question, or why there is none. Of `stereotype` the label is the side, and `labels` is its stratum."""
+    """Adds the question, or why it is left out. For `stereotype` the label is the side, and `labels` are strata."""
     about = f"{asks} ({bias_type})" if bias_type else asks
     of = len(together)
     by_side = asks == "stereotype"
     groups = {(labels[place], together[place]) for place in labels}
     if not labels or (not by_side and len(set(labels.values())) < 2):
-        left_out.append(f"{about}: fewer than two classes that could be told apart")
+        left_out.append(f"{about}: fewer than two classes")
         return
     if min(Counter(label for label, _ in groups).values()) < 2:
-        left_out.append(f"{about}: only one target term, so none that is unseen")
+        left_out.append(f"{about}: only one target term, so that none is unseen")
         return
     if len(labels) < of:
         left_out.append(f"{about}: {of - len(labels)} of {of} pairs left out, their label is unknown or too rare")
@@ -97,6 +95,6 @@ def _ask(
 
 
 def _of_two_clusters(labels: Labels, together: Mapping[int, str]) -> Labels:
-    """Without classes of a single target term: it cannot be trained on and asked for at once."""
+    """Without classes of a single target term, which cannot be in both training and test data."""
     groups = Counter(label for label, _ in {(labels[place], together[place]) for place in labels})
     return {place: label for place, label in labels.items() if groups[label] > 1}

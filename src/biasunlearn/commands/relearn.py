@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from biasunlearn.commands.evaluation import evaluate, mark_contamination, read_manifest, validate_plan
-from biasunlearn.commands.relearn_scores import BASE, DEBIASED, MODELS, Look, kept, points, stage_of
+from biasunlearn.commands.relearn_scores import BASE, DEBIASED, MODELS, Measurement, kept, points, stage_of
 from biasunlearn.commands.run_context import Callbacks, Progress, RunContext, Say, run_context
 from biasunlearn.commands.transfer import DebiasRun, prepared_again, read_run
 from biasunlearn.data.records import Passage
@@ -132,18 +132,18 @@ def relearn(
 def _relearn(context: RunContext, learned: DebiasRun, request: RelearnJob) -> Results:
     """Trains both models with every seed, and writes the results."""
     assert context.cache is not None
-    known = context.cache.job("looks")
+    known = context.cache.job("evaluations")
     context.begin()
-    looks: list[Look] = []
+    evaluations: list[Measurement] = []
     for model in MODELS:
         for seed in request.seeds:
-            looks += _looks(_Course(learned, model, seed, request, known, context))
+            evaluations += _evaluations(_Course(learned, model, seed, request, known, context))
     last_step, rows = request.steps[-1], int(known.known["rows"])
     passes = round(last_step * request.batch / rows, 2)
     facts = {**request.text.facts, "rows": rows, "passes": passes}
     context.callbacks.message(f"{rows} rows of {facts['path']}, read {passes:g} times in {last_step} steps")
-    results = _results(learned, looks, request, facts)
-    stages = {stage_of(look, request.seeds[0], last_step): list(look.items) for look in looks}
+    results = _results(learned, evaluations, request, facts)
+    stages = {stage_of(evaluation, request.seeds[0], last_step): list(evaluation.items) for evaluation in evaluations}
     last = stages.pop("after", stages["before"])  # readers show the last stage
     return context.finish(results, {**stages, "after": last})
 
@@ -168,18 +168,18 @@ class _Course:
         self.known.store(part, value)
 
 
-def _looks(course: _Course) -> list[Look]:
+def _evaluations(course: _Course) -> list[Measurement]:
     """All evaluations of a course; those known from before are not done again. Step 0 belongs to the first seed."""
     steps = [step for step in course.request.steps if step or course.seed == course.request.seeds[0]]
     if left := [step for step in steps if course.name(step) not in course.known.known]:
         _train(course, left)
     found = [(step, course.known.known[course.name(step)]) for step in steps]
     return [
-        Look(
-            course.model, course.seed, step, look["loss"], [Item(*row) for row in look["items"]],
-            Measured.model_validate(look["entries"]),
+        Measurement(
+            course.model, course.seed, step, evaluation["loss"], [Item(*row) for row in evaluation["items"]],
+            Measured.model_validate(evaluation["entries"]),
         )
-        for step, look in found
+        for step, evaluation in found
     ]  # fmt: skip
 
 
@@ -284,11 +284,13 @@ def _check_steps(steps: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({0, *steps}))
 
 
-def _results(learned: DebiasRun, looks: Sequence[Look], request: RelearnJob, facts: Mapping[str, Any]) -> Results:
-    debiased = [look for look in looks if look.model == DEBIASED and look.seed == request.seeds[0]]
+def _results(
+    learned: DebiasRun, evaluations: Sequence[Measurement], request: RelearnJob, facts: Mapping[str, Any]
+) -> Results:
+    debiased = [one for one in evaluations if one.model == DEBIASED and one.seed == request.seeds[0]]
     seen = read_manifest(learned.folder.adapter if _has_adapter(learned) else learned.folder.model)
     before, after = (
-        mark_contamination(look.measured, request.plan, seen) for look in (debiased[0], debiased[-1])
+        mark_contamination(evaluation.measured, request.plan, seen) for evaluation in (debiased[0], debiased[-1])
     )
     sha256 = after.stereoset.sha256 if after.stereoset else None
     report = DataFile(path=request.plan.benchmarks["stereoset"], sha256=sha256)
@@ -301,7 +303,7 @@ def _results(learned: DebiasRun, looks: Sequence[Look], request: RelearnJob, fac
         relearned=Relearned(
             run=request.run, on=request.on, steps=list(request.steps), seeds=list(request.seeds), rate=request.rate,
             batch=request.batch, length=request.length, text=TextFacts.model_validate(dict(facts)),
-            points=points(looks), kept=kept(looks),
+            points=points(evaluations), kept=kept(evaluations),
         ),
         before=before,
         benchmarks=after,

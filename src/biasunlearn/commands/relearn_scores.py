@@ -1,7 +1,7 @@
-"""What a fine-tuning leaves of a debiasing: pure functions of what was measured at each step, no model.
+"""What remains of a debiasing after fine-tuning: pure functions of the evaluations, without a model.
 
-The debiased model and, as the control, its base learn the same rows in the same order: what the text alone does to SS
-shows in the base, and what is left of the difference between the two is what was kept.
+The debiased model and its base, as a control, are trained on the same rows in the same order: the base shows the effect
+of the text alone, and what remains of the difference between the two models is the remaining effect of the debiasing.
 """
 
 from collections.abc import Sequence
@@ -20,75 +20,75 @@ MODELS = (DEBIASED, BASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """One model measured after some steps of one seed's course. Step 0 is the same for every seed."""
+class Measurement:
+    """One model measured after some training steps with one seed. Step 0 is the same for every seed."""
 
     model: Literal["debiased", "base"]
     seed: int
     step: int
     loss: float | None
-    """Mean loss of the steps since the look before, in nats a token; None at step 0."""
+    """Mean loss of the steps since the previous evaluation, in nats a token; None at step 0."""
     items: Sequence[Item]
     measured: Measured
-    """What each benchmark gave."""
+    """The results of each benchmark."""
 
     @property
     def stereoset(self) -> StereoSetResult:
-        """Every evaluation has it."""
+        """The results of StereoSet, which every evaluation has."""
         found = self.measured.stereoset
         assert found is not None
         return found
 
 
-def stage_of(look: Look, first_seed: int, last_step: int) -> str:
-    """What items.parquet calls it: before and after are the debiased model's first and last look."""
-    if look.step == 0:
-        return "before" if look.model == DEBIASED else f"{BASE}, step 0"
-    if (look.model, look.seed, look.step) == (DEBIASED, first_seed, last_step):
+def stage_of(evaluation: Measurement, first_seed: int, last_step: int) -> str:
+    """Its stage in items.parquet: before and after are the first and last evaluation of the debiased model."""
+    if evaluation.step == 0:
+        return "before" if evaluation.model == DEBIASED else f"{BASE}, step 0"
+    if (evaluation.model, evaluation.seed, evaluation.step) == (DEBIASED, first_seed, last_step):
         return "after"
-    return f"{look.model}, seed {look.seed}, step {look.step}"
+    return f"{evaluation.model}, seed {evaluation.seed}, step {evaluation.step}"
 
 
-def points(looks: Sequence[Look]) -> list[Point]:
+def points(evaluations: Sequence[Measurement]) -> list[Point]:
     """A row for each model and step: SS and LMS with intervals, perplexity, loss.
 
-    Over several seeds every value, and every end of an interval, is the mean of theirs; `seeds` has each one's SS.
+    With several seeds every value and every end of an interval is the mean over them; `seeds` holds the SS of each.
     """
     found = []
-    for model, step in dict.fromkeys((look.model, look.step) for look in looks):
-        chosen = [look for look in looks if (look.model, look.step) == (model, step)]
-        entries = [look.stereoset for look in chosen]
-        texts = [look.measured.perplexity.per_token for look in chosen if look.measured.perplexity]
-        losses = [look.loss for look in chosen if look.loss is not None]
+    for model, step in dict.fromkeys((evaluation.model, evaluation.step) for evaluation in evaluations):
+        chosen = [evaluation for evaluation in evaluations if (evaluation.model, evaluation.step) == (model, step)]
+        entries = [evaluation.stereoset for evaluation in chosen]
+        texts = [evaluation.measured.perplexity.per_token for evaluation in chosen if evaluation.measured.perplexity]
+        losses = [evaluation.loss for evaluation in chosen if evaluation.loss is not None]
         found.append(Point(
             model=model, step=step,
             overall=_row([entry.overall for entry in entries]),
             bias_types={name: _row([entry.bias_types[name] for entry in entries]) for name in entries[0].bias_types},
             perplexity=_mean(texts) if texts else None,
             loss=_mean(losses) if losses else None,
-            seeds={str(look.seed): look.stereoset.overall.ss.value for look in chosen},
+            seeds={str(evaluation.seed): evaluation.stereoset.overall.ss.value for evaluation in chosen},
         ))  # fmt: skip
     return found
 
 
-def kept(looks: Sequence[Look]) -> list[Kept]:
-    """For each step: how far both models have moved from where they began, and the share of the debiasing that is left.
+def kept(evaluations: Sequence[Measurement]) -> list[Kept]:
+    """For each step: how far both models have moved since step 0, and the share of the debiasing that remains.
 
-    The share at step k is gap(k) / gap(0), with gap the mean over bias types of SS(base) - SS(debiased), toward the
-    side that the base leans to at step 0: 1 at step 0 by definition, 0 where the two models prefer the same. What the
-    text does to both is no loss of the debiasing: the base at the same step is what counts, not the base as it was.
-    A step past 50 widens the gap and is no gain: `distance` is therefore the same share of mean |SS - 50|. That one is
-    a little too high where bias comes back from 50, since noise only adds to a distance near 0.
+    The share at step k is gap(k) / gap(0), where gap is the mean over bias types of SS(base) - SS(debiased), toward the
+    side that the base prefers at step 0: it is 1 at step 0 by definition, and 0 where both models prefer the same. An
+    effect of the text on both models is no loss of the debiasing: the gap is that to the base at the same step. SS
+    beyond 50 widens the gap and is no gain: `distance` is therefore the same share of mean |SS - 50|. It is slightly
+    too high where bias returns from 50, since noise only increases a distance near 0.
 
     Returns:
         [{"step", **effect_kept of the gap, "distance": effect_kept of the distance, "bias_types": {name: effect_kept
-          of the gap}, "returned", "drift"}]: by how many points of mean |SS - 50| the debiased model has gone back
-        since step 0, and what the same steps did to the base.
+          of the gap}, "returned", "drift"}]: the points of mean |SS - 50| by which the debiased model has gone back
+        since step 0, and the change of the base in the same steps.
     """
-    states = {(look.model, look.seed, look.step): _ss(look) for look in looks}
+    states = {(evaluation.model, evaluation.seed, evaluation.step): _ss(evaluation) for evaluation in evaluations}
     first = {model: next(states[key] for key in states if key[0] == model and key[2] == 0) for model in MODELS}
     found = []
-    for step in dict.fromkeys(look.step for look in looks):
+    for step in dict.fromkeys(evaluation.step for evaluation in evaluations):
         at = {model: [states[key] for key in states if key[0] == model and key[2] == step] for model in MODELS}
         both = [state for pair in zip(at[BASE], at[DEBIASED], strict=True) for state in pair]
         whole = [first[BASE], first[DEBIASED], *both]
@@ -104,8 +104,8 @@ def kept(looks: Sequence[Look]) -> list[Kept]:
     return found
 
 
-def _ss(look: Look) -> list[Outcome]:
-    chosen = outcomes([item for item in look.items if item.benchmark == "stereoset"])
+def _ss(evaluation: Measurement) -> list[Outcome]:
+    chosen = outcomes([item for item in evaluation.items if item.benchmark == "stereoset"])
     return [outcome for outcome in chosen if outcome.score == "ss"]
 
 

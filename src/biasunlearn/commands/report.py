@@ -1,4 +1,4 @@
-"""`report`: finished run folders -> one self-contained HTML file. No model and no torch; nothing is measured here."""
+"""`report`: finished run folders -> one self-contained HTML file, without a model and without torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +19,12 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> dict[str, Any]:
     """Writes the report of one run, or of several beside each other.
 
     Args:
-        runs: run folders; with several, the first one's stage before (or else the first one) is what the others are
-            tested against.
-        out: the .html file to write; one that is there is replaced.
+        runs: run folders; several are tested against the stage before of the first one, or against the first one.
+        out: the .html file to write; an existing file is replaced.
     Returns:
         {"out", "runs", "bytes"}
     Raises:
-        RequestError: no finished run, or no file that a page may be written to.
+        RequestError: no finished run, or a file that cannot be written.
         WriteError: the disk is full or the like.
     """
     names = [str(run) for run in runs]
@@ -39,7 +38,7 @@ def write_report(runs: Sequence[str | Path], out: str | Path) -> dict[str, Any]:
 
 
 def read_run(name: str) -> RunData:
-    """A run folder as it was written. RequestError where it holds no finished run."""
+    """Reads a run folder. RequestError where it holds no finished run."""
     folder = RunFolder(Path(name))
     results = folder.read_results()
     stored = folder.path / "items.parquet"
@@ -48,7 +47,7 @@ def read_run(name: str) -> RunData:
 
 
 def _comparison(runs: Sequence[RunData]) -> tuple[RunComparison | None, str | None]:
-    """The comparison with the base model, or why there is none: runs on other data still make a page."""
+    """The comparison with the base model, or why there is none: runs on different data still give a page."""
     try:
         stages = [stage_of(f"{place} {run.name}", "after", run.results, run.stages) for place, run in
                   enumerate(runs, 1)]  # fmt: skip

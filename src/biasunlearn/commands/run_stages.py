@@ -1,4 +1,4 @@
-"""A finished run at one stage: its entries and items, ready to be set beside another's."""
+"""A finished run at one stage: its results and items, for comparison with another."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,20 +14,20 @@ from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 
 CAPABILITY = "capability"
-"""What lm-eval's tasks are called beside the benchmarks."""
+"""Name of lm-eval's tasks beside the benchmarks."""
 
 MORE_IDEALS = {"stereoset": {"margin": 0.0}}
-"""Ideals of scores that stand beside a benchmark's own in its outcomes."""
+"""Ideals of further scores in a benchmark's outcomes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a run measured, once: a `debias` run has two stages, before and after; others have one."""
+    """One measurement of a run: a `debias` run has two stages, before and after; others have one."""
 
     name: str
-    """As it was asked for: RUN, RUN:before or RUN:after."""
+    """As it was requested: RUN, RUN:before or RUN:after."""
     label: str
-    """before, after, or nothing where there is only one."""
+    """before, after, or "" where there is only one."""
     results: Results
     entries: dict[str, BenchmarkResult]
     items: dict[str, list[Item]]
@@ -36,7 +36,7 @@ class Stage:
         """Which run it is, for results."""
         run = self.results
         seed = run.config.seed if run.config else None
-        model = run.model or run.scores  # stored scores of a model nobody loaded
+        model = run.model or run.scores  # stored scores, without a model
         return {
             "name": self.name, "stage": self.label, "model": model, "adapter": run.adapter, "method": run.method,
             "seed": seed,
@@ -57,7 +57,7 @@ def read_stage(name: str) -> Stage:
 
 
 def stage_of(name: str, label: str, results: Results, items: Mapping[str, Sequence[Item]]) -> Stage:
-    """The stage `label` (before, after) of a run that somebody has read already. `items`: by stage.
+    """The stage `label` (before, after) of a run that is already read. `items`: by stage.
 
     Raises:
         RequestError: the run has no such stage, or no benchmarks.
@@ -101,13 +101,13 @@ def own_scores(benchmark: str) -> dict[str, float | None]:
 
 
 def ideal_of(benchmark: str, score: str) -> float | None:
-    """What a score should be; a score asked in another way (accuracy_mean) has the ideal of the score itself."""
+    """The ideal of a score; a variant of a score (accuracy_mean) has the ideal of the score itself."""
     known = {**own_scores(benchmark), **MORE_IDEALS.get(benchmark, {})}
     return known.get(score, next((ideal for name, ideal in known.items() if score.startswith(f"{name}_")), None))
 
 
 def over_clusters(benchmark: str, score: str) -> bool:
-    """Is the score a mean over clusters of their means, as the official SS is over target terms?"""
+    """Whether the score is a mean over clusters of their means, as the official SS is over target terms."""
     return score in getattr(BENCHMARKS.get(benchmark), "OVER_CLUSTERS", ())
 
 
@@ -127,6 +127,6 @@ def check_same_data(benchmark: str, first: Stage, second: Stage) -> None:
 
 
 def _keys(items: Sequence[Item]) -> tuple[set[tuple[str, ...]], set[str]]:
-    """What must agree of every item, and the ids alone."""
+    """The attributes of every item that must agree, and the ids alone."""
     keys: set[tuple[str, ...]] = {(i.item_id, i.cluster_id, i.bias_type, i.target, i.kind, i.role) for i in items}
     return keys, {i.item_id for i in items}

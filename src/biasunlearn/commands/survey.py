@@ -1,7 +1,7 @@
 """`survey`: every method under one budget, on several seeds, in one table.
 
-Each method and seed is an ordinary `debias` run in a folder of its own. A method begins with the settings it needs
-(method_defaults.py); sets, splits, steps, looks and stop rule are the same for all.
+Each method and seed is an ordinary `debias` run in a folder of its own. A method has defaults of its own
+(method_defaults.py); sets, splits, steps, evaluations and stop rule are the same for all.
 """
 
 import math
@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
-from biasunlearn.commands.repeated_runs import Common, experiment_of
+from biasunlearn.commands.repeated_runs import Common, Experiment, experiment_of
 from biasunlearn.commands.run_stages import own_scores
-from biasunlearn.config import Method, load_config
+from biasunlearn.config import DebiasConfig, Method, load_config
 from biasunlearn.errors import DataError, RequestError
 from biasunlearn.report.charts.pareto import front
 from biasunlearn.report.survey import survey_page
 from biasunlearn.report.tables.survey import OF_TYPE, point_of
-from biasunlearn.runs.atomic import is_first
 from biasunlearn.runs.benchmark_results import Measured, PanelResult, PerplexityResult
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
 from biasunlearn.runs.results import Results
@@ -29,8 +28,7 @@ from biasunlearn.stats.bootstrap import over_seeds
 METHODS: tuple[str, ...] = typing.get_args(Method)
 
 ON_TEXT = ("cda", "dropout")
-"""Methods that train on ordinary text: what they take as unrelated sentences is the text."""
-"""What StereoSet's scores are called on a terminal."""
+"""Methods that train on ordinary text, which is given to them as unrelated sentences."""
 
 
 def survey(
@@ -45,32 +43,46 @@ def survey(
     changes: Sequence[str] = (),
     **common: Unpack[Common],
 ) -> dict[str, Any]:
-    """Runs every method with every seed in `out`/METHOD/seed-N, and sets them beside each other and the base.
+    """Runs every method with every seed in `out`/METHOD/seed-N, and compares them with each other and with the base.
 
-    Called again it goes on: a finished run is read, one that was killed is resumed. A method that cannot run here (its
-    package is missing, or the model is not what it needs) is listed with the reason, and the others go on.
+    Called again, it continues: finished runs are read, and one that was killed is resumed. A method that cannot run
+    (its package is missing, or the model does not fit) is listed with the reason, and the others continue.
 
     Args:
         text: ordinary sentences for `cda` and `dropout`, in place of `unrelated`.
-        config: a recipe, by name or file; its values win over the methods' own settings.
-        changes: key=value, for all methods; they win over both.
-        common: report, unrelated, benchmarks and the like, as `debias` takes them (commands/repeated_runs.py).
+        config: a recipe, by name or file; its values take precedence over the methods' defaults.
+        changes: key=value, for all methods; they take precedence over both.
+        common: report, unrelated, benchmarks and so on, as for `debias` (commands/repeated_runs.py).
     Returns:
         {"methods": {name: a row, nearest to 50 first}, "base": scores, "front": names, "refused": {name: reason}, ...},
         as in `out`/survey.json; report.html beside it shows the same.
     Raises:
         RequestError: as `debias`; an unknown method; none of the methods could run.
-        Interrupted: Ctrl-C; call again to go on.
+        Interrupted: Ctrl-C; call again to continue.
     """
     configs = _configs(methods, seeds, config, changes)
     experiment = experiment_of(model, common)
+    found, refused = _run_all(experiment, configs, Path(out), train, text)
+    if not found:
+        raise next(iter(refused.values()))
+    result = _result(found, refused) | {"model": model, "seeds": [*seeds], "changes": [*changes], "text": text}
+    folder = RunFolder(Path(out))
+    folder.write_json("survey.json", result)
+    folder.write_text("report.html", survey_page(Survey.model_validate(result)))
+    return result
+
+
+def _run_all(
+    experiment: Experiment, configs: Mapping[str, Sequence[DebiasConfig]], out: Path, train: str, text: str | None
+) -> tuple[dict[str, list[Results]], dict[str, RequestError]]:
+    """The results of every method by seed, and why other methods cannot run."""
     found: dict[str, list[Results]] = {}
     refused: dict[str, RequestError] = {}
     for method, of_seeds in configs.items():
         own_text = text if method in ON_TEXT else None
         try:
             found[method] = [
-                experiment.run(f"{method}, seed {one.seed}", Path(out) / method / f"seed-{one.seed}", one,
+                experiment.run(f"{method}, seed {one.seed}", out / method / f"seed-{one.seed}", one,
                                train=train, unrelated=own_text)
                 for one in of_seeds
             ]  # fmt: skip
@@ -79,25 +91,19 @@ def survey(
         except RequestError as error:
             refused[method] = error
             experiment.callbacks.message(f"{method} is left out: {error}")
-    if not found:
-        raise next(iter(refused.values()))
-    result = _result(found, refused) | {"model": model, "seeds": [*seeds], "changes": [*changes], "text": text}
-    if is_first():
-        RunFolder(Path(out)).write_json("survey.json", result)
-        RunFolder(Path(out)).write_text("report.html", survey_page(Survey.model_validate(result)))
-    return result
+    return found, refused
 
 
 def _configs(
     methods: Sequence[str], seeds: Sequence[int], config: str | Path | None, changes: Sequence[str]
-) -> dict[str, list[Any]]:
+) -> dict[str, list[DebiasConfig]]:
     """Every method with its configuration for each seed."""
     if unknown := sorted(set(methods) - set(METHODS)):
         raise RequestError(f"--methods {unknown[0]}: unknown; known: {', '.join(METHODS)}")
     if not methods or not seeds:
         raise RequestError("survey: nothing to run; give at least one method and one seed")
     if set_by := next((one for one in changes if one.partition("=")[0].strip() in ("method", "seed")), None):
-        raise RequestError(f"--set {set_by}: a survey runs several of them: --methods and --seeds say which")
+        raise RequestError(f"--set {set_by}: a survey runs several of them: use --methods and --seeds")
     return {
         method: [load_config(config, [*changes, f"method={method}", f"seed={seed}"]) for seed in seeds]
         for method in dict.fromkeys(methods)
@@ -121,7 +127,7 @@ def _result(found: Mapping[str, Sequence[Results]], refused: Mapping[str, Reques
 
 
 def _row(runs: Sequence[Results]) -> dict[str, Any]:
-    """A method's seeds as one row; scores as `over_seeds` puts them together."""
+    """A method's seeds as one row; scores are combined by `over_seeds`."""
     each = [scores_of(run.benchmarks) for run in runs]
     costs = [run.cost for run in runs if run.cost and not run.cost.resumed]
     ends = [run.stopped for run in runs if run.stopped]
@@ -140,8 +146,11 @@ def _row(runs: Sequence[Results]) -> dict[str, Any]:
 
 
 def scores_of(measured: Measured | None) -> dict[str, Any]:
-    """The numbers of a run that stand in the table: SS of every bias type, SS, distance, LMS and ICAT of StereoSet, the
-    first score of every other benchmark, and perplexity by token."""
+    """The scores of a run that the table shows.
+
+    SS of every bias type, SS, distance, LMS and ICAT of StereoSet, the first score of every other benchmark, and
+    perplexity by token.
+    """
     if measured is None or measured.stereoset is None:
         return {}
     overall, rows = measured.stereoset.overall, measured.stereoset.bias_types
@@ -158,6 +167,6 @@ def scores_of(measured: Measured | None) -> dict[str, Any]:
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """The same numbers, but for what an adapter that does nothing adds in rounding."""
+    """Whether the scores are equal up to rounding, which differs with an adapter that does nothing."""
     both = [(one[name], other[name]) for name in one if one[name] and other[name]]
     return all(math.isclose(a["value"], b["value"], rel_tol=1e-5) for a, b in both)

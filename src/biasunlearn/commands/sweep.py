@@ -1,7 +1,7 @@
-"""`sweep`: which settings suit a model, searched on the stop split alone; only the chosen point meets the report split.
+"""`sweep`: the best settings for a model, searched on the stop split; only the chosen point is run on the report split.
 
-Optuna searches (extra `[sweep]`). Its study is a journal file in the output folder, or a database given by URL, that
-several processes and machines may share; killed and called again, a sweep goes on with the trials that are missing.
+The search is done by Optuna (extra `[sweep]`). Its study is a journal file in the output folder, or a database given by
+URL, which several processes and machines may share. Killed and called again, a sweep continues with the missing trials.
 """
 
 import statistics
@@ -14,7 +14,6 @@ from biasunlearn.commands.repeated_runs import Common, Experiment, experiment_of
 from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.errors import RequestError
 from biasunlearn.report.sweep import sweep_page
-from biasunlearn.runs.atomic import is_first
 from biasunlearn.runs.folder import RunFolder
 from biasunlearn.runs.series import Sweep
 from biasunlearn.unlearn.prepare import Prepared
@@ -30,16 +29,16 @@ SPACE: Mapping[str, tuple[Any, ...]] = {
     "learning_rate": ("log", 1e-4, 3e-3),
     "margin": ("linear", 1.0, 4.0),
 }
-"""Key of the recipe -> how it is drawn and from where. The other keys stay as the recipe has them."""
+"""{key of the recipe: scale and range from which it is drawn}. The other keys are those of the recipe."""
 
 Watch = Callable[[float, tuple[float, float]], None]
-"""Called at each look with the distance from the goal and (mean |SS - 50|, LMS lost)."""
+"""Called at each evaluation with the distance from the goal and (mean |SS - 50|, LMS lost)."""
 
 PRUNED_FROM = 2
-"""The look from which on a trial may be given up."""
+"""The first evaluation at which a trial may be pruned."""
 
 COMPARED_WITH = 4
-"""Finished trials that there must be before one is given up."""
+"""Finished trials that are needed before a trial may be pruned."""
 
 
 def sweep(
@@ -57,18 +56,18 @@ def sweep(
     """Searches until the study has `trials` finished trials, then runs the knee of the front with every seed.
 
     Args:
-        trials: of the whole study, those of other processes and of earlier calls counted.
-        seeds: every trial trains with each of them, and counts with the mean.
+        trials: of the whole study, including those of other processes and of earlier calls.
+        seeds: every trial trains with each of them, and its values are the means.
         storage: Optuna's URL of a database; default: `out`/study.journal.
-        search_only: add trials and stop there: for the second and further machines.
-        common: report, unrelated, benchmarks and the like, as `debias` takes them (commands/repeated_runs.py).
+        search_only: only add trials, for the second and further machines.
+        common: report, unrelated, benchmarks and so on, as for `debias` (commands/repeated_runs.py).
     Returns:
-        What `out`/sweep.json holds: trials, front, knee, importance, and the runs of the chosen point; report.html
+        The content of `out`/sweep.json: trials, front, knee, importance, and the runs of the chosen point; report.html
         beside it shows the same.
     Raises:
         RequestError: as `debias`; Optuna is not installed; a method without a gradient; a recipe that stops on the
             report split; a study of another request.
-        Interrupted: Ctrl-C; call again to go on.
+        Interrupted: Ctrl-C; call again to continue.
     """
     optuna, config = _optuna(), config or DebiasConfig()
     if trials < 1 or not seeds:
@@ -82,6 +81,28 @@ def sweep(
     splits = {name: prepared.facts["splits"][name]["sha256"] for name in ("train", "stop")}
     request = {"model": model, "recipe": to_dict(config), "seeds": [*seeds], "splits": splits}
     study = _study(optuna, Path(out), storage, request)
+    _search(optuna, study, _objective(optuna, study, experiment, config, train, seeds), trials)
+    result = _result(optuna, study, request)
+    if not search_only and result["knee"] is not None:
+        best = result["front"][result["knee"]["place"]]
+        result["chosen"] = _run_chosen(experiment, best, replace(config, **best["params"]), train, seeds, Path(out))
+    folder = RunFolder(Path(out))
+    folder.write_json("sweep.json", result)
+    folder.write_text("report.html", sweep_page(Sweep.model_validate(result)))
+    return result
+
+
+def _search(optuna: Any, study: Any, objective: Any, trials: int) -> None:
+    """Adds trials until the study has that many finished ones."""
+    finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    if len(study.get_trials(deepcopy=False, states=finished)) < trials:
+        study.optimize(objective, callbacks=[optuna.study.MaxTrialsCallback(trials, states=finished)])
+
+
+def _objective(
+    optuna: Any, study: Any, experiment: Experiment, config: DebiasConfig, train: str, seeds: Sequence[int]
+) -> Callable[[Any], tuple[float, float]]:
+    """The function of a trial that draws settings, trains with every seed, and returns the means of `_trained`."""
 
     def objective(trial: Any) -> tuple[float, float]:
         drawn = replace(config, **{key: _draw(trial, key) for key in SPACE})
@@ -90,36 +111,37 @@ def sweep(
         ends = []
         for number, seed in enumerate(seeds):
             watch = _watch(optuna, trial, study) if number == 0 else None
-            # The sets are split anew by each seed, as they will be when the chosen point is run.
+            # Each seed splits the sets in its own way, as when the chosen point is run.
             sets = experiment.prepared(train, replace(drawn, seed=seed))
             ends.append(_trained(experiment, sets, replace(drawn, seed=seed), watch))
         return tuple(statistics.fmean(column) for column in zip(*ends, strict=True))  # type: ignore[return-value]
 
-    finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
-    if len(study.get_trials(deepcopy=False, states=finished)) < trials:
-        study.optimize(objective, callbacks=[optuna.study.MaxTrialsCallback(trials, states=finished)])
-    result = _result(optuna, study, request)
-    if not search_only and result["knee"] is not None:
-        best = result["front"][result["knee"]["place"]]
-        chosen = replace(config, **best["params"])
-        result["chosen"] = []
-        for seed in seeds:
-            folder = Path(out) / f"trial-{best['trial']}" / f"seed-{seed}"
-            what = f"trial {best['trial']}, seed {seed}"
-            results = experiment.run(what, folder, replace(chosen, seed=seed), train=train)
-            entry = results.benchmarks.stereoset
-            scores = entry.overall.to_dict() if entry else {}
-            result["chosen"].append({**scores, "seed": seed, "run": str(folder)})
-    if is_first():
-        RunFolder(Path(out)).write_json("sweep.json", result)
-        RunFolder(Path(out)).write_text("report.html", sweep_page(Sweep.model_validate(result)))
-    return result
+    return objective
+
+
+def _run_chosen(
+    experiment: Experiment,
+    point: Mapping[str, Any],
+    config: DebiasConfig,
+    train: str,
+    seeds: Sequence[int],
+    out: Path,
+) -> list[dict[str, Any]]:
+    """The runs of the chosen point with every seed: their scores on the report split."""
+    chosen = []
+    for seed in seeds:
+        folder = out / f"trial-{point['trial']}" / f"seed-{seed}"
+        what = f"trial {point['trial']}, seed {seed}"
+        entry = experiment.run(what, folder, replace(config, seed=seed), train=train).benchmarks.stereoset
+        scores = entry.overall.to_dict() if entry else {}
+        chosen.append({**scores, "seed": seed, "run": str(folder)})
+    return chosen
 
 
 def _trained(
     experiment: Experiment, prepared: Prepared, config: DebiasConfig, watch: Watch | None
 ) -> tuple[float, float]:
-    """Mean |SS - 50| and the points of LMS lost, both on the stop split, of the checkpoint that a run would keep."""
+    """Mean |SS - 50| and the points of LMS lost, both on the stop split, of the checkpoint that a run would save."""
     from biasunlearn.benchmarks.stereoset import score_triplets
     from biasunlearn.commands.debias import Interrupted
     from biasunlearn.models.load import Loaded, load
@@ -130,65 +152,70 @@ def _trained(
     from biasunlearn.unlearn.objectives import OBJECTIVES
 
     if config.method not in OBJECTIVES:
-        raise RequestError(f"method: {config.method}; only methods that descend a gradient can be swept")
+        raise RequestError(f"method: {config.method}; only methods with gradient descent can be swept")
     loaded = load(replace(experiment.model, dtype=config.dtype, batch_tokens=config.batch_tokens))
 
     def scored(scorer: Loaded) -> StopScores:
         found = score_triplets(scorer, prepared.stop)
         return stop_scores(comparisons(found), seed=config.seed)
 
-    def look(state: Any) -> StopScores:
+    def evaluate_stop(state: Any) -> StopScores:
         scores = scored(loaded.with_model(state))
         if watch:
             far = distance(Evaluation(0, scores, lms_before=first.lms), config)
-            watch(far, _aims(scores.ss, first.lms, scores.lms))
+            watch(far, _objectives(scores.ss, first.lms, scores.lms))
         return scores
 
     first, keep = scored(loaded.with_cache(experiment.base_scores.restarted())), Keeper(None)
-    task = Task(loaded, prepared.sets, config, keep, look, first, on_step=experiment.callbacks.on_step)
+    task = Task(loaded, prepared.sets, config, keep, evaluate_stop, first, on_step=experiment.callbacks.on_step)
     outcome = METHODS[config.method](task).outcome
     if outcome.interrupted:
-        raise Interrupted("stopped; finished trials are stored, and the same command goes on")
-    looks = {row["step"]: row for row in keep.rows if "ss" in row}
-    kept, begun = looks[outcome.best_step], looks[0]
-    return _aims(kept["ss"], begun["lms"], kept["lms"])
+        raise Interrupted("stopped; finished trials are stored, and the same command continues")
+    evaluated = {row["step"]: row for row in keep.rows if "ss" in row}
+    best, first_row = evaluated[outcome.best_step], evaluated[0]
+    return _objectives(best["ss"], first_row["lms"], best["lms"])
 
 
-def _aims(ss: Mapping[str, float], before: float | None, after: float | None) -> tuple[float, float]:
+def _objectives(ss: Mapping[str, float], before: float | None, after: float | None) -> tuple[float, float]:
     """Mean |SS - 50| over bias types, and the points of LMS lost (0 where there are no unrelated sentences)."""
     lost = 0.0 if before is None or after is None else before - after
     return statistics.fmean(abs(value - 50) for value in ss.values()), lost
 
 
 def _watch(optuna: Any, trial: Any, study: Any) -> Watch:
-    """Gives a trial up at a look where the median of the finished ones was nearer to the goal (the median rule of
-    Golovin et al. 2017; Optuna's own pruners know one objective only)."""
+    """Prunes a trial at an evaluation where the median of the finished trials was nearer to the goal.
+
+    This is the median rule of Golovin et al. (2017); Optuna's own pruners support a single objective only.
+    """
     course: list[float] = []
 
-    def watch(far: float, aims: tuple[float, float]) -> None:
+    def watch(far: float, objectives: tuple[float, float]) -> None:
         course.append(far)
         trial.set_user_attr("course", course)
-        trial.set_user_attr("last", [*aims])
+        trial.set_user_attr("last", [*objectives])
         states = (optuna.trial.TrialState.COMPLETE,)
         others = [t.user_attrs.get("course", []) for t in study.get_trials(deepcopy=False, states=states)]
         there = [other[len(course) - 1] for other in others if len(other) >= len(course)]
         if len(course) >= PRUNED_FROM and len(there) >= COMPARED_WITH and far > statistics.median(there):
-            raise optuna.TrialPruned(f"at look {len(course)}: {far:.1f} from the goal")
+            raise optuna.TrialPruned(f"at evaluation {len(course)}: {far:.1f} from the goal")
 
     return watch
 
 
 def knee(front: Sequence[tuple[float, float]]) -> tuple[int, str]:
-    """The place of the front's knee, and why: (mean |SS - 50|, LMS lost) of points none of which is beaten in both.
+    """The index of the front's knee, and the reason for it.
 
-    With both axes scaled to the front's own extent, it is the point that lies farthest below the straight line between
-    the two ends: beyond it a point less of bias costs more LMS than the front's average, before it less. LMS that is
-    gained buys no bias: of the points that lose none only the one with the smallest bias counts. A front of two points
-    has no knee: the one with the smaller bias is taken, since every point on it kept its LMS floor or says so.
+    With both axes scaled to the extent of the front, the knee is the point farthest below the straight line between its
+    ends: beyond it a reduction of bias costs more LMS than on average over the front, before it less. Gained LMS is no
+    reason for more bias: of the points that lose none only the one with the smallest bias counts. A front of two points
+    has no knee: the one with the smaller bias is chosen.
+
+    Args:
+        front: (mean |SS - 50|, LMS lost) of points none of which is worse than another one in both.
     """
     order = sorted(range(len(front)), key=lambda place: front[place])
     if len(front) > 1 and len(set(front)) == 1:
-        return order[0], "the first of its points, which all came to the same"
+        return order[0], "the first of its points, which are all equal"
     order = order[: 1 + next((at for at, place in enumerate(order) if front[place][1] <= 0), len(order))]
     if len(front) > 1 and len(order) == 1:
         return order[0], "the smallest bias, and it costs no LMS"
@@ -216,7 +243,7 @@ def _optuna() -> Any:
 
 
 def _study(optuna: Any, out: Path, storage: str | None, request: Mapping[str, Any]) -> Any:
-    """The study of this request, made where there is none; the recipe's own settings are its first trial."""
+    """The study of this request, created if there is none; the recipe's own settings are its first trial."""
     if storage is None:
         out.mkdir(parents=True, exist_ok=True)
         backend = optuna.storages.journal.JournalFileBackend(str(out / "study.journal"))
@@ -226,17 +253,18 @@ def _study(optuna: Any, out: Path, storage: str | None, request: Mapping[str, An
     try:
         study = optuna.create_study(
             study_name="biasunlearn", storage=store, directions=["minimize", "minimize"], load_if_exists=True,
-            sampler=optuna.samplers.TPESampler(constant_liar=True),  # unseeded: machines must not draw the same
+            sampler=optuna.samplers.TPESampler(constant_liar=True),  # unseeded: machines must not draw the same values
         )  # fmt: skip
     except Exception as error:  # whatever a database or its driver raises
         raise RequestError(f"--storage {storage or out}: no study there: {str(error).splitlines()[0]}") from None
     stored = study.user_attrs.get("request")
     if stored is not None and stored != request:
-        raise RequestError(f"{storage or out}: holds a study of another request; go on with the same one, or elsewhere")
+        where = storage or out
+        raise RequestError(f"{where}: holds a study of another request; repeat that one, or choose another place")
     study.set_user_attr("request", request)
     begun = (trial for trial in study.get_trials(deepcopy=False) if trial.state != optuna.trial.TrialState.FAIL)
     if next(begun, None) is None and all(_holds(key, request["recipe"][key]) for key in SPACE):
-        study.enqueue_trial({key: request["recipe"][key] for key in SPACE})  # again, where Ctrl-C ended the first one
+        study.enqueue_trial({key: request["recipe"][key] for key in SPACE})  # again, if Ctrl-C ended the first one
     return study
 
 
@@ -277,13 +305,13 @@ def _point(trial: Any) -> dict[str, Any]:
 
 
 def _where(trial: Any) -> dict[str, Any]:
-    """Where a trial was, at which look, when it was given up."""
+    """The values of a trial when it was pruned, and at which evaluation."""
     (bias, lost), course = trial.user_attrs["last"], trial.user_attrs["course"]
     return {"trial": trial.number, "bias": bias, "lms_lost": lost, "look": len(course), "params": dict(trial.params)}
 
 
 def _importance(optuna: Any, study: Any) -> dict[str, dict[str, float]]:
-    """PED-ANOVA (Watanabe et al. 2023) of both objectives: which key tells good trials from others."""
+    """PED-ANOVA (Watanabe et al. 2023) for both objectives: the keys that distinguish good trials from others."""
     found = {}
     for place, name in enumerate(("bias", "lms_lost")):
 
@@ -293,6 +321,6 @@ def _importance(optuna: Any, study: Any) -> dict[str, dict[str, float]]:
         evaluator = optuna.importance.PedAnovaImportanceEvaluator()
         try:
             found[name] = optuna.importance.get_param_importances(study, evaluator=evaluator, target=target)
-        except (RuntimeError, ValueError):  # all trials came to the same
+        except (RuntimeError, ValueError):  # all trials have the same values
             found[name] = {}
     return found

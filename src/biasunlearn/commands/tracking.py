@@ -1,7 +1,7 @@
-"""`--track`: training as it goes, to TensorBoard, Weights & Biases or MLflow, through accelerate's trackers.
+"""`--track`: logs training to TensorBoard, Weights & Biases or MLflow, through accelerate's trackers.
 
-TensorBoard's files go to `logs/` in the run folder; the other two ask for an account or a server in their own ways.
-What is tracked stands in metrics.jsonl as well: a tracker is for watching, and no result depends on it.
+TensorBoard's files are in `logs/` of the run folder; the other two need an account or a server. Everything that is
+logged is in metrics.jsonl as well, and no result depends on a tracker.
 """
 
 import contextlib
@@ -19,8 +19,7 @@ OnStep = Callable[[dict[str, Any]], None]
 
 @contextlib.contextmanager
 def tracked(names: Sequence[str], out: str | Path, config: Mapping[str, Any], on_step: OnStep) -> Iterator[OnStep]:
-    """`on_step` that also tells the trackers; itself where none is asked for. They are opened with the first step, when
-    the request is known to be sound.
+    """`on_step` that also logs to the trackers, which are opened with the first step, after the request was checked.
 
     Raises:
         RequestError: a tracker whose package is not installed, or that cannot be started.
@@ -74,7 +73,7 @@ def _open(names: Sequence[str], out: Path, config: Mapping[str, Any]) -> Any:
     plain = {key: value if isinstance(value, (int, float, str)) else str(value) for key, value in config.items()}
     try:
         accelerator.init_trackers(PROJECT, config=plain)
-    except Exception as error:  # theirs to choose: an account, a server, a store of theirs
+    except Exception as error:  # a tracker may raise anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RequestError(f"--track {' '.join(names)}: cannot be started: {reason}") from error
     return accelerator

@@ -20,8 +20,8 @@ from biasunlearn.config import DebiasConfig, config_from, to_dict
 from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_files import check_adapter
-from biasunlearn.models.adapter_scale import Look, checked, nearest, save_scaled, scaled, search
-from biasunlearn.models.compatibility import compatibility, demand
+from biasunlearn.models.adapter_scale import ScaleScores, check_scales, nearest, save_scaled, scaled, search
+from biasunlearn.models.compatibility import compatibility, require
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.benchmark_results import BenchmarkResult, Measured
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
@@ -116,19 +116,18 @@ def transfer(
 
     Args:
         run: a finished `debias` run with an adapter.
-        to: the target: a complete model, or an adapter (LoRA, prefix or prompt tuning) that names its base; a folder
-            or a hub name.
+        to: the target: a complete model, or an adapter (LoRA, prefix or prompt tuning) that names its base.
         report: StereoSet triplets or pairs, as for `debias`.
         scales: how strongly the adapter acts. None: searched on the run's stop split; several: the best of them there;
             one: that one, and no stop split is needed.
-        force: continue although the transfer looks doubtful. What cannot work is refused in any case.
+        force: continue although the transfer is doubtful. What cannot work is refused in any case.
         also_train: debias the target itself as well, with the run's recipe, in OUT/direct.
         dtype: of the target's weights (default: as in the run's recipe); 4bit, 8bit: quantised while loading.
         device, revision: of the target, as for `debias`.
     Returns:
         The results, as stored in results.json.
     Raises:
-        RequestError: no such run, a target that cannot work or looks doubtful, data that is no longer there.
+        RequestError: no such run, a target that cannot work or is doubtful, data that is no longer there.
         WriteError: the disk is full or the like; call again with resume=True.
     """
     learned = read_adapter_run(run)
@@ -138,11 +137,10 @@ def transfer(
     )  # fmt: skip
     plan = EvalPlan({"stereoset": report, **(benchmarks or {})}, skip_invalid, options or EvalOptions())
     request = TransferJob(
-        run=str(run), target=target, plan=validate_plan(plan, out), scales=None if scales is None else checked(scales),
-        force=force, also_train=also_train,
+        run=str(run), target=target, plan=validate_plan(plan, out), force=force, also_train=also_train,
+        scales=None if scales is None else check_scales(scales),
     )  # fmt: skip
-    callbacks = Callbacks(progress, say, on_step)
-    with run_context(out, request.to_dict(), resume=resume, callbacks=callbacks) as context:
+    with run_context(out, request.to_dict(), resume=resume, callbacks=Callbacks(progress, say, on_step)) as context:
         return context.stored if context.stored is not None else _transfer(context, learned, request)
 
 
@@ -159,15 +157,14 @@ def _transfer(context: RunContext, learned: DebiasRun, request: TransferJob) -> 
         raise RequestError(f"--also-train: {to} is an adapter ({target.kind}); merge it and give the merged model")
     loaded = apply_protocol(target.loaded, plan.options)
     found = _compare(learned, target.loaded, request)
-    demand(found, to, force=request.force)
+    require(found, to, force=request.force)
     for line in (*found.doubts, *found.notes):
         callbacks.message(line)
     context.begin()
     loaded = loaded.with_model(debiased(target, learned.folder.adapter).model)
     with scaled(loaded.model, 0.0, DEBIASING):
         items_before, before = evaluate(loaded.with_cache(context.cache), plan, callbacks, "before: ")
-    looks = _scan(loaded, stop, request.scales, learned.recipe, context)
-    scale = nearest(looks, learned.recipe.lms_floor, request.scales).scale if looks else (request.scales or (1.0,))[0]
+    evaluated, scale = _scale(loaded, stop, request.scales, learned.recipe, context)
     with scaled(loaded.model, scale, DEBIASING):
         items_after, after = evaluate(loaded.with_cache(context.cache), plan, callbacks, "after: ")
     after = mark_contamination(after, plan, read_manifest(learned.folder.adapter))
@@ -182,7 +179,7 @@ def _transfer(context: RunContext, learned: DebiasRun, request: TransferJob) -> 
         adapter=str(folder.adapter),
         transferred=Transferred(
             run=request.run, base=learned.request.model, **facts,
-            scales=[Scale(**asdict(look)) for look in looks],
+            scales=[Scale(**asdict(one)) for one in evaluated],
             compatibility=CompatibilityFacts.model_validate(found.to_dict()), forced=bool(found.doubts),
             effect=_effect(learned, items_before, items_after, used.text),
             change=_change(before, after),
@@ -248,27 +245,32 @@ def _compare(learned: DebiasRun, target: Any, request: TransferJob) -> Any:
     return compatibility(base, target, learned.folder.adapter)
 
 
-def _scan(
+def _scale(
     loaded: Any, stop: Sequence[Triplet], scales: Sequence[float] | None, recipe: DebiasConfig, context: RunContext
-) -> list[Look]:
-    """Evaluates the stop split at the requested scales, or at those of the search; empty without a stop split."""
+) -> tuple[list[ScaleScores], float]:
+    """The stop split at the requested scales, or at those of the search, and the best scale.
+
+    Without a stop split there are no scores, and the scale is the requested one.
+    """
     from biasunlearn.benchmarks.stereoset import score_triplets
     from biasunlearn.models.adapter_target import DEBIASING
 
-    def look(scale: float) -> Look:
+    def evaluate_stop(scale: float) -> ScaleScores:
         with scaled(loaded.model, scale, DEBIASING):
             here = loaded.with_cache(context.cache)
             counter = context.callbacks.counter(f"stop split at scale {scale:g}")
             items = score_triplets(here.with_progress(counter), stop)
         scores = stereoset_scores(comparisons(items), seed=recipe.seed)["overall"]
         lms = scores["lms"]
-        return Look(scale, scores["ss"]["value"], scores["ss_distance"]["value"], lms["value"] if lms else None)
+        return ScaleScores(scale, scores["ss"]["value"], scores["ss_distance"]["value"], lms["value"] if lms else None)
 
     if not stop:
-        return []
+        return [], (scales or (1.0,))[0]
     if scales is None:
-        return search(look, recipe.lms_floor)
-    return [look(scale) for scale in dict.fromkeys((0.0, *scales))]  # 0: the LMS that others may fall below
+        evaluated = search(evaluate_stop, recipe.lms_floor)
+    else:
+        evaluated = [evaluate_stop(scale) for scale in dict.fromkeys((0.0, *scales))]  # 0: LMS is compared with it
+    return evaluated, nearest(evaluated, recipe.lms_floor, scales).scale
 
 
 def _train_directly(context: RunContext, learned: DebiasRun, request: TransferJob) -> Direct | None:

@@ -1,6 +1,6 @@
-"""Passages -> token rows -> one padded batch, with the positions whose logits count.
+"""Passages -> token rows -> one padded batch, with the positions whose logits are used.
 
-Every token position that is scored or trained on in this project is decided here and nowhere else.
+This is the only place that decides which token positions are scored or trained on.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Padded rows. The logits at `positions` predict `targets`; `owners` says which row each belongs to."""
+    """Padded rows. The logits at `positions` predict `targets`; `owners` holds the row of each scored token."""
 
     input_ids: Tensor  # [lines, width]; a line is a row, or a group of rows that share their beginning
     attention_mask: Tensor  # [lines, width], or [lines, 1, width, width] to be added to the attention
@@ -39,18 +39,18 @@ class Batch:
     owners: Tensor  # [scored] row numbers, ascending
     rows: int
     position_ids: Tensor | None = None  # [lines, width]; None: 0, 1, 2, ...
-    reads: Tensor | None = None  # [scored] which prediction each scored token is; None: the first, the second, ...
+    reads: Tensor | None = None  # [scored] the prediction of each scored token; None: in order
 
     def sums(self, per_token: Tensor) -> Tensor:
-        """Adds what was found for each prediction up by row: [predicted] -> [rows]."""
+        """Sums of the values of each row's predictions: [predicted] -> [rows]."""
         return sum_by_row(per_token if self.reads is None else per_token[self.reads], self.owners, self.rows)
 
 
 def start_token(tokenizer: Any) -> int | None:
-    """The token that opens every row: BOS, else EOS, else CLS. It is prepended once and never scored.
+    """The first token of every row: BOS, else EOS, else CLS. It is prepended once and never scored.
 
-    Scoring a start token would add a length-dependent constant to every mean. With none of the three
-    (rare) the first real token cannot be predicted from anything and is left unscored.
+    Scoring a start token would add a length-dependent constant to every mean. Without any of the three (which is rare)
+    the first real token cannot be predicted and is not scored.
     """
     for token_id in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.cls_token_id):
         if token_id is not None:
@@ -59,13 +59,14 @@ def start_token(tokenizer: Any) -> int | None:
 
 
 def encode(tokenizer: Any, passages: Sequence[Passage], *, max_tokens: int | None = None, chat: str = "") -> list[Row]:
-    """Tokenises prefix + text in place and finds the first token that reaches into the text.
+    """Tokenises prefix + text as one string and finds the first token that reaches into the text.
 
-    The whole string is tokenised at once, so that a word in the middle keeps its leading space; a token
-    that straddles the boundary counts as text. Special tokens are never added by the tokenizer itself.
+    Since the whole string is tokenised at once, a word in the middle keeps its leading space. A token that crosses the
+    boundary counts as text. The tokenizer adds no special tokens.
 
     Args:
-        chat: what a chat template puts in front; it has its own start, so that none is added.
+        max_tokens: the longest row that the model takes.
+        chat: text of a chat template before every passage; it has its own start token, so that none is added.
     Raises:
         RequestError: a passage has no scored token, or is longer than `max_tokens` (nothing is truncated).
     """
@@ -76,7 +77,7 @@ def encode(tokenizer: Any, passages: Sequence[Passage], *, max_tokens: int | Non
     for passage, (ids, first) in zip(passages, _tokenise(tokenizer, passages), strict=True):
         row = Row(opening + ids, max(1, first + len(opening)))
         if row.scored < 1:
-            raise RequestError(f"nothing to score in {passage.text!r}: the tokenizer gives it no token of its own")
+            raise RequestError(f"nothing to score in {passage.text!r}: the tokenizer gives it no token")
         if max_tokens is not None and len(row.ids) > max_tokens:
             raise RequestError(
                 f"a passage has {len(row.ids)} tokens, the model takes {max_tokens}: shorten it or drop it: "
@@ -97,7 +98,7 @@ def _tokenise(tokenizer: Any, passages: Sequence[Passage]) -> list[tuple[tuple[i
             (tuple(ids), _first_beyond(offsets, len(passage.prefix)))
             for ids, offsets, passage in zip(coded["input_ids"], coded["offset_mapping"], passages, strict=True)
         ]
-    # Without character offsets the boundary is where the tokens of the prefix stop agreeing with the whole.
+    # Without character offsets: the boundary is where the tokens of the prefix and of the whole text begin to differ.
     pairs = []
     for passage, text in zip(passages, whole, strict=True):
         ids = tokenizer.encode(text, add_special_tokens=False)
@@ -108,16 +109,17 @@ def _tokenise(tokenizer: Any, passages: Sequence[Passage]) -> list[tuple[tuple[i
 
 
 def _first_beyond(offsets: Sequence[tuple[int, int]], boundary: int) -> int:
-    if boundary == 0:  # some tokenizers open with a token of no width
+    if boundary == 0:  # some tokenizers begin with a token of no width
         return 0
     return next((i for i, (_, end) in enumerate(offsets) if end > boundary), len(offsets))
 
 
 def collate(rows: Sequence[Row], *, at_token: bool = False, pad: int = 0, device: torch.device | str = "cpu") -> Batch:
-    """Pads rows on the right to the longest. Padding is masked, and none of its logits is ever computed.
+    """Pads rows on the right to the longest. Padding is masked, and its logits are never computed.
 
-    The logits before a token predict it. With `at_token` (masked models) those at the row's `first_scored` do,
-    and nothing else of the row is asked for.
+    Args:
+        at_token: for masked models, which predict a token at its own position: only the row's `first_scored` token is
+            predicted. Otherwise the logits before a token predict it.
     """
     width = max(len(row.ids) for row in rows)
     input_ids = torch.full((len(rows), width), pad, dtype=torch.long)

@@ -1,7 +1,8 @@
-"""Can an adapter that was learned on one model work on another? What must fit, and how far the weights lie apart.
+"""Can an adapter that was trained on one model work on another? What must fit, and how far apart the weights are.
 
-Three findings. A *refusal* is something that cannot work: another family, another size, a layer of another shape, token
-ids that mean other words. A *doubt* is something that may work worse than it looks. A *note* is neither.
+There are three kinds of messages. A *refusal* is something that cannot work: another family, another size, a layer of
+another shape, token ids that mean other words. A *doubt* is something that may work worse than it seems. A *note* is
+neither.
 """
 
 import re
@@ -23,33 +24,32 @@ from biasunlearn.models.load import Loaded
 from biasunlearn.models.quantization import dequantised
 
 DOUBTFUL, NOTABLE = 0.25, 0.1
-"""Relative distance of a layer's weights beyond which a transfer looks doubtful, and beyond which that is said.
+"""Relative distances of a layer's weights from which on a transfer is doubtful, and the distance is reported.
 
-From `perf/transfer_stress.py` (docs/transfer.md): variants at 0.01 to 0.03 keep two thirds of the effect or more; of
-one trained on with other text, at 0.12, an eighth arrives, with an interval down to none; in the demo's world a LoRA
-at 0.37 keeps three quarters, and more training at 0.64 a tenth. Rounding to 4 bits alone comes to 0.09, on
-random weights to 0.2, and must not be doubted. Two trainings from scratch are about 1.4
-apart, as two independent draws are."""
+From `perf/transfer_stress.py` (docs/transfer.md): variants at 0.01 to 0.03 keep two thirds of the effect or more; one
+that was trained further on other text, at 0.12, keeps an eighth, with an interval down to none; in the demo's world a
+LoRA at 0.37 keeps three quarters, and further training at 0.64 a tenth. Rounding to 4 bits alone gives 0.09, on random
+weights 0.2, and must not be doubtful. Two trainings from scratch are about 1.4 apart, as two independent draws are."""
 
 MOVED_TOKENS = 0.01
-"""Share of the base's tokens that may have another id, or none, in the target before that is refused."""
+"""Largest share of the base's tokens that may have another id, or none, in the target."""
 
 SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "intermediate_size")
-"""What makes a size within a family; configurations that call it otherwise map these names to their own."""
+"""Attributes that define a size within a family; configurations with other names map these to their own."""
 
 PROBES = (
     Passage("", "The nurse said that she was tired."),
     Passage("My neighbour is a poet,", " and he is kind."),
     Passage("", "They moved to the town in 1999 & never left; it's quiet there."),
 )
-"""Sentences that both tokenizers must cut alike."""
+"""Sentences that both tokenizers must split alike."""
 
 _NUMBER = re.compile(r"\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
 class Compatibility:
-    """What was found between a base, the adapter learned on it, and a target."""
+    """How well a target fits an adapter and the base that it was trained on."""
 
     refusals: tuple[str, ...]
     doubts: tuple[str, ...]
@@ -62,26 +62,26 @@ class Compatibility:
         return {key: list(value) if isinstance(value, tuple) else dict(value) for key, value in asdict(self).items()}
 
 
-def demand(found: Compatibility, target: str, *, force: bool) -> None:
-    """RequestError for what cannot work, and for what looks doubtful unless it is forced."""
+def require(found: Compatibility, target: str, *, force: bool) -> None:
+    """RequestError for what cannot work, and for what is doubtful unless it is forced."""
     if found.refusals:
         raise RequestError(f"{target}: the adapter cannot work there: {found.refusals[0]}")
     if found.doubts and not force:
-        raise RequestError(f"{target}: looks doubtful: {found.doubts[0]}; add --force to transfer all the same")
+        raise RequestError(f"{target}: doubtful: {found.doubts[0]}; add --force to transfer anyway")
 
 
 def compatibility(base: Loaded | None, target: Loaded, adapter: Path, *, why_no_base: str = "") -> Compatibility:
-    """Compares a target, before anything is put on it, with the adapter and with the base it was learned on.
+    """Compares a target without the adapter with the adapter and with the base that it was trained on.
 
     Args:
-        base: None where it cannot be loaded any more (`why_no_base`): that is a doubt, since only it has the distance.
+        base: None where it cannot be loaded (`why_no_base`): that is a doubt, since the distance is not known.
     """
     refusals, doubts, notes = _misfits(target, adapter), [], []
     parts: dict[str, float] = {}
     if base is None:
-        doubts.append(f"how far it lies from the adapter's base is not known ({why_no_base})")
+        doubts.append(f"its distance from the adapter's base is not known ({why_no_base})")
     elif other := _architecture(base.model, target.model):
-        refusals = [other]  # the shapes below only follow from it
+        refusals = [other]  # other shapes only follow from it
     else:
         moved, odd = _tokens(base, target)
         (refusals if moved > MOVED_TOKENS else doubts).extend(odd)
@@ -90,8 +90,8 @@ def compatibility(base: Loaded | None, target: Loaded, adapter: Path, *, why_no_
         weighed = {part: value for part, value in parts.items() if part.startswith(("adapted", "layer"))}
         part = max(weighed, key=lambda name: weighed[name], default="")
         if part and weighed[part] > NOTABLE:
-            told = f"its weights lie far from the adapter's base ({part}: {weighed[part]:.2f} of their norm)"
-            (doubts if weighed[part] > DOUBTFUL else notes).append(f"{told}: look at how much of the effect is kept")
+            message = f"its weights are far from the adapter's base ({part}: {weighed[part]:.2f} of their norm)"
+            (doubts if weighed[part] > DOUBTFUL else notes).append(f"{message}: check how much of the effect is kept")
     return Compatibility(tuple(refusals), tuple(doubts), tuple(notes), parts)
 
 
@@ -108,7 +108,7 @@ def adapted_modules(adapter: Path) -> dict[str, tuple[int, int]]:
 def distances(base: Any, target: Any, adapted: Collection[str] = ()) -> dict[str, float]:
     """Relative distance of the target's weights from the base's, per layer and for the adapted layers together.
 
-    A target with a LoRA of its own counts with it; quantised weights count as what they stand for.
+    A LoRA of the target is included; quantised weights count with the values that they stand for.
     """
     theirs = dict(_weights(target))
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -116,7 +116,7 @@ def distances(base: Any, target: Any, adapted: Collection[str] = ()) -> dict[str
         other = theirs.get(name)
         if other is None or other.shape[1:] != weight.shape[1:]:
             continue
-        rows = min(len(weight), len(other))  # an embedding may have been given more rows
+        rows = min(len(weight), len(other))  # an embedding may have been extended
         own = weight[:rows].double()
         apart = float((other[:rows].to(own.device).double() - own).square().sum()), float(own.square().sum())
         for part in (_part(name), *(["adapted"] if name.rpartition(".")[0] in adapted else [])):
@@ -131,7 +131,7 @@ def _part(name: str) -> str:
 
 
 def _weights(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """The weights as the model computes with them, under the names that they have without any adapter."""
+    """The weights that the model computes with, under the names that they have without any adapter."""
     added = {
         name: sum(module.get_delta_weight(adapter) for adapter in module.active_adapters if adapter in module.lora_A)
         for name, module in model.named_modules() if hasattr(module, "get_delta_weight") and hasattr(module, "lora_A")
@@ -145,12 +145,12 @@ def _weights(model: Any) -> Iterator[tuple[str, Tensor]]:
         if name.endswith("weight") and module in added:
             weight = weight + added[module].detach()
         if weight.dim() == 2 and type(holder).__name__ == "Conv1D":
-            weight = weight.T  # GPT-2 stores its layers the other way round, until they are quantised
+            weight = weight.T  # GPT-2 stores its layers transposed, until they are quantised
         yield name.removeprefix("base_model.model.").removeprefix("base_model.").replace(".base_layer.", "."), weight
 
 
 def _architecture(base: Any, target: Any) -> str:
-    """How the two differ as architectures, "" where they do not."""
+    """How the architectures differ, "" where they do not."""
     own, other = text_config(base), text_config(target)
     if own.model_type != other.model_type:
         return f"another family ({other.model_type}; its base is {own.model_type})"
@@ -171,13 +171,13 @@ def _misfits(target: Loaded, adapter: Path) -> list[str]:
     for name, shape in adapted_modules(adapter).items():
         theirs = _shape(modules[name]) if name in modules else None
         if theirs != shape:
-            is_there = "has no such layer" if theirs is None else f"has {theirs[0]} x {theirs[1]}"
-            found.append(f"the adapter changes {name} ({shape[0]} x {shape[1]}), and the target {is_there}")
+            layer = "has no such layer" if theirs is None else f"has {theirs[0]} x {theirs[1]}"
+            found.append(f"the adapter changes {name} ({shape[0]} x {shape[1]}), and the target {layer}")
     return found
 
 
 def _shape(module: Any) -> tuple[int, int] | None:
-    """(inputs, outputs) of a layer, whatever keeps its weight."""
+    """(inputs, outputs) of a layer of any kind."""
     module = getattr(module, "base_layer", module)
     if hasattr(module, "in_features"):
         return module.in_features, module.out_features
@@ -189,17 +189,17 @@ def _shape(module: Any) -> tuple[int, int] | None:
 
 
 def _tokens(base: Loaded, target: Loaded) -> tuple[float, list[str]]:
-    """The share of the base's tokens that mean something else, and what to say of the two tokenizers."""
+    """The share of the base's tokens with another meaning, and how the two tokenizers differ."""
     own, theirs = base.tokenizer.get_vocab(), target.tokenizer.get_vocab()
     moved = sorted(token for token, number in own.items() if theirs.get(token) != number)
     if moved:
         share = len(moved) / len(own)
         return share, [
-            f"another tokenizer ({len(moved)} of {len(own)} tokens, {moved[0]!r} among them, have another id or none)"
+            f"another tokenizer ({len(moved)} of {len(own)} tokens, such as {moved[0]!r}, have another id or none)"
         ]
     cut = [[row.ids for row in encode(one.tokenizer, list(PROBES))] for one in (base, target)]
     if cut[0] != cut[1]:
-        return 0.0, ["its tokenizer has the base's tokens, but cuts sentences otherwise"]
+        return 0.0, ["its tokenizer has the base's tokens, but splits sentences differently"]
     return 0.0, []
 
 

@@ -1,9 +1,9 @@
-"""Matrix products in float32 on a CPU through oneDNN in place of MKL: a tenth faster, and twice to five times as fast
-where one side is narrow (LoRA) or very wide (the output layer).
+"""Faster operations on a CPU: float32 matrix products by oneDNN, and GPT-2's activation as one operation.
 
-torch brings oneDNN along, but asks it for lower precisions only. Inside this mode the products of whatever model runs
-(`Linear`, GPT-2's `Conv1D`, LoRA's two factors) are the same sums, taken there. On a GPU, in another precision, with
-weights that are split or quantised, or with a torch that lacks the operation, nothing changes.
+oneDNN in place of MKL is a tenth faster, and two to five times as fast where one side is narrow (LoRA) or very wide
+(the output layer). torch ships oneDNN but uses it for lower precisions only. Inside the mode `Products` all matrix
+products of a model (`Linear`, GPT-2's `Conv1D`, the two factors of LoRA) are computed by it. Nothing changes on a GPU,
+in another precision, for weights that are split or quantised, or with a torch that lacks the operation.
 """
 
 import functools
@@ -17,15 +17,16 @@ from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
 PLAIN = {torch.Tensor, torch.nn.Parameter}
-"""A tensor of any other type is split over processes, quantised or the like."""
+"""A tensor of another type is split over processes, quantised or the like."""
 
 KEPT = "32"
-"""Products whose code oneDNN keeps ready, 2 to 3 MB each. It writes new code for every number of rows, in a third of a
-millisecond, and no two steps have the same: of 1,024, as it would keep, most are never asked again. A layer has 20."""
+"""Compiled products that oneDNN caches, 2 to 3 MB each. It compiles one for every number of rows, in a third of a
+millisecond, and no two steps have the same number: of 1,024, its default, most would never be used again. A layer has
+20."""
 
 
 class Products(TorchFunctionMode):
-    """Inside, x W^T + b is asked of oneDNN where it can be; everything else is as it was."""
+    """Inside this mode x W^T + b is computed by oneDNN where that is possible."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: dict[str, Any] | None = None
@@ -38,7 +39,7 @@ class Products(TorchFunctionMode):
 
 
 def _suits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
-    """Plain float32 in main memory, a matrix and a vector, and something to multiply."""
+    """Whether the operands are plain float32 tensors on the CPU, of the right shapes and not empty."""
     given = (x, weight) if bias is None else (x, weight, bias)
     plain = all(type(t) in PLAIN and t.dtype == torch.float32 and t.device.type == "cpu" for t in given)
     shapes = plain and x.dim() >= 2 and weight.dim() == 2 and (bias is None or bias.dim() == 1)
@@ -46,7 +47,7 @@ def _suits(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
 
 
 class _Product(torch.autograd.Function):
-    """x W^T + b, and its gradients as up to two more products: a frozen weight needs one."""
+    """x W^T + b; its gradients are up to two more products, one where the weight is frozen."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -61,7 +62,7 @@ class _Product(torch.autograd.Function):
         for_weight = None
         if ctx.needs_input_grad[1]:
             rows = x.reshape(-1, x.shape[-1])
-            narrow = rows.shape[1] < flat.shape[1]  # the narrow side first: the other way takes ten times as long
+            narrow = rows.shape[1] < flat.shape[1]  # the narrow side first: the other order takes ten times as long
             for_weight = _product(rows.t(), flat.t()).t() if narrow else _product(flat.t(), rows.t())
         return (
             _product(slope, weight.t()) if ctx.needs_input_grad[0] else None,
@@ -77,10 +78,10 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 @functools.cache
 def available() -> bool:
-    """Tried once: the operation is torch's own, for its compiler, and not one that it promises to keep."""
+    """Whether torch has the operation, which is internal and may go: tried once."""
     if not torch.backends.mkldnn.is_available():
         return False
-    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # its own, and torch's; read at first use
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):  # of oneDNN and of torch; read at first use
         os.environ.setdefault(name, KEPT)
     x, weight, bias = torch.arange(6.0).view(3, 2), torch.arange(8.0).view(4, 2), torch.arange(4.0)
     try:
@@ -90,11 +91,12 @@ def available() -> bool:
 
 
 WRITTEN_OUT = {"NewGELUActivation"}
-"""0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), which torch has as one operation."""
+"""Activations that transformers computes in eight operations and torch in one: GPT-2's GELU,
+0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
 
 
 def fuse_activations(model: torch.nn.Module) -> None:
-    """Puts torch's own in their place. They hold no weights: what is saved of the model does not change."""
+    """Replaces them by torch's operation. They have no weights, so that a saved model does not change."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child).__name__ in WRITTEN_OUT:

@@ -1,8 +1,8 @@
-"""A concept taken out of what the last layer says, as a model: x -> x - P (x - c), before the output layer reads it.
+"""A model with a concept erased from its last hidden states: x -> x - P (x - c), before the output layer.
 
-SentenceDebias, INLP and LEACE differ in how they find P and c (unlearn/methods/projection.py); how they are applied
-and stored is the same. What the output layer reads is also what a sentence embedding is made of, so benchmarks of
-either kind see it.
+SentenceDebias, INLP and LEACE differ in how they compute P and c (unlearn/methods/projection.py); the projection is
+applied and stored in the same way. Sentence embeddings are made of the same hidden states, so that benchmarks of
+probabilities and of embeddings both measure the erased model.
 """
 
 import contextlib
@@ -21,14 +21,14 @@ FILE = "erasure.safetensors"
 
 
 class Erased(torch.nn.Module):
-    """A causal model with a concept erased. Everything that is not said here is the model's own."""
+    """A causal model with a concept erased. Every other attribute is that of the model inside."""
 
     def __init__(self, model: Any, projection: Tensor, center: Tensor):
         """projection P [hidden, hidden]; center c [hidden]."""
         super().__init__()
         self.model = model
         like = next(model.parameters())
-        # Parameters, though nothing learns them: so they count as weights wherever two models are told apart.
+        # Parameters, although they are never trained: they must count as weights where two models are compared.
         self.projection = torch.nn.Parameter(projection.to(like.device, like.dtype), requires_grad=False)
         self.center = torch.nn.Parameter(center.to(like.device, like.dtype), requires_grad=False)
         self._on = True
@@ -50,7 +50,7 @@ class Erased(torch.nn.Module):
 
     @contextlib.contextmanager
     def disable_adapter(self) -> Iterator[None]:
-        """The model as it came, as with an adapter."""
+        """The base model, as with an adapter that is off."""
         self._on = False
         try:
             yield
@@ -58,7 +58,7 @@ class Erased(torch.nn.Module):
             self._on = True
 
     def save_pretrained(self, folder: str | Path, **_: Any) -> None:
-        """The projection and its center alone."""
+        """Saves the projection and its center only."""
         tensors = {"projection": self.projection.data, "center": self.center.data}
         save_file({name: value.contiguous().cpu() for name, value in tensors.items()}, Path(folder) / FILE)
 
@@ -72,7 +72,7 @@ class Erased(torch.nn.Module):
 
 
 def backbone(model: Any) -> Any:
-    """The module whose last hidden state the output layer reads. OPT's output layer asks the decoder inside."""
+    """The module whose last hidden state is the input of the output layer. In OPT it is the decoder inside."""
     return getattr(model.base_model, "decoder", model.base_model)
 
 
@@ -80,7 +80,7 @@ def attached(model: Any, folder: Path) -> Erased:
     """The model with a saved erasure.
 
     Raises:
-        RequestError: the file cannot be read, or is of a model of another width.
+        RequestError: the file cannot be read, or was made for a model of another width.
     """
     try:
         saved = load_file(folder / FILE)

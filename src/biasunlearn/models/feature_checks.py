@@ -1,4 +1,4 @@
-"""How a model can be read, found by trying it: several rows in a line, and hidden states without the output layer."""
+"""What a model supports, found by trying it: packed lines, and the output layer run by itself."""
 
 import warnings
 import weakref
@@ -16,13 +16,13 @@ from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, open
 from biasunlearn.models.quantization import exact
 
 TRIED = ((40, 1), (28, 1), (33, 2))
-"""Length and kind of the made-up rows; those of a kind begin alike, and all of them with one token."""
+"""Length and kind of the made-up rows; rows of a kind have a shared beginning, and all begin with the same token."""
 
 SHARED = 20
-"""Tokens that they begin with."""
+"""Number of tokens in the shared beginning."""
 
 SAME = 1e-4
-"""Nats by which a token's log-probability may differ between two ways of reading it, in float32."""
+"""Nats by which a token's log-probability may differ between two ways of computing it, in float32."""
 
 SAME_HALF = 0.1
 """The same in half precision and in 8 bits; a wrong mask or a missing cap is off by whole nats."""
@@ -30,41 +30,42 @@ SAME_HALF = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What was found of a model."""
+    """What a model supports."""
 
     packs: bool
-    """Does it take a mask of ours, and see no further than that?"""
+    """It takes a given attention mask, and attends to nothing else."""
     window: int
-    """The longest row that may stand in a packed line: narrower sight is left to the model's own masks."""
+    """The longest row in a packed line: with a narrower attention window the model's own mask is needed."""
     split_off: bool
-    """Can the output layer be asked by itself? Not where a family does more to logits than capping them."""
+    """The output layer can be run by itself. It cannot where a family does more to logits than capping them."""
 
     def output(self, model: Any) -> OutputLayer:
-        """The output layer to ask; none where it learns, or is split over processes, just now."""
+        """The output layer to run by itself; none where it is currently trainable or split over processes."""
         if not self.split_off or is_split(model) or not _whole(model.get_output_embeddings(), frozen=True):
             return OutputLayer()
         return OutputLayer(model.get_output_embeddings(), _cap(model))
 
 
 _known: "weakref.WeakKeyDictionary[torch.nn.Module, Abilities]" = weakref.WeakKeyDictionary()
-"""What has been tried: once per model."""
+"""Results for each model: they are tried once."""
 
 
 def abilities(model: Any) -> Abilities:
-    """Tries made-up rows, the same in every process. What a model cannot do is said once, and done the longer way."""
+    """What a model supports, tried with made-up rows, the same in every process. A missing feature is reported once."""
     inner = unwrapped(model)
     if inner not in _known:
         with evaluating(inner):
             _known[inner] = _tried(inner)
         if not _known[inner].packs:
             warnings.warn(
-                f"{type(inner).__name__} takes no mask of ours: sentences are read one to a line, padded", stacklevel=3
+                f"{type(inner).__name__} does not support packed lines: sentences are padded, one to a line",
+                stacklevel=3,
             )
     return _known[inner]
 
 
 def made_up(length: int, kind: int = 0) -> Row:
-    """A row of ids that any vocabulary has."""
+    """A row of token ids that are in any vocabulary."""
     return Row((0, *(((i if i < SHARED else i + length) * 7 + 11 * kind) % 97 for i in range(1, length))), 1)
 
 
@@ -83,7 +84,7 @@ def _tried(model: Any) -> Abilities:
         line = [pair, alone(2, rows[2])]
         batch = collate_groups(rows, [line], dtype=model.dtype, shared=opening(rows), device=model.device)
         packs = agrees(_log_probs(logits_at(model, batch), batch)[batch.reads])
-    except Exception:  # whatever a family raises when it is given a mask that it does not know
+    except Exception:  # whatever a family raises for a mask that it does not support
         packs = False
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     split_off = False
@@ -98,7 +99,7 @@ def _cap(model: Any) -> float | None:
 
 
 def _whole(layer: torch.nn.Module, *, frozen: bool = False) -> bool:
-    """Is all of it in this process? DeepSpeed leaves a part of it, and gathers the rest while the model runs."""
+    """Whether all of its weights are in this process. DeepSpeed gathers them only for a forward pass."""
     weights = list(layer.parameters())
     split = any(hasattr(weight, "to_local") or hasattr(weight, "ds_id") for weight in weights)
     return not split and not (frozen and any(weight.requires_grad for weight in weights))

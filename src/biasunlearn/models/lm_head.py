@@ -1,9 +1,10 @@
 """From the last hidden states to per-token values, a few positions at a time: never all logits at once.
 
 The output layer of a small model is its widest matrix, and logits are by far its largest tensors. Where the layer is
-frozen, the gradient of a token's value on its hidden state is found while its logits are at hand: nothing of the size
-of the vocabulary is kept for the backward pass, and nothing is computed twice. The product likes many positions, what
-follows likes so few that a core's cache holds them, and the gradient on the logits takes their place in memory.
+frozen, the gradient of a token's value with respect to its hidden state is computed together with its logits: nothing
+of the size of the vocabulary is stored for the backward pass, and nothing is computed twice. The matrix product is
+fastest for many positions, the steps after it for so few that they fit into a core's cache; the gradient with respect
+to the logits overwrites them.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,22 +18,22 @@ from biasunlearn.models.cpu_kernels import Products
 from biasunlearn.models.logprobs import token_log_probs
 
 LOGITS_AT_ONCE = 7_500_000
-"""Logit values held at a time. In float32 just below 32 MiB, the largest block that the C library reuses: a larger one
-is mapped anew each time, and its pages are filled with zeros."""
+"""Logit values in memory at a time. In float32 just below 32 MiB, the largest block that the C library reuses: a larger
+one is mapped again each time, and its pages are filled with zeros."""
 
 CACHED = 500_000
-"""Logit values that a loss looks at together, 2 MB: several passes over them stay in the cache."""
+"""Logit values that a loss processes together, 2 MB: several passes over them stay in the cache."""
 
 PairLoss = Callable[[Tensor, Tensor], Tensor]
 """(logits, reference logits) [tokens, vocabulary] -> [tokens]"""
 
 Value = Callable[[Tensor, Any, slice], Tensor]
-"""(logits, reference logits or None, which positions they are of) -> a value for each of them"""
+"""(logits, reference logits or None, their positions) -> a value for each position"""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputLayer:
-    """hidden states -> logits. Without a layer the states are logits: of a model that must be asked as a whole."""
+    """hidden states -> logits. Without a layer the states are logits: of a model that must be run as a whole."""
 
     layer: Any = None
     cap: float | None = None
@@ -43,13 +44,13 @@ class OutputLayer:
         return states if self.layer is None else self.capped(self.product(states))
 
     def product(self, states: Tensor) -> Tensor:
-        """The same before the cap."""
+        """The logits before the cap."""
         with Products():
             logits: Tensor = self.layer(states)
         return logits
 
     def capped(self, logits: Tensor) -> Tensor:
-        """What the family makes of the product."""
+        """The logits after the cap."""
         return logits if self.cap is None else self.cap * torch.tanh(logits / self.cap)
 
     def log_probs(self, states: Tensor, targets: Tensor) -> Tensor:
@@ -57,7 +58,7 @@ class OutputLayer:
         return self._values(states, None, lambda logits, _, part: token_log_probs(logits, targets[part]))
 
     def compared(self, states: Tensor, reference: Tensor, loss: PairLoss) -> Tensor:
-        """A loss between two readings of the same positions; the reference carries no gradient: [positions]."""
+        """A loss between the logits of two models at the same positions; the reference has no gradient: [positions]."""
         return self._values(states, reference, lambda logits, other, _: loss(logits, other))
 
     def _values(self, states: Tensor, reference: Tensor | None, value: Value) -> Tensor:
@@ -70,7 +71,7 @@ class OutputLayer:
 
 
 class _ByParts(torch.autograd.Function):
-    """A value per position of its hidden state alone; each position's gradient is found in the forward pass."""
+    """A value for each position, from its hidden state alone; the gradients are computed in the forward pass."""
 
     @staticmethod
     def forward(ctx: Any, states: Tensor, reference: Tensor | None, output: OutputLayer, value: Value) -> Tensor:
@@ -101,6 +102,6 @@ class _ByParts(torch.autograd.Function):
 
 
 def _parts(begin: int, end: int, size: int) -> Iterator[slice]:
-    """[begin, end) in pieces of at most `size`, at least one position each."""
+    """[begin, end) in slices of at most `size` positions, and at least one."""
     step = max(1, size)
     yield from (slice(first, min(first + step, end)) for first in range(begin, end, step))

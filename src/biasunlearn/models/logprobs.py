@@ -1,4 +1,4 @@
-"""From logits to log-probabilities: of each target token, and summed over the rows of a packed batch."""
+"""From logits to log-probabilities: of each target token, and summed by row of a packed batch."""
 
 import torch
 import torch.nn.functional as F
@@ -11,5 +11,5 @@ def token_log_probs(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def sum_by_row(values: Tensor, owners: Tensor, rows: int) -> Tensor:
-    """Adds per-token values up by the row that owns them. values, owners [tokens] -> [rows]."""
+    """Sums of per-token values by row. values, owners (the row of each token) [tokens] -> [rows]."""
     return torch.zeros(rows, dtype=values.dtype, device=values.device).index_add(0, owners, values)

@@ -1,4 +1,4 @@
-"""One reading of a step's sentences: in one forward, without padding, and each token that several begin with once."""
+"""One forward pass over the sentences of a step: without padding, and with shared beginnings computed once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from biasunlearn.models.logprobs import sum_by_row
 from biasunlearn.models.prefix_sharing import collate_groups, groups, opening, packed
 
 WIDTHS = 4
-"""Forwards that a reading is cut into, by length, where the model takes no packed lines."""
+"""Forward passes that the sentences are divided into, by length, where the model takes no packed lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Passages as the model sees them: the state behind every supervised token, and which row owns it."""
+    """The output of a forward pass over passages: the state before every supervised token, and the row of the token."""
 
-    states: Tensor  # [tokens, hidden]; logits where the model's output layer cannot be asked by itself
+    states: Tensor  # [tokens, hidden]; logits where the output layer cannot be run by itself
     targets: Tensor  # [tokens]
     owners: Tensor  # [tokens], ascending
     rows: int
@@ -35,7 +35,7 @@ class Read:
 
     @property
     def logits(self) -> Tensor:
-        """[tokens, vocabulary], all at once: for those who need more of them than the two below give."""
+        """[tokens, vocabulary], all at once: for callers that need more than `log_probs` and `compared` give."""
         return self.output.logits(self.states)
 
     @property
@@ -53,16 +53,16 @@ class Read:
         return sum_by_row(torch.ones_like(self.targets, dtype=torch.float32), self.owners, self.rows)
 
     def part(self, first: int, last: int) -> "Read":
-        """The passages first..last-1, without copying a state: the rows stand in order."""
+        """The passages first..last-1, without copying a state: the rows are in order."""
         begin, end = torch.searchsorted(self.owners, torch.tensor([first, last], device=self.device)).tolist()
         kept = slice(begin, end)
         return Read(self.states[kept], self.targets[kept], self.owners[kept] - first, last - first, self.output)
 
 
 def read(model: Any, tokenizer: Any, passages: Sequence[Passage]) -> Read:
-    """One reading of all passages. Equal ones are read once, and what rows share at their beginning is.
+    """One forward pass over all passages. Equal passages and shared beginnings are computed once.
 
-    A process that has nothing to read still reads a row of its own and keeps nothing of it: the others wait for it.
+    A process without passages still runs a made-up row and discards it: in a split model the others wait for it.
     """
     rows = encode(tokenizer, passages, max_tokens=max_tokens(unwrapped(model)))
     unique = list(dict.fromkeys(rows)) or [made_up(2)]
@@ -79,7 +79,7 @@ def read(model: Any, tokenizer: Any, passages: Sequence[Passage]) -> Read:
 def _forwards(
     model: Any, rows: Sequence[Row], able: Abilities, output: OutputLayer
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Where each row's tokens stand among all that was predicted; the states and the targets of those."""
+    """The positions of each row's tokens among all predictions, and the states and targets of the predictions."""
     device = unwrapped(model).device
     if able.packs and max(len(row.ids) for row in rows) <= able.window:
         shared = opening(rows)

@@ -1,9 +1,9 @@
-"""Rows that begin alike are read once: the shared tokens, then each row's own as a branch that sees no other branch.
+"""Shared beginnings of rows are computed once: the shared tokens, then the rest of each row as a separate branch.
 
-The three sentences of a StereoSet cluster share all that stands before the BLANK. In one group with a tree mask that
-part is computed once, and so are its logits; every token has the position and the context that it has on its own.
-Several groups stand in one line, none of which sees another: so hardly anything of a batch is padding. What all rows
-begin with (the start token, a chat template's opening) is read once a line: of sentences of ten tokens that is a tenth.
+The three sentences of a StereoSet triplet share everything before the BLANK. In one group with a tree mask that part
+and its logits are computed once; every token has the position and the context that it has in its row alone. Several
+groups are packed into one line, and none of them sees another: hardly any of a batch is padding. The beginning that all
+rows share (the start token, a chat template) is computed once a line: in sentences of ten tokens that saves a tenth.
 """
 
 from collections.abc import Sequence
@@ -15,35 +15,35 @@ from torch import Tensor
 from biasunlearn.models.batches import Batch, Row
 
 LEAST_SHARED = 3
-"""Tokens that rows must share, the start token among them: fewer do not pay for the mask."""
+"""Tokens that rows must share, including the start token: sharing fewer costs more than it saves."""
 
 MOST_BRANCHES = 8
 """Rows in a group, so that one mask stays small."""
 
 LINE = 64
-"""Tokens of a line that groups are packed into, besides its opening: attention looks at a whole line, so that it should
-be short."""
+"""Tokens of a line that groups are packed into, besides its shared beginning. Attention covers a whole line, so that it
+should be short."""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows, by number, whose first `shared` tokens are the same; of one row alone nothing is shared."""
+    """Rows, by number, whose first `shared` tokens are equal; 0 for a single row."""
 
     rows: tuple[int, ...]
     shared: int
     length: int
-    """Tokens of the group: the shared ones, then each row's own."""
+    """Tokens of the group: the shared ones, then those of each row."""
 
 
 def alone(number: int, row: Row) -> Group:
-    """One row as a group of its own."""
+    """A group of one row."""
     return Group((number,), 0, len(row.ids))
 
 
 def groups(rows: Sequence[Row]) -> list[Group]:
-    """Puts rows that share enough into groups. In alphabetical order the rows that begin alike are neighbours.
+    """Groups of rows that share enough tokens. Sorted by their tokens, rows with a shared beginning are neighbours.
 
-    A row joins the group before it while the tokens saved grow: k rows that share s tokens save s (k - 1).
+    A row joins the previous group while that saves more tokens: k rows that share s tokens save s (k - 1).
     """
     found: list[tuple[list[int], int]] = []
     for number in sorted(range(len(rows)), key=lambda i: rows[i].ids):
@@ -63,14 +63,17 @@ def groups(rows: Sequence[Row]) -> list[Group]:
 
 
 def opening(rows: Sequence[Row]) -> int:
-    """Tokens that all rows begin with."""
+    """Number of tokens that all rows begin with."""
     return min((_common(rows[0].ids, row.ids) for row in rows), default=0)
 
 
 def packed(chosen: Sequence[Group], length: int = LINE, *, shared: int = 0) -> list[list[Group]]:
-    """Groups -> as few lines of about `length` tokens as hold them, and those as short as that number allows.
+    """Packs groups into as few lines of about `length` tokens as possible, each as short as their number allows.
 
-    A group that is longer than that sets the length. `shared`: the opening, which is not counted.
+    A longer group sets the length.
+
+    Args:
+        shared: tokens of the beginning that all rows share, which are not counted.
     """
     lengths = [group.length - shared for group in chosen]
     number = max(1, -(-sum(lengths) // length))
@@ -81,7 +84,7 @@ def packed(chosen: Sequence[Group], length: int = LINE, *, shared: int = 0) -> l
 
 
 def _first_fit(chosen: Sequence[Group], width: int, shared: int) -> list[list[Group]]:
-    """The longest group first, each into the first line that has room for it."""
+    """First-fit decreasing: the longest group first, each into the first line that has room for it."""
     lines: list[list[Group]] = []
     room: list[int] = []
     for group in sorted(chosen, key=lambda group: group.length, reverse=True):
@@ -104,57 +107,83 @@ def collate_groups(
     pad: int = 0,
     device: torch.device | str = "cpu",
 ) -> Batch:
-    """One padded line per list of groups, with a mask [lines, 1, width, width] added to the attention, and positions.
+    """One padded line per list of groups, with positions, and a mask [lines, 1, width, width] to add to the attention.
 
-    `owners` counts the rows of the groups, in order. A token that several rows share is predicted once: `reads`
-    says which of the predictions each of them takes. `shared`: the opening of all rows, at the begin of each line.
+    `owners` numbers the rows of the groups, in order. A token that several rows share is predicted once: `reads` says
+    which prediction belongs to each scored token.
+
+    Args:
+        shared: tokens of the beginning that all rows share, which is put at the beginning of each line.
     """
     width = shared + max(sum(group.length - shared for group in line) for line in lines)
-    input_ids = torch.full((len(lines), width), pad, dtype=torch.long)
-    places = torch.zeros((len(lines), width), dtype=torch.long)
-    tree = torch.full((len(lines), width), -1, dtype=torch.long)  # which group; 0: the opening; -1: padding
-    branch = torch.zeros((len(lines), width), dtype=torch.long)  # 0: shared, from 1: a row's own
-    predictions: dict[tuple[int, int], int] = {}
-    reads: list[int] = []
-    owners: list[int] = []
-    owner = 0
+    layout = _Layout(len(lines), width, pad)
     for number, line in enumerate(lines):
-        input_ids[number, :shared] = torch.tensor(rows[line[0].rows[0]].ids[:shared], dtype=torch.long)
-        places[number, :shared] = torch.arange(shared)
-        tree[number, :shared] = 0
+        layout.write(number, 0, rows[line[0].rows[0]].ids[:shared], 0)
+        layout.tree[number, :shared] = 0
         begin = shared
         for root, group in enumerate(line, 1):
-            common = max(group.shared, shared)
-            at = begin + common - shared
-            input_ids[number, begin:at] = torch.tensor(rows[group.rows[0]].ids[shared:common], dtype=torch.long)
-            places[number, begin:at] = torch.arange(shared, common)
-            stem = [*range(shared), *range(begin, at)]
-            for order, member in enumerate(group.rows, 1):
-                ids = rows[member].ids
-                end = at + len(ids) - common
-                input_ids[number, at:end] = torch.tensor(ids[common:], dtype=torch.long)
-                places[number, at:end] = torch.arange(common, len(ids))
-                branch[number, at:end] = order
-                stands = [*stem, *range(at, end)]  # each token of the row in the line
-                for place in range(rows[member].first_scored, len(ids)):
-                    asked = (number * width + stands[place - 1], ids[place])
-                    reads.append(predictions.setdefault(asked, len(predictions)))
-                    owners.append(owner)
-                at, owner = end, owner + 1
-            tree[number, begin:at] = root
-            begin = at
-    positions, targets = zip(*predictions, strict=True)
-    index = [torch.tensor(column, dtype=torch.long).to(device) for column in (positions, targets, owners, reads)]
-    return Batch(
-        input_ids.to(device), _forest_mask(tree, branch, dtype).to(device), index[0], index[1], index[2],
-        rows=owner, position_ids=places.to(device), reads=index[3],
-    )  # fmt: skip
+            end = layout.add_group(number, begin, group, rows, shared)
+            layout.tree[number, begin:end] = root
+            begin = end
+    return layout.batch(dtype, device)
+
+
+class _Layout:
+    """Packed lines while they are filled."""
+
+    def __init__(self, lines: int, width: int, pad: int):
+        self.width = width
+        self.input_ids = torch.full((lines, width), pad, dtype=torch.long)
+        self.places = torch.zeros((lines, width), dtype=torch.long)
+        self.tree = torch.full(
+            (lines, width), -1, dtype=torch.long
+        )  # number of the group; 0: shared by all; -1: padding
+        self.branch = torch.zeros((lines, width), dtype=torch.long)  # 0: shared in the group; from 1: number of the row
+        self.predictions: dict[tuple[int, int], int] = {}
+        self.reads: list[int] = []
+        self.owners: list[int] = []
+        self.rows = 0
+
+    def write(self, line: int, begin: int, ids: Sequence[int], first: int) -> int:
+        """Puts tokens into a line, the first of them at position `first` of its row. Returns where they end."""
+        end = begin + len(ids)
+        self.input_ids[line, begin:end] = torch.tensor(ids, dtype=torch.long)
+        self.places[line, begin:end] = torch.arange(first, first + len(ids))
+        return end
+
+    def add_group(self, line: int, begin: int, group: Group, rows: Sequence[Row], shared: int) -> int:
+        """Puts a group into a line: what its rows share, then the rest of each row. Returns where it ends."""
+        common = max(group.shared, shared)
+        at = self.write(line, begin, rows[group.rows[0]].ids[shared:common], shared)
+        stem = [*range(shared), *range(begin, at)]
+        for order, member in enumerate(group.rows, 1):
+            row = rows[member]
+            end = self.write(line, at, row.ids[common:], common)
+            self.branch[line, at:end] = order
+            columns = [*stem, *range(at, end)]  # of each token of the row in the line
+            for place in range(row.first_scored, len(row.ids)):
+                prediction = (line * self.width + columns[place - 1], row.ids[place])
+                self.reads.append(self.predictions.setdefault(prediction, len(self.predictions)))
+                self.owners.append(self.rows)
+            at, self.rows = end, self.rows + 1
+        return at
+
+    def batch(self, dtype: torch.dtype, device: torch.device | str) -> Batch:
+        """The filled lines."""
+        positions, targets = zip(*self.predictions, strict=True)
+        columns = (positions, targets, self.owners, self.reads)
+        index = [torch.tensor(column, dtype=torch.long).to(device) for column in columns]
+        mask = _forest_mask(self.tree, self.branch, dtype).to(device)
+        return Batch(
+            self.input_ids.to(device), mask, index[0], index[1], index[2],
+            rows=self.rows, position_ids=self.places.to(device), reads=index[3],
+        )  # fmt: skip
 
 
 def _forest_mask(tree: Tensor, branch: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 where a token may look: back, into the opening, the shared part of its group or its own branch.
+    """0 where a token may attend: to earlier tokens of what all rows share, of what its group shares, or of its branch.
 
-    Elsewhere the lowest number. Padding sees itself, so that its attention is a number, and is seen by nobody.
+    Elsewhere the lowest number. Padding attends to itself, so that its attention is a number; no token attends to it.
     """
     width = tree.shape[1]
     same_branch = (branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None])

@@ -1,11 +1,11 @@
-"""A causal model that reads prompts in front of what it is asked, as a model: benchmarks need not know.
+"""A causal model with prompts before every text, as a model: benchmarks need not know about the prompts.
 
-- prompt: every text is read behind one prompt, which asks for fairness.
-- self_debias (Schick et al., arXiv 2103.00453, eq. 2-4): every text is read as it is and behind prompts that ask for
-  bias. A token that becomes likelier there, by delta = p(w | x) - p(w | prompt, x) < 0, has its probability scaled by
-  exp(decay delta), no less than `FLOOR`.
+- prompt: one prompt, which asks for fairness, precedes every text.
+- self_debias (Schick et al., arXiv 2103.00453, eq. 2-4): every text is scored as it is and after prompts that ask for
+  bias. A token that is likelier after them, by delta = p(w | x) - p(w | prompt, x) < 0, has its probability scaled by
+  exp(decay delta), but not by less than `FLOOR`.
 
-Nothing of this needs weights: what is stored is a small JSON of token ids, with the words beside them for people.
+No weights change: what is stored is a small JSON file with the token ids of the prompts and, for readers, their text.
 """
 
 import contextlib
@@ -26,27 +26,29 @@ from biasunlearn.models.batches import Batch
 FILE = "prompts.json"
 
 FLOOR = 0.01
-"""The least that self-debiasing leaves of a token's probability (epsilon in the authors' code)."""
+"""Smallest factor by which self-debiasing scales a probability (epsilon in the authors' code)."""
 
 
 class Prompted(torch.nn.Module):
-    """A causal model behind prompts. Everything that is not said here is the model's own."""
+    """A causal model with prompts. Every other attribute is that of the model inside."""
 
     def __init__(self, model: Any, kind: str, prompts: Sequence[dict[str, Any]], start: int | None, decay: float = 0.0):
         """
         Args:
             kind: prompt (one of them) or self_debias.
             prompts: each {"text", "ids"}.
-            start: the token that opens every row and stays in front; None where there is none.
+            start: the first token of every row, which stays before the prompt; None where there is none.
             decay: lambda of self-debiasing.
         """
         super().__init__()
         self.model, self.kind, self.start, self.decay = model, kind, start, decay
         self.prompts = [dict(prompt) for prompt in prompts]
-        said = [value for prompt in prompts for value in (*prompt["ids"], -1)]
+        identity = [value for prompt in prompts for value in (*prompt["ids"], -1)]
         device = next(model.parameters()).device
-        # A parameter, though nothing learns it: so it counts wherever two models are told apart by their weights.
-        self.said = torch.nn.Parameter(torch.tensor([*said, round(1000 * decay)], device=device), requires_grad=False)
+        # A parameter, although it is never trained: it must count where two models are compared by their weights.
+        self.prompt_ids = torch.nn.Parameter(
+            torch.tensor([*identity, round(1000 * decay)], device=device), requires_grad=False
+        )
         self.config = _shortened(model.config, max(len(prompt["ids"]) for prompt in prompts))
         self._on = True
         self.eval()
@@ -58,7 +60,7 @@ class Prompted(torch.nn.Module):
             return getattr(super().__getattr__("model"), name)
 
     def get_output_embeddings(self) -> None:
-        """None: the output layer sees other positions than the caller counts."""
+        """None: the output layer gets other positions than those that the caller knows."""
         return None
 
     def get_base_model(self) -> Any:
@@ -68,12 +70,12 @@ class Prompted(torch.nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, position_ids: Tensor | None = None, **more: Any
     ) -> Any:
-        """Logits of the given positions; `hidden_states`, if asked for, are those behind the last prompt read."""
+        """Logits of the given positions; `hidden_states`, if requested, are those after the last prompt."""
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         if not self._on:
             return self.model(input_ids=input_ids, attention_mask=mask, position_ids=position_ids, **more)
         if mask.dim() != 2 or position_ids is not None:
-            raise ValueError("behind prompts every row is read on its own")
+            raise ValueError("with prompts every row needs a line of its own")
         if self.kind == "prompt":
             return self._behind(self.prompts[0]["ids"], input_ids, mask, **more)
         found = self.model(input_ids=input_ids, attention_mask=mask, **more)
@@ -82,21 +84,23 @@ class Prompted(torch.nn.Module):
         return found
 
     def readings(self, batch: Batch) -> list[Batch]:
-        """What the model inside is to read for a batch, so that `joined` can answer for it (models.logits_at): only the
-        positions that are asked for, and rows that begin alike once, behind every prompt."""
+        """The batches that the model inside computes for a batch (forward.logits_at), whose logits `joined` combines.
+
+        Only the requested positions are computed, and shared beginnings once, after every prompt.
+        """
         if not self._on:
             return [batch]
         plain = [batch] if self.kind == "self_debias" else []
         return plain + [behind(batch, prompt["ids"], self.start) for prompt in self.prompts]
 
     def joined(self, logits: Sequence[Tensor]) -> Tensor:
-        """The logits of the readings [predicted, vocabulary] as those of this model."""
+        """The logits of this model, from those of the `readings` [predicted, vocabulary]."""
         return logits[0] if len(logits) == 1 else self_debiased(logits[0], logits[1:], self.decay)
 
     def generate(
         self, input_ids: Tensor, attention_mask: Tensor, logits_processor: Sequence[Any] = (), **more: Any
     ) -> Tensor:
-        """Continues each row: [rows, width + new]. The rows come back without prompts."""
+        """Generates a continuation of each row: [rows, width + new], without the prompts."""
         if not self._on:
             return self.model.generate(
                 input_ids=input_ids, attention_mask=attention_mask, logits_processor=[*logits_processor], **more
@@ -104,7 +108,7 @@ class Prompted(torch.nn.Module):
         if self.kind == "prompt":
             ids = self.prompts[0]["ids"]
             read, mask, _ = inserted(input_ids, attention_mask, ids, self.start)
-            # Processors count the tokens in front of them: they are shown as many as they know of.
+            # Processors count the tokens before the next one, and must not count the prompt.
             shown = [lambda seen, logits, p=p: p(seen[:, len(ids) :], logits) for p in logits_processor]
             written = self.model.generate(input_ids=read, attention_mask=mask, logits_processor=shown, **more)
             return torch.cat([input_ids, written[:, read.shape[1] :]], dim=1)
@@ -122,7 +126,7 @@ class Prompted(torch.nn.Module):
 
     @contextlib.contextmanager
     def disable_adapter(self) -> Iterator[None]:
-        """The model as it came, as with an adapter."""
+        """The base model, as with an adapter that is off."""
         self._on = False
         try:
             yield
@@ -130,12 +134,12 @@ class Prompted(torch.nn.Module):
             self._on = True
 
     def save_pretrained(self, folder: str | Path, **_: Any) -> None:
-        """The prompts alone."""
+        """Saves the prompts only."""
         content = {"kind": self.kind, "prompts": self.prompts, "start": self.start, "decay": self.decay}
         (Path(folder) / FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def _behind(self, prompt: Sequence[int], input_ids: Tensor, mask: Tensor, **more: Any) -> Any:
-        """What the model says of the given positions when they stand behind a prompt."""
+        """The output of the model at the given positions, with a prompt before the text."""
         read, wide, places = inserted(input_ids, mask, prompt, self.start)
         positions = (wide.cumsum(1) - 1).clamp(min=0)
         found = self.model(input_ids=read, attention_mask=wide, position_ids=positions, **more)
@@ -146,11 +150,11 @@ class Prompted(torch.nn.Module):
 
 
 def inserted(ids: Tensor, mask: Tensor, prompt: Sequence[int], start: int | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows with a prompt in front, behind their start token; padding may be on either side.
+    """Rows with a prompt after their start token; padding may be on either side.
 
     Returns:
-        ids and mask [rows, width + prompt], and where what follows each old position is predicted now [rows, width]:
-        what follows the start token is predicted behind the prompt.
+        ids and mask [rows, width + prompt], and for each old position the new one whose logits predict the next token
+        [rows, width]: what follows the start token is predicted at the end of the prompt.
     """
     rows, width = ids.shape
     first = mask.argmax(1)  # of the row's own tokens
@@ -161,13 +165,13 @@ def inserted(ids: Tensor, mask: Tensor, prompt: Sequence[int], start: int | None
     wide_ids = ids.new_zeros(rows, width + len(prompt)).scatter(1, places, ids)
     wide_mask = mask.new_zeros(rows, width + len(prompt)).scatter(1, places, mask)
     slots = first[:, None] + torch.arange(len(prompt), device=ids.device)
-    said = torch.tensor(prompt, device=ids.device).expand(rows, -1)
+    inserted_ids = torch.tensor(prompt, device=ids.device).expand(rows, -1)
     predicted = old + len(prompt) * (old >= first[:, None] - 1)
-    return wide_ids.scatter(1, slots, said), wide_mask.scatter(1, slots, 1), predicted
+    return wide_ids.scatter(1, slots, inserted_ids), wide_mask.scatter(1, slots, 1), predicted
 
 
 def behind(batch: Batch, prompt: Sequence[int], start: int | None) -> Batch:
-    """The same batch with a prompt in front of every line, behind its start token; the same positions are asked for.
+    """The same batch with a prompt after the start token of every line; the same predictions are requested.
 
     Raises:
         ValueError: a line of several groups that does not begin with the start token.
@@ -180,9 +184,9 @@ def behind(batch: Batch, prompt: Sequence[int], start: int | None) -> Batch:
     else:
         kept = 0 if start is None else 1
         if start is not None and bool((ids[:, 0] != start).any()):
-            raise ValueError("a prompt stands behind the start token, and these lines do not begin with it")
-        said = torch.tensor(prompt, device=ids.device).expand(len(ids), -1)
-        wide_ids = torch.cat([ids[:, :kept], said, ids[:, kept:]], 1)
+            raise ValueError("a prompt follows the start token, and these lines do not begin with it")
+        prompt_ids = torch.tensor(prompt, device=ids.device).expand(len(ids), -1)
+        wide_ids = torch.cat([ids[:, :kept], prompt_ids, ids[:, kept:]], 1)
         wide_mask, column = _mask_behind(mask, new, kept), column + new
         own = torch.arange(width, device=ids.device) if batch.position_ids is None else batch.position_ids
         moved = own.expand_as(ids)[:, kept:] + new
@@ -193,8 +197,11 @@ def behind(batch: Batch, prompt: Sequence[int], start: int | None) -> Batch:
 
 
 def _mask_behind(mask: Tensor, new: int, kept: int) -> Tensor:
-    """A mask that is added to the attention [lines, 1, width, width], with `new` columns behind the first `kept`: the
-    prompt's own tokens look back, and whoever sees a line's first token sees the prompt (padding sees neither)."""
+    """A mask that is added to the attention [lines, 1, width, width], with `new` columns after the first `kept`.
+
+    The prompt's tokens attend to earlier ones. Every token that attends to the first token of its line also attends to
+    the prompt; padding attends to neither.
+    """
     width = mask.shape[-1]
     lowest = torch.finfo(mask.dtype).min
     found = mask.new_full((len(mask), 1, width + new, width + new), lowest)
@@ -209,12 +216,12 @@ def _mask_behind(mask: Tensor, new: int, kept: int) -> Tensor:
 def self_debiased(logits: Tensor, biased: Sequence[Tensor], decay: float) -> Tensor:
     """Log-probabilities after self-debiasing, of any shape [..., vocabulary].
 
-    By hand, decay 50: p = .5 .5 and .7 .3 behind the prompt: delta = -.2 .2, factors e^-10 -> the floor .01 and 1;
+    Example with decay 50: p = .5 .5, and .7 .3 after the prompt: delta = -.2 .2, factors e^-10 -> the floor .01 and 1;
     .005 .5 normalised is .0099 .9901.
     """
     log_p = logits.float().log_softmax(-1)
     p = log_p.exp()
-    delta = torch.zeros_like(p)  # 0: what becomes no likelier is left as it is
+    delta = torch.zeros_like(p)  # 0: a token that becomes no likelier keeps its probability
     for other in biased:
         torch.minimum(delta, other.float().softmax(-1).neg_().add_(p), out=delta)
     log_factor = delta.mul_(decay).clamp_(min=math.log(FLOOR))
@@ -222,24 +229,24 @@ def self_debiased(logits: Tensor, biased: Sequence[Tensor], decay: float) -> Ten
 
 
 def attached(model: Any, folder: Path) -> Prompted:
-    """The model behind saved prompts.
+    """The model with saved prompts.
 
     Raises:
-        RequestError: the file cannot be read, or its token ids are of another tokenizer.
+        RequestError: the file cannot be read, or its token ids belong to another tokenizer.
     """
     try:
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         prompts, largest = content["prompts"], max(i for prompt in content["prompts"] for i in prompt["ids"])
         kind, start, decay = content["kind"], content["start"], float(content["decay"])
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise RequestError(f"{folder / FILE}: not our prompts: {str(error).splitlines()[0]}") from None
+        raise RequestError(f"{folder / FILE}: not a file of prompts: {str(error).splitlines()[0]}") from None
     if largest >= model.get_input_embeddings().weight.shape[0]:
         raise RequestError(f"{folder / FILE}: token ids of another tokenizer; use the model that it was made for")
     return Prompted(model, kind, prompts, start, decay)
 
 
 def _shortened(config: Any, tokens: int) -> Any:
-    """The model's configuration with the prompt's room taken off the longest row."""
+    """The model's configuration with the length of the prompt subtracted from the longest row."""
     shorter = copy.deepcopy(config)
     text = shorter.get_text_config() if hasattr(shorter, "get_text_config") else shorter
     if getattr(text, "max_position_embeddings", None):

@@ -1,8 +1,8 @@
-"""The protocol for instruct models: what is raw text otherwise becomes what the assistant says.
+"""The protocol for instruct models: a text becomes the assistant's turn of a chat, instead of raw text.
 
-The user's turn before it is the same for everything, in every benchmark: it asks for a sentence, and nothing that bears
-on the comparison. What a benchmark scores, embeds or has continued stands at the beginning of the assistant's turn.
-Training reads raw text all the same, and so does perplexity of a text.
+The user's turn before it is the same in every benchmark: it asks for a sentence, and for nothing that affects the
+comparison. The text that a benchmark scores, embeds or has continued is the beginning of the assistant's turn. Training
+and the perplexity of a text use raw text nevertheless.
 """
 
 import hashlib
@@ -17,10 +17,10 @@ MARK = "SENTENCE-GOES-HERE"
 
 
 def with_chat_template(loaded: Loaded) -> Loaded:
-    """The model with its own chat template before everything that it is asked about.
+    """The model with its own chat template before every text.
 
     Raises:
-        RequestError: a masked model, no chat template, or one that changes what the assistant says.
+        RequestError: a masked model, no chat template, or one that changes the assistant's words.
     """
     if loaded.masked:
         raise RequestError("--chat-template: a masked model has none; leave the option out")
@@ -30,7 +30,7 @@ def with_chat_template(loaded: Loaded) -> Loaded:
 
 
 def protocol(loaded: Loaded) -> dict[str, Any]:
-    """How texts were put to the model, for results.json."""
+    """How texts were given to the model, for results.json."""
     if not loaded.chat:
         return {"text": "raw"}
     template = str(loaded.tokenizer.chat_template)
@@ -43,7 +43,7 @@ def protocol(loaded: Loaded) -> dict[str, Any]:
 
 
 def _head(tokenizer: Any) -> str:
-    """Everything that the template writes before the assistant's words."""
+    """The text of the template before the assistant's words."""
     turns = [{"role": "user", "content": USER_TURN}, {"role": "assistant", "content": MARK}]
     try:
         written = tokenizer.apply_chat_template(turns, tokenize=False)
@@ -52,5 +52,5 @@ def _head(tokenizer: Any) -> str:
         raise RequestError(f"--chat-template: the model's chat template fails: {reason}") from None
     head, found, _ = written.rpartition(MARK)
     if not found or not head:
-        raise RequestError("--chat-template: the model's chat template does not show what the assistant says")
+        raise RequestError("--chat-template: the model's chat template does not contain the assistant's words")
     return str(head)

@@ -1,4 +1,4 @@
-"""Scores of texts by any text-classification model: toxicity, regard, sentiment, or whatever its labels name."""
+"""Scores of texts by a text-classification model: toxicity, regard, sentiment, or any other label."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,34 +12,34 @@ from biasunlearn.models.load import Loaded, load_classifier
 from biasunlearn.scoring.log_prob import by_length
 
 SYNONYMS = {"toxicity": ("toxicity", "toxic"), "hate": ("hate", "hateful", "hatespeech")}
-"""What a label may be called that stands for a name."""
+"""{name of a score: names that its label may have}"""
 PROBABILITY, DIFFERENCE = "probability", "difference"
 NO_LIMIT = 10**9
-"""Tokenizers that set no limit say some number beyond this."""
+"""Tokenizers without a limit report a larger number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """A loaded classifier and which of its outputs make the score."""
+    """A loaded classifier, and the outputs that make the score."""
 
     name: str
     loaded: Loaded
     plus: int
     """Output whose probability is the score."""
     minus: int | None
-    """Output whose probability is taken away (positive - negative), or None."""
+    """Output whose probability is subtracted (positive - negative), or None."""
     each: bool
-    """Every label has a probability of its own (several may hold), or a model with a single output."""
+    """Every label has an independent probability (several may apply), or the model has a single output."""
 
     @property
     def kind(self) -> str:
-        """Of the score: a probability (0 to 1), or a difference of two (-1 to 1)."""
+        """The kind of the score: a probability (0 to 1), or a difference of two (-1 to 1)."""
         return PROBABILITY if self.minus is None else DIFFERENCE
 
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """Scores in the order of the texts, and how many texts were longer than the classifier reads."""
+    """Scores in the order of the texts, and the number of texts that were longer than the classifier reads."""
 
     scores: list[float]
     cut: int
@@ -48,9 +48,11 @@ class Classified:
 def open_classifier(name: str, given: str, device: torch.device | None = None) -> Classifier:
     """Loads `--classifier NAME=FOLDER` or `NAME=FOLDER#LABEL`.
 
-    The score is the probability of the label that is given, or that is called as NAME is; for a model with the labels
-    positive and negative (regard, sentiment), their difference.
+    The score is the probability of the given label, or of the label with the name NAME; for a model with the labels
+    positive and negative (regard, sentiment) it is their difference.
 
+    Args:
+        device: where the classifier runs. None: as `models.load.load` chooses.
     Raises:
         RequestError: no sequence-classification model there, or no such label.
     """
@@ -78,9 +80,9 @@ def classify(
     batch_tokens: int = 4096,
     progress: Callable[[int, int], None] | None = None,
 ) -> Classified:
-    """Scores texts, batched and sorted by length, each distinct text once, shared over the processes.
+    """Scores texts, batched and sorted by length, each distinct text once, distributed over the processes.
 
-    A text longer than the classifier reads is cut at its end, and counted.
+    A text longer than the classifier reads is truncated, and counted.
     """
     unique = list(dict.fromkeys(texts))
     tokenizer, model = classifier.loaded.tokenizer, classifier.loaded.model
@@ -110,6 +112,6 @@ def _score(classifier: Classifier, logits: torch.Tensor) -> torch.Tensor:
 
 
 def _longest(loaded: Loaded) -> int | None:
-    """Tokens that the classifier reads: what its tokenizer says, or its positions."""
+    """Tokens that the classifier reads: the limit of its tokenizer or of its positions, None without one."""
     said = loaded.tokenizer.model_max_length
     return min((limit for limit in (said, max_tokens(loaded.model)) if limit and limit < NO_LIMIT), default=None)

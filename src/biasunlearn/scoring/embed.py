@@ -1,8 +1,8 @@
-"""A sentence as one vector: the second door to a model, for benchmarks that look at representations.
+"""Sentence embeddings, for benchmarks of representations and for probes.
 
-The vector is made of the hidden states of the sentence's own tokens, the last ones or those of several layers. The
-start token of a causal model and the frame of a masked one ([CLS], [SEP]) are read but not part of it, nor is what a
-chat template or a passage's prefix puts in front.
+A vector is made of the hidden states of the sentence's own tokens, in the last layer or in several ones. The start
+token of a causal model, the special tokens of a masked one ([CLS], [SEP]), a chat template and a passage's prefix are
+part of the context but not of the vector.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from biasunlearn.models.load import Loaded
 from biasunlearn.scoring.log_prob import batch_budget, by_length, frame
 
 POOLINGS = ("mean", "last")
-"""mean: the mean over the sentence's tokens. last: its last token, which in a causal model has read all others."""
+"""mean: the mean over the sentence's tokens. last: its last token, which in a causal model attends to all others."""
 
 
 def embed(loaded: Loaded, sentences: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """The vectors of sentences, one entry per pooling: {"mean": [n, hidden], "last": [n, hidden]}.
 
-    Batched and sorted by length; equal sentences are read once. Shared over the processes.
+    Batched and sorted by length; equal sentences are computed once. Distributed over the processes.
 
     Raises:
-        RequestError: a sentence is longer than the model takes, or has no token of its own.
+        RequestError: a sentence is longer than the model takes, or has no tokens.
     """
     passages = [Passage("", sentence) for sentence in sentences]
     found = _read(loaded, passages, (-1,), POOLINGS)
@@ -39,7 +39,7 @@ def embed(loaded: Loaded, sentences: Sequence[str]) -> dict[str, NDArray[np.floa
 def embed_layers(
     loaded: Loaded, passages: Sequence[Passage], layers: Sequence[int], *, pooling: str = "mean"
 ) -> NDArray[np.float32]:
-    """The vectors of passages at some layers, made of the tokens of their text: [layers, n, hidden].
+    """The vectors of the texts of passages at some layers: [layers, n, hidden].
 
     Args:
         layers: 0 is the embeddings, 1 the first layer, and so on.
@@ -69,7 +69,7 @@ def _read(loaded: Loaded, passages: Sequence[Passage], layers: Sequence[int], po
 
 
 def _own_tokens(loaded: Loaded, passages: Sequence[Passage]) -> list[tuple[Row, int]]:
-    """Each passage as the model reads it, with where the tokens of its text begin, and behind which place they end."""
+    """Each passage as a row whose scored part begins with its text, and the position at which its text ends."""
     longest = max_tokens(loaded.model)
     head, tail = frame(loaded.tokenizer) if loaded.masked else ((), ())
     rows = encode(
@@ -82,7 +82,7 @@ def _own_tokens(loaded: Loaded, passages: Sequence[Passage]) -> list[tuple[Row, 
     found = []
     for row, passage in zip(rows, passages, strict=True):
         begin = row.first_scored if passage.prefix or loaded.chat else opening
-        if loaded.masked and not loaded.chat:  # its frame stands where the start token stood
+        if loaded.masked and not loaded.chat:  # its special tokens take the place of the start token
             moved = len(head) - opening
             framed = Row((*head, *row.ids[opening:], *tail), begin + moved)
             found.append((framed, len(row.ids) + moved))

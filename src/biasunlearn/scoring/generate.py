@@ -1,8 +1,8 @@
-"""Continuations of prompts: the third door to a model, for benchmarks that read what it writes.
+"""Text generation: continuations of prompts, for benchmarks of generated text.
 
-Every continuation is drawn with random numbers of its own, made from the seed, the prompt and its number. So batch
-size, order, the number of processes and what was drawn before change nothing, a part that is stored need not be drawn
-again, and two models are compared on the same draws.
+Every continuation is drawn with its own random numbers, made from the seed, the prompt and its number. Batch size,
+order, the number of processes and earlier draws therefore change nothing, stored continuations need not be drawn again,
+and two models are compared on the same draws.
 """
 
 import contextlib
@@ -32,12 +32,12 @@ from biasunlearn.scoring.protocol import Continuation, Sampling
 
 CACHE = "generations.jsonl"
 ENDED = -2
-"""Stands behind the last token of a continuation that the model itself ended."""
+"""Follows the last token of a continuation that the model ended itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """One continuation that is wanted: what the model reads, which draw it is, and its name in the cache."""
+    """A requested continuation: its prompt, the tokens that the model reads, its number, and its name in the cache."""
 
     prompt: str
     ids: tuple[int, ...]
@@ -54,23 +54,23 @@ def generate(
 ) -> list[list[Continuation]]:
     """`sampling.continuations` continuations of every prompt, in the order of the prompts.
 
-    Batched and padded on the left; a prompt's trailing spaces are dropped, since most tokenizers put the space in
-    front of the word that follows. Shared over the processes.
+    Batched and padded on the left. Trailing spaces of a prompt are dropped, since most tokenizers attach a space to the
+    word that follows. Distributed over the processes.
 
     Args:
-        cache: a folder; what it holds of this model (by its weights), these prompts and settings is not drawn again.
+        cache: a folder of stored continuations; those of the same weights, prompts and settings are not drawn again.
     Raises:
         RequestError: a masked model; a prompt that leaves no room for the continuation.
     """
     if loaded.masked:
-        raise RequestError("a masked model writes no text: prompts need a causal one")
+        raise RequestError("a masked model generates no text: prompts need a causal one")
     asked = _asked(loaded, list(dict.fromkeys(prompts)), sampling)
     known = _known_to_all(_read(cache), asked, loaded.device)
     missing = [one for one in asked if one.key not in known]
     lengths = [len(one.ids) + sampling.new_tokens for one in missing]
     batches = list(by_length(lengths, _budget(loaded)))
     with evaluating(loaded.model), _plain_settings(loaded.model):
-        for first in range(0, len(batches), count()):  # a batch for each process, then they tell each other
+        for first in range(0, len(batches), count()):  # a batch for each process, then they exchange the results
             found = _round(loaded, missing, batches[first : first + count()], sampling)
             known |= found
             _append(cache, found)
@@ -105,8 +105,10 @@ def _budget(loaded: Loaded) -> int:
 
 @contextlib.contextmanager
 def _plain_settings(model: Any) -> Iterator[None]:
-    """Puts the settings aside that a model brings along for writing (penalties, its own temperature): every model
-    writes under the same ones. What it says about its end tokens is kept."""
+    """Disables the model's own generation settings (penalties, its temperature), so that they are equal for all models.
+
+    Its end tokens are kept.
+    """
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     own = inner.generation_config
     holders = [inner] if inner is model else [inner, model]
@@ -122,7 +124,7 @@ def _plain_settings(model: Any) -> Iterator[None]:
 def _round(
     loaded: Loaded, asked: Sequence[_Asked], batches: Sequence[Sequence[int]], sampling: Sampling
 ) -> dict[str, Continuation]:
-    """One batch for each process; all of them end up with all continuations of the round."""
+    """One batch for each process; afterwards every process has all continuations of the round."""
     places = {index: place for place, index in enumerate(i for batch in batches for i in batch)}
     table = torch.zeros(len(places), sampling.new_tokens, dtype=torch.long, device=loaded.device)
     for batch in mine(batches):
@@ -136,7 +138,7 @@ def _round(
 
 
 def _draw(asked: Sequence[_Asked], loaded: Loaded, sampling: Sampling) -> list[list[int]]:
-    """Token ids of one batch's continuations; `ENDED` stands behind those that the model ended itself."""
+    """Token ids of one batch's continuations; `ENDED` follows those that the model ended itself."""
     library, device = transformers(), loaded.device
     width = max(len(one.ids) for one in asked)
     ids = torch.zeros(len(asked), width, dtype=torch.long)
@@ -157,15 +159,15 @@ def _draw(asked: Sequence[_Asked], loaded: Loaded, sampling: Sampling) -> list[l
             [
                 library.TemperatureLogitsWarper(sampling.temperature),
                 *([library.TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []),
-                _by_lot(uniform, width),
+                _select_drawn(uniform, width),
             ]
         ),
     )
     return [_until_end(row, ends) for row in written[:, width:].tolist()]
 
 
-def _by_lot(uniform: Tensor, width: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """Leaves each row only the token that its number of this step falls on: [rows, vocabulary] -> the same."""
+def _select_drawn(uniform: Tensor, width: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """A processor that leaves each row only the token that its random number of this step selects."""
 
     def leave_one(input_ids: Tensor, logits: Tensor) -> Tensor:
         token = drawn_token(logits, uniform[:, input_ids.shape[1] - width])
@@ -175,9 +177,9 @@ def _by_lot(uniform: Tensor, width: int) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def drawn_token(logits: Tensor, uniform: Tensor) -> Tensor:
-    """The token on which a number in [0, 1) falls (inverse transform sampling), in the order of the vocabulary.
+    """The token that a number in [0, 1) selects (inverse transform sampling), in the order of the vocabulary.
 
-    By hand: probabilities .3 0 .5 .2; .3 falls on the third, since the sum passes it there; .29 on the first.
+    Example: probabilities .3 0 .5 .2; .3 selects the third token, where the sum exceeds it; .29 the first.
 
     Args:
         logits: [rows, vocabulary]; uniform: [rows].
@@ -209,7 +211,7 @@ def _until_end(row: Sequence[int], ends: Sequence[int]) -> list[int]:
 
 
 def _continuation(tokenizer: Any, one: _Asked, ids: Sequence[int]) -> Continuation:
-    """The text behind the prompt, with the space that stands between them."""
+    """The text after the prompt, with the space between them."""
     ended = bool(ids) and ids[-1] == ENDED
     new = list(ids[:-1] if ended else ids)
     head, whole = (tokenizer.decode([*part], skip_special_tokens=True) for part in (one.ids, [*one.ids, *new]))
@@ -222,14 +224,13 @@ def _continuation(tokenizer: Any, one: _Asked, ids: Sequence[int]) -> Continuati
 
 
 def _read(folder: Path | None) -> dict[str, Continuation]:
-    """The cache; a line that an interruption cut short is drawn again."""
+    """The stored continuations; one whose line was cut off by an interruption is drawn again."""
     path = None if folder is None else folder / CACHE
     if path is None or not path.exists():
         return {}
     known = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").split(
-        "\n"
-    ):  # splitlines would also cut at marks within a text
+    content = path.read_text(encoding="utf-8", errors="replace")
+    for line in content.split("\n"):  # splitlines would also split at marks within a text
         with contextlib.suppress(json.JSONDecodeError, KeyError, TypeError):
             row = json.loads(line)
             key = row.pop("key")
@@ -247,6 +248,6 @@ def _append(folder: Path | None, found: Mapping[str, Continuation]) -> None:
 
 
 def _known_to_all(known: Mapping[str, Continuation], asked: Sequence[_Asked], device: Any) -> dict[str, Continuation]:
-    """What every process found in the cache. They must agree on what is missing, or they would wait for each other."""
+    """The continuations that every process has found. They must agree on what is missing: each waits for the others."""
     flags = summed(torch.tensor([float(one.key in known) for one in asked], device=device)) == count()
     return {one.key: known[one.key] for one, flag in zip(asked, flags.tolist(), strict=True) if flag}

@@ -1,4 +1,4 @@
-"""What a model can still do: lm-eval's tasks, run by lm-eval itself on the model in memory, adapter and all."""
+"""Capability: tasks of lm-eval, run by lm-eval itself on the loaded model with its adapter."""
 
 import contextlib
 import copy
@@ -20,9 +20,9 @@ BATCH = 8
 
 
 def find_tasks(tasks: Sequence[str], loaded: Loaded) -> tuple[Any, list[str]]:
-    """lm-eval's index of tasks, and the names of those that are asked for: names, patterns, .yaml files, folders.
+    """lm-eval's index of tasks, and the names of the requested ones: names, patterns, .yaml files, folders.
 
-    Tasks are loaded here as well, as those of this model: some count its tokens.
+    The tasks are also loaded, with the model's name, since some count its tokens.
 
     Raises:
         RequestError: lm-eval is not installed, or there is no such task.
@@ -59,7 +59,7 @@ def find_tasks(tasks: Sequence[str], loaded: Loaded) -> tuple[Any, list[str]]:
 
 
 def run_tasks(loaded: Loaded, tasks: Sequence[str], *, limit: int | None = None) -> dict[str, Any]:
-    """Runs tasks with lm_eval.simple_evaluate on the model as it is. Every process runs all of them.
+    """Runs tasks with lm_eval.simple_evaluate on the model. Every process runs all of them.
 
     Args:
         limit: documents of each task, the first ones.
@@ -75,7 +75,7 @@ def run_tasks(loaded: Loaded, tasks: Sequence[str], *, limit: int | None = None)
     import lm_eval
     from lm_eval.models.huggingface import HFLM
 
-    with evaluating(loaded.model), _luck_as_before(), contextlib.redirect_stdout(sys.stderr):
+    with evaluating(loaded.model), _random_states_kept(), contextlib.redirect_stdout(sys.stderr):
         model = HFLM(pretrained=loaded.model, tokenizer=copy.deepcopy(loaded.tokenizer), batch_size=BATCH)
         found = lm_eval.simple_evaluate(
             model=model, tasks=names, task_manager=manager, limit=limit, apply_chat_template=bool(loaded.chat),
@@ -104,8 +104,8 @@ def _task(task: str, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _luck_as_before() -> Iterator[None]:
-    """lm-eval seeds everything. Training that follows must not depend on whether it ran."""
+def _random_states_kept() -> Iterator[None]:
+    """Restores the random states: lm-eval seeds them, and later training must not depend on whether it ran."""
     numbers, arrays = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng():

@@ -1,4 +1,4 @@
-"""The one door from every benchmark, and from the stop rule, to a model: log-probabilities of passages."""
+"""Log-probabilities of passages, for every benchmark and for the stop rule."""
 
 import hashlib
 import math
@@ -23,26 +23,26 @@ from biasunlearn.models.quantization import exact
 from biasunlearn.runs.score_cache import CachedJob
 
 LOGITS_AT_ONCE = 64 * 2**20
-"""Logit values held at a time (float32: 256 MiB). Bounds a batch on a large vocabulary."""
+"""Logit values in memory at a time (float32: 256 MiB), which limits the batch for a large vocabulary."""
 
 LOGITS_ON_CPU = 7_500_000
-"""The same on a CPU (29 MiB), whose cache then holds most of them: a fifth faster. Its products need no more rows."""
+"""The same on a CPU (29 MiB): most of them then fit into its cache, which is a fifth faster."""
 
 LONGEST_WINDOW = 1024
-"""Tokens of a perplexity window where the model sets no smaller limit."""
+"""Tokens of a perplexity window, if the model has no smaller limit."""
 
 SAME = 1e-4
-"""Nats by which a sentence's score may differ between two ways of reading it, in float32."""
+"""Nats by which the score of a sentence may differ between two ways of computing it, in float32."""
 
 SAME_HALF = 0.5
-"""The same in half precision and 8 bits, where a sentence's sum rounds by tenths; a wrong mask is off by nats."""
+"""The same in half precision and 8 bits, where sums are rounded by tenths; a wrong mask is off by whole nats."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """log p(text | prefix) of one passage: the sum over its tokens, in nats, and how many there are."""
+    """log p(text | prefix) of one passage: the sum over its tokens, in nats, and their number."""
 
     log_prob: float
     tokens: int
@@ -56,16 +56,15 @@ class Score:
 def score(loaded: Loaded, passages: Sequence[Passage]) -> list[Score]:
     """Scores passages, batched and sorted by length; equal passages are scored once.
 
-    A causal model gives log p(text | prefix); a masked one the pseudo-log-likelihood of the text, each token
-    masked in turn with everything else in place. Batch size, order and padding change a float32 score by less
-    than 1e-4 (tested on every family).
+    A causal model gives log p(text | prefix); a masked one the pseudo-log-likelihood of the text, with one token masked
+    at a time. Batch size, order and padding change a float32 score by less than 1e-4 (tested on every family).
 
     Returns:
         One Score per passage, in the order given.
     """
     unique = list(dict.fromkeys(passages))
     longest = max_tokens(loaded.model)
-    if loaded.masked and longest is not None:  # the end of the frame takes a place as well
+    if loaded.masked and longest is not None:  # the special token at the end takes a position as well
         longest -= len(frame(loaded.tokenizer)[1])
     rows = encode(loaded.tokenizer, unique, max_tokens=longest, chat=loaded.chat)
     sum_up = _pseudo if loaded.masked else _causal
@@ -75,9 +74,12 @@ def score(loaded: Loaded, passages: Sequence[Passage]) -> list[Score]:
 
 
 def score_windows(loaded: Loaded, text: str, *, stride: int) -> tuple[float, int]:
-    """Sum of log-probabilities of a text's tokens over overlapping windows, and how many tokens were scored.
+    """Sum of log-probabilities of a text's tokens over overlapping windows, and the number of scored tokens.
 
-    The first token of the text is never scored: nothing comes before it.
+    The first token of the text is not scored, since nothing precedes it.
+
+    Args:
+        stride: a window advances by its length divided by this.
     """
     ids = loaded.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     window = min(max_tokens(loaded.model) or LONGEST_WINDOW, LONGEST_WINDOW)
@@ -96,7 +98,7 @@ def score_windows(loaded: Loaded, text: str, *, stride: int) -> tuple[float, int
 
 
 def _causal(loaded: Loaded, rows: Sequence[Row]) -> list[float]:
-    """Rows that begin alike share a line, where the model can read such a line; every other row has its own."""
+    """Sums of log-probabilities. Rows with a shared beginning share a line, if the model supports that."""
     budget = batch_budget(loaded)
     job = _job(loaded, rows, budget)
     with evaluating(loaded.model):
@@ -118,12 +120,12 @@ def _each(
     work: Callable[[T], list[float]],
     job: CachedJob | None,
 ) -> list[list[float]]:
-    """What `work` finds for each piece, in their order: known from before, or found now by one of the processes.
+    """The result of `work` for each piece, in order: known from before, or computed now by one of the processes.
 
-    Where findings are kept, the pieces are done in rounds of one per process, and the first process stores every round.
+    With a cache, the pieces are done in rounds of one per process, and the first process stores every round.
 
     Args:
-        sizes: how many numbers each piece gives.
+        sizes: the number of values of each piece.
     """
     found = {int(part): values for part, values in from_first(_known(job)).items() if part.isdigit()}
     left = [number for number in range(len(pieces)) if number not in found]
@@ -139,7 +141,7 @@ def _each(
             done += sizes[number] * count()
             loaded.report_progress(min(done, of), of)
         if is_split(loaded.model) and len(own) < -(-len(turn) // count()):
-            work(pieces[turn[0]])  # nothing left for this process, but the others need its part of the model
+            work(pieces[turn[0]])  # this process has no piece left, but the others need its part of the model
         for number, values in _of_all(loaded, turn, sizes, own).items():
             found[number] = values
             if job:
@@ -150,7 +152,7 @@ def _each(
 def _of_all(
     loaded: Loaded, turn: Sequence[int], sizes: Sequence[int], own: dict[int, list[float]]
 ) -> dict[int, list[float]]:
-    """Each process has found its share, and 0 elsewhere: together they are everything."""
+    """The values of all processes: each has computed its share, and 0 elsewhere, so that they add up."""
     if count() == 1:
         return own
     flat = [value for number in turn for value in own.get(number, [0.0] * sizes[number])]
@@ -159,7 +161,7 @@ def _of_all(
 
 
 def _job(loaded: Loaded, rows: Sequence[Row], budget: int) -> CachedJob | None:
-    """This call among those whose findings are kept: what it finds depends on the rows and on how they are batched."""
+    """The job of this call in the cache: its values depend on the rows and on how they are batched."""
     if loaded.cache is None:
         return None
     digest = hashlib.sha256(f"{budget}".encode())
@@ -173,18 +175,18 @@ def _known(job: CachedJob | None) -> dict[str, Any]:
 
 
 def _once(job: CachedJob | None, part: str, find: Callable[[], T]) -> T:
-    """A finding that every process comes to by itself: from before, or now."""
+    """A value that every process computes by itself: from the cache, or now."""
     known = from_first(_known(job))
     if part in known:
         return known[part]
-    found = find()
+    value = find()
     if job:
-        job.store(part, found)
-    return found
+        job.store(part, value)
+    return value
 
 
 def _sums(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -> Tensor:
-    """log p(text | prefix) of the rows of these lines, in their order."""
+    """log p(text | prefix) of the rows of these lines, in order."""
     if any(len(line.rows) > 1 for line in lines):
         batch = collate_groups(rows, [[line] for line in lines], dtype=loaded.model.dtype, device=loaded.device)
     else:
@@ -193,7 +195,7 @@ def _sums(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -> Tensor
 
 
 def _batches(lines: Sequence[Group], budget: int) -> Iterator[list[Group]]:
-    """Shared lines and single ones apart: only the first need the larger mask."""
+    """Shared lines and single ones separately: only the first need the larger mask."""
     for shared in (True, False):
         kind = [line for line in lines if (len(line.rows) > 1) is shared]
         for chosen in by_length([line.length for line in kind], budget):
@@ -201,8 +203,11 @@ def _batches(lines: Sequence[Group], budget: int) -> Iterator[list[Group]]:
 
 
 def _reads_groups(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -> bool:
-    """Tries it on a short and a long shared line, and on the one with the longest row: some families take no tree
-    mask, or have their own idea of what a token sees (ALiBi, a sliding window). Then every row is read on its own."""
+    """Whether the model supports shared lines, tried on a short and a long one and on the one with the longest row.
+
+    Some families take no tree mask, or limit the attention themselves (ALiBi, a sliding window). Then every row has a
+    line of its own.
+    """
     shared = [line for line in lines if len(line.rows) > 1]
     if not shared:
         return False
@@ -211,27 +216,27 @@ def _reads_groups(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -
     apart = _sums(loaded, rows, [alone(number, rows[number]) for line in tried for number in line.rows])
     try:
         together = _sums(loaded, rows, tried)
-    except Exception:  # whatever a family raises when it is given a mask that it does not know
+    except Exception:  # whatever a family raises for a mask that it does not support
         together = torch.full_like(apart, math.inf)
     if agrees := bool((together - apart).abs().max() <= (SAME if exact(loaded.model) else SAME_HALF)):
         return agrees
     warnings.warn(
-        f"{type(loaded.model).__name__} takes no tree mask: sentences that begin alike are read one by one",
+        f"{type(loaded.model).__name__} does not support a tree mask: sentences are scored one by one",
         stacklevel=2,
     )
     return False
 
 
 def _pseudo(loaded: Loaded, rows: Sequence[Row]) -> list[float]:
-    """One copy of a row per scored token, that token masked; the logits at the mask say how likely it was.
+    """Pseudo-log-likelihoods: one copy of a row per scored token, with that token masked and predicted.
 
-    The tokenizer's own frame ([CLS] ... [SEP]) takes the place of the start token.
+    The tokenizer's special tokens ([CLS] ... [SEP]) take the place of the start token.
     """
     head, tail = frame(loaded.tokenizer)
     opening = 0 if start_token(loaded.tokenizer) is None else 1
     offset = len(head) - opening
-    copies: dict[tuple[tuple[int, ...], int], int] = {}  # (whole sentence, masked place) -> its number: read once,
-    wanted: list[list[int]] = []  # however many passages of the same sentence ask for it
+    copies: dict[tuple[tuple[int, ...], int], int] = {}  # (whole sentence, masked position) -> its number: computed
+    wanted: list[list[int]] = []  # once, however many passages of the same sentence need it
     for row in rows:
         framed = (*head, *row.ids[opening:], *tail)
         places = range(row.first_scored + offset, len(row.ids) + offset)
@@ -259,7 +264,7 @@ def _masked(framed: tuple[int, ...], place: int, mask: int) -> Row:
 
 
 def frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What the tokenizer puts before and after a text of its own accord: ([CLS], [SEP])."""
+    """The special tokens that the tokenizer puts before and after a text: ([CLS], [SEP])."""
     bare = tokenizer.encode("a", add_special_tokens=False)
     framed = tokenizer.encode("a")
     at = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
@@ -274,7 +279,7 @@ def batch_budget(loaded: Loaded) -> int:
 
 
 def by_length(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices of lines, longest first, cut into batches of at most `budget` tokens, padding included."""
+    """Indices of lines, longest first, in batches of at most `budget` tokens, padding included."""
     batch: list[int] = []
     width = 0
     for index in sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True):

@@ -1,7 +1,7 @@
-"""What base and debiased model make of a prompt, side by side, and of the same prompt about another group.
+"""Base and debiased model side by side on a prompt, and on the same prompt about another group.
 
-A prompt is a beginning, or a sentence with BLANK in it. After a beginning, a word's probability is that of its tokens.
-In a BLANK, a word counts with the rest of the sentence behind it, and the words shown share 100 %.
+A prompt is the beginning of a sentence, or a sentence with BLANK in it. After a beginning, the probability of a word is
+that of its tokens. In a BLANK, a word is scored with the rest of the sentence, and the words shown add up to 100 %.
 """
 
 import math
@@ -26,10 +26,10 @@ from biasunlearn.scoring.protocol import Sampling
 STATES = ("base", "debiased")
 
 WORDS = 8
-"""Words of each of the two models that are looked at."""
+"""Likeliest words of each of the two models that are compared."""
 
 WORD_TOKENS = 4
-"""A word has at most so many tokens."""
+"""Largest number of tokens of a word."""
 
 NEW_TOKENS = 24
 LONGEST = 400
@@ -39,25 +39,25 @@ NAMES = (
     ("John", "Mary"), ("James", "Emily"), ("Michael", "Sarah"), ("David", "Anna"), ("Paul", "Laura"),
     ("Daniel", "Julia"), ("Thomas", "Alice"), ("Peter", "Susan"), ("George", "Helen"), ("Mark", "Lisa"),
 )  # fmt: skip
-"""First names that are swapped like any gender term here. In training pairs they are left alone."""
+"""First names that are swapped like gender terms here, but not in training pairs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One prompt as both models see it."""
+    """The outputs of both models for one prompt."""
 
     prompt: str
     words: tuple[tuple[str, float, float], ...]
     """(word, probability by the base, by the debiased model), the likeliest first."""
     completions: Mapping[str, str]
-    """By state; nothing where the prompt has a BLANK."""
+    """By state; empty where the prompt has a BLANK."""
 
 
 def side_by_side(loaded: Loaded, adapter: str, prompt: str) -> Seen:
     """Next words and completions of the model with its adapter off and on.
 
     Args:
-        adapter: the name of the LoRA that debiases.
+        adapter: name of the debiasing LoRA.
     Raises:
         RequestError: no prompt, a very long one, or more than one BLANK.
     """
@@ -84,8 +84,7 @@ def side_by_side(loaded: Loaded, adapter: str, prompt: str) -> Seen:
 
 
 def likely_words(loaded: Loaded, head: str) -> list[str]:
-    """The words that the model finds likeliest behind a text: each of its likeliest tokens, gone on with to the end of
-    the word."""
+    """The likeliest next words after a text: each of the likeliest tokens, completed to a word."""
     ids = _ids(loaded, head)
     found = []
     for token in _next_logits(loaded, ids).topk(2 * WORDS).indices.tolist():
@@ -96,7 +95,7 @@ def likely_words(loaded: Loaded, head: str) -> list[str]:
 
 
 def swapped(prompt: str, terms: TermList) -> tuple[str | None, str]:
-    """The prompt about the other group, or None and the reason why there is none."""
+    """The prompt about the other group, or None and the reason."""
     try:
         other = counterfactual(prompt, terms)
     except CannotSwap as reason:
@@ -105,7 +104,7 @@ def swapped(prompt: str, terms: TermList) -> tuple[str | None, str]:
 
 
 def term_list(name: str) -> TermList:
-    """A shipped or own list; first names are swapped with the gender terms."""
+    """A shipped or own term list; first names are added to the gender terms."""
     terms = load_term_list(name)
     if not terms.pronouns:
         return terms
@@ -119,7 +118,7 @@ def term_list(name: str) -> TermList:
 def _checked(prompt: str) -> str:
     prompt = " ".join(prompt.split())
     if not prompt:
-        raise RequestError("write a beginning, or a sentence with BLANK in it")
+        raise RequestError("write the beginning of a sentence, or a sentence with BLANK in it")
     if len(prompt) > LONGEST:
         raise RequestError(f"the prompt has {len(prompt)} characters; {LONGEST} are read at most")
     if prompt.count(BLANK) > 1:
@@ -137,14 +136,14 @@ def _ids(loaded: Loaded, text: str) -> tuple[int, ...]:
 
 
 def _next_logits(loaded: Loaded, ids: Sequence[int]) -> torch.Tensor:
-    """[vocabulary]: of what comes behind these tokens."""
-    row = Row((*ids, ids[-1]), len(ids))  # a row ends with what is scored; which token that is does not matter
+    """Logits of the token after these: [vocabulary]."""
+    row = Row((*ids, ids[-1]), len(ids))  # a row ends with a scored token; its id does not matter
     with evaluating(loaded.model):
         return logits_at(loaded.model, collate([row], device=loaded.device))[0].float()
 
 
 def _whole_word(loaded: Loaded, ids: Sequence[int], token: int) -> str:
-    """The word that begins with a token; "" for a special token or one that only goes on with the word before it."""
+    """The word that begins with a token; "" for a special token or one that continues the word before it."""
     tokenizer = loaded.tokenizer
     if token in tokenizer.all_special_ids:
         return ""

@@ -383,5 +383,5 @@ def test_a_saved_state_of_another_model_is_refused(place: Path, tmp_path: Path) 
     with pytest.raises(RequestError, match="token ids of another tokenizer"):
         load(ModelSpec(str(place / "model"), adapter=other))
     (other / "prompts.json").write_text("{")
-    with pytest.raises(RequestError, match="not our prompts"):
+    with pytest.raises(RequestError, match="not a file of prompts"):
         load(ModelSpec(str(place / "model"), adapter=other))
