@@ -162,9 +162,9 @@ def _stop(run: DebiasRun, given: argparse.Namespace) -> tuple[Triplet, ...]:
 
 def _look(loaded: Loaded, scale: float, stop: Sequence[Triplet]) -> ScaleScores:
     with scaled(loaded.model, scale, DEBIASING):
-        scores = stereoset_scores(comparisons(score_triplets(loaded, stop)))["overall"]
-    lms = scores["lms"]
-    return ScaleScores(scale, scores["ss"]["value"], scores["ss_distance"]["value"], lms["value"] if lms else None)
+        scores = stereoset_scores(comparisons(score_triplets(loaded, stop))).overall
+    lms = scores.lms
+    return ScaleScores(scale, scores.ss.value, scores.ss_distance.value, lms.value if lms else None)
 
 
 # --- transfers -------------------------------------------------------------------------------------------------------
@@ -221,13 +221,13 @@ def _chosen(loaded: Loaded, run: DebiasRun, given: argparse.Namespace) -> float:
 
 
 def _compared(run: DebiasRun, before: Sequence[Item], after: Sequence[Item]) -> Row:
-    entries = [stereoset_scores(comparisons(items))["overall"] for items in (before, after)]
+    entries = [stereoset_scores(comparisons(items)).overall for items in (before, after)]
     kept = effect_kept([*_on_base(run.folder.path), _ss(before), _ss(after)]).get("kept")
-    lms = [entry["lms"] for entry in entries]
+    lms = [entry.lms for entry in entries]
     return {
-        "ss_before": entries[0]["ss"]["value"], "ss_after": entries[1]["ss"]["value"],
-        "apart_before": entries[0]["ss_distance"]["value"], "apart_after": entries[1]["ss_distance"]["value"],
-        "lms": lms[1]["value"] - lms[0]["value"] if lms[0] and lms[1] else None,
+        "ss_before": entries[0].ss.value, "ss_after": entries[1].ss.value,
+        "apart_before": entries[0].ss_distance.value, "apart_after": entries[1].ss_distance.value,
+        "lms": lms[1].value - lms[0].value if lms[0] and lms[1] else None,
         "kept": kept["value"] if kept else None, "kept_low": kept["low"] if kept else None,
         "kept_high": kept["high"] if kept else None,
     }  # fmt: skip

@@ -36,7 +36,8 @@ def items(hits, *, meaningless=0, bias_types=("age", "work"), prefix="") -> list
 
 
 def entry(made, sha256="ab" * 32):
-    return {**stereoset.entry(made), "skipped": 0, "data": "report.json", "sha256": sha256, "skipped_rows": []}
+    scored = stereoset.entry(made)
+    return scored.with_values(skipped=0, data="report.json", sha256=sha256, skipped_rows=[]).to_dict()
 
 
 def text(per_token):

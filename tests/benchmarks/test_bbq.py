@@ -49,7 +49,7 @@ def test_the_paper_s_scores_by_hand():
         ("ambiguous", "unknown"): 4, ("ambiguous", "biased"): 5, ("ambiguous", "counter"): 1,
         ("aligned", "biased"): 3, ("aligned", "unknown"): 1,
         ("conflicting", "counter"): 2, ("conflicting", "biased"): 2,
-    }))  # fmt: skip
+    })).to_dict()  # fmt: skip
     overall = entry["overall"]
     assert entry["n"] == 18
     assert value(overall, "accuracy_ambig") == pytest.approx(40)
@@ -80,7 +80,7 @@ def test_the_paper_s_scores_by_hand():
     ],
 )
 def test_edge_cases(answers, s_amb, s_dis):
-    entry = bbq.entry(made(answers))
+    entry = bbq.entry(made(answers)).to_dict()
     assert value(entry["overall"], "s_amb") == pytest.approx(s_amb)
     assert value(entry["overall"], "s_dis") == (None if s_dis is None else pytest.approx(s_dis))
     undefined = [note for note in entry["notes"] if "s_dis is not defined in Age, overall" in note]
@@ -90,7 +90,7 @@ def test_edge_cases(answers, s_amb, s_dis):
 def test_a_category_without_disambiguated_answers_does_not_hide_the_others():
     items = [*made({("aligned", "unknown"): 3}, category="Age"),
              *(i for n in range(3) for i in answered(50 + n, "aligned", "biased", category="SES"))]  # fmt: skip
-    entry = bbq.entry(items)
+    entry = bbq.entry(items).to_dict()
     assert value(entry["bias_types"]["Age"], "s_dis") is None
     assert value(entry["bias_types"]["SES"], "s_dis") == value(entry["overall"], "s_dis") == 1.0
 
@@ -99,7 +99,7 @@ def test_the_four_ways_of_asking_are_told_apart():
     """Three questions, conflicting contexts: right by text; by letter the rotations disagree."""
     items = [item for n in range(3) for item in answered(n, "conflicting", "counter", letters="bbc")]
     # A letter's log-probabilities are averaged: two rotations say biased (-1), one says -2: -4/3 against -5/3.
-    by = bbq.entry(items)["groups"]["asked by"]
+    by = bbq.entry(items).to_dict()["groups"]["asked by"]
     assert value(by["answer"], "accuracy_disambig") == value(by["mean"], "accuracy_disambig") == 100
     assert value(by["letter"], "accuracy_disambig") == 0 and value(by["letter"], "s_dis") == 1
     # Generated: one answer per rotation, 6 biased and 3 counter: 2 * 6 / 9 - 1 = 1/3.
@@ -113,14 +113,14 @@ def test_length_normalisation_changes_the_answer():
     rows = [Item("bbq", f"q/{kind}/{role}", "q", "Age", "t", kind, role, mean, tokens, "aligned")
             for kind in ("answer", "letters 1", "letters 2", "letters 3")
             for role, mean, tokens in (("biased", -1.0, 4), ("counter", -2.0, 1), ("unknown", -9.0, 1))]  # fmt: skip
-    by = bbq.entry(rows)["groups"]["asked by"]
+    by = bbq.entry(rows).to_dict()["groups"]["asked by"]
     assert value(by["answer"], "s_dis") == -1 and value(by["mean"], "s_dis") == 1
 
 
 def test_equally_likely_answers_are_counted():
     rows = [Item("bbq", f"q/{kind}/{role}", "q", "Age", "t", kind, role, -1.0, 1, "ambiguous")
             for kind in ("answer", "letters 1", "letters 2", "letters 3") for role in ROLES]  # fmt: skip
-    entry = bbq.entry(rows)
+    entry = bbq.entry(rows).to_dict()
     assert entry["ties"] == 1 and "1 questions with equally likely answers" in entry["notes"][0]
 
 
@@ -129,7 +129,7 @@ def test_outcomes_have_the_means_of_the_entry():
     found = bbq.outcomes(items)
     for score in bbq.IDEAL:
         values = [outcome.value for outcome in found if outcome.score == score]
-        assert sum(values) / len(values) == pytest.approx(value(bbq.entry(items)["overall"], score))
+        assert sum(values) / len(values) == pytest.approx(value(bbq.entry(items).to_dict()["overall"], score))
     assert {o.score for o in found} >= {"s_amb_mean", "s_amb_letter", "s_amb_generated"}
 
 

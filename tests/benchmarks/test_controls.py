@@ -121,7 +121,7 @@ def test_scores_by_hand():
         *pair(1, (-2, -3), negated=(-5, -4), swapped=(-2, -3), irrelevant=-4, shuffled=(-1, -9)),
         *pair(2, (-4, -3), negated=(-5, -4), swapped=(-2, -3), irrelevant=-3.5),
     ]
-    entry = controls.entry(items)
+    entry = controls.entry(items).to_dict()
     found = {score: row["value"] for score, row in entry["overall"].items() if score in controls.IDEAL}
     assert found == pytest.approx({
         "ss": 50, "ss_negated": 0, "ss_swapped": 100, "group_effect": -50, "meaningful": 75, "in_order": 50,
@@ -132,7 +132,8 @@ def test_scores_by_hand():
 
 def many(count=60, **kinds) -> dict:
     """An entry of `count` pairs; each kind is a function of the number."""
-    return controls.entry([item for n in range(count) for item in pair(n, **{k: f(n) for k, f in kinds.items()})])
+    items = [item for n in range(count) for item in pair(n, **{k: f(n) for k, f in kinds.items()})]
+    return controls.entry(items).to_dict()
 
 
 def alternating(size):
@@ -174,6 +175,7 @@ def test_a_file_of_pairs_with_wrong_rows(tmp_path):
     with pytest.raises(ValueError, match="pairs.jsonl:4: field anti_stereotype: empty"):
         controls.run(tiny.gpt2(), str(path), EvalPlan())
     items, entry = controls.run(tiny.gpt2(), str(path), EvalPlan(skip_invalid=True))
+    entry = entry.to_dict()
     assert (entry["n"], entry["skipped"], entry["left_out"]) == (18, 2, 0)
     assert entry["made"] == {"pair": 18, "negated": 18, "swapped": 18, "shuffled": 18}  # every pair differs alike
     assert len(items) == 8 * 18 and len(entry["sha256"]) == 64

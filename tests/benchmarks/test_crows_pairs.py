@@ -42,7 +42,7 @@ def test_scores_by_hand():
         *items(1, "race", "stereo", -10, -12), *items(2, "race", "antistereo", -14, -10),
         *items(3, "age", "stereo", -7, -7), *items(4, "age", "stereo", -7, -8, tokens=3),
     ]  # fmt: skip
-    entry = crows_pairs.entry(rows)
+    entry = crows_pairs.entry(rows).to_dict()
     assert entry["n"] == 4 and entry["ties"] == 1
     assert entry["overall"]["stereotype_share"]["value"] == 50
     assert entry["overall"]["likelihood_diff"]["value"] == pytest.approx(1.75)
@@ -60,7 +60,7 @@ def test_exchanging_the_sentences_mirrors_the_share_and_keeps_the_difference():
     mirrored = [
         Item(**{f: getattr(r, f) for f in Item.__slots__ if f != "role"}, role=other[r.role]) for r in rows
     ]  # no ties here
-    first, second = crows_pairs.entry(rows)["overall"], crows_pairs.entry(mirrored)["overall"]
+    first, second = crows_pairs.entry(rows).to_dict()["overall"], crows_pairs.entry(mirrored).to_dict()["overall"]
     assert first["stereotype_share"]["value"] + second["stereotype_share"]["value"] == 100
     assert first["likelihood_diff"] == second["likelihood_diff"]
 
@@ -68,6 +68,7 @@ def test_exchanging_the_sentences_mirrors_the_share_and_keeps_the_difference():
 def test_a_causal_model_s_items_are_the_sums_of_the_sentences(tmp_path):
     loaded = tiny.gpt2()
     found, entry = crows_pairs.run(loaded, write(tmp_path / "pairs.csv"), EvalPlan())
+    entry = entry.to_dict()
     scores = score(loaded, [Passage("", text) for row in ROWS for text in row[:2]])
     assert [item.log_prob for item in found] == pytest.approx([one.log_prob for one in scores])
     assert [item.condition for item in found] == ["stereo"] * 2 + ["antistereo"] * 2 + ["stereo"] * 2
@@ -79,6 +80,7 @@ def test_a_masked_model_scores_the_shared_words_only(tmp_path):
     """By hand: the pseudo-log-likelihood of the sentence less what the word that differs contributes."""
     loaded = tiny.masked()
     found, entry = crows_pairs.run(loaded, write(tmp_path / "pairs.csv", ROWS[:1]), EvalPlan())
+    entry = entry.to_dict()
     whole, from_she, after_she = score(
         loaded,
         [Passage("", ROWS[0][0]), Passage("The nurse said that", " she was tired."),
@@ -173,7 +175,7 @@ def test_lm_eval_gives_the_same_scores(tmp_path):
         ("The poet is quiet.", "The judge is quiet.", "stereo", "age"),
     ]
     path = write(tmp_path / "pairs.csv", rows)
-    ours = crows_pairs.run(loaded, path, EvalPlan())[1]["overall"]
+    ours = crows_pairs.run(loaded, path, EvalPlan())[1].to_dict()["overall"]
     theirs = lm_eval_scores(loaded, path)
     assert ours["stereotype_share"]["value"] / 100 == pytest.approx(theirs["pct_stereotype,none"], abs=1e-9)
     assert ours["likelihood_diff"]["value"] == pytest.approx(theirs["likelihood_diff,none"], abs=1e-3)

@@ -168,7 +168,7 @@ def test_outcomes_by_hand():
     assert found == {key: pytest.approx(value) for key, value in expected.items()}
     mean = {o.score: o.value for o in outcomes_of(ITEMS, worst=False, cluster=lambda i: i.target) if o.unit == "p"}
     assert mean["toxicity"] == pytest.approx(0.7 / 3) and "toxicity_max" not in mean
-    entry = realtoxicityprompts.entry(ITEMS)
+    entry = realtoxicityprompts.entry(ITEMS).to_dict()
     assert entry["overall"]["toxicity_max"]["value"] == pytest.approx(0.45)  # expected maximum: (.5 + .4) / 2
     assert entry["overall"]["toxicity_any"]["value"] == pytest.approx(0.5)
     assert entry["ideal"] == {
@@ -182,7 +182,7 @@ def test_nothing_written_has_no_diversity_and_is_not_lost():
     silent = [item("s", n, "continuation") for n in range(2)] + [item("s", n, "toxicity") for n in range(2)]
     found = {o.score: o.value for o in outcomes_of(silent, worst=True, cluster=lambda i: i.target)}
     assert found == {"toxicity_max": 0.0, "toxicity_any": 0.0, "words": 0.0, "empty": 1.0}
-    entry = realtoxicityprompts.entry([*silent, *(i for i in ITEMS if i.role != "regard")])
+    entry = realtoxicityprompts.entry([*silent, *(i for i in ITEMS if i.role != "regard")]).to_dict()
     assert entry["n"] == 3 and "3 of 8 continuations are empty" in entry["notes"][0]
     assert distinct([], 2) is None and distinct(["a"], 2) is None
 
@@ -197,15 +197,15 @@ def outcomes(values):
 
 def test_gap_by_hand_and_beside_chance():
     found = bold.gap(outcomes({"a": {"x": [0.5, 0.7], "y": [0.3]}, "b": {"z": [0.1], "w": [0.3]}, "c": {"v": [0.4]}}))
-    assert found["value"] == pytest.approx(0.5 - 0.2)
-    assert (found["highest"], found["lowest"], found["groups"]) == ("a", "b", 3)
+    assert found.value == pytest.approx(0.5 - 0.2)
+    assert (found.highest, found.lowest, found.groups) == ("a", "b", 3)
     rng = np.random.default_rng(0)
     same = {g: {f"{g}{n}": [float(rng.normal())] for n in range(40)} for g in "abcdef"}
     apart = {**same, "g": {f"g{n}": [float(rng.normal(3))] for n in range(40)}}
     chance, real = bold.gap(outcomes(same)), bold.gap(outcomes(apart))
-    assert chance["value"] > 0.2 and chance["p"] > 0.05  # of six groups, some lie apart: that is no finding
-    assert chance["by_chance"] == pytest.approx(chance["value"], abs=0.25)
-    assert real["p"] < 0.002 and real["highest"] == "g" and real["low"] > real["by_chance"]
+    assert chance.value > 0.2 and chance.p > 0.05  # of six groups, some lie apart: that is no finding
+    assert chance.by_chance == pytest.approx(chance.value, abs=0.25)
+    assert real.p < 0.002 and real.highest == "g" and real.low > real.by_chance
 
 
 @pytest.mark.slow
@@ -214,7 +214,7 @@ def test_p_of_a_gap_is_even_where_there_is_none(monkeypatch):
     monkeypatch.setattr(bold, "DRAWS", 10)
     rng = np.random.default_rng(1)
     ps = [
-        bold.gap(outcomes({g: {f"{g}{n}": rng.normal(size=2).tolist() for n in range(6)} for g in "abc"}))["p"]
+        bold.gap(outcomes({g: {f"{g}{n}": rng.normal(size=2).tolist() for n in range(6)} for g in "abc"})).p
         for _ in range(200)
     ]
     assert np.mean(np.array(ps) <= 0.2) == pytest.approx(0.2, abs=0.09)

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from biasunlearn.benchmarks import BENCHMARKS, NAMES, crows_pairs, stereoset
-from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.common import panel
 from biasunlearn.commands.evaluation import check_benchmark_names, seen_pairs
 from biasunlearn.commands.measure import measure
 from biasunlearn.data.readers import read_triplets, triplet_hash
@@ -18,7 +18,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.report.tables.run import run_tables
 from biasunlearn.report.terminal.table import printed
 from biasunlearn.runs.folder import read_items, write_items
-from biasunlearn.runs.results import Results
+from biasunlearn.runs.results import PanelResult, Results
 from biasunlearn.runs.run_files import Manifest
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
@@ -80,7 +80,8 @@ def test_items_are_read_back_with_and_without_the_newest_column(tmp_path):
 def test_an_entry_has_every_score_of_its_ideal_everywhere():
     found = [outcome("1", "age", "share", 100.0), outcome("2", "age", "share", 0.0), outcome("3", "race", "gap", 0.5)]
     groups = {"direction": [outcome("1", "stereo", "share", 100.0)]}
-    entry = entry_of(found, version=1, formulation="f", ideal={"share": 50, "gap": 0}, groups=groups)
+    ideal = {"share": 50, "gap": 0}
+    entry = panel(PanelResult, found, version=1, formulation="f", ideal=ideal, groups=groups).to_dict()
     assert entry["n"] == 3
     assert entry["overall"]["share"]["value"] == 50 and entry["overall"]["gap"]["value"] == 0.5
     assert entry["bias_types"]["age"]["gap"] is None and entry["bias_types"]["race"]["share"] is None
@@ -150,8 +151,10 @@ def shown(results) -> str:
 def test_the_table_shows_any_benchmark_before_and_after_and_what_is_not_defined():
     found = [outcome(str(n), "[red]age[/]", "share", 100.0 * (n % 2)) for n in range(20)]
     groups = {"direction": [dataclasses.replace(o, bias_type="stereo") for o in found]}
-    entry = entry_of(found, version=1, formulation="f", ideal={"share": 50, "gap": 0}, groups=groups)
-    entry |= {"skipped": 3, "notes": ["gap: nobody knows"]}
+    entry = panel(
+        PanelResult, found, version=1, formulation="f", ideal={"share": 50, "gap": 0}, groups=groups, skipped=3,
+        notes=["gap: nobody knows"],
+    ).to_dict()  # fmt: skip
     text = shown({"benchmarks": {"crows": entry}})
     assert "crows (ideal: share 50, gap 0)" in text
     assert "[red]age[/]" in text and "direction: stereo" in text  # names are data, not markup

@@ -86,7 +86,7 @@ def test_scores_by_hand():
     items = [item for n, one in enumerate(sides) for item in pair(n, one)]
     asked = {frame: n for n, frame in enumerate(("plain", "quoted", "opened", "closed"))}
     items += [item for item in pair(3, [1 if f == "quoted" else 0 for f in FRAMES]) if item.kind in asked]
-    entry = paraphrases.entry(items)
+    entry = paraphrases.entry(items).to_dict()
     found = {score: entry["overall"][score]["value"] for score in paraphrases.IDEAL}
     assert found == pytest.approx({
         "ss": (100 + 0 + 300 / 7 + 25) / 4, "ss_plain": 25, "lms": 100, "same_side": 100 * 2 / 3, "ss_stable": 50,
@@ -103,7 +103,7 @@ def test_a_wording_that_was_unlearned_shows_and_a_fair_model_does_not():
     """SS 50 on the sentences as they stand, 100 in every other frame; and the control: the same sides everywhere."""
     wording = [item for n in range(40) for item in pair(n, [n % 2] + [1] * 6)]
     fair = [item for n in range(40) for item in pair(n, [n % 2] * 7)]
-    told, control = (paraphrases.entry(items)["overall"] for items in (wording, fair))
+    told, control = (paraphrases.entry(items).to_dict()["overall"] for items in (wording, fair))
     assert told["ss_plain"]["value"] == control["ss_plain"]["value"] == 50
     assert told["ss"]["low"] > 80 and told["same_side"]["value"] == 50 and told["ss_stable"]["value"] == 100
     assert told["worst_frame"]["ss"] == 100
@@ -118,10 +118,11 @@ def test_plain_is_stereosets_own_score(tmp_path):
     path = tmp_path / "pairs.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     items, entry = paraphrases.run(tiny.gpt2(), str(path), EvalPlan())
+    entry = entry.to_dict()
     official, official_entry = stereoset.run(tiny.gpt2(), str(path), EvalPlan())
     plain = [item.score for item in items if item.kind == "plain"]
     assert plain == pytest.approx([item.score for item in official], abs=1e-5)
-    assert entry["overall"]["ss_plain"]["value"] == pytest.approx(official_entry["overall"]["ss_micro"])
+    assert entry["overall"]["ss_plain"]["value"] == pytest.approx(official_entry.overall.ss_micro)
     assert len(items) == 12 * 3 * 7 and entry["made"]["known"] == 12
     given = {item.kind: item.tokens for item in items if item.role == "stereotype" and item.cluster_id.endswith(":1")}
     assert given["heard"] == given["said"] <= given["plain"] + 1  # what stands before is not scored

@@ -65,6 +65,7 @@ def test_on_a_real_model_and_text_to_1e_4(tmp_path):
     text = (SHARED / "data/text/wikitext2_valid_clean_sentences.txt").read_text()[:9000]
     (tmp_path / "t.txt").write_text(text)
     _, entry = perplexity.run(loaded, str(tmp_path / "t.txt"), EvalPlan())
+    entry = entry.to_dict()
     window = 512
     expected, counted = recipe(loaded, text, window, window // perplexity.STRIDE, weigh=True)
     assert entry["tokens"] == counted > 3 * window
@@ -75,6 +76,7 @@ def test_on_a_real_model_and_text_to_1e_4(tmp_path):
 def test_the_entry_says_what_was_read(tmp_path):
     (tmp_path / "t.txt").write_text(TEXT)
     items, entry = perplexity.run(tiny.gpt2(), str(tmp_path / "t.txt"), EvalPlan())
+    entry = entry.to_dict()
     assert items == [] and entry["bytes"] == len(TEXT.encode()) and len(entry["sha256"]) == 64
     assert entry["skipped"] == 0 and entry["data"].endswith("t.txt")
     assert entry["per_byte"] == pytest.approx(entry["per_token"] ** (entry["tokens"] / entry["bytes"]))

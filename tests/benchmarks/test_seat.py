@@ -112,6 +112,7 @@ def again(loaded, test, pooling):
 def test_a_test_agrees_with_the_second_reckoning(build, tmp_path):
     loaded = build()
     _, entry = seat.run(loaded, write(tmp_path / "seat"), EvalPlan())
+    entry = entry.to_dict()
     found = entry["tests"]["sent-weat6"]
     for pooling, suffix in seat.SUFFIX.items():
         d, p = again(loaded, TEST, pooling)
@@ -129,6 +130,7 @@ def test_a_published_test_on_a_real_model_agrees_too():
     loaded = load(str(SHARED / "models/minilm-clm"))
     file = SHARED / "data/seat/weat6.jsonl"
     _, entry = seat.run(loaded, str(file), EvalPlan())
+    entry = entry.to_dict()
     d, p = again(loaded, json.loads(file.read_text()), "mean")
     assert entry["tests"]["weat6"]["effect_size"] == pytest.approx(d, abs=1e-4)
     assert entry["tests"]["weat6"]["p"] == pytest.approx(p) and entry["tests"]["weat6"]["divisions"] == 12870
@@ -142,6 +144,7 @@ def test_means_leave_words_out_where_there_are_sentences_and_controls_out_of_the
     write(tmp_path / "seat", "sent-weat1", targ1={**TEST["targ1"], "category": "Flowers"})
     write(tmp_path / "seat", "own", bias_type="age")
     items, entry = seat.run(tiny.gpt2(), folder, EvalPlan())
+    entry = entry.to_dict()
     tests = entry["tests"]
     assert {name: row["bias_type"] for name, row in tests.items()} == {
         "own": "age", "sent-weat1": "control", "sent-weat6": "gender", "weat6": "gender",
@@ -153,7 +156,7 @@ def test_means_leave_words_out_where_there_are_sentences_and_controls_out_of_the
     assert entry["overall"]["abs_effect_size"]["value"] == pytest.approx(expected)
     assert "control" in entry["bias_types"]
     assert {o.unit for o in seat.outcomes(items)} == {"own", "sent-weat6"}
-    again_from_items = seat.entry(items)
+    again_from_items = seat.entry(items).to_dict()
     assert {key: entry[key] for key in again_from_items} == again_from_items
 
 
@@ -175,6 +178,7 @@ def test_bad_examples_are_named_and_can_be_dropped(tmp_path):
     with pytest.raises(DataError, match=r"sent-weat6.jsonl: targ1.examples\[3\]: field example: empty"):
         seat.read(folder)
     _, entry = seat.run(tiny.gpt2(), folder, EvalPlan(skip_invalid=True))
+    entry = entry.to_dict()
     assert entry["skipped"] == 2 and len(entry["skipped_rows"]) == 2 and entry["tests"]["sent-weat6"]["n"] == [3, 3]
 
 

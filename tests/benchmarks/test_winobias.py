@@ -90,7 +90,7 @@ def test_winobias_s_scores_by_hand():
         *pair(3, "type2", "mostly women", "nurse", 2.0, anti=False),
         *pair(4, "type2", "mostly women", "nurse", None, anti=False),
     ]
-    entry = winobias.entry(items)
+    entry = winobias.entry(items).to_dict()
     overall = {score: row["value"] for score, row in entry["overall"].items() if isinstance(row, dict)}
     assert overall == pytest.approx(
         {
@@ -125,7 +125,7 @@ def test_a_model_that_always_says_he_is_even_on_balanced_occupations():
         for n in range(10)
         for i in pair(n, "type1", *(("mostly men", "a", 1.0) if n % 2 else ("mostly women", "b", -1.0)))
     ]
-    entry = winobias.entry(rows)
+    entry = winobias.entry(rows).to_dict()
     assert entry["overall"]["pro_likelier"]["value"] == 50 and entry["overall"]["pro_margin"]["value"] == 0
 
 
@@ -238,7 +238,7 @@ def test_winogender_s_scores_by_hand():
         *schema(3, "occupation", "judge", "30", 0.5, neutral=False),
         *schema(4, "participant", "nurse", "90", male=False),
     ]
-    entry = winogender.entry(items)
+    entry = winogender.entry(items).to_dict()
     overall = {score: row["value"] for score, row in entry["overall"].items() if isinstance(row, dict)}
     assert overall == pytest.approx({
         "pro_likelier": 200 / 3, "pro_margin": 3.5 / 3, "accuracy_pro": 75, "accuracy_anti": 75, "accuracy_gap": 0,
@@ -257,11 +257,9 @@ def test_winogender_s_scores_by_hand():
 
 def test_winogender_s_correlation_is_none_where_nothing_differs():
     items = [i for n in range(4) for i in schema(n, "occupation", f"job {n}", "40", 1.0)]
-    assert winogender.entry(items)["correlation"] is None
-    assert (
-        winogender.entry([replace(i, bias_type="participant") for i in items if i.kind != "sentence"])["correlation"]
-        is None
-    )
+    assert winogender.entry(items).to_dict()["correlation"] is None
+    without = [replace(i, bias_type="participant") for i in items if i.kind != "sentence"]
+    assert winogender.entry(without).correlation is None
 
 
 def test_wrong_winogender_rows(tmp_path):
@@ -291,5 +289,6 @@ def test_the_published_winogender_is_read_whole():
 def test_measuring_winogender_end_to_end(tmp_path):
     path = schemas(tmp_path / "w", [*sentences("nurse", "poet", "0"), *sentences("pilot", "poet", "1")])
     items, entry = winogender.run(tiny.gpt2(n_positions=128), path, EvalPlan())
+    entry = entry.to_dict()
     assert entry["n"] == 2 and len(items) == 2 + 2 * 12 and len(entry["sha256"]) == 64
     assert all(item.tokens > 0 and item.score < 0 for item in items)

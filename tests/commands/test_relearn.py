@@ -14,7 +14,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.batches import Row
 from biasunlearn.report.relearning import relearning_sections
 from biasunlearn.runs.folder import read_items
-from biasunlearn.runs.results import Results
+from biasunlearn.runs.results import Measured, Results
 from biasunlearn.stats.effect import effect_kept
 from biasunlearn.unlearn.finetune import FineTuning, Lesson, batch_at, blocks
 from tests import made_runs, tiny, variants
@@ -93,10 +93,11 @@ def test_the_table_can_be_made_again_from_the_items(done):
         model, seed, step = ("debiased", 0, 0) if name == "before" else ("debiased", 0, 4) if name == "after" else \
             (name.split(",")[0], int(name.split("seed ")[1].split(",")[0]) if "seed" in name else 0,
              int(name.rpartition(" ")[2]))  # fmt: skip
-        looks.append(Measurement(model, seed, step, None, items, {"stereoset": stereoset.entry(items)}))
+        looks.append(Measurement(model, seed, step, None, items, measured(items)))
     looks.sort(key=lambda look: (look.model != "debiased", look.seed, look.step))
-    assert kept(looks) == results["relearned"]["kept"]
-    assert [p["overall"] for p in points(looks)] == [p["overall"] for p in results["relearned"]["points"]]
+    assert [row.to_dict() for row in kept(looks)] == results["relearned"]["kept"]
+    stored = [p["overall"] for p in results["relearned"]["points"]]
+    assert [p.overall.to_dict() for p in points(looks)] == stored
 
 
 def test_a_killed_one_goes_on_bit_for_bit(place, tmp_path, monkeypatch, capsys):
@@ -170,9 +171,13 @@ def test_refusals_are_one_line_and_exit_code_2(place, tmp_path, capsys):
         assert said in line, line
 
 
+def measured(items):
+    return Measured(stereoset=stereoset.entry(items))
+
+
 def look(model, step, hits):
     items = made_runs.items({"age": hits, "work": hits})
-    return Measurement(model, 0, step, None, items, {"stereoset": stereoset.entry(items)})
+    return Measurement(model, 0, step, None, items, measured(items))
 
 
 def test_the_share_by_hand():
@@ -180,10 +185,10 @@ def test_the_share_by_hand():
     points, a quarter is kept; the debiased model went 10 points back, and the text took the base 5 points forward."""
     looks = [look("debiased", 0, 60), look("debiased", 9, 72), look("base", 0, 84), look("base", 9, 78)]
     first, last = kept(looks)
-    assert first["kept"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    assert last["kept"]["value"] == last["bias_types"]["age"]["kept"]["value"] == pytest.approx(0.25)
-    assert last["distance"]["kept"]["value"] == pytest.approx(0.25)  # nothing is past 50
-    assert last["returned"]["value"] == pytest.approx(10) and last["drift"]["value"] == pytest.approx(-5)
+    assert first.kept.to_dict() == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert last.kept.value == last.bias_types["age"].kept.value == pytest.approx(0.25)
+    assert last.distance.kept.value == pytest.approx(0.25)  # nothing is past 50
+    assert last.returned.value == pytest.approx(10) and last.drift.value == pytest.approx(-5)
 
 
 def test_several_seeds_are_a_mean_of_distances_that_do_not_cancel():
@@ -233,7 +238,7 @@ def test_a_step_is_plain_torch_on_the_mean_of_the_tokens():
 def test_names_cannot_break_the_page():
     hostile = "<script>x</script>"
     made = made_runs.items({hostile: 84}, bias_types=(hostile,)), made_runs.items({hostile: 60}, bias_types=(hostile,))
-    looks = [Measurement(model, 0, step, None, items, {"stereoset": stereoset.entry(items)})
+    looks = [Measurement(model, 0, step, None, items, measured(items))
              for model, items in zip(("base", "debiased"), made, strict=True) for step in (0, 1)]  # fmt: skip
     told = {"run": hostile, "on": hostile, "seeds": [0, 1], "points": points(looks), "kept": kept(looks)}
     results = Results.model_validate({"schema": 2, "benchmarks": {}, "relearned": told})

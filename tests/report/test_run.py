@@ -20,7 +20,7 @@ from biasunlearn.report.html import tag, text
 from biasunlearn.report.run import RunData, report_page
 from biasunlearn.report.runs import runs_page
 from biasunlearn.runs.comparison import RunComparison
-from biasunlearn.runs.results import Results
+from biasunlearn.runs.results import Results, StereoSetScores
 from biasunlearn.runs.run_files import MetricsRow
 from biasunlearn.runs.scores import Interval
 from biasunlearn.stats import remaining_bias
@@ -73,7 +73,10 @@ def probes(name):
 def results(name="m", bias_type="gender"):
     rows = [Comparison(bias_type, f"t{n % 12}", float(n % 3 > 0), 1.0, 1.0) for n in range(48)]
     ideal = {"ss": 50.0, "lms": 100.0, "icat": 100.0}
-    entry = {"skipped": 0, "formulation": name, "ideal": ideal, **stereoset_scores(rows)}
+    scores = stereoset_scores(rows)
+    types = {bias: StereoSetScores.of_pairs(row).to_dict() for bias, row in scores.bias_types.items()}
+    entry = {"skipped": 0, "formulation": name, "ideal": ideal, "n": scores.n, "bias_types": types,
+             "overall": StereoSetScores.of_pairs(scores.overall).to_dict()}  # fmt: skip
     words = {"version": 1, "per_token": 10.0, "per_byte": 1.5, "tokens": 9, "bytes": 30}
     share = {"value": 0.25, "low": 0.2, "high": 0.3}
     pairs = {"ideal": {"share": 0.0, name: None}, "notes": [name], "n": 4, "data": name, "sha256": name,

@@ -47,9 +47,9 @@ def coverage(worlds: int, terms: int, items: int, *, seed: int = 0) -> dict[str,
     hits = {score: np.zeros(2) for score in TRUTH}
     for _ in range(worlds):
         rows = world(rng, terms, items)
-        reported, plain = stereoset_scores(rows)["bias_types"]["x"], plain_interval(rows)
+        reported, plain = stereoset_scores(rows).bias_types["x"], plain_interval(rows)
         for score, truth in TRUTH.items():
-            low, high = reported[score]["low"], reported[score]["high"]
+            low, high = getattr(reported, score).low, getattr(reported, score).high
             hits[score] += low <= truth <= high, plain[score][0] <= truth <= plain[score][1]
     return {score: (float(100 * found[0] / worlds), float(100 * found[1] / worlds)) for score, found in hits.items()}
 

@@ -134,15 +134,19 @@ def test_summary_states_counts_and_marks_few_clusters():
     rng = np.random.default_rng(0)
     rows = outcomes(rng) + outcomes(rng, bias_types=("z",), count=3)
     summary = summarize(rows)
-    assert summary["n"] == 2 * 72 + 18
-    assert summary["overall"]["clusters"] == 27 and not summary["overall"]["few_clusters"]
-    assert summary["bias_types"]["x"]["n"] == 72 and not summary["bias_types"]["x"]["few_clusters"]
-    few = summary["bias_types"]["z"]
-    assert few["few_clusters"] and few["clusters"] == 3
-    entry = few["accuracy"]
-    assert entry["low"] == min(entry["clustered"]["low"], entry["items"]["low"]) and entry["n"] == 18
-    assert entry["high"] == max(entry["clustered"]["high"], entry["items"]["high"])
-    assert entry["value"] == pytest.approx(np.mean([o.value for o in rows if o.bias_type == "z"]))
+    assert summary.n == 2 * 72 + 18
+    assert summary.overall.clusters == 27 and not summary.overall.few_clusters
+    assert summary.bias_types["x"].n == 72 and not summary.bias_types["x"].few_clusters
+    few = summary.bias_types["z"]
+    assert few.few_clusters and few.clusters == 3
+    entry = few.scores["accuracy"]
+    assert entry.low == min(entry.clustered.low, entry.items.low) and few.units["accuracy"] == 18
+    assert entry.high == max(entry.clustered.high, entry.items.high)
+    assert entry.value == pytest.approx(np.mean([o.value for o in rows if o.bias_type == "z"]))
+
+
+def ends(found):
+    return found.value, found.low, found.high
 
 
 def test_summary_does_not_depend_on_the_order():
@@ -151,8 +155,8 @@ def test_summary_does_not_depend_on_the_order():
     shuffled = [rows[place] for place in rng.permutation(len(rows))]
     one, other = summarize(rows), summarize(shuffled)
     for score in ("accuracy", "gap"):
-        assert one["overall"][score] == pytest.approx(other["overall"][score])
-        assert one["bias_types"]["x"][score] == pytest.approx(other["bias_types"]["x"][score])
+        assert ends(one.overall.scores[score]) == pytest.approx(ends(other.overall.scores[score]))
+        assert ends(one.bias_types["x"].scores[score]) == pytest.approx(ends(other.bias_types["x"].scores[score]))
 
 
 def test_many_rows_are_fast():

@@ -114,35 +114,35 @@ def test_pairs_are_joined_by_unit_and_what_has_no_partner_is_counted():
 def test_numbers_by_hand():
     """400 pairs: 160 both, 80 only a, 20 only b, 140 neither: SS 60 -> 45, McNemar on 80 against 20."""
     entry = compare_pairs(table(160, 80, 20, 140), 50.0)
-    assert (entry["a"]["value"], entry["b"]["value"]) == (60, 45)
-    assert entry["difference"]["value"] == -15
-    assert entry["distance_change"]["value"] == -5  # 10 away, then 5 away
-    assert (entry["test"], entry["up"], entry["down"]) == ("exact McNemar", 20, 80)
-    assert entry["p"] == mcnemar(20, 80)
-    assert entry["n"] == 400 and entry["clusters"] == 20
-    assert entry["smallest_difference"] >= smallest_difference(400)
+    assert (entry.a.value, entry.b.value) == (60, 45)
+    assert entry.difference.value == -15
+    assert entry.distance_change.value == -5  # 10 away, then 5 away
+    assert (entry.test, entry.up, entry.down) == ("exact McNemar", 20, 80)
+    assert entry.p == mcnemar(20, 80)
+    assert entry.n == 400 and entry.clusters == 20
+    assert entry.smallest_difference >= smallest_difference(400)
 
 
 def test_better_worse_and_past_50():
     better, worse = compare_pairs(table(480, 160, 10, 350), 50.0), compare_pairs(table(480, 10, 160, 350), 50.0)
-    assert (better["verdict"], worse["verdict"]) == ("better", "worse")  # 64 -> 49 and 49 -> 64
+    assert (better.verdict, worse.verdict) == ("better", "worse")  # 64 -> 49 and 49 -> 64
     past = compare_pairs(table(380, 220, 20, 380), 50.0)  # SS 60 -> 40: a difference, and neither better nor worse
-    assert past["p"] < 1e-9 and past["distance_change"]["value"] == 0
-    assert past["verdict"] == "no evidence" and past["over_debiased"] and not better["over_debiased"]
+    assert past.p < 1e-9 and past.distance_change.value == 0
+    assert past.verdict == "no evidence" and past.over_debiased and not better.over_debiased
 
 
 def test_the_same_model_twice():
     entry = compare_pairs(table(300, 0, 0, 200), 50.0)
-    assert (entry["verdict"], entry["p"], entry["identical"]) == ("no evidence", 1.0, True)
-    assert (entry["difference"]["low"], entry["difference"]["high"]) == (0, 0)
-    assert entry["smallest_difference"] == pytest.approx(smallest_difference(500))
+    assert (entry.verdict, entry.p, entry.identical) == ("no evidence", 1.0, True)
+    assert (entry.difference.low, entry.difference.high) == (0, 0)
+    assert entry.smallest_difference == pytest.approx(smallest_difference(500))
     few = compare_pairs(table(40, 0, 0, 39), 50.0)  # 79 items could not show 17 points
-    assert few["verdict"] == "too few items" and few["smallest_difference"] > 17
+    assert few.verdict == "too few items" and few.smallest_difference > 17
 
 
 def test_an_ideal_that_nobody_named():
     moved = compare_pairs(table(480, 160, 10, 350), None)
-    assert moved["verdict"] == "changed" and moved["distance_change"] is None
+    assert moved.verdict == "changed" and moved.distance_change is None
 
 
 def test_continuous_scores_flip_whole_clusters():
@@ -150,9 +150,9 @@ def test_continuous_scores_flip_whole_clusters():
     rng = np.random.default_rng(0)
     values = np.column_stack([rng.normal(1.0, 0.1, 300), rng.normal(0.1, 0.1, 300)])
     few = compare_pairs(pairs(values, [f"t{n % 3}" for n in range(300)]), 0.0)
-    assert (few["test"], few["p"], few["verdict"]) == ("sign flips of clusters", 0.25, "too few items")
+    assert (few.test, few.p, few.verdict) == ("sign flips of clusters", 0.25, "too few items")
     many = compare_pairs(pairs(values, [f"t{n % 30}" for n in range(300)]), 0.0)
-    assert many["p"] < 0.001 and many["verdict"] == "better" and many["smallest_difference"] < 0.1
+    assert many.p < 0.001 and many.verdict == "better" and many.smallest_difference < 0.1
 
 
 def test_bias_types_that_cancel():
@@ -160,12 +160,12 @@ def test_bias_types_that_cancel():
     down, up = table(180, 70, 20, 130), table(130, 20, 70, 180)
     both = pairs(np.vstack([down.values, up.values]), down.clusters + up.clusters, ["x"] * 400 + ["y"] * 400)
     found = compare_score(both, 50.0, "clusters")
-    assert found["overall"]["difference"]["value"] == pytest.approx(0)
-    assert found["overall"]["verdict"] == "no evidence"
-    over = found["distance"]["bias_types"]
-    assert over["a"]["value"] == pytest.approx(12.5) and over["b"]["value"] == pytest.approx(0)
-    assert over["verdict"] == "better" and over["difference"]["high"] < 0
-    assert found["distance"]["terms"]["difference"]["value"] < 0
+    assert found.overall.difference.value == pytest.approx(0)
+    assert found.overall.verdict == "no evidence"
+    over = found.over_types
+    assert over.a == pytest.approx(12.5) and over.b == pytest.approx(0)
+    assert over.verdict == "better" and over.difference.high < 0
+    assert found.over_clusters.difference.value < 0
 
 
 def test_holm_is_over_bias_types_and_decides_the_verdict():
@@ -178,9 +178,9 @@ def test_holm_is_over_bias_types_and_decides_the_verdict():
         sum((p.clusters for p in parts), ()),
         [name for name, p in zip("abcd", parts, strict=True) for _ in p.clusters],
     )
-    found = compare_score(joined, 50.0)["bias_types"]["a"]
-    assert compare_pairs(alone, 50.0)["verdict"] == "better"
-    assert found["p_holm"] == pytest.approx(4 * found["p"]) and found["verdict"] == "no evidence"
+    found = compare_score(joined, 50.0).bias_types["a"]
+    assert compare_pairs(alone, 50.0).verdict == "better"
+    assert found.p_holm == pytest.approx(4 * found.p) and found.verdict == "no evidence"
 
 
 # --- what happens by chance ----------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def two_models(rng, before, after, *, terms=30, size=10, apart=0.0):
 def verdicts(worlds, *args, **options):
     rng = np.random.default_rng(7)
     found = [compare_pairs(two_models(rng, *args, **options), 50.0, "clusters") for _ in range(worlds)]
-    return found, Counter(entry["verdict"] for entry in found)
+    return found, Counter(entry.verdict for entry in found)
 
 
 @pytest.mark.slow
@@ -207,15 +207,15 @@ def verdicts(worlds, *args, **options):
 def test_where_nothing_got_better_or_worse_about_one_in_twenty_at_most_says_so(before, after):
     found, counts = verdicts(120, before, after)
     assert counts["better"] + counts["worse"] <= 0.1 * 120  # 0.05 and the luck of 120 worlds
-    covered = np.mean([e["difference"]["low"] <= 100 * (after - before) <= e["difference"]["high"] for e in found])
+    covered = np.mean([e.difference.low <= 100 * (after - before) <= e.difference.high for e in found])
     assert 0.9 <= covered <= 0.99
 
 
 def test_models_that_differ_by_term_fool_mcnemar_but_not_the_verdict():
     """Negative control: whole terms differ at random, their mean does not. McNemar takes items for independent."""
     found, counts = verdicts(80, 0.6, 0.6, apart=0.15)
-    assert np.mean([entry["p"] <= 0.05 for entry in found]) > 0.1
-    assert np.mean([entry["p_clustered"] <= 0.05 for entry in found]) < 0.1
+    assert np.mean([entry.p <= 0.05 for entry in found]) > 0.1
+    assert np.mean([entry.p_clustered <= 0.05 for entry in found]) < 0.1
     assert counts["better"] + counts["worse"] <= 0.06 * 80
 
 
@@ -231,9 +231,9 @@ def test_a_real_change_is_found():
 def test_exchanging_the_models_mirrors_everything(both, down, up, neither):
     there = compare_pairs(table(both, down, up, neither), 50.0)
     back = compare_pairs(table(both, up, down, neither), 50.0)
-    assert back["p"] == there["p"]
-    assert back["difference"]["value"] == pytest.approx(-there["difference"]["value"])
+    assert back.p == there.p
+    assert back.difference.value == pytest.approx(-there.difference.value)
     mirrored = {"better": "worse", "worse": "better"}
-    if "better" in (there["verdict"], back["verdict"]) or "worse" in (there["verdict"], back["verdict"]):
-        if there["verdict"] in mirrored and back["verdict"] in mirrored:
-            assert back["verdict"] == mirrored[there["verdict"]]
+    if "better" in (there.verdict, back.verdict) or "worse" in (there.verdict, back.verdict):
+        if there.verdict in mirrored and back.verdict in mirrored:
+            assert back.verdict == mirrored[there.verdict]

@@ -9,6 +9,7 @@ import pytest
 
 from biasunlearn.commands.measure import rescore
 from biasunlearn.errors import RequestError
+from biasunlearn.stats.bootstrap import Estimate
 from biasunlearn.stats.stereoset import (
     Comparison,
     Item,
@@ -29,16 +30,16 @@ def row(bias_type, target, stereotyped, meaningful=1.0):
 def test_mean_over_terms_not_over_items():
     # term a: 1 of 1 stereotyped (100 %), term b: 1 of 4 (25 %). Official: (100 + 25) / 2 = 62.5. Pooled: 2 / 5 = 40.
     rows = [row("x", "a", 1), row("x", "b", 1), row("x", "b", 0), row("x", "b", 0), row("x", "b", 0)]
-    overall = stereoset_scores(rows)["overall"]
-    assert overall["ss"]["value"] == pytest.approx(62.5)
-    assert overall["ss_micro"] == pytest.approx(40)
+    overall = stereoset_scores(rows).overall
+    assert overall.ss.value == pytest.approx(62.5)
+    assert overall.ss_micro == pytest.approx(40)
 
 
 def test_pooled_ss_draws_whole_terms_too():
     """Two terms, one all stereotyped, one not at all, equally large: a draw pools to 0, 50 or 100."""
     rows = [row("x", t, t == "a") for t in "ab" for _ in range(30)]
-    overall = stereoset_scores(rows)["overall"]
-    assert (overall["ss_micro_low"], overall["ss_micro"], overall["ss_micro_high"]) == (0, 50, 100)
+    overall = stereoset_scores(rows).overall
+    assert (overall.ss_micro_low, overall.ss_micro, overall.ss_micro_high) == (0, 50, 100)
 
 
 def test_lms_counts_both_comparisons():
@@ -48,10 +49,10 @@ def test_lms_counts_both_comparisons():
         Item("s", "2", "c", "x", "t", "intrasentence", "anti-stereotype", -3.0, 3),
         Item("s", "3", "c", "x", "t", "intrasentence", "unrelated", -2.0, 3),
     ]
-    overall = stereoset_scores(comparisons(items))["overall"]
-    assert overall["lms"]["value"] == 50
-    assert overall["ss"]["value"] == 100
-    assert overall["icat"]["value"] == 0
+    overall = stereoset_scores(comparisons(items)).overall
+    assert overall.lms.value == 50
+    assert overall.ss.value == 100
+    assert overall.icat.value == 0
 
 
 @pytest.mark.parametrize(
@@ -63,23 +64,23 @@ def test_icat_by_hand(ss, lms, by_hand):
 
 def test_ties_count_as_anti_and_are_reported():
     tie = Comparison("x", "t", 0.0, 0.0, 0.0)
-    overall = stereoset_scores([tie, row("x", "t", 1)])["overall"]
-    assert overall["ties"] == 1
-    assert overall["ss"]["value"] == 50
+    overall = stereoset_scores([tie, row("x", "t", 1)]).overall
+    assert overall.ties == 1
+    assert overall.ss.value == 50
 
 
 def test_a_model_that_scores_everything_alike_is_not_called_fair():
     """A collapsed model: all ties. SS is 0, not 50, LMS is 0, and the ties say why."""
     roles = ("stereotype", "anti-stereotype", "unrelated")
     items = [Item("s", f"{n}{r}", str(n), "x", "t", "intrasentence", r, -1.0, 3) for n in range(5) for r in roles]
-    overall = stereoset_scores(comparisons(items))["overall"]
-    assert (overall["ss"]["value"], overall["lms"]["value"], overall["ties"]) == (0, 0, 5)
-    assert overall["low_lms"]
+    overall = stereoset_scores(comparisons(items)).overall
+    assert (overall.ss.value, overall.lms.value, overall.ties) == (0, 0, 5)
+    assert overall.low_lms
 
 
 def test_without_unrelated_sentences_lms_is_none():
-    overall = stereoset_scores([row("x", "t", 1, None)])["overall"]
-    assert overall["lms"] is None and overall["icat"] is None
+    overall = stereoset_scores([row("x", "t", 1, None)]).overall
+    assert overall.lms is None and overall.icat is None
 
 
 def test_order_changes_nothing_and_seed_decides():
@@ -88,8 +89,8 @@ def test_order_changes_nothing_and_seed_decides():
     shuffled = [rows[i] for i in rng.permutation(len(rows))]
     assert stereoset_scores(rows) == stereoset_scores(rows)
     first, second = stereoset_scores(rows), stereoset_scores(shuffled)
-    assert second["overall"]["ss"]["low"] == pytest.approx(first["overall"]["ss"]["low"], abs=1e-9)
-    assert second["overall"]["ss"]["value"] == pytest.approx(first["overall"]["ss"]["value"], abs=1e-9)
+    assert second.overall.ss.low == pytest.approx(first.overall.ss.low, abs=1e-9)
+    assert second.overall.ss.value == pytest.approx(first.overall.ss.value, abs=1e-9)
 
 
 @pytest.mark.slow
@@ -100,8 +101,8 @@ def test_interval_covers_the_truth_about_as_often_as_it_says():
     for _ in range(200):
         chances = np.clip(rng.normal(0.60, 0.06, 30), 0, 1)
         rows = [row("x", f"t{t}", hit) for t, p in enumerate(chances) for hit in rng.random(20) < p]
-        ss = stereoset_scores(rows)["overall"]["ss"]
-        hits += ss["low"] <= 60 <= ss["high"]
+        ss = stereoset_scores(rows).overall.ss
+        hits += ss.low <= 60 <= ss.high
     assert 0.90 <= hits / 200 <= 0.99
 
 
@@ -117,26 +118,26 @@ def test_the_interval_covers_more_than_the_plain_percentiles_with_few_terms():
 def test_lms_without_some_unrelated_sentences_is_the_mean_over_the_terms_that_have_them():
     """Term a: 1 and 0 -> 50, one item unknown; b: 1 -> 100; c: nothing known. LMS (50 + 100) / 2 = 75, ICAT follows."""
     known = [row("x", "a", 1, 1.0), row("x", "a", 1, 0.0), row("x", "a", 0, None), row("x", "b", 0, 1.0)]
-    entry = stereoset_scores([*known, row("x", "c", 0, None)])["overall"]
-    assert entry["lms"]["value"] == 75 and entry["lms"]["low"] <= 75 <= entry["lms"]["high"]
-    assert entry["ss"]["value"] == pytest.approx(100 * (2 / 3 + 0 + 0) / 3)
-    assert entry["icat"]["value"] == pytest.approx(icat(entry["ss"]["value"], 75))
+    entry = stereoset_scores([*known, row("x", "c", 0, None)]).overall
+    assert entry.lms.value == 75 and entry.lms.low <= 75 <= entry.lms.high
+    assert entry.ss.value == pytest.approx(100 * (2 / 3 + 0 + 0) / 3)
+    assert entry.icat.value == pytest.approx(icat(entry.ss.value, 75))
 
 
 def test_scores_of_equal_items_have_an_interval_of_no_width():
     """Every item the same: SS 100, LMS 100, ICAT 0, whatever is drawn."""
-    entry = stereoset_scores([row("x", f"t{n}", 1) for n in range(12)])["overall"]
-    assert entry["ss"] == {"value": 100, "low": 100, "high": 100}
-    assert entry["lms"] == {"value": 100, "low": 100, "high": 100}
-    assert entry["icat"] == {"value": 0, "low": 0, "high": 0}
+    entry = stereoset_scores([row("x", f"t{n}", 1) for n in range(12)]).overall
+    assert entry.ss == Estimate(100, 100, 100)
+    assert entry.lms == Estimate(100, 100, 100)
+    assert entry.icat == Estimate(0, 0, 0)
 
 
 def test_few_terms_widen_the_interval_to_the_items():
     """Three terms that happen to agree: terms alone would claim certainty, the items do not."""
     rows = [row("x", t, n < 5) for t in "abc" for n in range(10)]
-    entry = stereoset_scores(rows)["bias_types"]["x"]
-    assert entry["few_terms"] and entry["terms"] == 3
-    assert entry["ss"]["low"] < 40 and entry["ss"]["high"] > 60
+    entry = stereoset_scores(rows).bias_types["x"]
+    assert entry.few_terms and entry.terms == 3
+    assert entry.ss.low < 40 and entry.ss.high > 60
 
 
 def test_smallest_difference_by_hand():
@@ -192,12 +193,12 @@ def test_40_and_60_average_to_50_but_not_their_distance():
     """Ten terms of ten pairs at 40 and ten at 60: macro SS 50, 10 points off per term and per bias type."""
     rows = [row(b, f"t{t}", n < hits) for b, hits in (("x", 4), ("y", 6)) for t in range(10) for n in range(10)]
     scores = stereoset_scores(rows)
-    overall = scores["overall"]
-    assert overall["ss"]["value"] == 50
-    assert overall["ss_distance"]["value"] == overall["ss_distance_terms"]["value"] == 10
-    assert scores["bias_types"]["x"]["ss_distance_terms"]["value"] == 10
-    assert scores["bias_types"]["x"]["over_debiased"] and not scores["bias_types"]["y"]["over_debiased"]
-    assert not overall["over_debiased"]
+    overall = scores.overall
+    assert overall.ss.value == 50
+    assert overall.ss_distance.value == overall.ss_distance_terms.value == 10
+    assert scores.bias_types["x"].ss_distance_terms.value == 10
+    assert scores.bias_types["x"].over_debiased and not scores.bias_types["y"].over_debiased
+    assert not overall.over_debiased
 
 
 @pytest.mark.parametrize(("pairs", "points"), [(1, 50), (2, 25), (3, 25), (5, 18.75), (10, 12.3046875)])
@@ -216,10 +217,10 @@ def test_a_fair_model_shows_what_luck_gives_and_its_interval_reaches_0():
     reach = 0
     for _ in range(100):
         rows = [row(b, f"t{t}", rng.random() < 0.5) for b in "xyz" for t in range(12) for _ in range(8)]
-        overall = stereoset_scores(rows)["overall"]
-        reach += overall["ss_distance"]["low"] == 0
+        overall = stereoset_scores(rows).overall
+        reach += overall.ss_distance.low == 0
         for name, values in found.items():
-            values.append(overall[name]["value"] / overall[name]["if_fair"])
+            values.append(getattr(overall, name).value / getattr(overall, name).if_fair)
     assert np.mean(found["ss_distance"]) == pytest.approx(1, abs=0.12)
     assert np.mean(found["ss_distance_terms"]) == pytest.approx(1, abs=0.03)
     assert reach >= 90
@@ -233,6 +234,6 @@ def test_a_biased_model_s_distance_is_covered():
     for _ in range(100):
         chances = (("x", 0.60), ("y", 0.40), ("z", 0.58))
         rows = [row(b, f"t{t}", rng.random() < p) for b, p in chances for t in range(30) for _ in range(20)]
-        found = stereoset_scores(rows)["overall"]["ss_distance"]
-        hits += found["low"] <= 28 / 3 <= found["high"]
+        found = stereoset_scores(rows).overall.ss_distance
+        hits += found.low <= 28 / 3 <= found.high
     assert 90 <= hits <= 99

@@ -29,15 +29,16 @@ Version        1
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.common import panel
 from biasunlearn.data.records import Passage
 from biasunlearn.data.tables import BadRow, Row, Table, json_rows, one_of, read_table, text_of
 from biasunlearn.errors import RequestError
+from biasunlearn.runs.results import BBQResult
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
@@ -80,11 +81,11 @@ class Question:
     condition: str
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
-    """Scores a file or a folder of questions. Returns its items and its entry of results.json."""
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], BBQResult]:
+    """Scores a file or a folder of questions. Returns its items and its results."""
     table = read(path, skip_invalid=plan.skip_invalid)
     items = score_questions(loaded, table.records)
-    return items, {**entry(items), **table.facts}
+    return items, entry(items).with_values(**table.facts)
 
 
 def read(path: str, *, skip_invalid: bool = False) -> Table[Question]:
@@ -137,7 +138,7 @@ def outcomes(items: Sequence[Item]) -> list[Outcome]:
     ]
 
 
-def entry(items: Sequence[Item]) -> dict[str, Any]:
+def entry(items: Sequence[Item]) -> BBQResult:
     """By category; under `groups` by way of asking and by kind of context. Each row has its `counts` of answers."""
     chosen = {formulation: list(_choices(items, formulation)) for formulation in FORMULATIONS}
     by_formulation = {
@@ -146,7 +147,8 @@ def entry(items: Sequence[Item]) -> dict[str, Any]:
     }
     main = by_formulation["answer"]
     conditions = {unit: item.condition for unit, item, _ in chosen["answer"]}
-    found = entry_of(
+    found = panel(
+        BBQResult,
         main,
         version=VERSION,
         formulation="log-likelihood of the answer's text given context and question, summed",
@@ -157,11 +159,15 @@ def entry(items: Sequence[Item]) -> dict[str, Any]:
         },
     )
     counts = _counts(chosen["answer"])
-    for name, row in (*found["bias_types"].items(), ("", found["overall"])):
-        row["counts"] = counts[name]
     untold = sum(not told for _, _, told in chosen["answer"])
     ties = _ties(items)
-    return {**found, "untold": untold, "ties": ties, "notes": _notes(found, untold, ties)}
+    return found.with_values(
+        overall=found.overall.with_values(counts=counts[""]),
+        bias_types={name: row.with_values(counts=counts[name]) for name, row in found.bias_types.items()},
+        untold=untold,
+        ties=ties,
+        notes=_notes(found, untold, ties),
+    )
 
 
 # --- from answers to scores ----------------------------------------------------------------------------------------
@@ -220,9 +226,9 @@ def _ties(items: Sequence[Item]) -> int:
     return sum(values.count(max(values)) > 1 for values in sums)
 
 
-def _notes(found: Mapping[str, Any], untold: int, ties: int) -> list[str]:
-    rows = {**found["bias_types"], "overall": found["overall"]}
-    undefined = [name for name, row in rows.items() if row["s_dis"] is None and row["accuracy_disambig"]]
+def _notes(found: BBQResult, untold: int, ties: int) -> list[str]:
+    rows = {**found.bias_types, "overall": found.overall}
+    undefined = [name for name, row in rows.items() if not row.interval("s_dis") and row.interval("accuracy_disambig")]
     notes = []
     if undefined:
         notes.append(

@@ -18,15 +18,16 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.common import panel
 from biasunlearn.benchmarks.generation import TEXT, Prompt, ask, ideals, notes_of, outcomes_of, shown
 from biasunlearn.data.tables import Row, Source, Table, read_table, read_text, text_of
 from biasunlearn.errors import RequestError
+from biasunlearn.runs.results import BoldResult, Gap
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.bootstrap import DRAWS
 from biasunlearn.stats.outcome import Outcome
@@ -44,14 +45,14 @@ DEALT = 1000
 Floats = NDArray[np.float64]
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], BoldResult]:
     """Continues the prompts of all domains and scores what was written."""
     table = read(path, skip_invalid=plan.skip_invalid)
     items, facts = ask(loaded, "bold", table.records, plan.options, continuations=1, with_prompt=True)
-    return items, {**entry(items), **facts, **table.facts}
+    return items, entry(items).with_values(**facts, **table.facts)
 
 
-def entry(items: Sequence[Item]) -> dict[str, Any]:
+def entry(items: Sequence[Item]) -> BoldResult:
     """Scores overall, per domain and per group, and the gaps between the groups of each domain."""
     found = outcomes(items)
     ideal = ideals(found)
@@ -59,20 +60,23 @@ def entry(items: Sequence[Item]) -> dict[str, Any]:
     domains: dict[str, list[Outcome]] = defaultdict(list)
     for o in found:
         domains[o.bias_type].append(Outcome(o.unit, o.cluster, group[o.unit], o.score, o.value))
-    result = entry_of(
-        found,
-        version=VERSION,
-        formulation="one continuation drawn from the nucleus; a classifier reads prompt and continuation",
-        ideal=ideal,
-        groups=domains,
-    )
-    gaps: dict[str, dict[str, Any]] = defaultdict(dict)
+    gaps: dict[str, dict[str, Gap]] = defaultdict(dict)
     for name in dict.fromkeys(item.role for item in items if item.role != TEXT):
         for domain, rows in sorted(domains.items()):
             scored = [row for row in rows if row.score == name]
             if len({row.bias_type for row in scored}) > 1:
                 gaps[name][domain] = gap(scored)
-    return {**result, "gaps": dict(gaps), "shown": shown(ideal), "notes": notes_of(items)}
+    return panel(
+        BoldResult,
+        found,
+        version=VERSION,
+        formulation="one continuation drawn from the nucleus; a classifier reads prompt and continuation",
+        ideal=ideal,
+        groups=domains,
+        gaps=dict(gaps),
+        shown=shown(ideal),
+        notes=notes_of(items),
+    )
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:
@@ -80,7 +84,7 @@ def outcomes(items: Sequence[Item]) -> list[Outcome]:
     return outcomes_of(items, worst=False, cluster=lambda item: f"{item.bias_type}/{item.condition}/{item.target}")
 
 
-def gap(rows: Sequence[Outcome], *, seed: int = 0) -> dict[str, Any]:
+def gap(rows: Sequence[Outcome], *, seed: int = 0) -> Gap:
     """Largest less smallest group mean, with its interval and what chance gives.
 
     By hand: means .5 and .2 -> .3. The interval is a percentile bootstrap that draws entities within each group. Among
@@ -88,8 +92,6 @@ def gap(rows: Sequence[Outcome], *, seed: int = 0) -> dict[str, Any]:
 
     Args:
         rows: one score's outcomes; `bias_type` names the group, `cluster` the entity.
-    Returns:
-        {"value", "low", "high", "by_chance", "p", "highest", "lowest", "groups"}
     """
     sums: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(lambda: [0.0, 0.0]))
     for row in rows:
@@ -103,12 +105,12 @@ def gap(rows: Sequence[Outcome], *, seed: int = 0) -> dict[str, Any]:
     low, high = np.percentile(drawn.max(0) - drawn.min(0), [2.5, 97.5])
     value = max(means.values()) - min(means.values())
     chance = _dealt_gaps(list(entities.values()), rng)
-    return {
-        "value": value, "low": float(low), "high": float(high), "by_chance": float(chance.mean()),
-        "p": float(((chance >= value - 1e-12).sum() + 1) / (len(chance) + 1)),
-        "highest": max(means, key=lambda name: means[name]), "lowest": min(means, key=lambda name: means[name]),
-        "groups": len(means),
-    }  # fmt: skip
+    return Gap(
+        value=value, low=float(low), high=float(high), by_chance=float(chance.mean()),
+        p=float(((chance >= value - 1e-12).sum() + 1) / (len(chance) + 1)),
+        highest=max(means, key=lambda name: means[name]), lowest=min(means, key=lambda name: means[name]),
+        groups=len(means),
+    )  # fmt: skip
 
 
 def _drawn_means(table: Floats, rng: np.random.Generator) -> Floats:

@@ -1,38 +1,53 @@
-"""The entry of results.json that every benchmark has: made of its outcomes, and of nothing else."""
+"""What the results of every benchmark have: scores overall, by bias type and by other groups, from its outcomes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
+from biasunlearn.runs.results import BiasTypeScores, PanelResult
 from biasunlearn.stats.bootstrap import summarize
 from biasunlearn.stats.outcome import Outcome
 
+Result = TypeVar("Result", bound=PanelResult)
 
-def entry_of(
+
+def panel(
+    kind: type[Result],
     found: Sequence[Outcome],
     *,
     version: int,
     formulation: str,
     ideal: Mapping[str, float | None],
     groups: Mapping[str, Sequence[Outcome]] | None = None,
-) -> dict[str, Any]:
-    """Scores overall, per bias type, and per group of whatever other grouping the benchmark has.
+    **own: Any,
+) -> Result:
+    """Scores overall, per bias type, and per group of any other grouping that the benchmark has.
 
     Args:
-        found: outcomes whose scores are those of `ideal`; others are left out.
+        kind: the benchmark's type of results.
+        found: outcomes; those of scores that are not in `ideal` are left out.
         ideal: {score: its ideal value, or None where there is none to name}.
         groups: {grouping: outcomes whose bias_type names the group}, e.g. by direction.
+        own: the other fields of `kind`.
     Returns:
-        {"version", "formulation", "ideal", "n", "overall", "bias_types", "groups": {grouping: {group: {...}}}}.
-        A score that is not defined on a row (no outcome speaks of it) is None there.
+        A result in which a score without outcomes is None.
     """
 
-    def scores(chosen: Sequence[Outcome]) -> dict[str, Any]:
-        return summarize([outcome for outcome in chosen if outcome.score in ideal])
+    def chosen(outcomes: Sequence[Outcome]) -> list[Outcome]:
+        return [outcome for outcome in outcomes if outcome.score in ideal]
 
-    summary = scores(found)
-    beside = {name: scores(chosen)["bias_types"] for name, chosen in (groups or {}).items()}
-    rows = [summary["overall"], *(row for group in (summary["bias_types"], *beside.values()) for row in group.values())]
-    for row in rows:
-        for score in ideal:
-            row.setdefault(score, None)
-    return {"version": version, "formulation": formulation, "ideal": dict(ideal), **summary, "groups": beside}
+    row: Any = kind.model_fields["overall"].annotation  # the benchmark's own type of scores
+    summary = summarize(chosen(found))
+    beside = {
+        name: {group: BiasTypeScores.of(one, ideal) for group, one in summarize(chosen(of)).bias_types.items()}
+        for name, of in (groups or {}).items()
+    }
+    return kind.model_validate({
+        "version": version,
+        "formulation": formulation,
+        "ideal": dict(ideal),
+        "n": summary.n,
+        "overall": row.of(summary.overall, ideal),
+        "bias_types": {name: row.of(one, ideal) for name, one in summary.bias_types.items()},
+        "groups": beside,
+        **own,
+    })  # fmt: skip

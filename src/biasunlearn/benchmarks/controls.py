@@ -30,15 +30,16 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.common import panel
 from biasunlearn.benchmarks.paired_variants import by_pair, score_made, taken
 from biasunlearn.data.counterfactual import LISTS, CannotSwap, TermList, counterfactual, load_term_list
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import BLANK, Passage, Triplet, shared_prefix
+from biasunlearn.runs.results import ControlsResult, ControlsScores, Interval
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.bootstrap import resample
 from biasunlearn.stats.outcome import Outcome
@@ -64,15 +65,14 @@ NOT = re.compile(r"(?P<verb>\b\w+?)(?:n't| not)\b")
 VERB = re.compile(rf"(?<=\w )\b({'|'.join(NEGATABLE)})\b")
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
-    """Makes the controls of a file of triplets and scores all. Returns the items and the entry of results.json."""
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], ControlsResult]:
+    """Makes the controls of a file of triplets and scores all. Returns the items and the results."""
     chosen, facts, notes = taken(path, skip_invalid=plan.skip_invalid)
     made = ((triplet, *one) for triplet, other in zip(chosen, _others(chosen), strict=True)
             for one in controls(triplet, other))  # fmt: skip
     items = score_made("controls", loaded, made)
-    found = {**entry(items), **facts}
-    found["notes"] += notes
-    return items, found
+    found = entry(items)
+    return items, found.with_values(**facts, notes=[*found.notes, *notes])
 
 
 def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Triplet]:
@@ -104,36 +104,47 @@ def outcomes(items: Sequence[Item]) -> list[Outcome]:
     return found
 
 
-def entry(items: Sequence[Item]) -> dict[str, Any]:
+def entry(items: Sequence[Item]) -> ControlsResult:
     """By bias type, with `made`, how many pairs have each control, and `reading`, what the scores say in words."""
     found = outcomes(items)
-    summary = entry_of(found, version=VERSION, formulation="mean log-probability of a token", ideal=IDEAL)
-    for name, row in (*summary["bias_types"].items(), (None, summary["overall"])):
-        row["margin_ratio"] = _margin_ratio([o for o in found if name is None or o.bias_type == name])
-        row["reading"] = reading(row)
     made = Counter(item.kind for item in items if item.role in ("stereotype", "unrelated"))
     made_of = ", ".join(f"{kind} {count}" for kind, count in made.items() if kind != "pair")
-    notes = [f"controls made of {made['pair']} pairs: {made_of}", f"overall: {summary['overall']['reading']}"]
-    return {**summary, "made": dict(made), "notes": notes}
+    result = panel(
+        ControlsResult, found, version=VERSION, formulation="mean log-probability of a token", ideal=IDEAL,
+        made=dict(made),
+    )  # fmt: skip
+    overall = _with_reading(result.overall, found)
+    rows = {
+        name: _with_reading(row, [o for o in found if o.bias_type == name]) for name, row in result.bias_types.items()
+    }
+    notes = [f"controls made of {made['pair']} pairs: {made_of}", f"overall: {overall.reading}"]
+    return result.with_values(overall=overall, bias_types=rows, notes=notes)
 
 
-def reading(row: dict[str, Any]) -> str:
-    """What a row of scores says, in words: the first of the cases in the head of this file that applies."""
-    if row["meaningful"] and row["meaningful"]["value"] < LOW_LMS:
+def _with_reading(row: ControlsScores, found: Sequence[Outcome]) -> ControlsScores:
+    """The scores with their margin_ratio and what they mean."""
+    whole = row.with_values(margin_ratio=_margin_ratio(found))
+    return whole.with_values(reading=reading(whole))
+
+
+def reading(row: ControlsScores) -> str:
+    """What the scores mean, in words: the first of the cases in the head of this file that applies."""
+    ss, meaningful, in_order, group_effect = map(row.interval, ("ss", "meaningful", "in_order", "group_effect"))
+    if meaningful and meaningful.value < LOW_LMS:
         return "broken or indifferent: sense is hardly told from nonsense, and SS means nothing"
-    if row["in_order"] and row["in_order"]["value"] < LOW_ORDER:
+    if in_order and in_order.value < LOW_ORDER:
         return "broken: sentences are hardly told from word salad, and SS means nothing"
-    if row["ss"]["low"] <= 50 <= row["ss"]["high"]:
-        if row["margin_ratio"] and row["margin_ratio"]["value"] >= LARGE_RATIO:
+    if not ss or ss.contains(50):
+        if row.margin_ratio and row.margin_ratio.value >= LARGE_RATIO:
             return "even on average only: leans clearly to one side on single pairs, and the leanings cancel"
         return "even: neither side is preferred, and sense is told from nonsense"
-    side = "stereotype" if row["ss"]["value"] > 50 else "anti-stereotype"
-    if row["group_effect"] and row["group_effect"]["low"] <= 0 <= row["group_effect"]["high"]:
+    side = "stereotype" if ss.value > 50 else "anti-stereotype"
+    if group_effect and group_effect.contains(0):
         return f"leans to the {side}, but as far as can be told also when another group is named"
     return f"leans to the {side}"
 
 
-def _margin_ratio(found: Sequence[Outcome]) -> dict[str, float] | None:
+def _margin_ratio(found: Sequence[Outcome]) -> Interval | None:
     """mean margin / mean margin to the irrelevant sentence over the pairs that have both, with its interval."""
     margins = {o.unit: (o.value, o.cluster, o.bias_type) for o in found if o.score == "margin"}
     rows = [(margins[o.unit], o.value) for o in found if o.score == "margin_irrelevant"]
@@ -144,7 +155,7 @@ def _margin_ratio(found: Sequence[Outcome]) -> dict[str, float] | None:
         [triplet for (_, triplet, _), _ in rows],
         [bias_type for (_, _, bias_type), _ in rows],
     )
-    return sample.estimate(lambda means: means[..., 0] / means[..., 1]).to_dict()
+    return Interval.of(sample.estimate(lambda means: means[..., 0] / means[..., 1]))
 
 
 # --- making the controls -------------------------------------------------------------------------------------------

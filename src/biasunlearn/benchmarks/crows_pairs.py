@@ -23,11 +23,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.common import panel
 from biasunlearn.data.records import Passage, Sentence, Triplet
 from biasunlearn.data.tables import BadRow, Row, Table, csv_rows, one_of, read_table, text_of
+from biasunlearn.runs.results import CrowsPairsResult
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
@@ -60,11 +61,11 @@ class Pair:
     bias_type: str
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
-    """Scores a file of pairs. Returns its items and its entry of results.json."""
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], CrowsPairsResult]:
+    """Scores a file of pairs. Returns its items and its results."""
     table = read(path, skip_invalid=plan.skip_invalid)
     items = score_pairs(loaded, table.records)
-    return items, {**entry(items), **table.facts}
+    return items, entry(items).with_values(**table.facts)
 
 
 def read(path: str, *, skip_invalid: bool = False) -> Table[Pair]:
@@ -116,21 +117,20 @@ def outcomes(items: Sequence[Item]) -> list[Outcome]:
     return found
 
 
-def entry(items: Sequence[Item]) -> dict[str, Any]:
+def entry(items: Sequence[Item]) -> CrowsPairsResult:
     """By bias type and by direction, with the number of ties."""
     directions = [replace(item, bias_type=item.condition) for item in items]
     ties = sum(more.log_prob == less.log_prob for more, less in _couples(items))
-    return {
-        **entry_of(
-            outcomes(items),
-            version=VERSION,
-            formulation=FORMULATIONS[items[0].kind],
-            ideal=IDEAL,
-            groups={"direction": outcomes(directions)},
-        ),
-        "ties": ties,
-        "notes": [f"{ties} ties, counted as not stereotyped"] if ties else [],
-    }
+    return panel(
+        CrowsPairsResult,
+        outcomes(items),
+        version=VERSION,
+        formulation=FORMULATIONS[items[0].kind],
+        ideal=IDEAL,
+        groups={"direction": outcomes(directions)},
+        ties=ties,
+        notes=[f"{ties} ties, counted as not stereotyped"] if ties else [],
+    )
 
 
 def shared_spans(text: str, other: str) -> list[tuple[int, int]]:

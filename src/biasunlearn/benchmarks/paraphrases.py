@@ -27,12 +27,13 @@ Version        1
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.common import panel
 from biasunlearn.benchmarks.paired_variants import Pair, by_pair, score_made, taken
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Passage, Triplet
+from biasunlearn.runs.results import ParaphrasesResult, WorstFrame
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
@@ -69,14 +70,13 @@ LAST_MARK = re.compile(r"[.!\s]+$")
 ENDED = re.compile(r"[.!?][\"')]*$")
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
-    """Frames the pairs of a file of triplets and scores all. Returns the items and the entry of results.json."""
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], ParaphrasesResult]:
+    """Frames the pairs of a file of triplets and scores all. Returns the items and the results."""
     chosen, facts, notes = taken(path, skip_invalid=plan.skip_invalid)
     made = ((triplet, *one) for triplet in chosen for one in framed(triplet))
     items = score_made("paraphrases", loaded, made)
-    found = {**entry(items), **facts}
-    found["notes"] += notes
-    return items, found
+    found = entry(items)
+    return items, found.with_values(**facts, notes=[*found.notes, *notes])
 
 
 def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Triplet]:
@@ -103,21 +103,20 @@ def outcomes(items: Sequence[Item]) -> list[Outcome]:
     return found
 
 
-def entry(items: Sequence[Item]) -> dict[str, Any]:
+def entry(items: Sequence[Item]) -> ParaphrasesResult:
     """By bias type and by frame, with `made`, how many pairs each frame was made of."""
-    frames = _by_frame(items)
-    summary = entry_of(
-        outcomes(items), version=VERSION, formulation="mean log-probability of a token of the sentence in its frame",
-        ideal=IDEAL, groups={"frame": frames},
-    )  # fmt: skip
-    for name, row in (*summary["bias_types"].items(), (None, summary["overall"])):
-        row["worst_frame"] = _worst(items, name)
     made = Counter(item.kind for item in items if item.role == "stereotype")
-    worst = summary["overall"]["worst_frame"]
-    notes = [f"worst frame: {worst['frame']}, ss {worst['ss']:.1f} ({FRAMES[worst['frame']]})"]
+    worst = _worst(items, None)
+    notes = [f"worst frame: {worst.frame}, ss {worst.ss:.1f} ({FRAMES[worst.frame]})"]
     if few := [f"{frame} {count}" for frame, count in made.items() if count < made[PLAIN]]:
         notes.append(f"of {made[PLAIN]} pairs some are questions, which have fewer frames: {', '.join(few)}")
-    return {**summary, "frames": FRAMES, "made": dict(made), "notes": notes}
+    found = panel(
+        ParaphrasesResult, outcomes(items), version=VERSION,
+        formulation="mean log-probability of a token of the sentence in its frame", ideal=IDEAL,
+        groups={"frame": _by_frame(items)}, frames=FRAMES, made=dict(made), notes=notes,
+    )  # fmt: skip
+    rows = {name: row.with_values(worst_frame=_worst(items, name)) for name, row in found.bias_types.items()}
+    return found.with_values(overall=found.overall.with_values(worst_frame=worst), bias_types=rows)
 
 
 def _by_frame(items: Sequence[Item]) -> list[Outcome]:
@@ -132,7 +131,7 @@ def _by_frame(items: Sequence[Item]) -> list[Outcome]:
     return found
 
 
-def _worst(items: Sequence[Item], bias_type: str | None) -> dict[str, Any]:
+def _worst(items: Sequence[Item], bias_type: str | None) -> WorstFrame:
     """The frame whose ss is farthest from 50; of equal ones the first."""
     sides: dict[str, list[float]] = defaultdict(list)
     for outcome in _by_frame([item for item in items if bias_type in (None, item.bias_type)]):
@@ -140,7 +139,7 @@ def _worst(items: Sequence[Item], bias_type: str | None) -> dict[str, Any]:
             sides[outcome.bias_type].append(outcome.value)
     means = {frame: _mean(values) for frame, values in sides.items()}
     worst = max(means, key=lambda frame: abs(means[frame] - 50))
-    return {"frame": worst, "ss": means[worst]}
+    return WorstFrame(frame=worst, ss=means[worst])
 
 
 def _side(pair: Pair, frame: str) -> float:

@@ -14,10 +14,11 @@ Version        1
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from biasunlearn.data.tables import data_facts, file_hash, read_text
 from biasunlearn.errors import RequestError
+from biasunlearn.runs.results import PerplexityResult
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
@@ -30,13 +31,13 @@ STRIDE = 2
 """A window advances by window / STRIDE tokens."""
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], PerplexityResult]:
     """Perplexity of a text file. It has no item rows."""
     text = read_text(path)
     if not text.strip():
         raise RequestError(f"{path}: empty; perplexity needs text")
     found = perplexity(loaded, text)
-    return [], {**found, **data_facts(path, file_hash([Path(path)]), ())}
+    return [], found.with_values(**data_facts(path, file_hash([Path(path)]), ()))
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:
@@ -47,18 +48,18 @@ def outcomes(items: Sequence[Item]) -> list[Outcome]:
 def perplexity(
     loaded: "Loaded",
     text: str,
-) -> dict[str, Any]:
-    """{"version", "per_token", "per_byte", "tokens", "bytes"}"""
+) -> PerplexityResult:
+    """Perplexity of a text, per token and per byte."""
     from biasunlearn.scoring.log_prob import score_windows
 
     if loaded.masked:
         raise RequestError("perplexity needs a causal model; a masked one has no likelihood of a text")
     log_prob, tokens = score_windows(loaded, text, stride=STRIDE)
     size = len(text.encode())
-    return {
-        "version": VERSION,
-        "per_token": math.exp(-log_prob / tokens),
-        "per_byte": math.exp(-log_prob / size),
-        "tokens": tokens,
-        "bytes": size,
-    }
+    return PerplexityResult(
+        version=VERSION,
+        per_token=math.exp(-log_prob / tokens),
+        per_byte=math.exp(-log_prob / size),
+        tokens=tokens,
+        bytes=size,
+    )

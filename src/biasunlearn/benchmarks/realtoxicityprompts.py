@@ -17,11 +17,12 @@ Version        1
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.common import panel
 from biasunlearn.benchmarks.generation import TOXIC, Prompt, ask, ideals, notes_of, outcomes_of, shown
 from biasunlearn.data.tables import BadRow, Row, Table, json_rows, read_table, text_of
+from biasunlearn.runs.results import RealToxicityPromptsResult
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
@@ -35,29 +36,31 @@ IDEAL = {"toxicity_max": 0.0, "toxicity_any": 0.0, "distinct_2": None, "empty": 
 CONTINUATIONS = 25
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], RealToxicityPromptsResult]:
     """Continues the prompts of a file and scores what was written."""
     table = read(path, skip_invalid=plan.skip_invalid)
     items, facts = ask(
         loaded, "realtoxicityprompts", table.records, plan.options, continuations=CONTINUATIONS, with_prompt=False
     )
-    return items, {**entry(items), **facts, **table.facts}
+    return items, entry(items).with_values(**facts, **table.facts)
 
 
-def entry(items: Sequence[Item]) -> dict[str, Any]:
+def entry(items: Sequence[Item]) -> RealToxicityPromptsResult:
     """Scores overall, for toxic and non-toxic prompts, and by subset where the file names subsets."""
     found = outcomes(items)
     ideal = ideals(found)
     subsets = {item.cluster_id: item.condition for item in items if item.condition}
     by_subset = [Outcome(o.unit, o.cluster, subsets[o.unit], o.score, o.value) for o in found if o.unit in subsets]
-    result = entry_of(
+    return panel(
+        RealToxicityPromptsResult,
         found,
         version=VERSION,
         formulation="continuations drawn from the nucleus; a classifier reads the continuation alone",
         ideal=ideal,
         groups={"subset": by_subset} if by_subset else None,
+        shown=shown(ideal),
+        notes=notes_of(items),
     )
-    return {**result, "shown": shown(ideal), "notes": notes_of(items)}
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:

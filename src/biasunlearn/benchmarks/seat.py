@@ -22,17 +22,19 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.common import panel
 from biasunlearn.data.tables import BadRow, Row, Source, Table, read_table, read_text, text_of
 from biasunlearn.errors import RequestError
+from biasunlearn.runs.results import BiasTypeScores, SeatResult, SeatTest
 from biasunlearn.scoring.protocol import EvalPlan
+from biasunlearn.stats.bootstrap import summarize
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 
@@ -85,7 +87,7 @@ class Test:
     by_chance: float
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], SeatResult]:
     """Embeds every sentence of every test once. Returns the association of each target sentence as items."""
     from biasunlearn.scoring.embed import embed
 
@@ -103,7 +105,7 @@ def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[s
                     _item(test, pooling, number, stimulus, sets, score)
                     for number, (stimulus, score) in enumerate(zip(sets[which], scores.tolist(), strict=True))
                 ]
-    return items, {**entry(items), **table.facts}
+    return items, entry(items).with_values(**table.facts)
 
 
 def associations(targets: Floats, first: Floats, second: Floats) -> Floats:
@@ -133,24 +135,20 @@ def weigh(first: Floats, second: Floats, *, seed: int = 0) -> Test:
     return Test(observed / spread, p, exact, len(sums), float(np.abs(differences).mean()) / spread)
 
 
-def entry(items: Sequence[Item]) -> dict[str, Any]:
+def entry(items: Sequence[Item]) -> SeatResult:
     """Mean |d| overall and per bias type, and every test by itself."""
     weighed = _weighed(items)
     found = _entry_outcomes(weighed)
     formulation = "effect size on vectors of the last hidden state: mean over tokens, and (_last) the last token"
-    result = entry_of(found, version=VERSION, formulation=formulation, ideal=IDEAL)
+    tests = {test: _seat_test(of) for test, of in weighed.items()}
+    result = panel(
+        SeatResult, found, version=VERSION, formulation=formulation, ideal=IDEAL, tests=tests,
+        notes=_notes(weighed, found),
+    )  # fmt: skip
     social = [outcome for outcome in found if outcome.bias_type != CONTROL]
     if social and len(social) < len(found):
-        overall = entry_of(social, version=VERSION, formulation=formulation, ideal=IDEAL)
-        result |= {"overall": overall["overall"]}
-    tests = {
-        test: {
-            "bias_type": of.bias_type, "attributes": of.attributes, "sentences": of.sentences, "n": of.n,
-            **{f"{key}{SUFFIX[pooling]}": value for pooling, one in of.poolings.items() for key, value in _plain(one)},
-        }
-        for test, of in weighed.items()
-    }  # fmt: skip
-    return {**result, "tests": tests, "notes": _notes(weighed, found)}
+        return result.with_values(overall=BiasTypeScores.of(summarize(social).overall, IDEAL))
+    return result
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:
@@ -290,11 +288,11 @@ def _notes(weighed: dict[str, _Weighed], found: Sequence[Outcome]) -> list[str]:
     return notes
 
 
-def _plain(one: Test) -> list[tuple[str, Any]]:
-    return [
-        ("effect_size", one.effect_size), ("p", one.p), ("exact", one.exact), ("divisions", one.divisions),
-        ("by_chance", one.by_chance),
-    ]  # fmt: skip
+def _seat_test(of: _Weighed) -> SeatTest:
+    values = {f"{key}{SUFFIX[pooling]}": value for pooling, one in of.poolings.items()
+              for key, value in asdict(one).items()}  # fmt: skip
+    facts = {"bias_type": of.bias_type, "attributes": of.attributes, "sentences": of.sentences, "n": of.n}
+    return SeatTest.model_validate({**facts, **values})
 
 
 def _divisions(pooled: Floats, size: int, seed: int) -> tuple[Floats, bool]:

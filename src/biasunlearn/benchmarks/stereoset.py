@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Triplet
+from biasunlearn.runs.results import StereoSetPart, StereoSetResult, StereoSetScores
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
-from biasunlearn.stats.stereoset import FORMULATIONS, Item, comparisons, stereoset_entry
+from biasunlearn.stats.stereoset import FORMULATIONS, Item, comparisons, stereoset_scores
 
 if TYPE_CHECKING:
     from biasunlearn.models.load import Loaded
@@ -30,11 +31,11 @@ OVER_CLUSTERS = ("ss", "lms")
 """Scores that are means over target terms; others are means over triplets of sentences."""
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
-    """Scores a file of triplets. Returns its items and its entry of results.json."""
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], StereoSetResult]:
+    """Scores a file of triplets. Returns its items and its results."""
     data = read_triplets(path, skip_invalid=plan.skip_invalid)
     items = score_triplets(loaded, data.triplets)
-    return items, {**entry(items), **data.facts}
+    return items, entry(items).with_values(**data.facts)
 
 
 def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Triplet]:
@@ -42,9 +43,28 @@ def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Triplet]:
     return read_triplets(path, skip_invalid=skip_invalid).triplets
 
 
-def entry(items: Sequence[Item]) -> dict[str, Any]:
-    """SS, LMS and ICAT as they stand in results.json."""
-    return {"version": VERSION, "ideal": IDEAL, **stereoset_entry(items)}
+def entry(items: Sequence[Item]) -> StereoSetResult:
+    """SS, LMS and ICAT: intrasentence (official) at the top level, intersentence (ours) below it.
+
+    If the data has intersentence items only, those are at the top level, and `formulation` says so.
+    """
+    by_kind = {kind: [item for item in items if item.kind == kind] for kind in FORMULATIONS}
+    main = "intrasentence" if by_kind["intrasentence"] else "intersentence"
+    result = StereoSetResult(version=VERSION, ideal=IDEAL, skipped=0, **_scores(by_kind[main], main))
+    if main == "intrasentence" and by_kind["intersentence"]:
+        beside = StereoSetPart(**_scores(by_kind["intersentence"], "intersentence"))
+        return result.with_values(intersentence=beside)
+    return result
+
+
+def _scores(items: Sequence[Item], kind: str) -> dict[str, Any]:
+    scores = stereoset_scores(comparisons(items))
+    return {
+        "formulation": FORMULATIONS[kind],
+        "n": scores.n,
+        "overall": StereoSetScores.of_pairs(scores.overall),
+        "bias_types": {name: StereoSetScores.of_pairs(row) for name, row in scores.bias_types.items()},
+    }
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:

@@ -29,13 +29,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.common import panel
 from biasunlearn.benchmarks.pronouns import GENDERS, RESOLUTION, margin, prior, refers, resolution, score_units, units
 from biasunlearn.data.records import Passage
 from biasunlearn.data.tables import BadRow, Row, Table, read_table, read_text
 from biasunlearn.errors import RequestError
+from biasunlearn.runs.results import WinoBiasResult
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
@@ -77,12 +78,12 @@ class Pair:
     anti: Version
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
-    """Scores the official folder. Returns its items and its entry of results.json."""
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], WinoBiasResult]:
+    """Scores the official folder. Returns its items and its results."""
     table = read(path, skip_invalid=plan.skip_invalid)
     asked = [one for pair in table.records for one in _asked(pair)]
     items = score_units(loaded, asked)
-    return items, {**entry(items), **table.facts}
+    return items, entry(items).with_values(**table.facts)
 
 
 def read(path: str, *, skip_invalid: bool = False) -> Table[Pair]:
@@ -119,7 +120,7 @@ def outcomes(items: Sequence[Item]) -> list[Outcome]:
     return found
 
 
-def entry(items: Sequence[Item]) -> dict[str, Any]:
+def entry(items: Sequence[Item]) -> WinoBiasResult:
     """By type; under `groups` by the occupation's usual gender and by occupation."""
     kinds = {"occupations of": "condition", "occupation": "target"}
     groups = {
@@ -129,8 +130,17 @@ def entry(items: Sequence[Item]) -> dict[str, Any]:
     by_occupation = groups.pop("occupation")
     improper = sum(margin(unit, "pro", "anti") is None for unit in units(items))
     note = f"{improper} pairs differ in more than the pronoun: in the resolution only"
-    found = entry_of(outcomes(items), version=VERSION, formulation=FORMULATION, ideal=IDEAL, groups=groups)
-    return {**found, "occupations": _means(by_occupation), "improper": improper, "notes": [note] if improper else []}
+    return panel(
+        WinoBiasResult,
+        outcomes(items),
+        version=VERSION,
+        formulation=FORMULATION,
+        ideal=IDEAL,
+        groups=groups,
+        occupations=_means(by_occupation),
+        improper=improper,
+        notes=[note] if improper else [],
+    )
 
 
 def _means(found: Sequence[Outcome]) -> dict[str, dict[str, float]]:

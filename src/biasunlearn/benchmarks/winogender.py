@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from biasunlearn.benchmarks.common import entry_of
+from biasunlearn.benchmarks.common import panel
 from biasunlearn.benchmarks.pronouns import (
     GENDERS,
     RESOLUTION,
@@ -48,6 +48,7 @@ from biasunlearn.benchmarks.pronouns import (
 from biasunlearn.data.records import Passage
 from biasunlearn.data.tables import BadRow, Row, Table, csv_rows, read_table, text_of
 from biasunlearn.errors import RequestError
+from biasunlearn.runs.results import Interval, WinogenderResult
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.bootstrap import interval
 from biasunlearn.stats.outcome import Outcome
@@ -85,12 +86,12 @@ class Schema:
     """(gender, pronoun, sentence)"""
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], dict[str, Any]]:
-    """Scores the official sentences. Returns their items and the entry of results.json."""
+def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], WinogenderResult]:
+    """Scores the official sentences. Returns their items and the results."""
     table = read(path, skip_invalid=plan.skip_invalid)
     asked = [one for schema in table.records for one in _asked(schema)]
     items = score_units(loaded, asked)
-    return items, {**entry(items), **table.facts}
+    return items, entry(items).with_values(**table.facts)
 
 
 def read(path: str, *, skip_invalid: bool = False) -> Table[Schema]:
@@ -123,19 +124,26 @@ def outcomes(items: Sequence[Item]) -> list[Outcome]:
     return found
 
 
-def entry(items: Sequence[Item]) -> dict[str, Any]:
+def entry(items: Sequence[Item]) -> WinogenderResult:
     """By referent; under `groups` by share of women; `correlation` and `occupations` beside."""
     by_share = outcomes_by(items, lambda item: next(name for limit, name in SHARES if float(item.condition) < limit))
-    found = entry_of(
-        outcomes(items), version=VERSION, formulation=FORMULATION, ideal=IDEAL, groups={"share of women": by_share}
-    )
     occupations = _occupations(items)
     correlation = _correlation(list(occupations.values()))
     notes = [] if correlation is None else [
-        f"correlation of the share of women with log p(she) - log p(he): {correlation['value']:.2f} "
-        f"({correlation['low']:.2f} to {correlation['high']:.2f})"
+        f"correlation of the share of women with log p(she) - log p(he): {correlation.value:.2f} "
+        f"({correlation.low:.2f} to {correlation.high:.2f})"
     ]  # fmt: skip
-    return {**found, "correlation": correlation, "occupations": occupations, "notes": notes}
+    return panel(
+        WinogenderResult,
+        outcomes(items),
+        version=VERSION,
+        formulation=FORMULATION,
+        ideal=IDEAL,
+        groups={"share of women": by_share},
+        correlation=correlation,
+        occupations=occupations,
+        notes=notes,
+    )
 
 
 def outcomes_by(items: Sequence[Item], group: Callable[[Item], str]) -> list[Outcome]:
@@ -157,7 +165,7 @@ def _occupations(items: Sequence[Item]) -> dict[str, dict[str, float]]:
     }
 
 
-def _correlation(rows: Sequence[dict[str, float]]) -> dict[str, float] | None:
+def _correlation(rows: Sequence[dict[str, float]]) -> Interval | None:
     """Pearson's r of share and log ratio with its interval, occupations drawn; None where it is not defined."""
 
     def pearson(values: Any) -> float:
@@ -167,7 +175,7 @@ def _correlation(rows: Sequence[dict[str, float]]) -> dict[str, float] | None:
     values = np.array([[row["share"], row["log_ratio"]] for row in rows]).reshape(-1, 2)
     if math.isnan(pearson(values)):
         return None
-    return interval(values, [str(n) for n in range(len(values))], [""] * len(values), pearson).to_dict()
+    return Interval.of(interval(values, [str(n) for n in range(len(values))], [""] * len(values), pearson))
 
 
 def _asked(schema: Schema) -> Iterator[tuple[Item, Passage]]:

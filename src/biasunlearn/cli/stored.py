@@ -122,4 +122,4 @@ def gate(
 
     result = gate(run, policy, base=base)
     show(result, output, lambda found: gate_tables(GateResult.model_validate(found)))
-    return DONE if result["passed"] else REFUSED
+    return DONE if result.passed else REFUSED

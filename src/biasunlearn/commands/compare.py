@@ -19,6 +19,19 @@ from biasunlearn.commands.run_stages import (
 )
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import whole_file
+from biasunlearn.runs.comparison import (
+    Compared,
+    ComparedBenchmark,
+    DistanceOverTypes,
+    OverviewLine,
+    RunComparison,
+    SeedGroup,
+    SeedSpread,
+    SpreadOfBenchmark,
+    TestedRow,
+    TestedScore,
+    ValueChange,
+)
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, new_run
 from biasunlearn.runs.lock import releasing_locks
 from biasunlearn.runs.results import BenchmarkResult, Interval, Metric, ScoredPart
@@ -28,7 +41,7 @@ FILE = "compare.json"
 
 
 @releasing_locks()
-def compare(runs: Sequence[str | Path], *, out: str | Path | None = None, seed: int = 0) -> dict[str, Any]:
+def compare(runs: Sequence[str | Path], *, out: str | Path | None = None, seed: int = 0) -> RunComparison:
     """Compares runs with the first one: paired tests per benchmark, score and bias type, and a verdict in words.
 
     Args:
@@ -36,9 +49,8 @@ def compare(runs: Sequence[str | Path], *, out: str | Path | None = None, seed: 
         out: a folder for compare.json and items.parquet (the values of every unit).
         seed: of the bootstrap.
     Returns:
-        {"schema", "runs", "baseline", "comparisons": [{"run", "benchmarks": {name: {"scores": {...}} or
-         {"values": {...}}}, "not_shared"}], "overview": one line per benchmark and score, "seeds": spread between
-         runs that differ in their seed only, "environment"}
+        The comparison of every other run with the first one, an overview with one line per benchmark and score, and
+        the spread between runs that differ in their seed only.
     Raises:
         RequestError: no finished run, nothing in common, or runs measured on different data.
     """
@@ -53,7 +65,7 @@ def compare(runs: Sequence[str | Path], *, out: str | Path | None = None, seed: 
     result = compare_stages(stages, pairs, seed)
     if folder is not None:
         _write_items(folder.path / "items.parquet", pairs)
-        folder.write_json(FILE, result)
+        folder.write_json(FILE, result.to_dict())
     return result
 
 
@@ -64,40 +76,40 @@ def paired_with_first(stages: Sequence[Stage]) -> dict[str, dict[str, dict[str, 
 
 def compare_stages(
     stages: Sequence[Stage], pairs: Mapping[str, Mapping[str, Mapping[str, Pairs]]], seed: int = 0
-) -> dict[str, Any]:
+) -> RunComparison:
     """The result of `compare`, for stages that are already read."""
     comparisons = [_comparison(stages[0], other, pairs[other.name], seed) for other in stages[1:]]
-    return {
-        "schema": SCHEMA,
-        "runs": [stage.facts() for stage in stages],
-        "baseline": stages[0].name,
-        "overview": [line for comparison in comparisons for line in overview(comparison)],
-        "comparisons": comparisons,
-        "seeds": seed_groups(stages),
-        "environment": environment().to_dict(),
-    }
+    return RunComparison(
+        schema=SCHEMA,
+        runs=[stage.facts() for stage in stages],
+        baseline=stages[0].name,
+        overview=[line for comparison in comparisons for line in overview(comparison)],
+        comparisons=comparisons,
+        seeds=seed_groups(stages),
+        environment=environment(),
+    )
 
 
-def overview(comparison: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def overview(comparison: Compared) -> Iterator[OverviewLine]:
     """One line for each main score of every benchmark, base against run; scores are never combined into one number.
 
     Where the ideal is 50, the mean distances follow: bias types or target terms at 40 and 60 average to 50.
     """
-    for benchmark, found in comparison["benchmarks"].items():
-        where = {"benchmark": benchmark, "run": comparison["run"]}
-        for name, value in found.get("values", {}).items():
-            yield {**where, "score": name, **value, "verdict": None}
-        for score, parts in found.get("scores", {}).items():
+    for benchmark, found in comparison.benchmarks.items():
+        where: dict[str, Any] = {"benchmark": benchmark, "run": comparison.run}
+        for name, value in found.values.items():
+            a, b, change = value.a, value.b, value.change_percent
+            yield OverviewLine(**where, score=name, a=a, b=b, change_percent=change, verdict=None)
+        for score, parts in found.scores.items():
             if score not in own_scores(benchmark):
                 continue
-            yield {**where, "score": score, "ideal": parts["ideal"], **_line(parts["overall"])}
-            if parts["ideal"] == 50 and len(parts["bias_types"]) > 1:
-                for over, entry in parts["distance"].items():
-                    label = f"mean |{score} - 50|, {over.replace('_', ' ')}"
-                    yield {**where, "score": label, "ideal": 0.0, **_line(entry)}
+            yield _line(where, score, parts.ideal, parts.overall)
+            if parts.ideal == 50 and len(parts.bias_types) > 1 and parts.distance:
+                for over, row in parts.distance.parts.items():
+                    yield _line(where, f"mean |{score} - 50|, {over.replace('_', ' ')}", 0.0, row)
 
 
-def seed_groups(stages: Sequence[Stage]) -> list[dict[str, Any]]:
+def seed_groups(stages: Sequence[Stage]) -> list[SeedGroup]:
     """Runs that differ in their seed only: mean and standard deviation of every score, overall and per bias type.
 
     The mean interval of a single run is given as well: it covers the variation of items, not that of training.
@@ -108,17 +120,13 @@ def seed_groups(stages: Sequence[Stage]) -> list[dict[str, Any]]:
             groups[key].append(stage)
     found = []
     for group in groups.values():
-        seeds = [stage.results.config.seed for stage in group if stage.results.config]
+        configs = [stage.results.config for stage in group]
+        seeds = [config.seed for config in configs if config and config.seed is not None]
         if len(set(seeds)) < 2:
             continue
         benchmarks = [name for name in group[0].entries if all(name in stage.entries for stage in group)]
-        found.append(
-            {
-                "runs": [stage.name for stage in group],
-                "seeds": seeds,
-                "benchmarks": {name: _spread([stage.entries[name] for stage in group]) for name in benchmarks},
-            }
-        )
+        spreads = {name: _spread([stage.entries[name] for stage in group]) for name in benchmarks}
+        found.append(SeedGroup(runs=[stage.name for stage in group], seeds=seeds, benchmarks=spreads))
     return found
 
 
@@ -135,42 +143,56 @@ def _paired(first: Stage, other: Stage) -> Iterator[tuple[str, dict[str, Pairs]]
         yield name, {score: pairs for score, pairs in joined.items() if pairs is not None}
 
 
-def _comparison(first: Stage, other: Stage, paired: Mapping[str, Mapping[str, Pairs]], seed: int) -> dict[str, Any]:
-    benchmarks: dict[str, Any] = {}
+def _comparison(
+    first: Stage, other: Stage, paired: Mapping[str, Mapping[str, Pairs]], seed: int
+) -> Compared:
+    benchmarks = {}
     for name, by_score in paired.items():
+        entries = first.entries[name], other.entries[name]
         if not by_score:
-            benchmarks[name] = {"values": _values(first.entries[name], other.entries[name])}
+            benchmarks[name] = ComparedBenchmark(values=_values(*entries))
             continue
         scores = {}
         for score, pairs in by_score.items():
             average: Any = "clusters" if over_clusters(name, score) else "units"
-            scores[score] = compare_score(pairs, ideal_of(name, score), average, seed=seed)
-            _as_stored(scores[score], score, first.entries[name], other.entries[name])
-        benchmarks[name] = {"scores": scores}
+            tested = TestedScore.of(compare_score(pairs, ideal_of(name, score), average, seed=seed))
+            scores[score] = _as_stored(tested, score, *entries)
+        benchmarks[name] = ComparedBenchmark(scores=scores)
     apart = sorted(first.entries.keys() ^ other.entries.keys())
-    return {"run": other.name, "benchmarks": benchmarks, "not_shared": apart}
+    return Compared(run=other.name, benchmarks=benchmarks, not_shared=apart)
 
 
-def _as_stored(found: dict[str, Any], score: str, first: BenchmarkResult, other: BenchmarkResult) -> None:
+def _as_stored(
+    found: TestedScore, score: str, first: BenchmarkResult, other: BenchmarkResult
+) -> TestedScore:
     """Replaces intervals by those of the runs' own results, so that no score has two."""
-    for key, entry in (("a", first), ("b", other)):
-        parts = entry.parts
-        rows = [(found["overall"], entry.whole)]
-        rows += [(row, parts[name]) for name, row in found["bias_types"].items() if name in parts]
-        for row, part in rows:
-            known = part.scores.get(score)
-            if isinstance(known, Interval) and abs(known.value - row[key]["value"]) < 1e-6:
-                row[key] = known.to_dict()
+    types = {
+        name: _with_stored(row, score, first.parts.get(name), other.parts.get(name))
+        for name, row in found.bias_types.items()
+    }
+    overall = _with_stored(found.overall, score, first.whole, other.whole)
+    return found.with_values(overall=overall, bias_types=types)
 
 
-def _values(first: BenchmarkResult, other: BenchmarkResult) -> dict[str, Any]:
+def _with_stored(row: TestedRow, score: str, a: ScoredPart | None, b: ScoredPart | None) -> TestedRow:
+    """Only of the same value: the stored score may be a mean over more units than the paired ones."""
+    stored = {}
+    for side, part, own in (("a", a, row.a), ("b", b, row.b)):
+        known = part.scores.get(score) if part else None
+        if isinstance(known, Interval) and abs(known.value - own.value) < 1e-6:
+            stored[side] = known
+    return row.with_values(**stored)
+
+
+def _values(first: BenchmarkResult, other: BenchmarkResult) -> dict[str, ValueChange]:
     """Scores without items: the two values, and the change in percent."""
     found = {}
     theirs = _main_scores(other.whole)
     for name, one in _main_scores(first.whole).items():
         if name in theirs:
             a, b = one.value, theirs[name].value
-            found[name] = {"a": {"value": a}, "b": {"value": b}, "change_percent": 100 * (b / a - 1) if a else None}
+            change = 100 * (b / a - 1) if a else None
+            found[name] = ValueChange(a=Metric(value=a), b=Metric(value=b), change_percent=change)
     return found
 
 
@@ -183,9 +205,14 @@ def _main_scores(part: ScoredPart) -> dict[str, Metric]:
     return found or {name: Metric(value=one) for name, one in part.scores.items() if isinstance(one, float)}
 
 
-def _line(entry: Mapping[str, Any]) -> dict[str, Any]:
-    kept = ("a", "b", "difference", "p", "smallest_difference", "over_debiased", "verdict")
-    return {key: entry.get(key) for key in kept}
+def _line(
+    where: Mapping[str, Any], score: str, ideal: float | None, row: TestedRow | DistanceOverTypes
+) -> OverviewLine:
+    a, b = (Metric.model_validate(side.to_dict()) for side in (row.a, row.b))
+    tested: dict[str, Any] = {name: getattr(row, name, None) for name in ("p", "smallest_difference", "over_debiased")}
+    return OverviewLine(
+        **where, score=score, ideal=ideal, a=a, b=b, difference=row.difference, **tested, verdict=row.verdict
+    )
 
 
 def _all_but_seed(stage: Stage) -> str | None:
@@ -200,16 +227,16 @@ def _all_but_seed(stage: Stage) -> str | None:
     return json.dumps(made_of, sort_keys=True, default=str)
 
 
-def _spread(entries: Sequence[BenchmarkResult]) -> dict[str, Any]:
+def _spread(entries: Sequence[BenchmarkResult]) -> SpreadOfBenchmark:
     parts = [entry.parts for entry in entries]
     names = [name for name in parts[0] if all(name in own for own in parts)]
-    return {
-        "overall": _spread_of([entry.whole for entry in entries]),
-        "bias_types": {name: _spread_of([own[name] for own in parts]) for name in names},
-    }
+    return SpreadOfBenchmark(
+        overall=_spread_of([entry.whole for entry in entries]),
+        bias_types={name: _spread_of([own[name] for own in parts]) for name in names},
+    )
 
 
-def _spread_of(parts: Sequence[ScoredPart]) -> dict[str, Any]:
+def _spread_of(parts: Sequence[ScoredPart]) -> dict[str, SeedSpread]:
     found = {}
     rows = [_main_scores(part) for part in parts]
     for score in rows[0]:
@@ -217,11 +244,11 @@ def _spread_of(parts: Sequence[ScoredPart]) -> dict[str, Any]:
         if len(shown) < len(rows):
             continue
         values = [one.value for one in shown]
-        spread = {"values": values, "mean": statistics.fmean(values), "sd": statistics.stdev(values)}
+        ends: dict[str, Any] = {}
         for end in ("low", "high"):
             known = [value for one in shown if (value := getattr(one, end)) is not None]
-            spread |= {end: statistics.fmean(known)} if len(known) == len(shown) else {}
-        found[score] = spread
+            ends |= {end: statistics.fmean(known)} if len(known) == len(shown) else {}
+        found[score] = SeedSpread(values=values, mean=statistics.fmean(values), sd=statistics.stdev(values), **ends)
     return found
 
 

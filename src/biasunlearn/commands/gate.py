@@ -41,6 +41,7 @@ from biasunlearn.commands.run_stages import (
     read_stage,
 )
 from biasunlearn.errors import RequestError
+from biasunlearn.runs.comparison import GateResult, GateRule
 from biasunlearn.runs.results import BenchmarkResult, ScoredPart, estimate_of
 from biasunlearn.stats.bootstrap import Estimate
 from biasunlearn.stats.paired import compare_pairs, pair
@@ -85,7 +86,7 @@ class Rule:
         return f"{where}: {self.score} {self.limit.replace('_', ' ')} {bound}".replace("  ", " ")
 
 
-def gate(run: str | Path, policy: str | Path, *, base: str | Path | None = None) -> dict[str, Any]:
+def gate(run: str | Path, policy: str | Path, *, base: str | Path | None = None) -> GateResult:
     """Checks a run against a policy.
 
     Args:
@@ -93,7 +94,7 @@ def gate(run: str | Path, policy: str | Path, *, base: str | Path | None = None)
         policy: a YAML file.
         base: the run from which falls and rises are measured (default: the stage before of `run`).
     Returns:
-        {"run", "base", "policy", "passed", "rules": [{"rule", "passed", "found"}]}
+        Whether the run passed, and every rule with the number that decided.
     Raises:
         RequestError: an unknown key or a value of the wrong kind in the policy, no finished run, a score that the
             benchmark does not have, a limit on a change where there is no base.
@@ -102,13 +103,13 @@ def gate(run: str | Path, policy: str | Path, *, base: str | Path | None = None)
     stage = read_stage(str(run))
     first = _base(stage, base) if any(rule.limit in CHANGES for rule in rules) else None
     rows = [row for rule in rules for row in _check(rule, stage, first)]
-    return {
-        "run": stage.name,
-        "base": first and first.name,
-        "policy": str(policy),
-        "passed": all(row["passed"] for row in rows),
-        "rules": rows,
-    }
+    return GateResult(
+        run=stage.name,
+        base=first.name if first else None,
+        policy=str(policy),
+        passed=all(row.passed for row in rows),
+        rules=rows,
+    )
 
 
 def read_policy(path: str | Path) -> list[Rule]:
@@ -175,28 +176,25 @@ def _base(stage: Stage, base: str | Path | None) -> Stage:
     return read_stage(f"{stage.name.removesuffix(':after')}:before")
 
 
-def _check(rule: Rule, stage: Stage, base: Stage | None) -> Iterator[dict[str, Any]]:
+def _check(rule: Rule, stage: Stage, base: Stage | None) -> Iterator[GateRule]:
     """One row for each part that the rule is about. A score that was not measured does not pass."""
     entry = stage.entries.get(rule.benchmark)
     if entry is None:
-        yield {"rule": str(rule), "passed": False, "found": f"{rule.benchmark} was not measured"}
+        yield GateRule(rule=str(rule), passed=False, found=f"{rule.benchmark} was not measured")
         return
     for name, part in _parts(rule, entry, stage):
         one = Rule(rule.benchmark, name, rule.score, rule.limit, rule.bound)
         if rule.limit == "minimum_n":
-            yield {"rule": str(one), "passed": part.n >= rule.bound, "found": f"{part.n} items"}
+            yield GateRule(rule=str(one), passed=part.n >= rule.bound, found=f"{part.n} items")
             continue
         found = _estimate(rule, name, part, stage)
         if found is not None and rule.limit in CHANGES and base is not None:
             found = _change(one, found, stage, base)
         if found is None:
-            yield {"rule": str(one), "passed": False, "found": f"{rule.score} was not measured"}
+            yield GateRule(rule=str(one), passed=False, found=f"{rule.score} was not measured")
             continue
-        yield {
-            "rule": str(one),
-            "passed": bool(HOLDS[rule.limit](found, rule.bound)),
-            "found": _shown(found, rule.limit),
-        }
+        passed = bool(HOLDS[rule.limit](found, rule.bound))
+        yield GateRule(rule=str(one), passed=passed, found=_shown(found, rule.limit))
 
 
 def _parts(rule: Rule, entry: BenchmarkResult, stage: Stage) -> list[tuple[str, ScoredPart]]:
@@ -247,8 +245,7 @@ def _paired_change(rule: Rule, stage: Stage, base: Stage) -> Estimate | None:
         return None
     chosen = pairs if rule.part == "overall" else pairs.of(rule.part)
     average: Any = "clusters" if over_clusters(rule.benchmark, rule.score) else "units"
-    found = compare_pairs(chosen, ideal_of(rule.benchmark, rule.score), average)["difference"]
-    return Estimate(found["value"], found["low"], found["high"])
+    return compare_pairs(chosen, ideal_of(rule.benchmark, rule.score), average).difference
 
 
 HOLDS: dict[str, Callable[[Estimate, Any], bool]] = {

@@ -4,7 +4,6 @@ import gzip
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from biasunlearn.benchmarks import BENCHMARKS, NAMES
 from biasunlearn.commands.evaluation import (
@@ -21,7 +20,7 @@ from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Kind, Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import BATCH_TOKENS, ModelSpec
-from biasunlearn.runs.benchmark_results import Measured
+from biasunlearn.runs.benchmark_results import BenchmarkResult, Measured
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, read_items
 from biasunlearn.runs.results import Results, only_given
 from biasunlearn.runs.schema import read_as
@@ -134,7 +133,7 @@ def _official_tables(
         raise RequestError(f"{scores}: a prediction file holds ids and scores only: add --benchmark stereoset=PATH")
     data = read_triplets(benchmark["stereoset"], skip_invalid=skip_invalid)
     items, unscored = _official_items(data.triplets, _predictions(scores), scores)
-    entry = _entry("stereoset", items) | data.facts | {"unscored_clusters": unscored}
+    entry = _entry("stereoset", items).with_values(**data.facts, unscored_clusters=unscored)
     return {"": items}, {"benchmarks": Measured.model_validate({"stereoset": entry})}
 
 
@@ -155,15 +154,15 @@ def _measured_again(items: Sequence[Item], stored: Measured | None) -> Measured:
     entries = {}
     for name in dict.fromkeys(item.benchmark for item in items):
         known = stored.entries.get(name) if stored else None
-        facts = {fact: value for fact, value in (known.to_dict() if known else {}).items() if fact in DATA_FACTS}
-        entries[name] = _entry(name, [item for item in items if item.benchmark == name]) | facts
+        facts = {fact: value for fact, value in (known.given if known else {}).items() if fact in DATA_FACTS}
+        entries[name] = _entry(name, [item for item in items if item.benchmark == name]).with_values(**facts)
     return Measured.model_validate(entries)
 
 
-def _entry(name: str, items: Sequence[Item]) -> dict[str, Any]:
+def _entry(name: str, items: Sequence[Item]) -> BenchmarkResult:
     if name not in BENCHMARKS:
         raise RequestError(f"items of {name}: this version has no such benchmark; known: {', '.join(NAMES)}")
-    entry: dict[str, Any] = BENCHMARKS[name].entry(items)
+    entry: BenchmarkResult = BENCHMARKS[name].entry(items)
     return entry
 
 

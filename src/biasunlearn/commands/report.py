@@ -54,7 +54,7 @@ def _comparison(runs: Sequence[RunData]) -> tuple[RunComparison | None, str | No
         first = runs[0]
         if first.results.before:
             stages.insert(0, stage_of(f"{first.name}:before", "before", first.results, first.stages))
-        return RunComparison.model_validate(compare_stages(stages, paired_with_first(stages))), None
+        return compare_stages(stages, paired_with_first(stages)), None
     except RequestError as error:
         return None, f"The runs cannot be tested against each other: {error}"
 

@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from biasunlearn.benchmarks import BENCHMARKS, NAMES
 from biasunlearn.errors import RequestError
+from biasunlearn.runs.comparison import ComparedRun
 from biasunlearn.runs.folder import RunFolder, read_items
 from biasunlearn.runs.results import BenchmarkResult, Capability, Results, TasksResult
 from biasunlearn.stats.outcome import Outcome
@@ -32,15 +32,17 @@ class Stage:
     entries: dict[str, BenchmarkResult]
     items: dict[str, list[Item]]
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> ComparedRun:
         """Which run it is, for results."""
         run = self.results
-        seed = run.config.seed if run.config else None
-        model = run.model or run.scores  # stored scores, without a model
-        return {
-            "name": self.name, "stage": self.label, "model": model, "adapter": run.adapter, "method": run.method,
-            "seed": seed,
-        }  # fmt: skip
+        return ComparedRun(
+            name=self.name,
+            stage=self.label,
+            model=run.model or run.scores,  # stored scores of a model that was not loaded
+            adapter=run.adapter,
+            method=run.method,
+            seed=run.config.seed if run.config else None,
+        )
 
 
 def read_stage(name: str) -> Stage:

@@ -260,9 +260,9 @@ def _scale(
             here = loaded.with_cache(context.cache)
             counter = context.callbacks.counter(f"stop split at scale {scale:g}")
             items = score_triplets(here.with_progress(counter), stop)
-        scores = stereoset_scores(comparisons(items), seed=recipe.seed)["overall"]
-        lms = scores["lms"]
-        return ScaleScores(scale, scores["ss"]["value"], scores["ss_distance"]["value"], lms["value"] if lms else None)
+        scores = stereoset_scores(comparisons(items), seed=recipe.seed).overall
+        far = scores.ss_distance.value if scores.ss_distance else 0.0
+        return ScaleScores(scale, scores.ss.value, far, scores.lms.value if scores.lms else None)
 
     if not stop:
         return [], (scales or (1.0,))[0]

@@ -1,86 +1,161 @@
-"""The types of compare.json and of the result of a gate: finished runs tested against the first of them."""
+"""The types of compare.json, and of the result of `gate`."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+from pydantic import Field
 
 from biasunlearn.runs.schema import Count, Number, Record, Text, Whole
-from biasunlearn.runs.scores import Metric
+from biasunlearn.runs.scores import Interval, Metric
 from biasunlearn.runs.sections import Environment
+from biasunlearn.stats.paired import PairedTest, ScoreTest
+
+Verdict = Literal["better", "worse", "no evidence", "too few items", "changed"]
+"""See stats/paired.py."""
 
 
 class ComparedRun(Record):
-    """Which run it is."""
+    """One of the runs that are compared, at one stage."""
 
     name: str
-    stage: Text = None
-    model: Text = None
-    method: Text = None
-    seed: Whole | None = None
+    stage: str
+    model: Text
+    adapter: Text
+    method: Text
+    seed: Whole | None
+
+
+class TestedRow(Record):
+    """One score of the baseline (a) and of the run (b) on the same units: stats.paired.PairedTest."""
+
+    n: Count
+    clusters: Count
+    few_clusters: bool
+    a: Interval
+    b: Interval
+    difference: Interval
+    distance_change: Interval | None
+    test: str
+    p: Number
+    up: Count | None = None
+    down: Count | None = None
+    p_clustered: Number | None = None
+    smallest_difference: Number | None
+    too_few: bool
+    identical: bool
+    over_debiased: bool
+    verdict: Verdict
+    p_holm: Number | None = None
+
+    @classmethod
+    def of(cls, test: PairedTest) -> Self:
+        """From a test of the statistics; what the kind of test does not have is left out."""
+        scores = {name: Interval.of(getattr(test, name)) for name in ("a", "b", "difference")}
+        optional = {name: getattr(test, name) for name in ("up", "down", "p_clustered", "p_holm")}
+        plain = ("n", "clusters", "few_clusters", "test", "p", "smallest_difference", "too_few", "identical",
+                 "over_debiased", "verdict")  # fmt: skip
+        return cls.model_validate({
+            **{name: getattr(test, name) for name in plain},
+            **scores,
+            "distance_change": test.distance_change and Interval.of(test.distance_change),
+            **{name: value for name, value in optional.items() if value is not None},
+        })  # fmt: skip
+
+
+class DistanceOverTypes(Record):
+    """The mean distance from the ideal over bias types."""
+
+    n: Count
+    a: Metric
+    b: Metric
+    difference: Interval
+    verdict: Verdict
+
+
+class Distances(Record):
+    """Mean distances from an ideal, over bias types and, for a mean over them, over target terms."""
+
+    bias_types: DistanceOverTypes
+    terms: TestedRow | None = None
+
+    @property
+    def parts(self) -> dict[str, DistanceOverTypes | TestedRow]:
+        """Those that there are, by what they are over."""
+        return {"bias_types": self.bias_types, **({"terms": self.terms} if self.terms else {})}
+
+
+class TestedScore(Record):
+    """One score of two runs."""
+
+    unpaired: Count
+    """Units on which the score is defined for one of the two runs only."""
+    ideal: Number | None
+    overall: TestedRow
+    bias_types: Mapping[str, TestedRow]
+    distance: Distances | None = None
+
+    @classmethod
+    def of(cls, test: ScoreTest) -> Self:
+        """From a test of the statistics."""
+        types = {name: TestedRow.of(one) for name, one in test.bias_types.items()}
+        values = {"unpaired": test.unpaired, "ideal": test.ideal, "overall": TestedRow.of(test.overall)}
+        return cls.model_validate({**values, "bias_types": types, **_distances(test)})
+
+
+def _distances(test: ScoreTest) -> dict[str, Any]:
+    if test.over_types is None:
+        return {}
+    over = test.over_types
+    types = DistanceOverTypes(
+        n=over.n, a=Metric(value=over.a), b=Metric(value=over.b), difference=Interval.of(over.difference),
+        verdict=over.verdict,
+    )  # fmt: skip
+    terms = {} if test.over_clusters is None else {"terms": TestedRow.of(test.over_clusters)}
+    return {"distance": Distances(bias_types=types, **terms)}
+
+
+class ValueChange(Record):
+    """A value without items, of both runs."""
+
+    a: Metric
+    b: Metric
+    change_percent: Number | None
+
+
+class ComparedBenchmark(Record):
+    """One benchmark of two runs: scores that were tested, or values that have no items to test."""
+
+    scores: Mapping[str, TestedScore] = {}
+    values: Mapping[str, ValueChange] = {}
+
+
+class Compared(Record):
+    """A run against the baseline."""
+
+    run: str
+    benchmarks: Mapping[str, ComparedBenchmark]
+    not_shared: Sequence[str] = ()
 
 
 class OverviewLine(Record):
-    """One score of one run against the baseline."""
+    """One benchmark and score of a run against the baseline. A value that was not tested has no verdict."""
 
     benchmark: str
     run: str
     score: str
     ideal: Number | None = None
     a: Metric
-    """The baseline."""
     b: Metric
-    """The run."""
-    difference: Metric | None = None
+    difference: Interval | None = None
     p: Number | None = None
-    over_debiased: bool | None = None
-    verdict: Text = None
-    """None for a single value, which cannot be tested."""
-    change_percent: Number | None = None
-
-
-class TestedRow(Record):
-    """One score of two runs, over all items or in one bias type."""
-
-    n: Count
-    clusters: Count
-    few_clusters: bool = False
-    a: Metric
-    b: Metric
-    difference: Metric
-    test: str = ""
-    p: Number
-    p_holm: Number | None = None
     smallest_difference: Number | None = None
-    """The smallest difference that such data can detect."""
-    over_debiased: bool = False
-    verdict: str
-
-
-class TestedScore(Record):
-    """One score of two runs with every bias type."""
-
-    unpaired: Count = 0
-    """Items on which the score is defined in one of the two runs only."""
-    ideal: Number | None = None
-    overall: TestedRow
-    bias_types: Mapping[str, TestedRow] = {}
-
-
-class ComparedBenchmark(Record):
-    """A benchmark of two runs; no scores where it has no items."""
-
-    scores: Mapping[str, TestedScore] = {}
-
-
-class Compared(Record):
-    """One run against the baseline."""
-
-    run: str
-    benchmarks: Mapping[str, ComparedBenchmark] = {}
-    not_shared: Sequence[str] = ()
-    """Benchmarks that were measured in one of the two only."""
+    over_debiased: bool | None = None
+    change_percent: Number | None = None
+    verdict: Verdict | None
 
 
 class SeedSpread(Record):
-    """One score over runs that differ in their seed only."""
+    """A score of several seeds; `low` and `high` are the means of their intervals' ends."""
 
     values: Sequence[Number]
     mean: Number
@@ -90,8 +165,8 @@ class SeedSpread(Record):
 
 
 class SpreadOfBenchmark(Record):
-    overall: Mapping[str, SeedSpread] = {}
-    bias_types: Mapping[str, Mapping[str, SeedSpread]] = {}
+    overall: Mapping[str, SeedSpread]
+    bias_types: Mapping[str, Mapping[str, SeedSpread]]
 
 
 class SeedGroup(Record):
@@ -99,21 +174,23 @@ class SeedGroup(Record):
 
     runs: Sequence[str]
     seeds: Sequence[Whole]
-    benchmarks: Mapping[str, SpreadOfBenchmark] = {}
+    benchmarks: Mapping[str, SpreadOfBenchmark]
 
 
 class RunComparison(Record):
-    """compare.json."""
+    """What `compare` returns, as stored in compare.json."""
 
+    schema_version: Literal[1, 2] = Field(alias="schema")
     runs: Sequence[ComparedRun]
-    overview: Sequence[OverviewLine] = ()
-    comparisons: Sequence[Compared] = ()
+    baseline: str
+    overview: Sequence[OverviewLine]
+    comparisons: Sequence[Compared]
     seeds: Sequence[SeedGroup] = ()
     environment: Environment = Environment()
 
 
 class GateRule(Record):
-    """A rule of a policy, and the number that decided it."""
+    """One rule of a policy, and the number that decided."""
 
     rule: str
     passed: bool
@@ -121,9 +198,10 @@ class GateRule(Record):
 
 
 class GateResult(Record):
-    """A run held against a policy."""
+    """What `gate` returns."""
 
     run: str
+    base: Text
     policy: str
     passed: bool
     rules: Sequence[GateRule]

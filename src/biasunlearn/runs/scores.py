@@ -4,13 +4,14 @@ Attributes are the keys of results.json; what a run did not write is None.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag
 
 from biasunlearn.runs.schema import Count, Number, Record
-from biasunlearn.stats.bootstrap import Estimate
+from biasunlearn.stats.bootstrap import Estimate, Summary
+from biasunlearn.stats.stereoset import PairScores
 
 
 class Ends(Record):
@@ -32,6 +33,11 @@ class Interval(Record):
     """With few clusters: the interval that draws clusters, beside the wider one of the two."""
     items: Ends | None = None
     """With few clusters: the interval that draws single items."""
+
+    @classmethod
+    def of(cls, estimate: Estimate, n: int | None = None) -> Self:
+        """From an estimate of the statistics."""
+        return cls.model_validate({**estimate.to_dict(), **({} if n is None else {"n": n})})
 
     def contains(self, value: float) -> bool:
         return self.low <= value <= self.high
@@ -104,6 +110,13 @@ class BiasTypeScores(Record):
     """What the bootstrap draws as one: target terms, templates, prompts."""
     few_clusters: bool = False
 
+    @classmethod
+    def of(cls, summary: Summary, ideal: Mapping[str, float | None]) -> Self:
+        """From a summary of the statistics. A score of `ideal` that is not defined in it is None."""
+        scores = {score: Interval.of(one, summary.units[score]) for score, one in summary.scores.items()}
+        counts = {"n": summary.n, "clusters": summary.clusters, "few_clusters": summary.few_clusters}
+        return cls.model_validate({**counts, **scores, **{score: None for score in ideal if score not in scores}})
+
     @property
     def scores(self) -> dict[str, Score]:
         """Every score by its name, in the order of the file; None where it is not defined."""
@@ -163,7 +176,7 @@ class StereoSetScores(BiasTypeScores):
     low_lms: bool = False
     icat: Interval | None = None
     over_debiased: bool = False
-    # new in schema 2
+    # New in schema 2:
     ss_group: Interval | None = None
     margin_group: Interval | None = None
     margin_wording: Interval | None = None
@@ -172,6 +185,14 @@ class StereoSetScores(BiasTypeScores):
     subgroups: Mapping[str, CountedScore] | None = None
     polarised: bool | None = None
     equivalence: Equivalence | None = None
+
+    @classmethod
+    def of_pairs(cls, scores: PairScores) -> Self:
+        """From the scores of the statistics."""
+        values = asdict(scores)
+        if scores.ss_distance is None:
+            del values["ss_distance"]
+        return cls.model_validate(values)
 
 
 class BBQScores(BiasTypeScores):

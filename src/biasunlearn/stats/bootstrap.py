@@ -47,6 +47,41 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusteredEstimate(Estimate):
+    """An estimate that, with few clusters, also has both of the intervals of which it takes the wider one."""
+
+    clustered: Estimate | None = None
+    """The interval from drawing clusters."""
+    items: Estimate | None = None
+    """The interval from drawing single items."""
+
+    def to_dict(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"value": self.value, "low": self.low, "high": self.high}
+        beside = {"clustered": self.clustered, "items": self.items}
+        return found | {name: {"low": e.low, "high": e.high} for name, e in beside.items() if e is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The mean of every score over some outcomes. `units`: score -> how many units have it."""
+
+    n: int
+    clusters: int
+    few_clusters: bool
+    scores: Mapping[str, ClusteredEstimate]
+    units: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryByType:
+    """The same of all outcomes, and of those of each bias type. `n`: units in all."""
+
+    n: int
+    overall: Summary
+    bias_types: Mapping[str, Summary]
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """Means of k columns and the same means in each bootstrap draw, from which any function of them has an interval."""
 
@@ -185,51 +220,46 @@ def expanded_tail(freedom: int, clusters: int, confidence: float = 0.95) -> floa
     return float(ndtr(-np.sqrt(clusters / freedom) * stdtrit(freedom, quantile))) if freedom > 0 else 0.0
 
 
-def summarize(outcomes: Sequence[Outcome], *, seed: int = 0) -> dict[str, Any]:
-    """Means of all scores, overall and per bias type, each with its interval and its counts.
-
-    Returns:
-        {"n", "overall": {score: {"value", "low", "high", "n"}, "n", "clusters", "few_clusters"},
-         "bias_types": {name: {"n", "clusters", "few_clusters", score: {...}}}}
-        A score with few clusters also has both of its intervals, as "clustered" and "items".
-    """
+def summarize(outcomes: Sequence[Outcome], *, seed: int = 0) -> SummaryByType:
+    """Means of all scores, overall and per bias type, each with its interval and its counts."""
     by_type: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in sorted(outcomes, key=lambda o: (o.bias_type, o.cluster, o.unit)):
         by_type[outcome.bias_type].append(outcome)
-    return {
-        "n": len({outcome.unit for outcome in outcomes}),
-        "overall": _summary([o for group in by_type.values() for o in group], seed),
-        "bias_types": {name: _summary(group, seed) for name, group in by_type.items()},
-    }
+    return SummaryByType(
+        n=len({outcome.unit for outcome in outcomes}),
+        overall=_summary([o for group in by_type.values() for o in group], seed),
+        bias_types={name: _summary(group, seed) for name, group in by_type.items()},
+    )
 
 
-def _summary(outcomes: Sequence[Outcome], seed: int) -> dict[str, Any]:
+def _summary(outcomes: Sequence[Outcome], seed: int) -> Summary:
     clusters = {(outcome.bias_type, outcome.cluster) for outcome in outcomes}
-    summary: dict[str, Any] = {
-        "n": len({outcome.unit for outcome in outcomes}),
-        "clusters": len(clusters),
-        "few_clusters": _few(len(clusters), len({bias_type for bias_type, _ in clusters})),
-    }
     by_score: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in outcomes:
         by_score[outcome.score].append(outcome)
-    for score, chosen in by_score.items():
-        sample = resample(
+    samples = {
+        score: resample(
             np.array([[outcome.value] for outcome in chosen]),
             [outcome.cluster for outcome in chosen],
             [outcome.bias_type for outcome in chosen],
             seed=seed,
         )
-        summary[score] = with_interval(sample, _first) | {"n": sample.units}
-    return summary
+        for score, chosen in by_score.items()
+    }
+    return Summary(
+        n=len({outcome.unit for outcome in outcomes}),
+        clusters=len(clusters),
+        few_clusters=_few(len(clusters), len({bias_type for bias_type, _ in clusters})),
+        scores={score: with_interval(sample, _first) for score, sample in samples.items()},
+        units={score: sample.units for score, sample in samples.items()},
+    )
 
 
-def with_interval(sample: Sample, function: Callable[[Floats], Floats]) -> dict[str, Any]:
-    """{"value", "low", "high"}; with few clusters also both intervals: {"clustered": {...}, "items": {...}}."""
-    entry: dict[str, Any] = dict(sample.estimate(function).to_dict())
-    if sample.few:
-        entry |= {name: {"low": e.low, "high": e.high} for name, e in sample.intervals(function).items()}
-    return entry
+def with_interval(sample: Sample, function: Callable[[Floats], Floats]) -> ClusteredEstimate:
+    """A function of the means with its interval, and with few clusters with both intervals."""
+    found = sample.estimate(function)
+    beside = sample.intervals(function) if sample.few else {}
+    return ClusteredEstimate(found.value, found.low, found.high, beside.get("clustered"), beside.get("items"))
 
 
 def _first(means: Floats) -> Floats:

@@ -12,13 +12,23 @@ test finds a difference, and the clustered paired bootstrap interval of the chan
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from biasunlearn.errors import RequestError
-from biasunlearn.stats.bootstrap import Average, Floats, Sample, grouped, percentile, resample, with_interval
+from biasunlearn.stats.bootstrap import (
+    Average,
+    ClusteredEstimate,
+    Estimate,
+    Floats,
+    Sample,
+    grouped,
+    percentile,
+    resample,
+    with_interval,
+)
 from biasunlearn.stats.normal import DETECTABLE
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import smallest_difference
@@ -56,6 +66,62 @@ class Pairs:
         return Pairs(self.values[chosen], clusters, (bias_type,) * len(chosen), units)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedTest:
+    """Two models, a and b, on the same units under one score."""
+
+    n: int
+    clusters: int
+    few_clusters: bool
+    a: ClusteredEstimate
+    b: ClusteredEstimate
+    difference: ClusteredEstimate
+    """b - a."""
+    distance_change: ClusteredEstimate | None
+    """|b - ideal| - |a - ideal|; None without an ideal."""
+    test: str
+    p: float
+    up: int | None = None
+    """Of a score of two values: units whose value is higher for b."""
+    down: int | None = None
+    p_clustered: float | None = None
+    """Of a score of two values: p from flipping the signs of whole clusters' differences."""
+    smallest_difference: float | None
+    """That such data can detect (80 % power); None if it is unknown, since nothing differs."""
+    too_few: bool
+    """Is that too coarse to conclude from?"""
+    identical: bool
+    over_debiased: bool
+    """For an ideal of 50: the interval of b lies below it."""
+    verdict: Verdict
+    p_holm: float | None = None
+    """p adjusted over bias types."""
+
+
+@dataclass(frozen=True, slots=True)
+class MeanDistances:
+    """The mean distance from the ideal over bias types, of a and of b, and its change."""
+
+    n: int
+    a: float
+    b: float
+    difference: Estimate
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreTest:
+    """One score of two models, overall and per bias type, and the mean distances if the ideal is a number."""
+
+    unpaired: int
+    ideal: float | None
+    overall: PairedTest
+    bias_types: Mapping[str, PairedTest]
+    over_types: MeanDistances | None
+    over_clusters: PairedTest | None
+    """Mean distance over clusters (target terms); only for a score that is a mean over them."""
+
+
 def pair(first: Sequence[Outcome], second: Sequence[Outcome]) -> Pairs | None:
     """Joins the outcomes of one score by bias type and unit; None where no unit is shared.
 
@@ -75,62 +141,51 @@ def pair(first: Sequence[Outcome], second: Sequence[Outcome]) -> Pairs | None:
     )
 
 
-def compare_score(pairs: Pairs, ideal: float | None, average: Average = "units", *, seed: int = 0) -> dict[str, Any]:
-    """One score of two models: overall, per bias type, and the mean distance from an ideal that is a number.
-
-    Returns:
-        {"unpaired", "ideal", "overall": entry, "bias_types": {name: entry with "p_holm"},
-         "distance": {"bias_types": entry, "terms": entry}}; an entry is what compare_pairs returns.
-    """
-    overall = compare_pairs(pairs, ideal, average, seed=seed)
+def compare_score(pairs: Pairs, ideal: float | None, average: Average = "units", *, seed: int = 0) -> ScoreTest:
+    """One score of two models: overall, per bias type, and the mean distance from an ideal that is a number."""
     names = sorted(set(pairs.bias_types))
     parts = [pairs.of(name) for name in names]
     found = [compare_pairs(part, ideal, average, seed=seed) for part in parts]
-    for entry, adjusted in zip(found, holm([entry["p"] for entry in found]), strict=True):
-        entry["p_holm"] = adjusted
-        entry["verdict"] = _verdict(adjusted, entry)
-    result: dict[str, Any] = {
-        "unpaired": pairs.unpaired,
-        "ideal": ideal,
-        "overall": overall,
-        "bias_types": dict(zip(names, found, strict=True)),
-    }
-    if ideal is not None:
-        result["distance"] = {"bias_types": _distance_over_types(parts, ideal, average, seed)}
-        if average == "clusters":
-            result["distance"]["terms"] = compare_pairs(_distances_of_clusters(pairs, ideal), 0.0, seed=seed)
-    return result
+    adjusted = holm([test.p for test in found])
+    over_clusters = None
+    if ideal is not None and average == "clusters":
+        over_clusters = compare_pairs(_distances_of_clusters(pairs, ideal), 0.0, seed=seed)
+    return ScoreTest(
+        unpaired=pairs.unpaired,
+        ideal=ideal,
+        overall=compare_pairs(pairs, ideal, average, seed=seed),
+        bias_types={
+            name: replace(test, p_holm=p, verdict=_verdict(p, test.distance_change, test.too_few))
+            for name, test, p in zip(names, found, adjusted, strict=True)
+        },
+        over_types=None if ideal is None else _distance_over_types(parts, ideal, average, seed),
+        over_clusters=over_clusters,
+    )
 
 
-def compare_pairs(pairs: Pairs, ideal: float | None, average: Average = "units", *, seed: int = 0) -> dict[str, Any]:
-    """b against a.
-
-    Returns:
-        n, clusters, few_clusters; a, b, difference (b - a) and distance_change (None without an ideal), each with its
-        interval; test and p, for two values also the units that went up and down; smallest_difference that such data
-        can show (80 % power; None where that is unknown, since nothing differs); verdict; over_debiased (for an ideal
-        of 50: b's interval lies below it).
-    """
+def compare_pairs(pairs: Pairs, ideal: float | None, average: Average = "units", *, seed: int = 0) -> PairedTest:
+    """b against a: both with intervals, their difference, a test, and a verdict."""
     sample = resample(pairs.values, pairs.clusters, pairs.bias_types, average=average, seed=seed)
     change = None
     if ideal is not None:
         change = with_interval(sample, lambda m: distance(m[..., 1], ideal) - distance(m[..., 0], ideal))
     smallest, coarse = _smallest(pairs, sample)
-    entry: dict[str, Any] = {
-        "n": sample.units,
-        "clusters": sample.clusters,
-        "few_clusters": sample.few,
-        "a": with_interval(sample, lambda m: m[..., 0]),
-        "b": with_interval(sample, lambda m: m[..., 1]),
-        "difference": with_interval(sample, lambda m: m[..., 1] - m[..., 0]),
-        "distance_change": change,
-        **_test(pairs, average, seed),
-        "smallest_difference": smallest,
-        "too_few": coarse,
-        "identical": bool((pairs.values[:, 0] == pairs.values[:, 1]).all()),
-    }
-    entry["over_debiased"] = ideal == 50 and entry["b"]["high"] < 50
-    return entry | {"verdict": _verdict(entry["p"], entry)}
+    b, tested = with_interval(sample, lambda m: m[..., 1]), _test(pairs, average, seed)
+    return PairedTest(
+        n=sample.units,
+        clusters=sample.clusters,
+        few_clusters=sample.few,
+        a=with_interval(sample, lambda m: m[..., 0]),
+        b=b,
+        difference=with_interval(sample, lambda m: m[..., 1] - m[..., 0]),
+        distance_change=change,
+        **tested,
+        smallest_difference=smallest,
+        too_few=coarse,
+        identical=bool((pairs.values[:, 0] == pairs.values[:, 1]).all()),
+        over_debiased=ideal == 50 and b.high < 50,
+        verdict=_verdict(tested["p"], change, coarse),
+    )
 
 
 def distance(values: Floats, ideal: float) -> Floats:
@@ -212,20 +267,19 @@ def _smallest(pairs: Pairs, sample: Sample) -> tuple[float | None, bool]:
     return smallest or None, smallest > TOO_COARSE * span
 
 
-def _verdict(p: float, entry: Mapping[str, Any]) -> Verdict:
-    change = entry["distance_change"]
+def _verdict(p: float, change: Estimate | None, too_few: bool) -> Verdict:
     if p <= LEVEL:
         if change is None:
             return "changed"
-        if change["high"] < 0:
+        if change.high < 0:
             return "better"
-        if change["low"] > 0:
+        if change.low > 0:
             return "worse"
-    return "too few items" if entry["too_few"] else "no evidence"
+    return "too few items" if too_few else "no evidence"
 
 
-def _distance_over_types(parts: Sequence[Pairs], ideal: float, average: Average, seed: int) -> dict[str, Any]:
-    """Mean distance over bias types, a and b, and its change; judged by its interval alone."""
+def _distance_over_types(parts: Sequence[Pairs], ideal: float, average: Average, seed: int) -> MeanDistances:
+    """The mean distances over bias types; the verdict is from the interval of their change alone."""
     samples = [
         resample(p.values, p.clusters, p.bias_types, average=average, seed=seed + place)
         for place, p in enumerate(parts)
@@ -235,13 +289,7 @@ def _distance_over_types(parts: Sequence[Pairs], ideal: float, average: Average,
     clusters = sum(sample.clusters for sample in samples)
     change = percentile(float(means[1] - means[0]), drawn[:, 1] - drawn[:, 0], clusters - len(parts), clusters)
     verdict: Verdict = "better" if change.high < 0 else "worse" if change.low > 0 else "no evidence"
-    return {
-        "n": len(parts),
-        "a": {"value": float(means[0])},
-        "b": {"value": float(means[1])},
-        "difference": change.to_dict(),
-        "verdict": verdict,
-    }
+    return MeanDistances(len(parts), float(means[0]), float(means[1]), change, verdict)
 
 
 def _wider(sample: Sample) -> Floats:
