@@ -214,11 +214,12 @@ def test_a_measurement_killed_at_any_moment_scores_at_most_what_was_in_hand_agai
 
 def test_two_processes_go_on_with_what_one_has_scored(warm: Warm, place: Path, measured: dict[str, Any]) -> None:
     folder = place / "measure-two"
-    assert warm.run(folder, measure(place), log="log", kill_after_keep=2) == -signal.SIGKILL
+    out = str(folder / "run")  # the ranks have folders of their own for their output
+    command = [part if part != "run" else out for part in measure(place)]
+    assert warm.run(folder, command, log="log", kill_after_keep=2) == -signal.SIGKILL
     head = (folder / "run/scored.jsonl").read_bytes()
     ranks = [folder / "rank0", folder / "rank1"]
-    resumed = [part if part != "run" else str(folder / "run") for part in measure(place, "--resume")]
-    codes = warm.run_ranks(ranks, resumed)
+    codes = warm.run_ranks(ranks, [*command, "--resume"])
     assert codes == [0, 0], [(rank / "stderr").read_text()[-3000:] for rank in ranks]
     assert len(head.splitlines()) == 3
     ours = content(folder / "run")

@@ -60,8 +60,7 @@ class Warm:
     def killed(self, cwd: Path, arguments: list[str], at: float, **faults: Any) -> int:
         """Kills it once it has used `at` seconds of processor time: so it does as much on a busy machine."""
         pid = self.start(cwd, arguments, **faults)
-        stat = Path(f"/proc/{pid}/stat")
-        while (fields := stat.read_text().rpartition(")")[2].split())[0] != "Z":
+        while (fields := _stat(pid))[0] != "Z":
             if int(fields[11]) + int(fields[12]) >= at * os.sysconf("SC_CLK_TCK"):
                 os.kill(pid, signal.SIGKILL)
                 break
@@ -83,8 +82,22 @@ class Warm:
             })
             for rank, folder in enumerate(folders)
         ]  # fmt: skip
-        return [self.wait(pid) for pid in pids]
+        codes: dict[int, int] = {}
+        while len(codes) < len(pids):
+            for pid in pids:
+                if pid not in codes and _stat(pid)[0] == "Z":
+                    codes[pid] = self.wait(pid)
+                    if codes[pid]:  # the others would wait for it
+                        for other in set(pids) - set(codes):
+                            os.kill(other, signal.SIGKILL)
+            time.sleep(0.01)
+        return [codes[pid] for pid in pids]
 
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
+
+
+def _stat(pid: int) -> list[str]:
+    """What Linux says of a process behind its name: state, parent and so on (man 5 proc)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
