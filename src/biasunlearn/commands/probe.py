@@ -20,7 +20,7 @@ from biasunlearn.models.spec import BATCH_TOKENS, ModelSpec
 from biasunlearn.runs.benchmark_results import Measured
 from biasunlearn.runs.folder import SCHEMA, environment
 from biasunlearn.runs.results import Results
-from biasunlearn.runs.sections import Probes
+from biasunlearn.runs.sections import Angles, LayerAngles, LayerAnswer, ProbeData, ProbeQuestion, Probes, ProbeSettings
 from biasunlearn.stats.linear_probe import DRAWS, FOLDS, STRENGTH, Question, read, scores
 from biasunlearn.stats.subspaces import COMPONENTS, SPLITS, angles, turned
 
@@ -28,6 +28,9 @@ POOLINGS = ("mean", "last")
 
 SEVERAL = 7
 """Layers that are read by default: evenly spaced from the embeddings to the last."""
+
+Stage = Literal["", "before", "after"]
+"""State of the model whose hidden states are read; "" where there is no adapter."""
 
 LISTS = ("gender", "race")
 """Shipped term lists that name groups: gender, parts of the world."""
@@ -83,20 +86,21 @@ def probe(
     with run_context(out, {"probe": request}, callbacks=Callbacks(progress)) as context:
         callbacks = context.callbacks
         chosen, states = _states(spec, triplets, layers, pooling, callbacks)
-        probes = {
-            "layers": chosen,
-            "stages": list(states),
-            "pooling": pooling,
-            "data": found.facts,
-            "pairs": len(triplets),
-            "left_out": left_out,
-            "settings": {"C": STRENGTH, "folds": FOLDS, "draws": DRAWS, "components": COMPONENTS, "splits": SPLITS,
-                         "seed": seed},
-            "questions": _answers(asked, chosen, list(states.values()), seed, callbacks),
-            "angles": _angles(triplets, chosen, states, seed, callbacks),
-        }  # fmt: skip
+        probes = Probes(
+            layers=chosen,
+            stages=[*states],
+            pooling=pooling,
+            data=ProbeData.model_validate(found.facts),
+            pairs=len(triplets),
+            left_out=left_out,
+            settings=ProbeSettings(
+                C=STRENGTH, folds=FOLDS, draws=DRAWS, components=COMPONENTS, splits=SPLITS, seed=seed
+            ),
+            questions=_answers(asked, chosen, list(states.values()), seed, callbacks),
+            angles=_angles(triplets, chosen, states, seed, callbacks),
+        )
         results = Results(
-            schema=SCHEMA, model=model, adapter=adapter, benchmarks=Measured(), probes=Probes.model_validate(probes),
+            schema=SCHEMA, model=model, adapter=adapter, benchmarks=Measured(), probes=probes,
             environment=environment(),
         )  # fmt: skip
         return context.finish(results, {"": []})
@@ -113,7 +117,7 @@ def _lists(groups: Sequence[str] | None, triplets: Sequence[Triplet]) -> dict[st
 
 def _states(
     spec: ModelSpec, triplets: Sequence[Triplet], layers: Sequence[int] | None, pooling: str, callbacks: Callbacks
-) -> tuple[list[int], dict[str, Any]]:
+) -> tuple[list[int], dict[Stage, Any]]:
     """The layers, and for each stage of the model its hidden states [layers, 2 * pairs, hidden]."""
     from biasunlearn.models.adapters import reference
     from biasunlearn.models.forward import text_config
@@ -147,26 +151,28 @@ def _evenly(count: int) -> list[int]:
 
 def _answers(
     asked: Sequence[Question], layers: Sequence[int], stages: Sequence[Any], seed: int, callbacks: Callbacks
-) -> list[dict[str, Any]]:
+) -> list[ProbeQuestion]:
     counter, done, of = callbacks.counter("probes"), 0, len(asked) * len(layers)
     found = []
     for question in asked:
-        rows = {"asks": question.asks, "bias_type": question.bias_type, "classes": list(question.classes),
-                "chance": question.chance, "sentences": len(question.rows),
-                "clusters": len(set(zip(question.strata, question.clusters, strict=True)))}  # fmt: skip
         answers = {}
         for place, layer in enumerate(layers):
-            answers[str(layer)] = scores(question, [read(s[place], question, seed=seed) for s in stages], seed=seed)
+            read_here = [read(stage[place], question, seed=seed) for stage in stages]
+            answers[str(layer)] = LayerAnswer.of(scores(question, read_here, seed=seed))
             done += 1
             counter(done, of)
-        found.append({**rows, "layers": answers})
+        clusters = len(set(zip(question.strata, question.clusters, strict=True)))
+        found.append(ProbeQuestion(
+            asks=question.asks, bias_type=question.bias_type, classes=list(question.classes), chance=question.chance,
+            sentences=len(question.rows), clusters=clusters, layers=answers,
+        ))  # fmt: skip
     return found
 
 
 def _angles(
-    triplets: Sequence[Triplet], layers: Sequence[int], states: Mapping[str, Any], seed: int, callbacks: Callbacks
-) -> dict[str, Any]:
-    """{layer: {"stages": [subspaces.angles of each], "turned": {type: degrees}}}, for types of several target terms."""
+    triplets: Sequence[Triplet], layers: Sequence[int], states: Mapping[Stage, Any], seed: int, callbacks: Callbacks
+) -> dict[str, LayerAngles]:
+    """Layer -> angles of each stage, for bias types of several target terms."""
     places: dict[str, list[int]] = {}
     for place, triplet in enumerate(triplets):
         places.setdefault(triplet.bias_type, []).append(place)
@@ -182,9 +188,9 @@ def _angles(
             for own in (np.asarray(stage[number], np.float64) / scale for stage in states.values())
         ]
         first, last = differences[0], differences[-1]
-        found[str(layer)] = {
-            "stages": [angles(each, terms, seed=seed) for each in differences],
-            "turned": {name: turned(first[name], last[name]) for name in terms} if len(states) > 1 else {},
-        }
+        found[str(layer)] = LayerAngles(
+            stages=[Angles.of(angles(each, terms, seed=seed)) for each in differences],
+            turned={name: turned(first[name], last[name]) for name in terms} if len(states) > 1 else {},
+        )
         counter(number + 1, len(layers))
     return found

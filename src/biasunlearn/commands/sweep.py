@@ -16,7 +16,8 @@ from biasunlearn.errors import RequestError
 from biasunlearn.report.sweep import sweep_page
 from biasunlearn.runs.atomic import is_first
 from biasunlearn.runs.folder import RunFolder
-from biasunlearn.runs.series import Sweep
+from biasunlearn.runs.results import MetricsRow, Results
+from biasunlearn.runs.series import ChosenRun, Knee, Sweep, SweepRequest, Trial
 from biasunlearn.unlearn.prepare import Prepared
 from biasunlearn.unlearn.stop import distance
 
@@ -53,7 +54,7 @@ def sweep(
     storage: str | None = None,
     search_only: bool = False,
     **common: Unpack[Common],
-) -> dict[str, Any]:
+) -> Sweep:
     """Searches until the study has `trials` finished trials, then runs the knee of the front with every seed.
 
     Args:
@@ -98,22 +99,26 @@ def sweep(
     finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     if len(study.get_trials(deepcopy=False, states=finished)) < trials:
         study.optimize(objective, callbacks=[optuna.study.MaxTrialsCallback(trials, states=finished)])
-    result = _result(optuna, study, request)
-    if not search_only and result["knee"] is not None:
-        best = result["front"][result["knee"]["place"]]
-        chosen = replace(config, **best["params"])
-        result["chosen"] = []
+    result = _result(optuna, study, SweepRequest.model_validate(request))
+    if not search_only and result.knee is not None:
+        best = result.front[result.knee.place]
+        runs, params = [], dict[str, Any](best.params)
         for seed in seeds:
-            folder = Path(out) / f"trial-{best['trial']}" / f"seed-{seed}"
-            what = f"trial {best['trial']}, seed {seed}"
-            results = experiment.run(what, folder, replace(chosen, seed=seed), train=train)
-            entry = results.benchmarks.stereoset
-            scores = entry.overall.to_dict() if entry else {}
-            result["chosen"].append({**scores, "seed": seed, "run": str(folder)})
+            folder = Path(out) / f"trial-{best.trial}" / f"seed-{seed}"
+            what = f"trial {best.trial}, seed {seed}"
+            results = experiment.run(what, folder, replace(config, **params, seed=seed), train=train)
+            runs.append(_chosen_run(results, seed, folder))
+        result = result.with_values(chosen=runs)
     if is_first():
-        RunFolder(Path(out)).write_json("sweep.json", result)
-        RunFolder(Path(out)).write_text("report.html", sweep_page(Sweep.model_validate(result)))
+        RunFolder(Path(out)).write_json("sweep.json", result.to_dict())
+        RunFolder(Path(out)).write_text("report.html", sweep_page(result))
     return result
+
+
+def _chosen_run(results: Results, seed: int, folder: Path) -> ChosenRun:
+    entry = results.benchmarks.stereoset
+    scores = entry.overall.given if entry else {}
+    return ChosenRun.model_validate({**scores, "seed": seed, "run": str(folder)})
 
 
 def _trained(
@@ -149,9 +154,9 @@ def _trained(
     outcome = METHODS[config.method](task).outcome
     if outcome.interrupted:
         raise Interrupted("stopped; finished trials are stored, and the same command goes on")
-    looks = {row["step"]: row for row in keep.rows if "ss" in row}
-    kept, begun = looks[outcome.best_step], looks[0]
-    return _aims(kept["ss"], begun["lms"], kept["lms"])
+    checks = {row.step: row for row in map(MetricsRow.model_validate, keep.rows) if row.ss}
+    kept, begun = checks[outcome.best_step], checks[0]
+    return _aims(kept.ss or {}, begun.lms, kept.lms)
 
 
 def _aims(ss: Mapping[str, float], before: float | None, after: float | None) -> tuple[float, float]:
@@ -252,34 +257,34 @@ def _holds(key: str, value: Any) -> bool:
     return value in values if how == "one of" else values[0] <= value <= values[1]
 
 
-def _result(optuna: Any, study: Any, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The study as plain data."""
+def _result(optuna: Any, study: Any, request: SweepRequest) -> Sweep:
+    """The study as it is stored."""
     states = optuna.trial.TrialState
     every = study.get_trials(deepcopy=False)
     complete = [trial for trial in every if trial.state == states.COMPLETE]
     front = [_point(trial) for trial in sorted(study.best_trials, key=lambda trial: trial.values)]
-    place, reason = knee([(point["bias"], point["lms_lost"]) for point in front]) if front else (None, "")
-    return {
-        "request": dict(request),
-        "complete": len(complete),
-        "pruned": sum(trial.state == states.PRUNED for trial in every),
-        "trials": [_point(trial) for trial in complete],
-        "given_up": [_where(trial) for trial in every if trial.state == states.PRUNED],
-        "front": front,
-        "knee": None if place is None else {"place": place, "trial": front[place]["trial"], "reason": reason},
-        "importance": _importance(optuna, study) if len(complete) >= COMPARED_WITH else {},
-    }
+    place, reason = knee([(point.bias, point.lms_lost) for point in front]) if front else (None, "")
+    return Sweep(
+        request=request,
+        complete=len(complete),
+        pruned=sum(trial.state == states.PRUNED for trial in every),
+        trials=[_point(trial) for trial in complete],
+        given_up=[_where(trial) for trial in every if trial.state == states.PRUNED],
+        front=front,
+        knee=None if place is None else Knee(place=place, trial=front[place].trial, reason=reason),
+        importance=_importance(optuna, study) if len(complete) >= COMPARED_WITH else {},
+    )
 
 
-def _point(trial: Any) -> dict[str, Any]:
+def _point(trial: Any) -> Trial:
     bias, lost = trial.values
-    return {"trial": trial.number, "bias": bias, "lms_lost": lost, "params": dict(trial.params)}
+    return Trial(trial=trial.number, bias=bias, lms_lost=lost, params=dict(trial.params))
 
 
-def _where(trial: Any) -> dict[str, Any]:
-    """Where a trial was, at which look, when it was given up."""
+def _where(trial: Any) -> Trial:
+    """The state of a trial at the evaluation at which it was given up."""
     (bias, lost), course = trial.user_attrs["last"], trial.user_attrs["course"]
-    return {"trial": trial.number, "bias": bias, "lms_lost": lost, "look": len(course), "params": dict(trial.params)}
+    return Trial(trial=trial.number, bias=bias, lms_lost=lost, look=len(course), params=dict(trial.params))
 
 
 def _importance(optuna: Any, study: Any) -> dict[str, dict[str, float]]:
