@@ -222,14 +222,14 @@ def _chosen(loaded: Loaded, run: DebiasRun, given: argparse.Namespace) -> float:
 
 def _compared(run: DebiasRun, before: Sequence[Item], after: Sequence[Item]) -> Row:
     entries = [stereoset_scores(comparisons(items)).overall for items in (before, after)]
-    kept = effect_kept([*_on_base(run.folder.path), _ss(before), _ss(after)]).get("kept")
+    kept = effect_kept([*_on_base(run.folder.path), _ss(before), _ss(after)]).kept
     lms = [entry.lms for entry in entries]
     return {
         "ss_before": entries[0].ss.value, "ss_after": entries[1].ss.value,
         "apart_before": entries[0].ss_distance.value, "apart_after": entries[1].ss_distance.value,
         "lms": lms[1].value - lms[0].value if lms[0] and lms[1] else None,
-        "kept": kept["value"] if kept else None, "kept_low": kept["low"] if kept else None,
-        "kept_high": kept["high"] if kept else None,
+        "kept": kept.value if kept else None, "kept_low": kept.low if kept else None,
+        "kept_high": kept.high if kept else None,
     }  # fmt: skip
 
 

@@ -43,22 +43,22 @@ def test_a_signal_is_found_on_unseen_terms_and_both_controls_stay_at_chance() ->
     rng = np.random.default_rng(0)
     asked = question(rng)
     found = scores(asked, [read(signal(rng, asked, 2.0), asked), read(signal(rng, asked, 0.0), asked)])
-    before, after = found["stages"]
-    assert before["accuracy"]["value"] > 93  # Phi(2 / sqrt 1.25) = 96 %: the noise and the term's own place
-    assert before["selectivity"]["low"] > 30
+    before, after = found.stages
+    assert before.accuracy.value > 93  # Phi(2 / sqrt 1.25) = 96 %: the noise and the term's own place
+    assert before.selectivity.low > 30
     for stage in (before, after):
-        assert stage["shuffled"]["value"] == pytest.approx(50, abs=6) and stage["control"]["value"] < 60
-    assert after["accuracy"]["low"] < 50 < after["accuracy"]["high"]
-    assert found["change"]["accuracy"]["high"] < -30
+        assert stage.shuffled.value == pytest.approx(50, abs=6) and stage.control.value < 60
+    assert after.accuracy.low < 50 < after.accuracy.high
+    assert found.accuracy_change.high < -30
 
 
 def test_what_is_known_by_heart_is_not_selective() -> None:
     """Two wordings, one a label: the probe reads it everywhere, and the control task just as well."""
     rng = np.random.default_rng(1)
     asked = question(rng, wordings=["lazy", "kind"] * (TERMS * EACH // 2))
-    found = scores(asked, [read(signal(rng, asked, 4.0), asked, seed=4)])["stages"][0]
-    assert found["accuracy"]["value"] > 97
-    assert found["control"]["value"] > 97 and abs(found["selectivity"]["value"]) < 3
+    found = scores(asked, [read(signal(rng, asked, 4.0), asked, seed=4)]).stages[0]
+    assert found.accuracy.value > 97
+    assert found.control.value > 97 and abs(found.selectivity.value) < 3
 
 
 def test_leace_leaves_nothing_to_read() -> None:
@@ -70,8 +70,8 @@ def test_leace_leaves_nothing_to_read() -> None:
     states = signal(rng, asked, 2.0)
     x, z = torch.tensor(states), torch.tensor(asked.labels == "stereotype").double()[:, None]
     erased = leace.fit(x, z).eraser(x).numpy()
-    assert scores(asked, [read(states, asked)])["stages"][0]["accuracy"]["low"] > 85
-    assert scores(asked, [read(erased, asked)])["stages"][0]["accuracy"]["value"] < 52
+    assert scores(asked, [read(states, asked)]).stages[0].accuracy.low > 85
+    assert scores(asked, [read(erased, asked)]).stages[0].accuracy.value < 52
 
 
 def test_knowing_a_term_does_not_help_on_others() -> None:
@@ -131,17 +131,17 @@ def test_types_that_share_a_direction_are_as_near_as_halves_of_one() -> None:
     made = {name: rng.standard_normal((120, 50)) + toward for name, toward in
             (("a", shared), ("b", shared), ("c", own), ("opposite", -shared), ("nothing", 0 * own))}  # fmt: skip
     terms = {name: [f"t{row % 12}" for row in range(120)] for name in made}
-    found = subspaces.angles(made, terms)["direction"]
+    found = subspaces.angles(made, terms).direction
 
     def of(one: str, other: str) -> float:
-        return found[one][other]["value"]
+        return found[one][other].value
 
     # A mean of 60 differences is 1 along the direction and has a noise of squared length 50 / 60: cos = 1 / (1 + 5 / 6)
     assert of("a", "a") == pytest.approx(57, abs=6) and of("a", "b") == pytest.approx(57, abs=6)
     assert of("a", "b") == pytest.approx(of("b", "a"))
     assert of("a", "c") == pytest.approx(90, abs=8) and of("a", "opposite") > 125
     assert of("nothing", "nothing") > 70
-    assert subspaces.angles(made, terms)["chance"]["direction"]["value"] == pytest.approx(90, abs=8)
+    assert subspaces.angles(made, terms).chance_direction.value == pytest.approx(90, abs=8)
 
 
 def test_halves_split_by_term() -> None:

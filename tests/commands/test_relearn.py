@@ -195,7 +195,7 @@ def test_several_seeds_are_a_mean_of_distances_that_do_not_cancel():
     """After steps one seed is at SS 40 and one at 60: their mean is 50, and they are 10 points away all the same."""
     base, fair, low, high = (_ss(hits) for hits in (84, 60, 48, 72))
     found = effect_kept([base, fair, base, low, base, high])
-    assert found["target"]["value"] == pytest.approx(10) and found["kept"]["value"] == pytest.approx(0.5)
+    assert found.target.value == pytest.approx(10) and found.kept.value == pytest.approx(0.5)
 
 
 def _ss(hits):

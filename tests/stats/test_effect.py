@@ -5,6 +5,7 @@ import pytest
 from biasunlearn.benchmarks import stereoset
 from biasunlearn.report.tables.transfer import effect_line
 from biasunlearn.runs.sections import Effect
+from biasunlearn.stats.bootstrap import Estimate
 from biasunlearn.stats.effect import effect_kept
 from tests import made_runs
 
@@ -21,44 +22,44 @@ def both(count):
 def test_half_is_kept():
     """120 pairs a bias type: 84 -> 60 is 70 -> 50 (20 points); 84 -> 72 is 70 -> 60 (10 points). 10 / 20 = 0.5."""
     found = effect_kept([both(84), both(60), both(84), both(72)])
-    assert found["n"] == 240 and found["base"]["value"] == pytest.approx(20)
-    assert found["target"]["value"] == pytest.approx(10) and found["kept"]["value"] == pytest.approx(0.5)
-    assert found["kept"]["low"] <= 0.5 <= found["kept"]["high"]
+    assert found.n == 240 and found.base.value == pytest.approx(20)
+    assert found.target.value == pytest.approx(10) and found.kept.value == pytest.approx(0.5)
+    assert found.kept.low <= 0.5 <= found.kept.high
 
 
 def test_a_target_that_is_less_biased_cannot_show_all_of_it():
     """84 -> 66 is 20 -> 5 points; from 72 (10 points) to 60 (none) is 10 of 15, and there is no more to be had."""
     found = effect_kept([both(84), both(66), both(72), both(60)])
-    assert found["kept"]["value"] == pytest.approx(10 / 15) and found["most"] == pytest.approx(10 / 15)
-    line = effect_line(Effect.model_validate(found))
+    assert found.kept.value == pytest.approx(10 / 15) and found.most == pytest.approx(10 / 15)
+    line = effect_line(Effect.of(found))
     assert "Effect transferred: 67 %" in line and "at most 67 % is possible" in line
     whole = effect_kept([both(84), both(66), both(84), both(60)])
-    assert "at most" not in effect_line(Effect.model_validate(whole))
+    assert "at most" not in effect_line(Effect.of(whole))
 
 
 def test_an_identical_target_keeps_all_of_it_exactly():
     found = effect_kept([both(84), both(66), both(84), both(66)])
-    assert found["kept"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert found.kept == Estimate(1.0, 1.0, 1.0)
 
 
 def test_an_overshoot_is_not_an_effect():
     """40 and 60 average to 50, and are 10 away all the same: nothing is gained over 60 and 60."""
     found = effect_kept([both(84), both(60), both(72), ss(age=48, work=72)])
-    assert found["target"]["value"] == pytest.approx(0) and found["kept"]["value"] == pytest.approx(0)
+    assert found.target.value == pytest.approx(0) and found.kept.value == pytest.approx(0)
 
 
 def test_signed_takes_what_is_past_50_for_a_gain():
     """Base 70 -> 50 (20 points), target 70 -> 40: 10 nearer to 50, 30 away from the stereotype. 30 / 20 = 1.5."""
     states = [both(84), both(60), both(84), both(48)]
-    assert effect_kept(states)["kept"]["value"] == pytest.approx(0.5)
+    assert effect_kept(states).kept.value == pytest.approx(0.5)
     found = effect_kept(states, signed=True)
-    assert found["target"]["value"] == pytest.approx(30) and found["kept"]["value"] == pytest.approx(1.5)
+    assert found.target.value == pytest.approx(30) and found.kept.value == pytest.approx(1.5)
     # the side is each bias type's own: one that leant to the anti-stereotype gains by rising
     mixed = [ss(age=84, work=36), both(60), ss(age=84, work=36), ss(age=72, work=48)]
-    assert effect_kept(mixed, signed=True)["kept"]["value"] == pytest.approx(0.5)
+    assert effect_kept(mixed, signed=True).kept.value == pytest.approx(0.5)
 
 
 def test_nothing_to_keep_is_said():
-    assert "not told from none" in effect_kept([both(84), both(84), both(84), both(60)])["reason"]
+    assert "not told from none" in effect_kept([both(84), both(84), both(84), both(60)]).reason
     other = stereoset.outcomes(made_runs.items({"age": 60, "work": 60}, prefix="x"))
-    assert "no report items in common" in effect_kept([both(84), both(60), other, other])["reason"]
+    assert "no report items in common" in effect_kept([both(84), both(60), other, other]).reason

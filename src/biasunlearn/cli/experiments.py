@@ -36,7 +36,7 @@ class Request:
     output: Output
 
     def run(
-        self, experiment: Callable[..., Any], table: Callable[[dict[str, Any]], Any], stored: str, **own: Any
+        self, experiment: Callable[..., Any], table: Callable[[Any], Any], stored: str, **own: Any
     ) -> int:
         """Run an experiment and print its result.
 
@@ -96,12 +96,11 @@ def survey(
     """
     from biasunlearn.commands.survey import METHODS, survey
     from biasunlearn.report.tables.survey import survey_tables
-    from biasunlearn.runs.series import Survey
 
     own = {"methods": methods or METHODS, "seeds": seeds, "text": text}
     return Request(model, training, rows, loading, output).run(
         survey,
-        lambda content: survey_tables(Survey.model_validate(content)),
+        survey_tables,
         "survey.json, report.html, one run folder a method and seed",
         config=training.config,
         changes=training.set,
@@ -139,12 +138,11 @@ def ablate(
     from biasunlearn.commands.ablate import VARIANTS, ablate
     from biasunlearn.config import load_config
     from biasunlearn.report.tables.ablation import ablation_tables
-    from biasunlearn.runs.series import Ablation
 
     config = load_config(training.config, training.set)
     return Request(model, training, rows, loading, output).run(
         ablate,
-        lambda content: ablation_tables(Ablation.model_validate(content)),
+        ablation_tables,
         "ablation.json, one run folder a seed",
         config=config,
         seeds=seeds,
@@ -182,12 +180,11 @@ def disentangle(
     from biasunlearn.commands.disentangle import disentangle
     from biasunlearn.config import load_config
     from biasunlearn.report.tables.disentangle import disentangle_tables
-    from biasunlearn.runs.series import Disentanglement
 
     config = load_config(training.config, training.set)
     return Request(model, training, rows, loading, output).run(
         disentangle,
-        lambda content: disentangle_tables(Disentanglement.model_validate(content)),
+        disentangle_tables,
         "matrix.json, one run folder a row and seed",
         config=config,
         seeds=seeds,
@@ -229,12 +226,11 @@ def sweep(
     from biasunlearn.commands.sweep import sweep
     from biasunlearn.config import load_config
     from biasunlearn.report.tables.sweep import sweep_tables
-    from biasunlearn.runs.series import Sweep
 
     config = load_config(training.config, training.set)
     return Request(model, training, rows, loading, output).run(
         sweep,
-        lambda content: sweep_tables(Sweep.model_validate(content)),
+        sweep_tables,
         "sweep.json",
         config=config,
         trials=trials,

@@ -66,11 +66,10 @@ def compare(
     """
     from biasunlearn.commands.compare import compare
     from biasunlearn.report.tables.comparison import comparison_tables
-    from biasunlearn.runs.comparison import RunComparison
 
     result = compare(runs, out=out)
     where = f"stored in {out} (compare.json, items.parquet)" if out else ""
-    show(result, output, lambda found: comparison_tables(RunComparison.model_validate(found)), where=where)
+    show(result, output, comparison_tables, where=where)
 
 
 @command
@@ -118,8 +117,7 @@ def gate(
     """
     from biasunlearn.commands.gate import gate
     from biasunlearn.report.tables.comparison import gate_tables
-    from biasunlearn.runs.comparison import GateResult
 
     result = gate(run, policy, base=base)
-    show(result, output, lambda found: gate_tables(GateResult.model_validate(found)))
+    show(result, output, gate_tables)
     return DONE if result.passed else REFUSED

@@ -13,6 +13,7 @@ from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.folder import RunFolder
 from biasunlearn.runs.results import Measured, StereoSetResult
+from biasunlearn.runs.series import AblatedVariant, Ablation
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "full": {},
@@ -42,7 +43,7 @@ def ablate(
     seeds: Sequence[int] = (0, 1, 2),
     variants: Sequence[str] = tuple(VARIANTS),
     **common: Unpack[Common],
-) -> dict[str, Any]:
+) -> Ablation:
     """Runs every variant with every seed in `out`/VARIANT/seed-N, and compares the results with the paper.
 
     Called again, it continues: finished runs are read, and one that was killed is resumed.
@@ -50,7 +51,7 @@ def ablate(
     Args:
         common: report, unrelated, benchmarks and so on, as for `debias` (commands/repeated_runs.py).
     Returns:
-        {"variants": {name: a row}}, as stored in `out`/ablation.json.
+        Every variant with its means over seeds, as stored in `out`/ablation.json.
     Raises:
         RequestError: as `debias`; an unknown variant; a folder that holds a run of another request.
         Interrupted: Ctrl-C; call again to continue.
@@ -72,16 +73,16 @@ def ablate(
             experiment.run(f"{variant}, seed {seed}", folder, changed, train=train)
             runs.append(RunFolder(folder))
         rows[variant] = row_of(variant, runs)
-    result = {"model": model, "seeds": [*seeds], "variants": rows, "recipe": to_dict(config)}
-    RunFolder(Path(out)).write_json("ablation.json", result)
+    result = Ablation(model=model, seeds=[*seeds], variants=rows, recipe=to_dict(config))
+    RunFolder(Path(out)).write_json("ablation.json", result.to_dict())
     return result
 
 
-def row_of(variant: str, runs: Sequence[RunFolder]) -> dict[str, Any]:
+def row_of(variant: str, runs: Sequence[RunFolder]) -> AblatedVariant:
     """The results of a variant: means over seeds, with the values of each.
 
-    `last_ss` and `last_lms` are from the last evaluation on the stop split: the run keeps its best checkpoint, which
-    hides the effect of a variant at the end of training.
+    `last` is from the last evaluation on the stop split: the run keeps its best checkpoint, which hides the effect of a
+    variant at the end of training.
     """
     found = [run.read_results() for run in runs]
     befores = [_stereoset(each.before).overall for each in found]
@@ -105,10 +106,9 @@ def row_of(variant: str, runs: Sequence[RunFolder]) -> dict[str, Any]:
     means = {name: _mean(each) if each else None for name, each in values.items()}
     paper = dict(PAPER.get(variant, {}))
     collapsed = sum(each.collapsed for each in found)
-    return {
-        "mean": means, "seeds": values, "collapsed": collapsed, "paper": paper,
-        "verdict": verdict(means, paper),
-    }  # fmt: skip
+    return AblatedVariant(
+        mean=means, seeds=values, collapsed=collapsed, paper=paper, verdict=verdict(means, paper)
+    )
 
 
 def verdict(means: Mapping[str, float | None], paper: Mapping[str, float]) -> str:

@@ -7,7 +7,7 @@ of them: a matrix of SS, each cell with its interval. Finished runs are not repe
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from biasunlearn.commands.repeated_runs import Common, experiment_of
 from biasunlearn.config import DebiasConfig, to_dict
@@ -16,7 +16,8 @@ from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import is_first
 from biasunlearn.runs.folder import RunFolder
-from biasunlearn.runs.results import Measured, Results
+from biasunlearn.runs.results import Measured, Metric, Results, estimate_of
+from biasunlearn.runs.series import Disentanglement, SeedScore
 from biasunlearn.stats.bootstrap import over_seeds
 
 
@@ -29,7 +30,7 @@ def disentangle(
     seeds: Sequence[int] = (),
     leave_out: bool = False,
     **common: Unpack[Common],
-) -> dict[str, Any]:
+) -> Disentanglement:
     """Runs in `out`/only-TYPE/seed-N, or with `leave_out` in `out`/without-TYPE/seed-N, beside their training pairs.
 
     Args:
@@ -37,9 +38,8 @@ def disentangle(
         leave_out: train on all bias types but one, to test the effect on the one that is missing.
         common: report, unrelated, benchmarks and so on, as for `debias` (commands/repeated_runs.py).
     Returns:
-        {"before": {bias type: SS with interval}, "after": {name of the row: the same}, "by_seed": {name of the row:
-        the same of each seed}}, as in `out`/matrix.json. With several seeds, SS in "after" is their mean, and its
-        interval covers those of all seeds.
+        SS of every bias type, before and after training on each, as in `out`/matrix.json. With several seeds, SS in
+        `after` is their mean, and its interval covers those of all seeds.
     Raises:
         RequestError: as `debias`; a single bias type; a folder made of other training pairs.
         Interrupted: Ctrl-C; call again to continue.
@@ -61,9 +61,18 @@ def disentangle(
             folder = Path(out) / name / f"seed-{seed}"
             what = f"{name}, seed {seed}, {len(chosen)} training pairs"
             found[name].append(experiment.run(what, folder, replace(config, seed=seed), train=str(pairs)))
-    result = {"model": model, "leave_out": leave_out, "seeds": seeds, **_matrix(found), "trained_on": trained_on,
-              "recipe": to_dict(config)}  # fmt: skip
-    RunFolder(Path(out)).write_json("matrix.json", result)
+    by_seed = {name: [_scores(results.benchmarks) for results in runs] for name, runs in found.items()}
+    result = Disentanglement(
+        model=model,
+        leave_out=leave_out,
+        seeds=seeds,
+        before=_scores(next(iter(found.values()))[0].before),
+        after={name: _over_seeds(rows) for name, rows in by_seed.items()},
+        by_seed=by_seed,
+        trained_on=trained_on,
+        recipe=to_dict(config),
+    )
+    RunFolder(Path(out)).write_json("matrix.json", result.to_dict())
     return result
 
 
@@ -77,19 +86,15 @@ def _check_types(train: str, triplets: Sequence[Triplet]) -> list[str]:
     return types
 
 
-def _matrix(found: Mapping[str, Sequence[Results]]) -> dict[str, Any]:
-    """SS by bias type: before, after as a mean over the seeds, and after by seed."""
-    by_seed = {name: [_scores(results.benchmarks) for results in runs] for name, runs in found.items()}
-    after = {
-        name: {bias_type: over_seeds([row[bias_type] for row in rows]) for bias_type in rows[0]}
-        for name, rows in by_seed.items()
-    }
-    return {"before": _scores(next(iter(found.values()))[0].before), "after": after, "by_seed": by_seed}
-
-
-def _scores(measured: Measured | None) -> dict[str, Any]:
+def _scores(measured: Measured | None) -> dict[str, Metric]:
     rows = measured.stereoset.bias_types if measured and measured.stereoset else {}
-    return {bias_type: row.ss.to_dict() for bias_type, row in rows.items()}
+    return {bias_type: Metric.model_validate(row.ss.to_dict()) for bias_type, row in rows.items()}
+
+
+def _over_seeds(rows: Sequence[Mapping[str, Metric]]) -> dict[str, SeedScore | None]:
+    """SS of each bias type over several seeds."""
+    found = {name: over_seeds([estimate_of(row[name]) for row in rows]) for name in rows[0]}
+    return {name: SeedScore.of(one) if one else None for name, one in found.items()}
 
 
 def _stored(chosen: Sequence[Triplet], path: Path) -> Path:

@@ -21,7 +21,7 @@ from biasunlearn.models.spec import BATCH_TOKENS, ModelSpec
 from biasunlearn.runs.benchmark_results import Measured
 from biasunlearn.runs.folder import SCHEMA, environment
 from biasunlearn.runs.results import Results
-from biasunlearn.runs.sections import Probes
+from biasunlearn.runs.sections import Angles, LayerAngles, LayerAnswer, ProbeData, ProbeQuestion, Probes, ProbeSettings
 from biasunlearn.stats.linear_probe import DRAWS, FOLDS, STRENGTH, Question, read, scores
 from biasunlearn.stats.subspaces import COMPONENTS, SPLITS, angles, turned
 
@@ -29,6 +29,9 @@ POOLINGS = ("mean", "last")
 
 SEVERAL = 7
 """Layers that are read by default: evenly spaced from the embeddings to the last."""
+
+Stage = Literal["", "before", "after"]
+"""State of the model whose hidden states are read; "" where there is no adapter."""
 
 LISTS = ("gender", "race")
 """Shipped term lists that name groups: gender, parts of the world."""
@@ -112,18 +115,17 @@ def _probes(
 ) -> Probes:
     """Computes the hidden states, trains the probes, and measures the angles."""
     chosen, states = _states(spec, pairs.triplets, layers, pooling, callbacks)
-    return Probes.model_validate({
-        "layers": chosen,
-        "stages": list(states),
-        "pooling": pooling,
-        "data": pairs.file.facts,
-        "pairs": len(pairs.triplets),
-        "left_out": list(pairs.left_out),
-        "settings": {"C": STRENGTH, "folds": FOLDS, "draws": DRAWS, "components": COMPONENTS, "splits": SPLITS,
-                     "seed": seed},
-        "questions": _answers(pairs.questions, chosen, list(states.values()), seed, callbacks),
-        "angles": _angles(pairs.triplets, chosen, states, seed, callbacks),
-    })  # fmt: skip
+    return Probes(
+        layers=chosen,
+        stages=[*states],
+        pooling=pooling,
+        data=ProbeData.model_validate(pairs.file.facts),
+        pairs=len(pairs.triplets),
+        left_out=[*pairs.left_out],
+        settings=ProbeSettings(C=STRENGTH, folds=FOLDS, draws=DRAWS, components=COMPONENTS, splits=SPLITS, seed=seed),
+        questions=_answers(pairs.questions, chosen, list(states.values()), seed, callbacks),
+        angles=_angles(pairs.triplets, chosen, states, seed, callbacks),
+    )
 
 
 def _lists(groups: Sequence[str] | None, triplets: Sequence[Triplet]) -> dict[str, TermList]:
@@ -137,7 +139,7 @@ def _lists(groups: Sequence[str] | None, triplets: Sequence[Triplet]) -> dict[st
 
 def _states(
     spec: ModelSpec, triplets: Sequence[Triplet], layers: Sequence[int] | None, pooling: str, callbacks: Callbacks
-) -> tuple[list[int], dict[str, Any]]:
+) -> tuple[list[int], dict[Stage, Any]]:
     """The layers, and for each stage of the model its hidden states [layers, 2 * pairs, hidden]."""
     from biasunlearn.models.adapters import reference
     from biasunlearn.models.forward import text_config
@@ -171,26 +173,28 @@ def _evenly(count: int) -> list[int]:
 
 def _answers(
     asked: Sequence[Question], layers: Sequence[int], stages: Sequence[Any], seed: int, callbacks: Callbacks
-) -> list[dict[str, Any]]:
+) -> list[ProbeQuestion]:
     counter, done, of = callbacks.counter("probes"), 0, len(asked) * len(layers)
     found = []
     for question in asked:
-        rows = {"asks": question.asks, "bias_type": question.bias_type, "classes": list(question.classes),
-                "chance": question.chance, "sentences": len(question.rows),
-                "clusters": len(set(zip(question.strata, question.clusters, strict=True)))}  # fmt: skip
         answers = {}
         for place, layer in enumerate(layers):
-            answers[str(layer)] = scores(question, [read(s[place], question, seed=seed) for s in stages], seed=seed)
+            read_here = [read(stage[place], question, seed=seed) for stage in stages]
+            answers[str(layer)] = LayerAnswer.of(scores(question, read_here, seed=seed))
             done += 1
             counter(done, of)
-        found.append({**rows, "layers": answers})
+        clusters = len(set(zip(question.strata, question.clusters, strict=True)))
+        found.append(ProbeQuestion(
+            asks=question.asks, bias_type=question.bias_type, classes=list(question.classes), chance=question.chance,
+            sentences=len(question.rows), clusters=clusters, layers=answers,
+        ))  # fmt: skip
     return found
 
 
 def _angles(
-    triplets: Sequence[Triplet], layers: Sequence[int], states: Mapping[str, Any], seed: int, callbacks: Callbacks
-) -> dict[str, Any]:
-    """{layer: {"stages": [subspaces.angles of each], "turned": {type: degrees}}}, for types of several target terms."""
+    triplets: Sequence[Triplet], layers: Sequence[int], states: Mapping[Stage, Any], seed: int, callbacks: Callbacks
+) -> dict[str, LayerAngles]:
+    """Layer -> angles of each stage, for bias types of several target terms."""
     places: dict[str, list[int]] = {}
     for place, triplet in enumerate(triplets):
         places.setdefault(triplet.bias_type, []).append(place)
@@ -206,9 +210,9 @@ def _angles(
             for own in (np.asarray(stage[number], np.float64) / scale for stage in states.values())
         ]
         first, last = differences[0], differences[-1]
-        found[str(layer)] = {
-            "stages": [angles(each, terms, seed=seed) for each in differences],
-            "turned": {name: turned(first[name], last[name]) for name in terms} if len(states) > 1 else {},
-        }
+        found[str(layer)] = LayerAngles(
+            stages=[Angles.of(angles(each, terms, seed=seed)) for each in differences],
+            turned={name: turned(first[name], last[name]) for name in terms} if len(states) > 1 else {},
+        )
         counter(number + 1, len(layers))
     return found

@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from biasunlearn.benchmarks.stereoset import outcomes
-from biasunlearn.runs.results import Interval, Kept, Measured, Point, PointScores, StereoSetResult, StereoSetScores
+from biasunlearn.runs.results import (
+    Effect,
+    Interval,
+    Kept,
+    Measured,
+    Point,
+    PointScores,
+    StereoSetResult,
+    StereoSetScores,
+)
 from biasunlearn.stats.effect import distance_change, effect_kept
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
@@ -81,9 +90,8 @@ def kept(evaluations: Sequence[Measurement]) -> list[Kept]:
     too high where bias returns from 50, since noise only increases a distance near 0.
 
     Returns:
-        [{"step", **effect_kept of the gap, "distance": effect_kept of the distance, "bias_types": {name: effect_kept
-          of the gap}, "returned", "drift"}]: the points of mean |SS - 50| by which the debiased model has gone back
-        since step 0, and the change of the base in the same steps.
+        A row for each step: `returned` is by how many points of mean |SS - 50| the debiased model has gone back since
+        step 0, `drift` the same of the base.
     """
     states = {(evaluation.model, evaluation.seed, evaluation.step): _ss(evaluation) for evaluation in evaluations}
     first = {model: next(states[key] for key in states if key[0] == model and key[2] == 0) for model in MODELS}
@@ -93,14 +101,15 @@ def kept(evaluations: Sequence[Measurement]) -> list[Kept]:
         both = [state for pair in zip(at[BASE], at[DEBIASED], strict=True) for state in pair]
         whole = [first[BASE], first[DEBIASED], *both]
         names = dict.fromkeys(outcome.bias_type for outcome in first[BASE])
-        found.append(Kept.model_validate({
-            "step": step,
-            **effect_kept(whole, signed=True),
-            "distance": effect_kept(whole),
-            "bias_types": {name: effect_kept([_of(state, name) for state in whole], signed=True) for name in names},
-            "returned": distance_change(first[DEBIASED], at[DEBIASED]),
-            "drift": distance_change(first[BASE], at[BASE]),
-        }))  # fmt: skip
+        types = {name: effect_kept([_of(state, name) for state in whole], signed=True) for name in names}
+        found.append(Kept.of(
+            effect_kept(whole, signed=True),
+            step=step,
+            distance=Effect.of(effect_kept(whole)),
+            bias_types={name: Effect.of(one) for name, one in types.items()},
+            returned=Interval.of(distance_change(first[DEBIASED], at[DEBIASED])),
+            drift=Interval.of(distance_change(first[BASE], at[BASE])),
+        ))  # fmt: skip
     return found
 
 

@@ -9,7 +9,7 @@ import statistics
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from biasunlearn.commands.repeated_runs import Common, Experiment, experiment_of
 from biasunlearn.commands.run_stages import own_scores
@@ -22,8 +22,9 @@ from biasunlearn.runs.benchmark_results import Measured, PanelResult, Perplexity
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.scores import Interval
-from biasunlearn.runs.series import Survey, SurveyedMethod
-from biasunlearn.stats.bootstrap import over_seeds
+from biasunlearn.runs.sections import Cost
+from biasunlearn.runs.series import EndedRun, MeanCost, SeedScore, Survey, SurveyedMethod
+from biasunlearn.stats.bootstrap import Estimate, over_seeds
 
 METHODS: tuple[str, ...] = typing.get_args(Method)
 
@@ -42,7 +43,7 @@ def survey(
     config: str | Path | None = None,
     changes: Sequence[str] = (),
     **common: Unpack[Common],
-) -> dict[str, Any]:
+) -> Survey:
     """Runs every method with every seed in `out`/METHOD/seed-N, and compares them with each other and with the base.
 
     Called again, it continues: finished runs are read, and one that was killed is resumed. A method that cannot run
@@ -54,8 +55,7 @@ def survey(
         changes: key=value, for all methods; they take precedence over both.
         common: report, unrelated, benchmarks and so on, as for `debias` (commands/repeated_runs.py).
     Returns:
-        {"methods": {name: a row, nearest to 50 first}, "base": scores, "front": names, "refused": {name: reason}, ...},
-        as in `out`/survey.json; report.html beside it shows the same.
+        Every method with its scores, nearest to 50 first, as stored in `out`/survey.json; report.html shows the same.
     Raises:
         RequestError: as `debias`; an unknown method; none of the methods could run.
         Interrupted: Ctrl-C; call again to continue.
@@ -65,10 +65,23 @@ def survey(
     found, refused = _run_all(experiment, configs, Path(out), train, text)
     if not found:
         raise next(iter(refused.values()))
-    result = _result(found, refused) | {"model": model, "seeds": [*seeds], "changes": [*changes], "text": text}
+    rows = _nearest_first({method: _row(runs) for method, runs in found.items()})
+    points = [point for method, row in rows.items() if (point := point_of(method, row.scores))]
+    result = Survey(
+        schema=SCHEMA,
+        base=scores_of(next(iter(found.values()))[0].before),
+        methods=rows,
+        front=[point.letter for point in front(points)],
+        refused={method: str(error) for method, error in refused.items()},
+        environment=environment(),
+        model=model,
+        seeds=[*seeds],
+        changes=[*changes],
+        text=text,
+    )
     folder = RunFolder(Path(out))
-    folder.write_json("survey.json", result)
-    folder.write_text("report.html", survey_page(Survey.model_validate(result)))
+    folder.write_json("survey.json", result.to_dict())
+    folder.write_text("report.html", survey_page(result))
     return result
 
 
@@ -94,6 +107,8 @@ def _run_all(
     return found, refused
 
 
+
+
 def _configs(
     methods: Sequence[str], seeds: Sequence[int], config: str | Path | None, changes: Sequence[str]
 ) -> dict[str, list[DebiasConfig]]:
@@ -110,42 +125,44 @@ def _configs(
     }
 
 
-def _result(found: Mapping[str, Sequence[Results]], refused: Mapping[str, RequestError]) -> dict[str, Any]:
-    rows = {method: _row(runs) for method, runs in found.items()}
-    far = {method: row["scores"]["distance"] for method, row in rows.items()}
-    order = sorted(rows, key=lambda method: far[method]["value"] if far[method] else float("inf"))
-    found_scores = {method: SurveyedMethod.model_validate(rows[method]).scores for method in order}
-    points = [point for method, scores in found_scores.items() if (point := point_of(method, scores))]
-    return {
-        "schema": SCHEMA,
-        "base": scores_of(next(iter(found.values()))[0].before),
-        "methods": {method: rows[method] for method in order},
-        "front": [point.letter for point in front(points)],
-        "refused": {method: str(error) for method, error in refused.items()},
-        "environment": environment().to_dict(),
-    }
+def _nearest_first(rows: Mapping[str, SurveyedMethod]) -> dict[str, SurveyedMethod]:
+    far = {method: row.scores.get("distance") for method, row in rows.items()}
+    order = sorted(rows, key=lambda method: found.value if (found := far[method]) else float("inf"))
+    return {method: rows[method] for method in order}
 
 
-def _row(runs: Sequence[Results]) -> dict[str, Any]:
+def _row(runs: Sequence[Results]) -> SurveyedMethod:
     """A method's seeds as one row; scores are combined by `over_seeds`."""
     each = [scores_of(run.benchmarks) for run in runs]
     costs = [run.cost for run in runs if run.cost and not run.cost.resumed]
     ends = [run.stopped for run in runs if run.stopped]
     seeds = [run.config.seed if run.config else None for run in runs]
-    return {
-        "scores": {name: over_seeds([scores[name] for scores in each]) for name in each[0]},
-        "unchanged": sum(_same(scores_of(run.before), after) for run, after in zip(runs, each, strict=True)),
-        "collapsed": sum(run.collapsed for run in runs),
-        "steps": statistics.fmean(end.step for end in ends),
-        "cost": {
-            key: statistics.fmean(getattr(cost, key) for cost in costs)
-            for key in ("seconds", "processor_seconds", "memory")
-        } if costs else None,
-        "runs": [{"seed": seed, **end.to_dict()} for seed, end in zip(seeds, ends, strict=True)],
-    }  # fmt: skip
+    combined = {name: over_seeds([_estimate(scores[name]) for scores in each]) for name in each[0]}
+    return SurveyedMethod(
+        scores={name: SeedScore.of(found) if found else None for name, found in combined.items()},
+        unchanged=sum(_same(scores_of(run.before), after) for run, after in zip(runs, each, strict=True)),
+        collapsed=sum(run.collapsed for run in runs),
+        steps=statistics.fmean(end.step for end in ends),
+        cost=_mean_cost(costs) if costs else None,
+        runs=[EndedRun(seed=seed, **end.given) for seed, end in zip(seeds, ends, strict=True)],
+    )
 
 
-def scores_of(measured: Measured | None) -> dict[str, Any]:
+def _mean_cost(costs: Sequence[Cost]) -> MeanCost:
+    return MeanCost(
+        seconds=statistics.fmean(cost.seconds for cost in costs),
+        processor_seconds=statistics.fmean(cost.processor_seconds for cost in costs),
+        memory=statistics.fmean(cost.memory for cost in costs),
+    )
+
+
+def _estimate(score: SeedScore | None) -> Estimate | float | None:
+    if score is None:
+        return None
+    return score.value if score.low is None or score.high is None else Estimate(score.value, score.low, score.high)
+
+
+def scores_of(measured: Measured | None) -> dict[str, SeedScore | None]:
     """The scores of a run that the table shows.
 
     SS of every bias type, SS, distance, LMS and ICAT of StereoSet, the first score of every other benchmark, and
@@ -156,17 +173,21 @@ def scores_of(measured: Measured | None) -> dict[str, Any]:
     overall, rows = measured.stereoset.overall, measured.stereoset.bias_types
     found: dict[str, Interval | None] = {f"{OF_TYPE}{name}": row.ss for name, row in rows.items()}
     found |= {"ss": overall.ss, "distance": overall.ss_distance, "lms": overall.lms, "icat": overall.icat}
-    shown: dict[str, Any] = {name: one and one.to_dict() for name, one in found.items()}
+    shown = {name: _seed_score(one) for name, one in found.items()}
     for benchmark, entry in measured.entries.items():
         if isinstance(entry, PerplexityResult):
-            shown[benchmark] = {"value": entry.per_token}
+            shown[benchmark] = SeedScore(value=entry.per_token)
         elif isinstance(entry, PanelResult) and (score := next(iter(own_scores(benchmark)), None)):
             one = entry.overall.interval(score)
-            shown[f"{benchmark} {score}"] = one and one.to_dict()
+            shown[f"{benchmark} {score}"] = _seed_score(one)
     return shown
 
 
-def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _seed_score(score: Interval | None) -> SeedScore | None:
+    return None if score is None else SeedScore.model_validate(score.to_dict())
+
+
+def _same(one: Mapping[str, SeedScore | None], other: Mapping[str, SeedScore | None]) -> bool:
     """Whether the scores are equal up to rounding, which differs with an adapter that does nothing."""
-    both = [(one[name], other[name]) for name in one if one[name] and other[name]]
-    return all(math.isclose(a["value"], b["value"], rel_tol=1e-5) for a, b in both)
+    both = [(a, b) for name in one if (a := one[name]) and (b := other[name])]
+    return all(math.isclose(a.value, b.value, rel_tol=1e-5) for a, b in both)

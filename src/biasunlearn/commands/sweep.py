@@ -15,7 +15,8 @@ from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.errors import RequestError
 from biasunlearn.report.sweep import sweep_page
 from biasunlearn.runs.folder import RunFolder
-from biasunlearn.runs.series import Sweep
+from biasunlearn.runs.results import MetricsRow, Results
+from biasunlearn.runs.series import ChosenRun, Knee, Sweep, SweepRequest, Trial
 from biasunlearn.unlearn.prepare import Prepared
 from biasunlearn.unlearn.stop import distance
 
@@ -52,7 +53,7 @@ def sweep(
     storage: str | None = None,
     search_only: bool = False,
     **common: Unpack[Common],
-) -> dict[str, Any]:
+) -> Sweep:
     """Searches until the study has `trials` finished trials, then runs the knee of the front with every seed.
 
     Args:
@@ -82,13 +83,14 @@ def sweep(
     request = {"model": model, "recipe": to_dict(config), "seeds": [*seeds], "splits": splits}
     study = _study(optuna, Path(out), storage, request)
     _search(optuna, study, _objective(optuna, study, experiment, config, train, seeds), trials)
-    result = _result(optuna, study, request)
-    if not search_only and result["knee"] is not None:
-        best = result["front"][result["knee"]["place"]]
-        result["chosen"] = _run_chosen(experiment, best, replace(config, **best["params"]), train, seeds, Path(out))
+    result = _result(optuna, study, SweepRequest.model_validate(request))
+    if not search_only and result.knee is not None:
+        best, params = result.front[result.knee.place], dict[str, Any](result.front[result.knee.place].params)
+        chosen = _run_chosen(experiment, best, replace(config, **params), train, seeds, Path(out))
+        result = result.with_values(chosen=chosen)
     folder = RunFolder(Path(out))
-    folder.write_json("sweep.json", result)
-    folder.write_text("report.html", sweep_page(Sweep.model_validate(result)))
+    folder.write_json("sweep.json", result.to_dict())
+    folder.write_text("report.html", sweep_page(result))
     return result
 
 
@@ -121,21 +123,27 @@ def _objective(
 
 def _run_chosen(
     experiment: Experiment,
-    point: Mapping[str, Any],
+    point: Trial,
     config: DebiasConfig,
     train: str,
     seeds: Sequence[int],
     out: Path,
-) -> list[dict[str, Any]]:
+) -> list[ChosenRun]:
     """The runs of the chosen point with every seed: their scores on the report split."""
     chosen = []
     for seed in seeds:
-        folder = out / f"trial-{point['trial']}" / f"seed-{seed}"
-        what = f"trial {point['trial']}, seed {seed}"
-        entry = experiment.run(what, folder, replace(config, seed=seed), train=train).benchmarks.stereoset
-        scores = entry.overall.to_dict() if entry else {}
-        chosen.append({**scores, "seed": seed, "run": str(folder)})
+        folder = out / f"trial-{point.trial}" / f"seed-{seed}"
+        results = experiment.run(
+            f"trial {point.trial}, seed {seed}", folder, replace(config, seed=seed), train=train
+        )
+        chosen.append(_chosen_run(results, seed, folder))
     return chosen
+
+
+def _chosen_run(results: Results, seed: int, folder: Path) -> ChosenRun:
+    entry = results.benchmarks.stereoset
+    scores = entry.overall.given if entry else {}
+    return ChosenRun.model_validate({**scores, "seed": seed, "run": str(folder)})
 
 
 def _trained(
@@ -171,9 +179,9 @@ def _trained(
     outcome = METHODS[config.method](task).outcome
     if outcome.interrupted:
         raise Interrupted("stopped; finished trials are stored, and the same command continues")
-    evaluated = {row["step"]: row for row in keep.rows if "ss" in row}
+    evaluated = {row.step: row for row in map(MetricsRow.model_validate, keep.rows) if row.ss}
     best, first_row = evaluated[outcome.best_step], evaluated[0]
-    return _objectives(best["ss"], first_row["lms"], best["lms"])
+    return _objectives(best.ss or {}, first_row.lms, best.lms)
 
 
 def _objectives(ss: Mapping[str, float], before: float | None, after: float | None) -> tuple[float, float]:
@@ -280,34 +288,34 @@ def _holds(key: str, value: Any) -> bool:
     return value in values if how == "one of" else values[0] <= value <= values[1]
 
 
-def _result(optuna: Any, study: Any, request: Mapping[str, Any]) -> dict[str, Any]:
-    """The study as plain data."""
+def _result(optuna: Any, study: Any, request: SweepRequest) -> Sweep:
+    """The study as it is stored."""
     states = optuna.trial.TrialState
     every = study.get_trials(deepcopy=False)
     complete = [trial for trial in every if trial.state == states.COMPLETE]
     front = [_point(trial) for trial in sorted(study.best_trials, key=lambda trial: trial.values)]
-    place, reason = knee([(point["bias"], point["lms_lost"]) for point in front]) if front else (None, "")
-    return {
-        "request": dict(request),
-        "complete": len(complete),
-        "pruned": sum(trial.state == states.PRUNED for trial in every),
-        "trials": [_point(trial) for trial in complete],
-        "given_up": [_where(trial) for trial in every if trial.state == states.PRUNED],
-        "front": front,
-        "knee": None if place is None else {"place": place, "trial": front[place]["trial"], "reason": reason},
-        "importance": _importance(optuna, study) if len(complete) >= COMPARED_WITH else {},
-    }
+    place, reason = knee([(point.bias, point.lms_lost) for point in front]) if front else (None, "")
+    return Sweep(
+        request=request,
+        complete=len(complete),
+        pruned=sum(trial.state == states.PRUNED for trial in every),
+        trials=[_point(trial) for trial in complete],
+        given_up=[_where(trial) for trial in every if trial.state == states.PRUNED],
+        front=front,
+        knee=None if place is None else Knee(place=place, trial=front[place].trial, reason=reason),
+        importance=_importance(optuna, study) if len(complete) >= COMPARED_WITH else {},
+    )
 
 
-def _point(trial: Any) -> dict[str, Any]:
+def _point(trial: Any) -> Trial:
     bias, lost = trial.values
-    return {"trial": trial.number, "bias": bias, "lms_lost": lost, "params": dict(trial.params)}
+    return Trial(trial=trial.number, bias=bias, lms_lost=lost, params=dict(trial.params))
 
 
-def _where(trial: Any) -> dict[str, Any]:
+def _where(trial: Any) -> Trial:
     """The values of a trial when it was pruned, and at which evaluation."""
     (bias, lost), course = trial.user_attrs["last"], trial.user_attrs["course"]
-    return {"trial": trial.number, "bias": bias, "lms_lost": lost, "look": len(course), "params": dict(trial.params)}
+    return Trial(trial=trial.number, bias=bias, lms_lost=lost, look=len(course), params=dict(trial.params))
 
 
 def _importance(optuna: Any, study: Any) -> dict[str, dict[str, float]]:

@@ -308,7 +308,7 @@ def _effect(learned: DebiasRun, before: Sequence[Item], after: Sequence[Item], p
     base = [outcomes_by_score(stage, "stereoset").get("ss", []) for stage in stages]
     found = effect_kept([*base, *(_ss(items) for items in (before, after))])
     protocols = {"base": learned.results.protocol.text, "target": protocol}
-    return Effect.model_validate({"states": list(STATES), **found, "protocols": protocols})
+    return Effect.of(found, states=list(STATES), protocols=protocols)
 
 
 def _ss(items: Sequence[Item]) -> list[Outcome]:

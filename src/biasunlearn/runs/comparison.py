@@ -1,14 +1,16 @@
 """The types of compare.json, and of the result of `gate`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field
 
 from biasunlearn.runs.schema import Count, Number, Record, Text, Whole
 from biasunlearn.runs.scores import Interval, Metric
 from biasunlearn.runs.sections import Environment
-from biasunlearn.stats.paired import PairedTest, ScoreTest
+
+if TYPE_CHECKING:  # heavy, and only named here
+    from biasunlearn.stats.paired import PairedTest, ScoreTest
 
 Verdict = Literal["better", "worse", "no evidence", "too few items", "changed"]
 """See stats/paired.py."""
@@ -48,7 +50,7 @@ class TestedRow(Record):
     p_holm: Number | None = None
 
     @classmethod
-    def of(cls, test: PairedTest) -> Self:
+    def of(cls, test: "PairedTest") -> Self:
         """From a test of the statistics; what the kind of test does not have is left out."""
         scores = {name: Interval.of(getattr(test, name)) for name in ("a", "b", "difference")}
         optional = {name: getattr(test, name) for name in ("up", "down", "p_clustered", "p_holm")}
@@ -95,14 +97,14 @@ class TestedScore(Record):
     distance: Distances | None = None
 
     @classmethod
-    def of(cls, test: ScoreTest) -> Self:
+    def of(cls, test: "ScoreTest") -> Self:
         """From a test of the statistics."""
         types = {name: TestedRow.of(one) for name, one in test.bias_types.items()}
         values = {"unpaired": test.unpaired, "ideal": test.ideal, "overall": TestedRow.of(test.overall)}
         return cls.model_validate({**values, "bias_types": types, **_distances(test)})
 
 
-def _distances(test: ScoreTest) -> dict[str, Any]:
+def _distances(test: "ScoreTest") -> dict[str, Any]:
     if test.over_types is None:
         return {}
     over = test.over_types

@@ -1,13 +1,19 @@
 """The types of the sections of results.json beside the benchmarks: provenance, and what single commands add to it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from biasunlearn.runs.benchmark_results import Measured
 from biasunlearn.runs.schema import Count, Number, Positive, Record, Text, Whole, wrong_at
 from biasunlearn.runs.scores import Interval
+
+if TYPE_CHECKING:  # heavy, and only named here
+    from biasunlearn.stats.effect import EffectKept
+    from biasunlearn.stats.linear_probe import ProbeScores
+    from biasunlearn.stats.subspaces import AnglesFound
 
 
 class Quantised(Record):
@@ -144,6 +150,12 @@ class Effect(Record):
     reason: str = ""
     states: Sequence[str] = ()
     protocols: Mapping[str, str] = {}
+
+    @classmethod
+    def of(cls, effect: "EffectKept", **own: Any) -> Self:
+        """From an effect of the statistics, with the other fields of the class."""
+        known = {name: value for name, value in asdict(effect).items() if value is not None and value != ""}
+        return cls.model_validate({"kept": None, **known, **own})
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -290,6 +302,13 @@ class LayerAnswer(Record):
     stages: Sequence[Reading]
     change: ReadingChange = ReadingChange()
 
+    @classmethod
+    def of(cls, found: "ProbeScores") -> Self:
+        """From probes of the statistics."""
+        changed = {"accuracy": found.accuracy_change, "selectivity": found.selectivity_change}
+        change = {name: asdict(one) for name, one in changed.items() if one is not None}
+        return cls.model_validate({"stages": [asdict(stage) for stage in found.stages], "change": change})
+
 
 class ProbeQuestion(Record):
     """What is read from the hidden states, layer by layer."""
@@ -314,6 +333,15 @@ class Angles(Record):
     direction: Mapping[str, Mapping[str, Interval]]
     subspace: Mapping[str, Mapping[str, Interval]]
     chance: ChanceAngles
+
+    @classmethod
+    def of(cls, found: "AnglesFound") -> Self:
+        """From angles of the statistics."""
+        values = asdict(found)
+        chance = {"direction": values["chance_direction"], "subspace": values["chance_subspace"]}
+        return cls.model_validate(
+            {"direction": values["direction"], "subspace": values["subspace"], "chance": chance}
+        )
 
     @model_validator(mode="after")
     def _square(self) -> Self:

@@ -1,11 +1,14 @@
 """The types of what several runs give together: survey.json, sweep.json, ablation.json and matrix.json."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, Self
 
-from biasunlearn.runs.schema import Count, Number, Record, Whole
+from pydantic import Field
+
+from biasunlearn.runs.schema import Count, Number, Record, Text, Whole
 from biasunlearn.runs.scores import Interval, Metric
-from biasunlearn.runs.sections import Environment
+from biasunlearn.runs.sections import Environment, Stopped
+from biasunlearn.stats.bootstrap import SeedEstimate
 
 # --- survey ----------------------------------------------------------------------------------------------------------
 
@@ -15,12 +18,25 @@ class SeedScore(Metric):
 
     seeds: Sequence[Number] = ()
 
+    @classmethod
+    def of(cls, found: SeedEstimate) -> Self:
+        """From an estimate of the statistics."""
+        ends = {} if found.low is None else {"low": found.low, "high": found.high}
+        return cls.model_validate({"value": found.value, **ends, "seeds": found.seeds})
+
 
 class MeanCost(Record):
     """Mean over seeds of training and of choosing the checkpoint. Memory: peak in bytes."""
 
     seconds: Number
+    processor_seconds: Number | None = None
     memory: Number
+
+
+class EndedRun(Stopped):
+    """How the run of one seed ended."""
+
+    seed: Whole | None
 
 
 class SurveyedMethod(Record):
@@ -30,13 +46,18 @@ class SurveyedMethod(Record):
     unchanged: Count = 0
     """Seeds with which it kept the base model."""
     collapsed: Count = 0
+    steps: Number | None = None
     cost: MeanCost | None = None
+    runs: Sequence[EndedRun] = ()
 
 
 class Survey(Record):
     """survey.json: every method under one budget, nearest to 50 first."""
 
+    schema_version: Literal[1, 2] = Field(alias="schema", default=1)
     model: str
+    text: Text = None
+    """Ordinary sentences for the methods that train on text."""
     seeds: Sequence[Whole]
     changes: Sequence[str] = ()
     base: Mapping[str, SeedScore | None]
@@ -57,7 +78,7 @@ class Trial(Record):
     trial: Count
     bias: Number
     lms_lost: Number
-    params: Mapping[str, Number]
+    params: Mapping[str, Whole | Number]
     look: Count | None = None
     """The evaluation at which it was pruned."""
 
@@ -110,6 +131,8 @@ class AblatedVariant(Record):
     """Means over seeds of one variant, beside what the paper reports."""
 
     mean: Mapping[str, Number | None]
+    seeds: Mapping[str, Sequence[Number]] = {}
+    """The values of each seed."""
     collapsed: Count = 0
     paper: Mapping[str, Number] = {}
     verdict: str = ""
@@ -118,16 +141,22 @@ class AblatedVariant(Record):
 class Ablation(Record):
     """ablation.json."""
 
+    model: Text = None
     seeds: Sequence[Whole]
     variants: Mapping[str, AblatedVariant]
+    recipe: Mapping[str, Any] = {}
 
 
 class Disentanglement(Record):
     """matrix.json: SS of every bias type after training on each of them."""
 
+    model: Text = None
+    leave_out: bool = False
     seeds: Sequence[Whole]
     before: Mapping[str, Metric | None]
     after: Mapping[str, Mapping[str, Metric | None]]
+    by_seed: Mapping[str, Sequence[Mapping[str, Metric]]] = {}
     trained_on: Mapping[str, Sequence[str]]
+    recipe: Mapping[str, Any] = {}
 
 

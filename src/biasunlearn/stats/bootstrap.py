@@ -352,15 +352,26 @@ def _each_draw(
     return found
 
 
-def over_seeds(estimates: Sequence[Mapping[str, float] | None]) -> dict[str, Any] | None:
-    """Combines the estimates of several seeds: their mean, the interval that covers all of theirs, and each value.
+@dataclass(frozen=True, slots=True)
+class SeedEstimate:
+    """A score over several seeds: its mean, the interval that covers those of all seeds, and the value of each."""
+
+    value: float
+    low: float | None
+    high: float | None
+    seeds: tuple[float, ...]
+
+
+def over_seeds(estimates: Sequence[Estimate | float | None]) -> SeedEstimate | None:
+    """Combines the estimates of several seeds; numbers have no interval.
 
     By hand: 48 (44-52) and 52 (47-57) -> 50 (44-57). None if no seed has an estimate.
     """
     known = [one for one in estimates if one is not None]
     if not known:
         return None
-    values = [one["value"] for one in known]
-    ends = [(one["low"], one["high"]) for one in known if "low" in one]
-    reach = {"low": min(low for low, _ in ends), "high": max(high for _, high in ends)} if ends else {}
-    return {"value": sum(values) / len(values), **reach, "seeds": values}
+    values = tuple(one.value if isinstance(one, Estimate) else one for one in known)
+    intervals = [one for one in known if isinstance(one, Estimate)]
+    low = min((one.low for one in intervals), default=None)
+    high = max((one.high for one in intervals), default=None)
+    return SeedEstimate(sum(values) / len(values), low, high, values)

@@ -2,19 +2,34 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from biasunlearn.stats.bootstrap import Estimate, Floats, Sample, percentile, resample
 from biasunlearn.stats.outcome import Outcome
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EffectKept:
+    """How much of the base's improvement the target shows. Improvements are in points, `kept` is a share."""
+
+    n: int
+    """Units that all states have."""
+    base: Estimate | None = None
+    target: Estimate | None = None
+    kept: Estimate | None = None
+    """None where it is not defined, and `reason` says why."""
+    most: float | None = None
+    """The share that a fall to 50 would be, since a target less biased than the base cannot show all of it."""
+    reason: str = ""
+
+
 STATES = ("base before", "base after", "target before", "target after")
 
 
 def effect_kept(
     states: Sequence[Sequence[Outcome]], *, ideal: float = 50.0, signed: bool = False, seed: int = 0
-) -> dict[str, Any]:
+) -> EffectKept:
     """The share of the base's improvement that the target shows, with a paired interval.
 
     An improvement is the fall of the mean |SS - 50| over bias types. All states are drawn together, whole target
@@ -26,24 +41,21 @@ def effect_kept(
             pairs of target before and after (other seeds): the target's improvement is the mean of theirs.
         signed: in place of |SS - 50| take SS - 50 toward the side that the base before leans to, bias type by bias
             type. A step past 50 is then no loss; and noise, which only adds to a distance near 0, cancels.
-    Returns:
-        {"n", "base", "target": {"value", "low", "high"} (points), "kept": the same (a share) or None, "reason",
-        "most": the share that a fall to 50 would be, since a target less biased than the base cannot show all of it}
     """
     found = _distances(states, ideal, seed, signed)
     if found is None:
-        return {"n": 0, "kept": None, "reason": "the run and the transfer have no report items in common"}
+        return EffectKept(n=0, reason="the run and the transfer have no report items in common")
     base = found.fall(lambda far: far[..., 0] - far[..., 1])
     target = found.fall(_target_fall)
-    told: dict[str, Any] = {"n": found.units, "base": base.to_dict(), "target": target.to_dict()}
     if base.value <= 0 or base.low <= 0:
         reason = "the base run's own improvement is not told from none on these items"
-        return {**told, "kept": None, "reason": reason}
+        return EffectKept(n=found.units, base=base, target=target, reason=reason)
     kept = found.fall(lambda far: _target_fall(far) / _positive(far[..., 0] - far[..., 1]))
-    return {**told, "kept": kept.to_dict(), "most": float(found.means[2::2].mean()) / base.value}
+    most = float(found.means[2::2].mean()) / base.value
+    return EffectKept(n=found.units, base=base, target=target, kept=kept, most=most)
 
 
-def distance_change(first: Sequence[Outcome], last: Sequence[Sequence[Outcome]], *, seed: int = 0) -> dict[str, float]:
+def distance_change(first: Sequence[Outcome], last: Sequence[Sequence[Outcome]], *, seed: int = 0) -> Estimate:
     """By how many points the mean |SS - 50| over bias types grows from one state to the mean of others, paired.
 
     Raises:
@@ -52,7 +64,7 @@ def distance_change(first: Sequence[Outcome], last: Sequence[Sequence[Outcome]],
     found = _distances([first, *last], 50.0, seed)
     if found is None:
         raise ValueError("no unit in common")
-    return found.fall(lambda far: far[..., 1:].mean(-1) - far[..., 0]).to_dict()
+    return found.fall(lambda far: far[..., 1:].mean(-1) - far[..., 0])
 
 
 @dataclass(frozen=True, slots=True)

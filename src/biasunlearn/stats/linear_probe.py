@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasunlearn.errors import RequestError
-from biasunlearn.stats.bootstrap import resample
+from biasunlearn.stats.bootstrap import Estimate, resample
 
 Floats = NDArray[np.float64]
 States = NDArray[np.floating[Any]]
@@ -54,6 +54,26 @@ class Question:
     def chance(self) -> float:
         """Balanced accuracy of a guess, in percent."""
         return 100 / len(self.classes)
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracies:
+    """What the probes of one state of the model read, in percent, with 95 % intervals."""
+
+    accuracy: Estimate
+    control: Estimate
+    shuffled: Estimate
+    selectivity: Estimate
+    """accuracy - control."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeScores:
+    """The accuracies of each state, and how they changed from the first to the last; None with one state."""
+
+    stages: tuple[Accuracies, ...]
+    accuracy_change: Estimate | None
+    selectivity_change: Estimate | None
 
 
 def dealt(clusters: Sequence[str], strata: Sequence[str], *, seed: int, folds: int = FOLDS) -> NDArray[np.int64]:
@@ -114,7 +134,7 @@ def read(states: States, question: Question, *, seed: int = 0) -> Floats:
     return np.concatenate(parts, axis=1)
 
 
-def scores(question: Question, stages: Sequence[Floats], *, seed: int = 0) -> dict[str, Any]:
+def scores(question: Question, stages: Sequence[Floats], *, seed: int = 0) -> ProbeScores:
     """Accuracies of each stage and how they changed from the first to the last, in percent, with 95 % intervals.
 
     The bootstrap draws clusters and leaves the probes as they were trained. Accuracies of two stages, or of the
@@ -122,8 +142,6 @@ def scores(question: Question, stages: Sequence[Floats], *, seed: int = 0) -> di
 
     Args:
         stages: what `read` gave for each state of the model, before debiasing and after.
-    Returns:
-        {"stages": [{"accuracy", "control", "shuffled", "selectivity"}, ...], "change": {"accuracy", "selectivity"}}
     """
     width = 2 * len(question.classes)
     sample = resample(np.concatenate(stages, axis=1), question.clusters, question.strata, seed=seed)
@@ -131,20 +149,20 @@ def scores(question: Question, stages: Sequence[Floats], *, seed: int = 0) -> di
     def part(number: int) -> Callable[[Floats], Floats]:
         return lambda means: balanced(means[..., number * width : (number + 1) * width])
 
-    def less(one: int, other: int) -> dict[str, float]:
-        return dict(sample.estimate(lambda means: part(one)(means) - part(other)(means)).to_dict())
+    def less(one: int, other: int) -> Estimate:
+        return sample.estimate(lambda means: part(one)(means) - part(other)(means))
 
-    found: dict[str, Any] = {"stages": [], "change": {}}
-    for place in range(len(stages)):
-        first = 3 * place
-        named = {name: dict(sample.estimate(part(first + at)).to_dict())
-                 for at, name in enumerate(("accuracy", "control", "shuffled"))}  # fmt: skip
-        found["stages"].append({**named, "selectivity": less(first, first + 1)})
-    if len(stages) > 1:
-        last = 3 * (len(stages) - 1)
-        moved = sample.estimate(lambda m: part(last)(m) - part(last + 1)(m) - part(0)(m) + part(1)(m))
-        found["change"] = {"accuracy": less(last, 0), "selectivity": dict(moved.to_dict())}
-    return found
+    firsts = range(0, 3 * len(stages), 3)
+    estimates = [[sample.estimate(part(first + at)) for at in range(3)] for first in firsts]
+    found = tuple(
+        Accuracies(accuracy, control, shuffled, less(first, first + 1))
+        for first, (accuracy, control, shuffled) in zip(firsts, estimates, strict=True)
+    )
+    if len(stages) < 2:
+        return ProbeScores(found, None, None)
+    last = firsts[-1]
+    moved = sample.estimate(lambda m: part(last)(m) - part(last + 1)(m) - part(0)(m) + part(1)(m))
+    return ProbeScores(found, less(last, 0), moved)
 
 
 def balanced(means: Floats) -> Floats:

@@ -14,11 +14,13 @@ a direction as far as their angle comes near the yardsticks of both.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
+
+from biasunlearn.stats.bootstrap import Estimate
 
 Floats = NDArray[np.float64]
 
@@ -68,18 +70,30 @@ def halves(terms: Sequence[str], rng: np.random.Generator) -> NDArray[np.bool_]:
     return first
 
 
+AngleTable = Mapping[str, Mapping[str, Estimate]]
+"""Bias type -> bias type -> degrees; on the diagonal between two halves of one type."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnglesFound:
+    """Angles in degrees: means over random splits, with the smallest and the largest in place of an interval."""
+
+    direction: AngleTable
+    subspace: AngleTable
+    chance_direction: Estimate
+    """Halves of a type whose differences have random signs."""
+    chance_subspace: Estimate
+    """Random subspaces."""
+
+
 def angles(
     differences: Mapping[str, Floats], terms: Mapping[str, Sequence[str]], *, count: int = COMPONENTS, seed: int = 0
-) -> dict[str, Any]:
+) -> AnglesFound:
     """Angles between every two bias types and between halves of each.
 
     Args:
         differences: bias type -> [pairs, hidden].
         terms: bias type -> the target term of each pair; two different ones at least.
-    Returns:
-        {"direction" and "subspace": {type: {type: {"value", "low", "high"}}}, "chance": {"direction", "subspace"}}
-        in degrees; low and high are the smallest and largest of the splits. On the diagonal two halves of one type.
-        chance: halves of a type whose differences have random signs (direction), and random subspaces (subspace).
     """
     rng = np.random.default_rng(seed)
     seen: dict[str, dict[tuple[str, str], list[float]]] = {
@@ -102,11 +116,13 @@ def angles(
             for other in names:
                 seen["direction"][one, other].append(angle(means[one][0], means[other][1]))
                 seen["subspace"][one, other].append(subspace_angle(bases[one][0], bases[other][1]))
-    tables = {
-        what: {one: {other: _spread([*found[one, other], *found[other, one]]) for other in names} for one in names}
-        for what, found in seen.items()
-    }
-    return {**tables, "chance": {what: _spread(found) for what, found in chance.items()}}
+
+    def table(found: Mapping[tuple[str, str], Sequence[float]]) -> AngleTable:
+        return {one: {other: _spread([*found[one, other], *found[other, one]]) for other in names} for one in names}
+
+    return AnglesFound(
+        table(seen["direction"]), table(seen["subspace"]), _spread(chance["direction"]), _spread(chance["subspace"])
+    )
 
 
 def turned(before: Floats, after: Floats) -> float:
@@ -114,5 +130,5 @@ def turned(before: Floats, after: Floats) -> float:
     return angle(before.mean(0), after.mean(0))
 
 
-def _spread(found: Sequence[float]) -> dict[str, float]:
-    return {"value": float(np.mean(found)), "low": min(found), "high": max(found)}
+def _spread(found: Sequence[float]) -> Estimate:
+    return Estimate(float(np.mean(found)), min(found), max(found))
