@@ -197,7 +197,7 @@ BAD = [
     (example(104, ans1="The nurse"), "fields ans0, ans1, ans2: two answers are the same"),
     (example(105, context_condition="clear"), "field context_condition: 'clear'; must be one of ambig, disambig"),
     (example(106, answer_info=None, ans2="The judge"), "fields ans0, ans1, ans2: 0 of them say"),
-    (example(0), "field example_id: Age-0 is there already"),
+    (example(0), "field id: the same as in"),
 ]
 
 

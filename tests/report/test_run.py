@@ -10,7 +10,7 @@ import yaml
 
 from biasunlearn import cli, write_report
 from biasunlearn.benchmarks import NAMES
-from biasunlearn.data.sentences import sentences_of
+from biasunlearn.data.readers import sentences_of
 from biasunlearn.errors import RequestError
 from biasunlearn.report.benchmark_cards import cards
 from biasunlearn.report.charts.axis import Axis, around

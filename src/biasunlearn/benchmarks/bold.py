@@ -13,10 +13,8 @@ Deviations     the classifiers are the caller's; the paper's gender polarity and
 Version        1
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasunlearn.benchmarks.common import panel
-from biasunlearn.benchmarks.generation import TEXT, Prompt, ask, ideals, notes_of, outcomes_of, shown
-from biasunlearn.data.tables import Row, Source, Table, read_table, read_text, text_of
+from biasunlearn.benchmarks.generation import TEXT, Prompt, ask, ideals, notes_of, outcomes_of, shown_scores
+from biasunlearn.data.files import FileContent, read_file
+from biasunlearn.data.rows import Place, Row, Rows, text_of
+from biasunlearn.data.tables import Table, read_files, read_json
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.results import BoldResult, Gap
 from biasunlearn.scoring.protocol import EvalPlan
@@ -45,7 +45,7 @@ DEALT = 1000
 Floats = NDArray[np.float64]
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], BoldResult]:
+def run(loaded: "Loaded", path: str | Table[Prompt], plan: EvalPlan) -> tuple[list[Item], BoldResult]:
     """Continues the prompts of all domains and scores what was written."""
     table = read(path, skip_invalid=plan.skip_invalid)
     items, facts = ask(loaded, "bold", table.records, plan.options, continuations=1, with_prompt=True)
@@ -74,7 +74,7 @@ def entry(items: Sequence[Item]) -> BoldResult:
         ideal=ideal,
         groups=domains,
         gaps=dict(gaps),
-        shown=shown(ideal),
+        shown=shown_scores(ideal),
         notes=notes_of(items),
     )
 
@@ -135,31 +135,31 @@ def _dealt_gaps(groups: Sequence[Floats], rng: np.random.Generator) -> Floats:
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
-def read(path: str, *, skip_invalid: bool = False) -> Table[Prompt]:
+def read(path: str | Table[Prompt], *, skip_invalid: bool = False) -> Table[Prompt]:
     """The prompts of all files. RequestError where there are none, or a file has another shape."""
+    if isinstance(path, Table):
+        return path
     place = Path(path)
     files = sorted(place.glob("*_prompt.json")) if place.is_dir() else [place]
     if not files:
         raise RequestError(f"{path}: no prompts in this folder; they are files that end in _prompt.json")
-    source: Source = [row for file in files for row in _rows(file)]
-    return read_table(path, files, source, _prompt, skip_invalid=skip_invalid)
+    contents = list(map(read_file, files))
+    rows = (row for content in contents for row in _rows(content))
+    return read_files(str(path), contents, rows, _prompt, skip_invalid=skip_invalid, key=lambda prompt: prompt.id)
 
 
-def _rows(file: Path) -> Source:
-    try:
-        content = json.loads(read_text(str(file)))
-    except json.JSONDecodeError as error:
-        raise RequestError(f"{file}:{error.lineno}: not JSON: {error.msg}") from None
+def _rows(file: FileContent) -> Rows:
+    content = read_json(file)
     if not isinstance(content, Mapping) or not all(isinstance(group, Mapping) for group in content.values()):
-        raise RequestError(f"{file}: not a BOLD file; it has {{group: {{entity: [prompt, ...]}}}}")
-    domain = file.name.removesuffix(".gz").removesuffix(".json").removesuffix("_prompt")
+        raise RequestError(f"{file.path}: not a BOLD file; it has {{group: {{entity: [prompt, ...]}}}}")
+    domain = file.plain_name.removesuffix(".json").removesuffix("_prompt")
     for group, entities in content.items():
         for entity, prompts in entities.items():
             for number, prompt in enumerate(prompts if isinstance(prompts, list) else [prompts]):
                 row = {"domain": domain, "group": group, "entity": entity, "number": number, "prompt": prompt}
-                yield f"{file}: {group}.{entity}[{number}]", partial(dict, row)
+                yield Place(f"{file.path}: {group}.{entity}[{number}]", number), row
 
 
-def _prompt(row: Row, where: str) -> Prompt:
+def _prompt(row: Row, place: Place) -> Prompt:
     name = f"{row['domain']}/{row['group']}/{row['entity']}/{row['number']}"
     return Prompt(name, text_of(row, "prompt"), row["domain"], row["entity"], row["group"])

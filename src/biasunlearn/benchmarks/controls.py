@@ -36,9 +36,11 @@ import numpy as np
 
 from biasunlearn.benchmarks.common import panel
 from biasunlearn.benchmarks.paired_variants import by_pair, score_made, taken
-from biasunlearn.data.counterfactual import LISTS, CannotSwap, TermList, counterfactual, load_term_list
-from biasunlearn.data.readers import read_triplets
-from biasunlearn.data.records import BLANK, Passage, Triplet, shared_prefix
+from biasunlearn.data.counterfactual import SHIPPED, CannotSwap, TermList, counterfactual, load_term_list
+from biasunlearn.data.readers import DataFile, read_triplets
+from biasunlearn.data.records import BLANK, Passage, Triplet
+from biasunlearn.data.tables import Source
+from biasunlearn.data.words import UNSPACED, shared_prefix
 from biasunlearn.runs.results import ControlsResult, ControlsScores, Interval
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.bootstrap import resample
@@ -65,9 +67,14 @@ NOT = re.compile(r"(?P<verb>\b\w+?)(?:n't| not)\b")
 VERB = re.compile(rf"(?<=\w )\b({'|'.join(NEGATABLE)})\b")
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], ControlsResult]:
+def read(source: Source | DataFile, *, skip_invalid: bool = False) -> DataFile:
+    """The triplets of a file, a hub data set or rows in memory. Raises as `data.readers.read_triplets`."""
+    return read_triplets(source, skip_invalid=skip_invalid)
+
+
+def run(loaded: "Loaded", source: Source | DataFile, plan: EvalPlan) -> tuple[list[Item], ControlsResult]:
     """Makes the controls of a file of triplets and scores all. Returns the items and the results."""
-    chosen, facts, notes = taken(path, skip_invalid=plan.skip_invalid)
+    chosen, facts, notes = taken(read(source, skip_invalid=plan.skip_invalid))
     made = ((triplet, *one) for triplet, other in zip(chosen, _others(chosen), strict=True)
             for one in controls(triplet, other))  # fmt: skip
     items = score_made("controls", loaded, made)
@@ -75,9 +82,9 @@ def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], Contro
     return items, found.with_values(**facts, notes=[*found.notes, *notes])
 
 
-def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Triplet]:
-    """The file's triplets, to be told from what a model was trained on."""
-    return read_triplets(path, skip_invalid=skip_invalid).triplets
+def pairs(source: Source | DataFile, *, skip_invalid: bool = False) -> Sequence[Triplet]:
+    """The triplets, to be compared with what a model was trained on."""
+    return read(source, skip_invalid=skip_invalid).triplets
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:
@@ -245,7 +252,8 @@ def shared_ends(first: str, second: str) -> tuple[str, str]:
         length += 1
     tail = rest[len(rest) - length :]
     if length < min(len(rest), len(other)):
-        inside = re.search(r"\W", tail)  # the first letters of the tail may be the last ones of a word that differs
+        # The first letters of the tail may be the last ones of a word that differs.
+        inside = re.search(rf"\W|[{UNSPACED}]", tail)
         tail = tail[inside.start() :] if inside else ""
     return first[:cut], tail
 
@@ -274,4 +282,4 @@ def _both(first: str | None, second: str | None) -> tuple[str, str] | None:
 
 @lru_cache
 def _lists() -> list[TermList]:
-    return [load_term_list(path.stem) for path in sorted(LISTS.glob("*.yaml"))]
+    return list(map(load_term_list, SHIPPED))

@@ -13,21 +13,23 @@ Scores         stereotype_share: % of pairs in which sent_more is likelier (the 
 Averaging      over pairs; also by bias type and by direction (stereo: a stereotype of a disadvantaged group is shown,
                antistereo: one is violated in sent_less)
 Ideal          stereotype_share 50, likelihood_diff 0
-Deviations     causal: none from lm-eval. Masked: shared words are aligned by word where the paper aligns word pieces;
+Deviations     causal: none from lm-eval. Masked: shared words are aligned by word (in scripts without spaces between
+               words by character) where the paper aligns word pieces;
                bias types are read in any letter case; a pair of equal sentences is a wrong row
 Version        1
 """
 
 import difflib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from biasunlearn.benchmarks.common import panel
+from biasunlearn.data.normal_text import bias_type_name
 from biasunlearn.data.records import Passage, Sentence, Triplet
-from biasunlearn.data.tables import BadRow, Row, Table, csv_rows, one_of, read_table, text_of
+from biasunlearn.data.rows import BadRow, Place, Row, one_of, text_of
+from biasunlearn.data.tables import Source, Table, read_table
+from biasunlearn.data.words import words
 from biasunlearn.runs.results import CrowsPairsResult
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
@@ -46,9 +48,6 @@ FORMULATIONS = {
 }
 """By the kind of the items."""
 
-WORD = re.compile(r"\w+|[^\w\s]")
-
-
 @dataclass(frozen=True, slots=True)
 class Pair:
     """A row: two sentences that differ in the group they are about."""
@@ -61,24 +60,23 @@ class Pair:
     bias_type: str
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], CrowsPairsResult]:
+def run(loaded: "Loaded", source: "Source | Table[Pair]", plan: EvalPlan) -> tuple[list[Item], CrowsPairsResult]:
     """Scores a file of pairs. Returns its items and its results."""
-    table = read(path, skip_invalid=plan.skip_invalid)
+    table = read(source, skip_invalid=plan.skip_invalid)
     items = score_pairs(loaded, table.records)
     return items, entry(items).with_values(**table.facts)
 
 
-def read(path: str, *, skip_invalid: bool = False) -> Table[Pair]:
-    """The pairs of a file. DataError, RequestError as `rows.read_table` raises them."""
-    file = Path(path)
-    return read_table(path, [file], csv_rows(file, COLUMNS), _pair, skip_invalid=skip_invalid)
+def read(source: "Source | Table[Pair]", *, skip_invalid: bool = False) -> Table[Pair]:
+    """The pairs of a table. Raises as `data.tables.read_table`."""
+    return read_table(source, _pair, columns=[COLUMNS], skip_invalid=skip_invalid)
 
 
-def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Triplet]:
-    """The file's pairs as triplets, to be told from what a model was trained on."""
+def pairs(source: "Source | Table[Pair]", *, skip_invalid: bool = False) -> Sequence[Triplet]:
+    """The pairs as triplets, to be compared with what a model was trained on."""
     return [
         Triplet(pair.id, pair.bias_type, "intrasentence", "", Sentence("", pair.more), Sentence("", pair.less))
-        for pair in read(path, skip_invalid=skip_invalid).records
+        for pair in read(source, skip_invalid=skip_invalid).records
     ]
 
 
@@ -138,23 +136,22 @@ def shared_spans(text: str, other: str) -> list[tuple[int, int]]:
 
     A span begins where the word before it ends, so that the space belongs to the word after it.
     """
-    words, others = ([(m.group(), m.end()) for m in WORD.finditer(sentence)] for sentence in (text, other))
-    ends = [0, *(end for _, end in words)]
-    blocks = difflib.SequenceMatcher(None, [w for w, _ in words], [w for w, _ in others], autojunk=False)
+    own, others = words(text), words(other)
+    ends = [0, *(end for _, end in own)]
+    blocks = difflib.SequenceMatcher(None, [w for w, _ in own], [w for w, _ in others], autojunk=False)
     return [(ends[block.a], ends[block.a + block.size]) for block in blocks.get_matching_blocks() if block.size]
 
 
-def _pair(row: Row, where: str) -> Pair:
+def _pair(row: Row, place: Place) -> Pair:
     more, less = text_of(row, "sent_more"), text_of(row, "sent_less")
     if more == less:
         raise BadRow("field sent_less: the same as sent_more; a pair must differ")
     if not shared_spans(more, less):
         raise BadRow("field sent_less: shares no word with sent_more; a pair differs in a few words")
-    bias_type = text_of(row, "bias_type").casefold()
+    bias_type = bias_type_name(text_of(row, "bias_type"))
     if bias_type in DIRECTIONS:
         raise BadRow(f"field bias_type: {bias_type!r} is a direction; the columns are shifted")
-    number = where.rpartition(":")[2]
-    return Pair(number, more, less, one_of(row, "stereo_antistereo", DIRECTIONS), bias_type)
+    return Pair(str(place.number), more, less, one_of(row, "stereo_antistereo", DIRECTIONS), bias_type)
 
 
 Term = tuple[int, Passage]

@@ -212,7 +212,7 @@ def ideals(found: Sequence[Outcome]) -> dict[str, float | None]:
     return {name: 0.0 if name in zero else None for name in names}
 
 
-def shown(ideal: Mapping[str, float | None]) -> list[str]:
+def shown_scores(ideal: Mapping[str, float | None]) -> list[str]:
     """The scores for the terminal, which is only so wide."""
     return [name for name in ideal if name not in ("distinct_1", "distinct_3", "words")]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from biasunlearn.data.readers import read_triplets
+from biasunlearn.data.readers import DataFile
 from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.stats.stereoset import FORMULATIONS, Item
 
@@ -17,10 +17,9 @@ Pair = dict[tuple[str, str], Item]
 """{(how, role): item} of one triplet."""
 
 
-def taken(path: str, *, skip_invalid: bool = False) -> tuple[list[Triplet], dict[str, Any], list[str]]:
-    """The triplets of a file that are measured (of two kinds, the intrasentence ones), what results.json says
-    of the file, and a note where some were left out."""
-    data = read_triplets(path, skip_invalid=skip_invalid)
+def taken(data: DataFile) -> tuple[list[Triplet], dict[str, Any], list[str]]:
+    """The triplets that are measured (of two kinds, the intrasentence ones), what results.json stores about their
+    file, and a note where some were left out."""
     kind = next(kind for kind in FORMULATIONS if any(triplet.kind == kind for triplet in data.triplets))
     chosen = [triplet for triplet in data.triplets if triplet.kind == kind]
     left = len(data.triplets) - len(chosen)

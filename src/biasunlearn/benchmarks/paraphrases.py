@@ -31,8 +31,9 @@ from typing import TYPE_CHECKING
 
 from biasunlearn.benchmarks.common import panel
 from biasunlearn.benchmarks.paired_variants import Pair, by_pair, score_made, taken
-from biasunlearn.data.readers import read_triplets
+from biasunlearn.data.readers import DataFile, read_triplets
 from biasunlearn.data.records import Passage, Triplet
+from biasunlearn.data.tables import Source
 from biasunlearn.runs.results import ParaphrasesResult, WorstFrame
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
@@ -70,18 +71,23 @@ LAST_MARK = re.compile(r"[.!\s]+$")
 ENDED = re.compile(r"[.!?][\"')]*$")
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], ParaphrasesResult]:
+def read(source: Source | DataFile, *, skip_invalid: bool = False) -> DataFile:
+    """The triplets of a file, a hub data set or rows in memory. Raises as `data.readers.read_triplets`."""
+    return read_triplets(source, skip_invalid=skip_invalid)
+
+
+def run(loaded: "Loaded", source: Source | DataFile, plan: EvalPlan) -> tuple[list[Item], ParaphrasesResult]:
     """Frames the pairs of a file of triplets and scores all. Returns the items and the results."""
-    chosen, facts, notes = taken(path, skip_invalid=plan.skip_invalid)
+    chosen, facts, notes = taken(read(source, skip_invalid=plan.skip_invalid))
     made = ((triplet, *one) for triplet in chosen for one in framed(triplet))
     items = score_made("paraphrases", loaded, made)
     found = entry(items)
     return items, found.with_values(**facts, notes=[*found.notes, *notes])
 
 
-def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Triplet]:
-    """The file's triplets, to be told from what a model was trained on."""
-    return read_triplets(path, skip_invalid=skip_invalid).triplets
+def pairs(source: Source | DataFile, *, skip_invalid: bool = False) -> Sequence[Triplet]:
+    """The triplets, to be compared with what a model was trained on."""
+    return read(source, skip_invalid=skip_invalid).triplets
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:

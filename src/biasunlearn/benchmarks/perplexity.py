@@ -13,10 +13,12 @@ Version        1
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from biasunlearn.data.tables import data_facts, file_hash, read_text
+from biasunlearn.data.files import hash_of, read_file
+from biasunlearn.data.tables import data_facts
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.results import PerplexityResult
 from biasunlearn.scoring.protocol import EvalPlan
@@ -31,13 +33,31 @@ STRIDE = 2
 """A window advances by window / STRIDE tokens."""
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], PerplexityResult]:
-    """Perplexity of a text file. It has no item rows."""
-    text = read_text(path)
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text file that was read."""
+
+    path: str
+    text: str
+    sha256: str
+
+
+def read(source: str | Path | Text, *, skip_invalid: bool = False) -> Text:
+    """The text of a file, .gz read through. RequestError where it cannot be read or is empty."""
+    if isinstance(source, Text):
+        return source
+    content = read_file(source)
+    text = content.text()
     if not text.strip():
-        raise RequestError(f"{path}: empty; perplexity needs text")
-    found = perplexity(loaded, text)
-    return [], found.with_values(**data_facts(path, file_hash([Path(path)]), ()))
+        raise RequestError(f"{source}: empty; perplexity needs text")
+    return Text(str(source), text, hash_of([content]))
+
+
+def run(loaded: "Loaded", source: str | Path | Text, plan: EvalPlan) -> tuple[list[Item], PerplexityResult]:
+    """Perplexity of a text file. It has no item rows."""
+    data = read(source, skip_invalid=plan.skip_invalid)
+    found = perplexity(loaded, data.text)
+    return [], found.with_values(**data_facts(data.path, data.sha256, ()))
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:

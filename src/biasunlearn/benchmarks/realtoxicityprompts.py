@@ -15,13 +15,13 @@ Deviations     the classifier is the caller's, not the Perspective API: numbers 
 Version        1
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from biasunlearn.benchmarks.common import panel
-from biasunlearn.benchmarks.generation import TOXIC, Prompt, ask, ideals, notes_of, outcomes_of, shown
-from biasunlearn.data.tables import BadRow, Row, Table, json_rows, read_table, text_of
+from biasunlearn.benchmarks.generation import TOXIC, Prompt, ask, ideals, notes_of, outcomes_of, shown_scores
+from biasunlearn.data.rows import BadRow, Place, Row, is_missing, optional_text, shown, text_of
+from biasunlearn.data.tables import Source, Table, read_table
 from biasunlearn.runs.results import RealToxicityPromptsResult
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
@@ -36,9 +36,11 @@ IDEAL = {"toxicity_max": 0.0, "toxicity_any": 0.0, "distinct_2": None, "empty": 
 CONTINUATIONS = 25
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], RealToxicityPromptsResult]:
+def run(
+    loaded: "Loaded", source: Source | Table[Prompt], plan: EvalPlan
+) -> tuple[list[Item], RealToxicityPromptsResult]:
     """Continues the prompts of a file and scores what was written."""
-    table = read(path, skip_invalid=plan.skip_invalid)
+    table = read(source, skip_invalid=plan.skip_invalid)
     items, facts = ask(
         loaded, "realtoxicityprompts", table.records, plan.options, continuations=CONTINUATIONS, with_prompt=False
     )
@@ -58,7 +60,7 @@ def entry(items: Sequence[Item]) -> RealToxicityPromptsResult:
         formulation="continuations drawn from the nucleus; a classifier reads the continuation alone",
         ideal=ideal,
         groups={"subset": by_subset} if by_subset else None,
-        shown=shown(ideal),
+        shown=shown_scores(ideal),
         notes=notes_of(items),
     )
 
@@ -68,22 +70,30 @@ def outcomes(items: Sequence[Item]) -> list[Outcome]:
     return outcomes_of(items, worst=True, cluster=lambda item: item.cluster_id)
 
 
-def read(path: str, *, skip_invalid: bool = False) -> Table[Prompt]:
-    """The prompts of a file. Raises as rows.read_table."""
-    return read_table(path, [Path(path)], json_rows(Path(path)), _prompt, skip_invalid=skip_invalid)
+def read(source: Source | Table[Prompt], *, skip_invalid: bool = False) -> Table[Prompt]:
+    """The prompts of a table. Raises as `data.tables.read_table`."""
+    return read_table(source, _prompt, skip_invalid=skip_invalid)
 
 
-def _prompt(row: Row, where: str) -> Prompt:
+def _prompt(row: Row, place: Place) -> Prompt:
     given = row.get("prompt")
-    inner: Row = given if isinstance(given, dict) else {"text": given}
+    inner: Row = given if isinstance(given, Mapping) else {"text": given}
     try:
         text = text_of(inner, "text")
     except BadRow as problem:
         raise BadRow(f"field prompt: {str(problem).removeprefix('field ')}") from None
-    toxicity = inner.get("toxicity")
-    if toxicity is not None and (isinstance(toxicity, bool) or not isinstance(toxicity, int | float)):
-        raise BadRow(f"field prompt.toxicity: {toxicity!r}; must be a number or null")
+    toxicity = _rating(inner)
     rated = "unrated" if toxicity is None else "toxic" if toxicity >= TOXIC else "non-toxic"
-    subset = str(row.get("subset") or ("challenging" if row.get("challenging") is True else ""))
-    number = where.rpartition(":")[2]
-    return Prompt(f"prompt-{number}", text, f"{rated} prompts", f"prompt-{number}", subset)
+    subset = optional_text(row, "subset") or ("challenging" if row.get("challenging") is True else "")
+    name = f"prompt-{place.number}"
+    return Prompt(name, text, f"{rated} prompts", name, subset)
+
+
+def _rating(prompt: Row) -> float | None:
+    """The toxicity of a prompt, from 0 to 1; None where it has none (null or NaN). BadRow for anything else."""
+    value = prompt.get("toxicity")
+    if is_missing(value):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise BadRow(f"field prompt.toxicity: {shown(value)}; must be a number from 0 to 1, or null")
+    return float(value)

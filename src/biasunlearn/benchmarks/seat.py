@@ -18,7 +18,6 @@ Version        1
 
 import functools
 import itertools
-import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -30,7 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from biasunlearn.benchmarks.common import panel
-from biasunlearn.data.tables import BadRow, Row, Source, Table, read_table, read_text, text_of
+from biasunlearn.data.files import FileContent, read_file
+from biasunlearn.data.normal_text import bias_type_name
+from biasunlearn.data.rows import Place, Row, Rows, optional_text, text_of
+from biasunlearn.data.tables import Table, read_files, read_json
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.results import BiasTypeScores, SeatResult, SeatTest
 from biasunlearn.scoring.protocol import EvalPlan
@@ -87,7 +89,7 @@ class Test:
     by_chance: float
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], SeatResult]:
+def run(loaded: "Loaded", path: "str | Table[_Stimulus]", plan: EvalPlan) -> tuple[list[Item], SeatResult]:
     """Embeds every sentence of every test once. Returns the association of each target sentence as items."""
     from biasunlearn.scoring.embed import embed
 
@@ -159,18 +161,21 @@ def outcomes(items: Sequence[Item]) -> list[Outcome]:
 # --- reading -----------------------------------------------------------------------------------------------------
 
 
-def read(path: str, *, skip_invalid: bool = False) -> Table[_Stimulus]:
+def read(path: "str | Table[_Stimulus]", *, skip_invalid: bool = False) -> Table[_Stimulus]:
     """The sentences of all tests.
 
     Raises:
         RequestError: no test there, a file of another shape, a set left with too few sentences.
     """
+    if isinstance(path, Table):
+        return path
     place = Path(path)
     files = sorted(place.glob("*.jsonl")) if place.is_dir() else [place]
     if not files:
         raise RequestError(f"{path}: no tests in this folder; they are files that end in .jsonl")
-    source: Source = [row for file in files for row in _rows(file)]
-    table = read_table(path, files, source, _stimulus, skip_invalid=skip_invalid)
+    contents = list(map(read_file, files))
+    rows = (row for content in contents for row in _rows(content))
+    table = read_files(str(path), contents, rows, _stimulus, skip_invalid=skip_invalid)
     for test, sets in _by_test(table.records).items():
         for which in SETS:
             if len(sets.get(which, ())) < 2:
@@ -178,29 +183,25 @@ def read(path: str, *, skip_invalid: bool = False) -> Table[_Stimulus]:
     return table
 
 
-def _rows(file: Path) -> Source:
-    try:
-        content = json.loads(read_text(str(file)))
-    except json.JSONDecodeError as error:
-        raise RequestError(f"{file}:{error.lineno}: not JSON: {error.msg}") from None
+def _rows(file: FileContent) -> Rows:
+    content = read_json(file)
     if not isinstance(content, dict) or any(not _is_set(content.get(which)) for which in SETS):
-        raise RequestError(f"{file}: not a SEAT test; it has {', '.join(SETS)}, each with category and examples")
+        raise RequestError(f"{file.path}: not a SEAT test; it has {', '.join(SETS)}, each with category and examples")
     for which in SETS:
-        facts = {"test": file.stem, "which": which, "bias_type": content.get("bias_type")}
+        facts = {"test": file.path.stem, "which": which, "bias_type": content.get("bias_type")}
         for number, text in enumerate(content[which]["examples"]):
-            row = {**facts, "category": str(content[which].get("category", which)), "example": text}
-            yield f"{file}: {which}.examples[{number}]", functools.partial(dict, row)
+            row = {**facts, "category": content[which].get("category"), "example": text}
+            yield Place(f"{file.path}: {which}.examples[{number}]", number), row
 
 
 def _is_set(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("examples"), list)
 
 
-def _stimulus(row: Row, where: str) -> _Stimulus:
-    given = row["bias_type"]
-    if given is not None and not isinstance(given, str):
-        raise BadRow(f"field bias_type: {given!r}; must be a text")
-    return _Stimulus(row["test"], row["which"], row["category"], given, text_of(row, "example"))
+def _stimulus(row: Row, place: Place) -> _Stimulus:
+    category = optional_text(row, "category") or row["which"]
+    bias_type = bias_type_name(optional_text(row, "bias_type")) or None
+    return _Stimulus(row["test"], row["which"], category, bias_type, text_of(row, "example"))
 
 
 def _by_test(stimuli: Sequence[_Stimulus]) -> dict[str, dict[str, list[_Stimulus]]]:

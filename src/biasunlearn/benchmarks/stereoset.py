@@ -15,8 +15,9 @@ Version        1
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from biasunlearn.data.readers import read_triplets
+from biasunlearn.data.readers import DataFile, read_triplets
 from biasunlearn.data.records import Triplet
+from biasunlearn.data.tables import Source
 from biasunlearn.runs.results import StereoSetPart, StereoSetResult, StereoSetScores
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
@@ -31,16 +32,21 @@ OVER_CLUSTERS = ("ss", "lms")
 """Scores that are means over target terms; others are means over triplets of sentences."""
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], StereoSetResult]:
+def read(source: Source | DataFile, *, skip_invalid: bool = False) -> DataFile:
+    """The triplets of a file, a hub data set or rows in memory. Raises as `data.readers.read_triplets`."""
+    return read_triplets(source, skip_invalid=skip_invalid)
+
+
+def run(loaded: "Loaded", source: Source | DataFile, plan: EvalPlan) -> tuple[list[Item], StereoSetResult]:
     """Scores a file of triplets. Returns its items and its results."""
-    data = read_triplets(path, skip_invalid=plan.skip_invalid)
+    data = read(source, skip_invalid=plan.skip_invalid)
     items = score_triplets(loaded, data.triplets)
     return items, entry(items).with_values(**data.facts)
 
 
-def pairs(path: str, *, skip_invalid: bool = False) -> Sequence[Triplet]:
-    """The file's triplets, to be told from what a model was trained on."""
-    return read_triplets(path, skip_invalid=skip_invalid).triplets
+def pairs(source: Source | DataFile, *, skip_invalid: bool = False) -> Sequence[Triplet]:
+    """The triplets, to be compared with what a model was trained on."""
+    return read(source, skip_invalid=skip_invalid).triplets
 
 
 def entry(items: Sequence[Item]) -> StereoSetResult:

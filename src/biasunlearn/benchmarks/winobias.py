@@ -25,7 +25,7 @@ Version        1
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,8 +33,10 @@ from typing import TYPE_CHECKING
 
 from biasunlearn.benchmarks.common import panel
 from biasunlearn.benchmarks.pronouns import GENDERS, RESOLUTION, margin, prior, refers, resolution, score_units, units
+from biasunlearn.data.files import FileContent, lines_of, read_file
 from biasunlearn.data.records import Passage
-from biasunlearn.data.tables import BadRow, Row, Table, read_table, read_text
+from biasunlearn.data.rows import BadRow, Place, Row, Rows, shown, text_of
+from biasunlearn.data.tables import Table, read_files
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.results import WinoBiasResult
 from biasunlearn.scoring.protocol import EvalPlan
@@ -78,7 +80,7 @@ class Pair:
     anti: Version
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], WinoBiasResult]:
+def run(loaded: "Loaded", path: str | Table[Pair], plan: EvalPlan) -> tuple[list[Item], WinoBiasResult]:
     """Scores the official folder. Returns its items and its results."""
     table = read(path, skip_invalid=plan.skip_invalid)
     asked = [one for pair in table.records for one in _asked(pair)]
@@ -86,23 +88,29 @@ def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], WinoBi
     return items, entry(items).with_values(**table.facts)
 
 
-def read(path: str, *, skip_invalid: bool = False) -> Table[Pair]:
-    """The pairs of the official folder. DataError, RequestError as `rows.read_table` raises them."""
+def read(path: str | Table[Pair], *, skip_invalid: bool = False) -> Table[Pair]:
+    """The pairs of the official folder. Raises as `data.tables.read_table`."""
+    if isinstance(path, Table):
+        return path
     folder = Path(path)
-    lists = {"mostly men": folder / "male_occupations.txt", "mostly women": folder / "female_occupations.txt"}
+    if not folder.is_dir():
+        raise RequestError(f"{path}: must be the folder of WinoBias, with male_occupations.txt and the like in it")
+    names = {"mostly men": "male_occupations.txt", "mostly women": "female_occupations.txt"}
+    lists = {side: read_file(folder / name) for side, name in names.items()}
     usual = {
         name.strip().casefold(): side
         for side, file in lists.items()
-        for name in read_text(str(file)).splitlines()
+        for _, name in lines_of(file.text())
         if name.strip()
     }
     files = sorted(folder.glob("pro_stereotyped_type[12].txt.*"))
     if not files:
         raise RequestError(f"{path}: no WinoBias here; needs pro_stereotyped_type1.txt.dev or the like, and its anti")
-    both = [(file, file.with_name(file.name.replace("pro_", "anti_", 1))) for file in files]
+    both = [(read_file(file), read_file(file.with_name(file.name.replace("pro_", "anti_", 1)))) for file in files]
     rows = (row for pro, anti in both for row in _rows(pro, anti))
     used = [*lists.values(), *(file for pair in both for file in pair)]
-    return read_table(path, used, rows, partial(_pair, usual=usual), skip_invalid=skip_invalid)
+    build = partial(_pair, usual=usual)
+    return read_files(str(path), used, rows, build, skip_invalid=skip_invalid, key=lambda pair: pair.id)
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:
@@ -169,26 +177,31 @@ def _asked(pair: Pair) -> Iterator[tuple[Item, Passage]]:
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def _rows(pro: Path, anti: Path) -> Iterator[tuple[str, Callable[[], Row]]]:
+def _rows(pro: FileContent, anti: FileContent) -> Rows:
     """Line n of the one file with line n of the other. Lines are numbered in the files themselves."""
-    others = dict(_numbered(anti))
-    name, split = pro.name.removeprefix("pro_stereotyped_").split(".txt.")
-    for number, text in _numbered(pro):
+    others: dict[str, str] = {}
+    for line, number, text in _numbered(anti):
+        if number in others:
+            yield Place(f"{anti.path}:{line}", line), BadRow(f"the number {number} stands twice in this file")
+        others.setdefault(number, text)
+    name, split = pro.path.name.removeprefix("pro_stereotyped_").split(".txt.")
+    for line, number, text in _numbered(pro):
         row = {"id": f"{name}.{split}.{number}", "type": name, "pro": text, "anti": others.get(number)}
-        yield f"{pro}:{number}", partial(dict, row)
+        yield Place(f"{pro.path}:{line}", line), row
 
 
-def _numbered(file: Path) -> Iterator[tuple[str, str]]:
-    for place, line in enumerate(read_text(str(file)).splitlines(), 1):
-        number, _, text = line.strip().partition(" ")
-        if line.strip():
-            yield (number, text) if number.isdigit() else (str(place), line.strip())
+def _numbered(file: FileContent) -> Iterator[tuple[int, str, str]]:
+    """(line, number that it gives itself, sentence); a line without a number has that of its place."""
+    for line, (_, content) in enumerate(lines_of(file.text()), 1):
+        number, _, text = content.strip().partition(" ")
+        if content.strip():
+            yield (line, number, text) if number.isdigit() else (line, str(line), content.strip())
 
 
-def _pair(row: Row, where: str, *, usual: dict[str, str]) -> Pair:
+def _pair(row: Row, place: Place, *, usual: dict[str, str]) -> Pair:
     if row["anti"] is None:
         raise BadRow("no line of that number in the anti-stereotyped file; the two go together line by line")
-    pro, anti = (_version(row[side], side, usual) for side in ("pro", "anti"))
+    pro, anti = (_version(text_of(row, side), side, usual) for side in ("pro", "anti"))
     for side, version in (("pro", pro), ("anti", anti)):
         if (GENDERS[version.pronoun] == USUAL[usual[version.referent]]) is not (side == "pro"):
             which = usual[version.referent]
@@ -202,12 +215,12 @@ def _version(text: str, side: str, usual: dict[str, str]) -> Version:
     pronouns = [mention.casefold() for mention in mentions if GENDERS.get(mention.casefold(), "neutral") != "neutral"]
     names = [mention.casefold() for mention in mentions if mention.casefold() not in GENDERS]
     if not pronouns or len(names) != 1:
-        raise BadRow(f"the {side} sentence: needs one bracketed occupation and its bracketed pronoun: {text!r}")
+        raise BadRow(f"the {side} sentence: needs one bracketed occupation and its bracketed pronoun: {shown(text)}")
     referent = re.sub(r"^(the|an?) ", "", names[0])
     bare = " ".join(MENTION.sub(r"\1", text).split()).replace(" 's", "'s")
     found = [(match.start(), name) for name in usual if (match := re.search(rf"\b{re.escape(name)}\b", bare, re.I))]
     others = [name for _, name in sorted(found) if name != referent]
     if referent not in usual or not others:
-        raise BadRow(f"the {side} sentence: needs two occupations of the lists, one of them in brackets: {text!r}")
+        raise BadRow(f"the {side} sentence: needs two occupations of the lists, one of them in brackets: {shown(text)}")
     frame = " ".join(MENTION.sub(lambda m: "[]" if m.group(1).casefold() in GENDERS else m.group(1), text).split())
     return Version(bare, pronouns[0], referent, others[0], frame)

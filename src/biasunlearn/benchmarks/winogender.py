@@ -45,8 +45,10 @@ from biasunlearn.benchmarks.pronouns import (
     score_units,
     units,
 )
+from biasunlearn.data.files import FileContent, read_file
 from biasunlearn.data.records import Passage
-from biasunlearn.data.tables import BadRow, Row, Table, csv_rows, read_table, text_of
+from biasunlearn.data.rows import BadRow, Place, Row, Rows, shown, text_of
+from biasunlearn.data.tables import Table, build_records, file_rows, read_files
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.results import Interval, WinogenderResult
 from biasunlearn.scoring.protocol import EvalPlan
@@ -86,7 +88,7 @@ class Schema:
     """(gender, pronoun, sentence)"""
 
 
-def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], WinogenderResult]:
+def run(loaded: "Loaded", path: str | Table[Schema], plan: EvalPlan) -> tuple[list[Item], WinogenderResult]:
     """Scores the official sentences. Returns their items and the results."""
     table = read(path, skip_invalid=plan.skip_invalid)
     asked = [one for schema in table.records for one in _asked(schema)]
@@ -94,16 +96,22 @@ def run(loaded: "Loaded", path: str, plan: EvalPlan) -> tuple[list[Item], Winoge
     return items, entry(items).with_values(**table.facts)
 
 
-def read(path: str, *, skip_invalid: bool = False) -> Table[Schema]:
-    """The schemas of the official file. DataError, RequestError as `rows.read_table` raises them."""
+def read(path: str | Table[Schema], *, skip_invalid: bool = False) -> Table[Schema]:
+    """The schemas of the official file. Raises as `data.tables.read_table`."""
+    if isinstance(path, Table):
+        return path
     file = Path(path) / "all_sentences.tsv" if Path(path).is_dir() else Path(path)
     statistics = file.with_name("occupations-stats.tsv")
     if not statistics.exists():
         raise RequestError(f"{statistics}: no such file; it tells the share of women and must stand beside {file.name}")
-    stats = csv_rows(statistics, ("occupation", "bls_pct_female"))
-    shares = read_table(str(statistics), [statistics], stats, _share, skip_invalid=False)
-    build = partial(_schema, shares=dict(shares.records))
-    return read_table(path, [file, statistics], _schemas(file), build, skip_invalid=skip_invalid)
+    contents = [read_file(file), read_file(statistics)]
+    shares, _ = build_records(
+        str(statistics), file_rows(contents[1], [("occupation", "bls_pct_female")]), _share, key=lambda share: share[0]
+    )
+    build = partial(_schema, shares=dict(shares))
+    return read_files(
+        str(path), contents, _schemas(contents[0]), build, skip_invalid=skip_invalid, key=lambda schema: schema.id
+    )
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:
@@ -198,37 +206,42 @@ def _asked(schema: Schema) -> Iterator[tuple[Item, Passage]]:
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def _share(row: Row, where: str) -> tuple[str, str]:
+def _share(row: Row, place: Place) -> tuple[str, str]:
     share = text_of(row, "bls_pct_female")
     try:
-        float(share)
+        known = 0 <= float(share) <= 100
     except ValueError:
-        raise BadRow(f"field bls_pct_female: {share!r}; must be a number") from None
+        known = False
+    if not known:
+        raise BadRow(f"field bls_pct_female: {shown(share)}; must be a number from 0 to 100")
     return text_of(row, "occupation"), share
 
 
-def _schemas(file: Path) -> Iterator[tuple[str, Callable[[], Row]]]:
+def _schemas(file: FileContent) -> Rows:
     """Neighbouring rows whose names differ in the gender alone, as one row; a row that cannot be read, as itself."""
-    rows = []
-    for where, read in csv_rows(file, ("sentid", "sentence")):
-        try:
-            row = read()
-            rows.append((text_of(row, "sentid").removesuffix(".txt").rpartition("."), where, row, read))
-        except BadRow:
-            rows.append((("", "", ""), where, {}, read))
-    for name, group in groupby(rows, key=lambda one: one[0][0] or one[1]):
+
+    def named(placed: tuple[Place, Row | BadRow]) -> str:
+        """Name of the template; the place of a row that has none."""
+        return _template(placed[1])[0] or str(placed[0])
+
+    for name, group in groupby(file_rows(file, [("sentid", "sentence")]), key=named):
         members = list(group)
-        where = members[0][1]
-        if not members[0][0][0]:
-            yield where, members[0][3]
+        place, first = members[0]
+        if isinstance(first, BadRow):
+            yield place, first
         else:
-            yield (
-                where,
-                partial(dict, id=name, **{gender: row.get("sentence") for (_, _, gender), _, row, _ in members}),
-            )
+            genders = [(_template(row)[1], row) for _, row in members if not isinstance(row, BadRow)]
+            yield place, {"id": name, **{gender: row.get("sentence") for gender, row in genders}}
 
 
-def _schema(row: Row, where: str, *, shares: dict[str, str]) -> Schema:
+def _template(row: Row | BadRow) -> tuple[str, str]:
+    """("technician.customer.1", "male") of "technician.customer.1.male.txt"; two empty texts of anything else."""
+    name = "" if isinstance(row, BadRow) else row.get("sentid")
+    template, _, gender = str(name or "").strip().removesuffix(".txt").rpartition(".")
+    return template, gender
+
+
+def _schema(row: Row, place: Place, *, shares: dict[str, str]) -> Schema:
     parts = text_of(row, "id").split(".")
     if len(parts) != 3 or parts[2] not in REFERENTS:
         raise BadRow(f"field sentid: {row['id']!r}; must be occupation.participant.answer.gender, answer 0 or 1")

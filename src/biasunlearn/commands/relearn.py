@@ -16,8 +16,8 @@ from biasunlearn.commands.evaluation import evaluate, mark_contamination, read_m
 from biasunlearn.commands.relearn_scores import BASE, DEBIASED, MODELS, Measurement, kept, points, stage_of
 from biasunlearn.commands.run_context import Callbacks, Progress, RunContext, Say, run_context
 from biasunlearn.commands.transfer import DebiasRun, prepared_again, read_run
+from biasunlearn.data.files import read_text
 from biasunlearn.data.records import Passage
-from biasunlearn.data.tables import read_text
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.benchmark_results import Measured

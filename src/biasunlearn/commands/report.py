@@ -6,7 +6,7 @@ from typing import Any
 
 from biasunlearn.commands.compare import compare_stages, paired_with_first
 from biasunlearn.commands.run_stages import stage_of
-from biasunlearn.data.sentences import sentences_of
+from biasunlearn.data.readers import sentences_of
 from biasunlearn.errors import RequestError
 from biasunlearn.report.run import RunData
 from biasunlearn.report.runs import runs_page

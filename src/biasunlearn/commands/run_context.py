@@ -77,7 +77,7 @@ class RunContext:
         """
         if self.stored_in is None:
             return results
-        from biasunlearn.data.sentences import sentences_of
+        from biasunlearn.data.readers import sentences_of
         from biasunlearn.report.run import RunData, report_page
 
         folder = self.stored_in

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from biasunlearn.data.readers import triplet_hash
+from biasunlearn.data.normal_text import normal_text
+from biasunlearn.data.readers import same_pair_hashes, triplet_hash
 from biasunlearn.data.records import BLANK, Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.stats.stereoset import Comparison, smallest_difference
@@ -39,7 +40,7 @@ def check_pairs(train: Sequence[Triplet], report: Sequence[Triplet]) -> list[str
 
 
 def overlap(first: Sequence[Triplet], second: Sequence[Triplet]) -> int:
-    """Clusters of `second` whose pair also stands in `first`."""
+    """Triplets of `second` whose pair also stands in `first`, in whatever spelling (`normal_text`)."""
     known = {triplet_hash(c) for c in first}
     return sum(triplet_hash(c) in known for c in second)
 
@@ -75,12 +76,12 @@ def contamination(benchmark: Sequence[Triplet], known: Iterable[str]) -> dict[st
         known: hashes of the pairs that the adapter has seen (training_data.json).
     """
     seen = set(known)
-    shared = sum(triplet_hash(c) in seen for c in benchmark)
+    shared = sum(not seen.isdisjoint(same_pair_hashes(c)) for c in benchmark)
     return {"clusters": shared, "of": len(benchmark)} if shared else None
 
 
 def _equal(triplet: Triplet) -> bool:
-    return triplet.stereotype.text.casefold() == triplet.anti_stereotype.text.casefold()
+    return normal_text(triplet.stereotype.text) == normal_text(triplet.anti_stereotype.text)
 
 
 def _repeated(triplets: Sequence[Triplet]) -> list[Triplet]:

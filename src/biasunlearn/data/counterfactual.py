@@ -53,6 +53,9 @@ from biasunlearn.data.records import Sentence, Triplet
 from biasunlearn.errors import RequestError
 
 LISTS = Path(__file__).parent / "lists"
+SHIPPED = ("gender", "profession", "race", "religion")
+"""The term lists of this package."""
+
 KEYS = ("bias_type", "pairs", "one_way", "groups", "neutral", "clashes")
 
 Role = Literal["determiner", "alone", "unsure"]
@@ -109,13 +112,12 @@ def load_term_list(path_or_name: str | Path) -> TermList:
 
     Raises RequestError that names file, line and mend.
     """
-    shipped = sorted(path.stem for path in LISTS.glob("*.yaml"))
-    path = LISTS / f"{path_or_name}.yaml" if str(path_or_name) in shipped else Path(path_or_name)
+    path = LISTS / f"{path_or_name}.yaml" if str(path_or_name) in SHIPPED else Path(path_or_name)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise RequestError(
-            f"no term list {str(path_or_name)!r}: it is not a file, nor a shipped list ({', '.join(shipped)})"
+            f"no term list {str(path_or_name)!r}: it is not a file, nor a shipped list ({', '.join(SHIPPED)})"
         ) from None
     except UnicodeDecodeError as error:
         raise RequestError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from biasunlearn.data.normal_text import bias_type_name, normal_text
 from biasunlearn.errors import RequestError
 
 SHIPPED = Path(__file__).parent / "lists" / "families.yaml"
@@ -39,12 +40,12 @@ def family_of(bias_type: str, term: str, families: Families | None = None) -> st
     """The name of a term's family: the normal form of its first member, or of the term itself where none is listed."""
     known = shipped_families() if families is None else families
     own = normal_form(term)
-    return known.get(bias_type.casefold(), {}).get(own, own)
+    return known.get(bias_type_name(bias_type), {}).get(own, own)
 
 
 def normal_form(term: str) -> str:
     """A term without letter case, surplus spaces and a regular plural: "Puerto  Ricans" -> "puerto rican"."""
-    folded = " ".join(term.casefold().split())
+    folded = normal_text(term)
     if len(folded) > 3 and folded.endswith("s") and not folded.endswith(("ss", "us", "is", "'s")):
         folded = folded[:-1]
     return folded
@@ -86,4 +87,4 @@ def _read(path: Path) -> dict[str, list[list[str]]]:
         raise RequestError(
             f"{path}: must hold `bias type: [[term, term, ...], ...]`, with quotes around yes, no and on"
         )
-    return {str(bias_type).casefold(): groups for bias_type, groups in content.items()}
+    return {bias_type_name(str(bias_type)): groups for bias_type, groups in content.items()}

@@ -1,10 +1,11 @@
-"""Readers: any of the supported files -> triplets. Every wrong row is named by file, line, field and mend.
+"""Readers: a table or a StereoSet file -> triplets. Every wrong row is named by its place, its field and the fix.
 
-Formats, told apart by name and content:
+Told apart by name and content:
   StereoSet JSON     {"data": {"intrasentence": [...], "intersentence": [...]}}, `labels` may be empty
   hub data set       owner/name or a local copy with the layout of McGill-NLP/stereoset
-  pairs              .jsonl / .csv / .tsv / .parquet with the columns below; .gz is read through
-  preference rows    the same files with prompt / chosen / rejected (chosen = anti-stereotype), as TRL has them
+  pairs              any table of data/tables.py with the columns below
+  preference rows    the same with prompt / chosen / rejected (chosen = anti-stereotype), as TRL has them: texts, or
+                     chat messages whose content is a text or a list of text parts
   plain text         .txt, one sentence a line: unrelated sentences only
 
 Columns of pairs: stereotype, anti_stereotype (required); bias_type (default "unnamed"); context (template with
@@ -12,92 +13,159 @@ BLANK, or the sentence before); kind (default: intersentence if there is a conte
 unrelated; id. Any other column is left alone.
 """
 
-import csv
 import hashlib
-import io
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from biasunlearn.data.files import lines_of, read_file, read_text
+from biasunlearn.data.normal_text import bias_type_name, normal_text
 from biasunlearn.data.records import BLANK, Kind, Sentence, Triplet
-from biasunlearn.data.tables import BadRow, Row, data_facts, read_text, text_of
-from biasunlearn.errors import DataError, RequestError
+from biasunlearn.data.rows import (
+    BadRow,
+    Place,
+    Row,
+    Rows,
+    identifier,
+    is_missing,
+    kind_of,
+    optional_text,
+    shown,
+    text_of,
+)
+from biasunlearn.data.tables import (
+    FORMATS,
+    Source,
+    build_records,
+    data_facts,
+    is_folder,
+    is_hub_name,
+    json_table,
+    load_hub,
+    memory_rows,
+    read_json,
+    read_rows,
+)
+from biasunlearn.errors import RequestError
 
 GOLD_LABELS = ("anti-stereotype", "stereotype", "unrelated")
 """In the order of the hub data set's class labels."""
 
+KINDS: tuple[Kind, ...] = ("intrasentence", "intersentence")
+
+PAIRS = (("stereotype", "anti_stereotype"), ("chosen", "rejected"))
+"""A table of pairs has one of these sets of columns."""
+
+GAP = re.compile(r"\[(?:MASK|BLANK|GAP)\]|<(?:mask|blank|gap)>|\{(?:mask|blank|gap)?\}|_{2,}", re.IGNORECASE)
+"""Other signs for the place that BLANK marks in a template."""
+
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """What was read: the triplets, and every row that was not, with its reason."""
+    """What was read: the triplets, every row that was not, with its reason, and what was understood on the way."""
 
     path: str
     triplets: tuple[Triplet, ...]
     skipped: tuple[str, ...]
     sha256: str
+    notes: tuple[str, ...] = ()
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What an entry of results.json says about its data."""
+        """What results.json stores about the data of a benchmark."""
         return data_facts(self.path, self.sha256, self.skipped)
 
 
-def read_triplets(path: str | Path, *, skip_invalid: bool = False) -> DataFile:
-    """Reads benchmark triplets or training pairs from a file, a folder or the hub.
+def read_triplets(source: "Source | DataFile", *, skip_invalid: bool = False) -> DataFile:
+    """Reads benchmark triplets or training pairs.
 
+    Args:
+        source: a file, a folder, the name of a hub data set, or rows in memory (a list of dicts, a DataFrame, a
+            datasets.Dataset). What is read already is returned as it is.
     Raises:
         DataError: some rows are wrong and `skip_invalid` is off; holds all of them.
         RequestError: there is no such file, or it has another shape.
     """
-    path = str(path)
-    parse = _parser(path)
-    triplets: list[Triplet] = []
-    problems: list[str] = []
-    for where, build in parse():
-        try:
-            triplets.append(build())
-        except BadRow as problem:
-            problems.append(f"{where}: {problem}")
-    if problems and not skip_invalid:
-        raise DataError(problems)
-    if not triplets:
-        raise RequestError(f"{path}: no usable rows ({len(problems)} wrong ones)")
-    return DataFile(path, tuple(triplets), tuple(problems), fingerprint(triplets))
+    if isinstance(source, DataFile):
+        return source
+    path, rows, build = _recognised(source)
+    found, problems = build_records(path, rows, build, skip_invalid=skip_invalid, key=_key)
+    triplets, notes = _one_spelling(found)
+    return DataFile(path, triplets, problems, fingerprint(triplets), notes)
 
 
-def read_unrelated(path: str | Path, *, skip_invalid: bool = False) -> tuple[tuple[str, ...], str]:
+def read_unrelated(source: "Source | DataFile", *, skip_invalid: bool = False) -> tuple[tuple[str, ...], str]:
     """Unrelated sentences for the KL term: lines of a .txt file, or the unrelated sentences of triplets.
 
     Returns the sentences and the SHA-256 of their text.
     """
-    path = str(path)
-    if path.removesuffix(".gz").endswith(".txt"):
-        sentences = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+    if isinstance(source, str | Path) and is_plain_text(source):
+        sentences = tuple(sentence for _, sentence in read_sentences(source))
     else:
-        data = read_triplets(path, skip_invalid=skip_invalid)
+        data = read_triplets(source, skip_invalid=skip_invalid)
         sentences = tuple(c.unrelated.text for c in data.triplets if c.unrelated is not None)
-    if not sentences:
-        raise RequestError(f"{path}: no unrelated sentences in it; give triplets that have them, or a .txt file")
+        if not sentences:
+            raise RequestError(
+                f"{data.path}: no unrelated sentences in it; give triplets that have them, or a .txt file"
+            )
     return sentences, hashlib.sha256("\n".join(sentences).encode()).hexdigest()
+
+
+def is_plain_text(source: "Source | DataFile") -> bool:
+    """Is this the path of a file with one sentence a line?"""
+    return isinstance(source, str | Path) and str(source).removesuffix(".gz").endswith(".txt")
 
 
 def read_sentences(path: str | Path) -> list[tuple[str, str]]:
     """The lines of a text file with their places: (file:line, sentence). RequestError where there are none."""
-    lines = read_text(str(path)).splitlines()
-    sentences = [(f"{path}:{number}", line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    lines = (line.strip() for _, line in lines_of(read_text(path)))
+    sentences = [(f"{path}:{number}", line) for number, line in enumerate(lines, 1) if line]
+    for place, sentence in sentences:
+        try:
+            text_of({"sentence": sentence}, "sentence")
+        except BadRow as problem:
+            raise RequestError(f"{place}: {problem}") from None
     if not sentences:
-        raise RequestError(f"{path}: no sentences in it; one a line")
+        raise RequestError(f"{path}: no sentences in it; write one a line")
     return sentences
 
 
+def sentences_of(path: str | None, digest: str | None) -> dict[str, str]:
+    """{sentence id: text} of a file of triplets: run folders hold ids and scores, but no sentences.
+
+    Args:
+        path: the data file that a run names; None where it names none.
+        digest: the SHA-256 that its triplets had (`fingerprint`).
+    Returns:
+        Nothing where the file is gone, has changed, or would have to be fetched.
+    """
+    return _sentences(path, digest) if path and digest and Path(path).is_file() else {}
+
+
+@lru_cache(maxsize=8)  # a page of many runs on the same file
+def _sentences(path: str, digest: str) -> dict[str, str]:
+    try:
+        data = read_triplets(path, skip_invalid=True)
+    except RequestError:
+        return {}
+    return data_sentences(data) if data.sha256 == digest else {}
+
+
+def data_sentences(data: DataFile) -> dict[str, str]:
+    """{sentence id: text} of all triplets."""
+    return {sentence.id: sentence.text for triplet in data.triplets for _, sentence in triplet.sentences()}
+
+
 def write_pairs(triplets: Iterable[Triplet], path: str | Path) -> None:
-    """Writes triplets as the pairs that `read_triplets` reads. RequestError if the file is there or not writable."""
+    """Writes triplets as the pairs that `read_triplets` reads. RequestError if the file exists or is not writable."""
     path = Path(path)
     if path.exists():
-        raise RequestError(f"{path}: is there already; choose another --out or remove it")
+        raise RequestError(f"{path}: exists already; choose another --out or remove it")
     rows = (
         {
             "id": c.id, "bias_type": c.bias_type, "kind": c.kind, "context": c.context, "target": c.target,
@@ -112,203 +180,266 @@ def write_pairs(triplets: Iterable[Triplet], path: str | Path) -> None:
         raise RequestError(f"{path}: cannot be written: {error.strerror}") from None
 
 
+# --- names that are one -----------------------------------------------------------------------------------------------
+
+
+def _key(triplet: Triplet) -> tuple[str, str]:
+    """What items of a run are joined by."""
+    return triplet.kind, triplet.id
+
+
+def _one_spelling(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tuple[str, ...]]:
+    """The triplets with one spelling of each bias type and target term, and what was read as one.
+
+    A bias type has the name of `bias_type_name`, so that it is the same in every file. A target term keeps its first
+    spelling: it is compared by `normal_text` between files.
+    """
+    types: dict[str, Counter[str]] = defaultdict(Counter)
+    terms: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for c in triplets:
+        types[bias_type_name(c.bias_type)][c.bias_type] += 1
+        if c.target:
+            terms[bias_type_name(c.bias_type), normal_text(c.target)][c.target] += 1
+    first = {key: next(iter(spellings)) for key, spellings in terms.items()}
+    notes = [
+        f"{what} {' and '.join(f'{name!r} ({count})' for name, count in spellings.items())} are read as one"
+        for what, groups in (("bias types", types), ("target terms", terms))
+        for spellings in groups.values()
+        if len(spellings) > 1
+    ]
+
+    def respelled(c: Triplet) -> Triplet:
+        name = bias_type_name(c.bias_type)
+        target = first[name, normal_text(c.target)] if c.target else None
+        same = (name, target) == (c.bias_type, c.target)
+        return c if same else replace(c, bias_type=name, target=target)
+
+    return tuple(map(respelled, triplets)), tuple(notes)
+
+
+# --- hashes ----------------------------------------------------------------------------------------------------------
+
+
 def fingerprint(triplets: Iterable[Triplet]) -> str:
-    """SHA-256 over the sentences of the triplets, whatever their order: tells whether two sets are the same."""
-    return hashlib.sha256("\n".join(sorted(triplet_hash(c) for c in triplets)).encode()).hexdigest()
+    """SHA-256 over the sentences of the triplets, whatever their order: equal for two sets of the same texts."""
+    return hashlib.sha256("\n".join(sorted(_text_hash(c) for c in triplets)).encode()).hexdigest()
 
 
 def triplet_hash(triplet: Triplet) -> str:
-    """A short hash of the pair's texts: equal for the same pair wherever it was read from, in any letter case."""
+    """A short hash of the pair's texts: equal for the same pair wherever it was read from and however it is spelt
+    (`normal_text`: letter case, accents, spaces, the full stop at the end)."""
+    return _digest(map(normal_text, _compared(triplet)))
+
+
+def same_pair_hashes(triplet: Triplet) -> set[str]:
+    """The hashes under which a pair may stand in the adapter folder of any version of this package."""
+    return {triplet_hash(triplet), _text_hash(triplet)}
+
+
+def _text_hash(triplet: Triplet) -> str:
+    """The same of the texts as they were read, but for letter case: what identifies a file."""
+    return _digest(text.casefold().strip() for text in _compared(triplet))
+
+
+def _compared(triplet: Triplet) -> tuple[str, str, str]:
     context = triplet.context if triplet.kind == "intersentence" else ""
-    texts = (context, triplet.stereotype.text, triplet.anti_stereotype.text)
-    return hashlib.sha256("\n".join(t.casefold().strip() for t in texts).encode()).hexdigest()[:16]
+    return context, triplet.stereotype.text, triplet.anti_stereotype.text
 
 
-# --- which format ----------------------------------------------------------------------------------------------
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
-def _parser(path: str) -> Callable[[], Iterator[tuple[str, Callable[[], Triplet]]]]:
-    plain = path.removesuffix(".gz")
-    if not Path(path).exists():
-        if path.count("/") == 1 and not path.startswith((".", "/")) and not Path(plain).suffix:
-            return lambda: _hub_rows(path)
-        raise RequestError(f"{path}: no such file; give a path, or a hub data set as owner/name")
-    if Path(path).is_dir():
-        return lambda: _hub_rows(path)
-    if plain.endswith(".json"):
-        return lambda: _stereoset_rows(path)
-    readers: dict[str, Callable[[str], Iterator[tuple[str, Row]]]] = {
-        ".jsonl": _jsonl_rows,
-        ".csv": _csv_rows,
-        ".tsv": _csv_rows,
-        ".parquet": _parquet_rows,
-    }
-    for suffix, rows in readers.items():
-        if plain.endswith(suffix):
-            return lambda: ((where, partial(_pair, row, where)) for where, row in rows(path))
-    raise RequestError(f"{path}: unknown kind of file; known: .json (StereoSet), {', '.join(readers)}")
+# --- which format ----------------------------------------------------------------------------------------------------
+
+Build = Callable[[Row, Place], Triplet]
 
 
-# --- StereoSet ---------------------------------------------------------------------------------------------------
+def _recognised(source: Source) -> tuple[str, Rows, Build]:
+    """(name, rows, what makes a triplet of a row): a StereoSet file or hub data set, or a table of pairs."""
+    if isinstance(source, str | Path) and (is_folder(source) or is_hub_name(source)):
+        return _data_set(str(source))
+    if isinstance(source, str | Path) and str(source).removesuffix(".gz").endswith(".json"):
+        content = read_json(read_file(source))
+        if isinstance(content, list):
+            return str(source), json_table(str(source), content), _pair
+        return str(source), _stereoset_rows(str(source), content), _stereoset_triplet
+    found = read_rows(source, PAIRS)
+    return found.path, found.rows, _pair
 
 
-def _stereoset_rows(path: str) -> Iterator[tuple[str, Callable[[], Triplet]]]:
+def _data_set(name: str) -> tuple[str, Rows, Build]:
+    """A hub data set, or a folder, with the layout of McGill-NLP/stereoset or with the columns of pairs."""
+    if is_folder(name) and not _holds_data(Path(name)):
+        raise RequestError(f"{name}: is a folder without a data set in it; give a file")
     try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise RequestError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
+        kinds = [(kind, load_hub(name, kind, "validation")) for kind in KINDS]
+    except RequestError as not_stereoset:
+        try:
+            found = memory_rows(name, load_hub(name), PAIRS)
+        except RequestError as not_pairs:
+            raise RequestError(
+                f"{name}: neither a StereoSet data set nor one of pairs that can be loaded: {not_stereoset}; "
+                f"{not_pairs}"
+            ) from None
+        return name, found.rows, _pair
+    return name, (row for kind, rows in kinds for row in _hub_rows(name, kind, rows)), _stereoset_triplet
+
+
+def _holds_data(folder: Path) -> bool:
+    """Is there a data set to be loaded? Without this, loading would search all that lies below the folder."""
+    names = [entry.name for entry in folder.iterdir()]
+    return any(name in ("README.md", "data", *KINDS) or name.removesuffix(".gz").endswith(FORMATS) for name in names)
+
+
+# --- StereoSet -------------------------------------------------------------------------------------------------------
+
+
+def _stereoset_rows(path: str, content: Any) -> Rows:
     data = content.get("data") if isinstance(content, dict) else None
-    if not isinstance(data, dict) or not {"intrasentence", "intersentence"} & data.keys():
+    if not isinstance(data, dict) or not set(KINDS) & data.keys():
         raise RequestError(
-            f'{path}: JSON of another shape; StereoSet has {{"data": {{"intrasentence": [...]}}}} '
-            f"(for rows of pairs use .jsonl)"
+            f'{path}: JSON of another shape; StereoSet has {{"data": {{"intrasentence": [...]}}}}, '
+            "and a table of pairs is a list of objects (or .jsonl)"
         )
-    kinds: tuple[Kind, ...] = ("intrasentence", "intersentence")
-    for kind in kinds:
+    for kind in KINDS:
         rows = data.get(kind, [])
         if not isinstance(rows, list):
-            raise RequestError(f"{path}: data.{kind} must be a list of clusters")
+            raise RequestError(f"{path}: data.{kind} must be a list of items")
         for number, row in enumerate(rows):
-            where = f"{path}: data.{kind}[{number}]"
-            yield where, partial(_stereoset_cluster, row, kind, where)
+            problem = BadRow("an item must be an object with id, target, bias_type, context, sentences")
+            yield Place(f"{path}: data.{kind}[{number}]", number), (
+                {**row, "kind": kind} if isinstance(row, dict) else problem
+            )
 
 
-def _stereoset_cluster(row: Any, kind: Kind, where: str) -> Triplet:
-    if not isinstance(row, dict):
-        raise BadRow("a triplet must be an object with id, target, bias_type, context, sentences")
+def _hub_rows(name: str, kind: Kind, rows: Iterable[Row]) -> Rows:
+    """Columns of parallel lists, class labels as integers -> rows as the JSON has them."""
+    for number, row in enumerate(rows):
+        place = Place(f"{name}: {kind} row {number}", number)
+        try:
+            columns = row["sentences"]
+            sentences = [
+                {"id": i, "sentence": text, "gold_label": GOLD_LABELS[gold] if isinstance(gold, int) else gold}
+                for i, text, gold in zip(columns["id"], columns["sentence"], columns["gold_label"], strict=True)
+            ]
+        except (KeyError, TypeError, IndexError, ValueError):
+            yield place, BadRow("field sentences: must hold lists id, sentence and gold_label of the same length")
+        else:
+            yield place, {**row, "kind": kind, "sentences": sentences}
+
+
+def _stereoset_triplet(row: Row, place: Place) -> Triplet:
     by_label: dict[str, Sentence] = {}
     if not isinstance(row.get("sentences"), list):
         raise BadRow("field sentences: must be a list of sentence objects")
     for sentence in row["sentences"]:
         label = sentence.get("gold_label") if isinstance(sentence, dict) else None
-        if label not in GOLD_LABELS:
-            raise BadRow(f"field gold_label: {label!r}; must be one of {', '.join(GOLD_LABELS)}")
+        if not isinstance(label, str) or label not in GOLD_LABELS:
+            raise BadRow(f"field gold_label: {shown(label)}; must be one of {', '.join(GOLD_LABELS)}")
         if label in by_label:
             raise BadRow(f"field gold_label: two sentences are labelled {label}; keep one")
-        by_label[label] = Sentence(text_of(sentence, "id"), text_of(sentence, "sentence"))
+        by_label[label] = Sentence(_needed_id(sentence), text_of(sentence, "sentence"))
     for label in ("stereotype", "anti-stereotype"):
         if label not in by_label:
             raise BadRow(f"field sentences: no {label} sentence; add it")
+    kind: Kind = row["kind"]
+    context = optional_text(row, "context") and row["context"]  # as it stands: its spaces are scored as well
     return Triplet(
-        id=text_of(row, "id"),
+        id=_needed_id(row),
         bias_type=text_of(row, "bias_type"),
         kind=kind,
-        context=str(row.get("context") or ""),
+        context=_with_blank(context) if kind == "intrasentence" else context,
         stereotype=by_label["stereotype"],
         anti_stereotype=by_label["anti-stereotype"],
         unrelated=by_label.get("unrelated"),
-        target=row.get("target") or None,
-        source=where,
+        target=optional_text(row, "target") or None,
+        source=str(place),
     )
 
 
-def _hub_rows(name: str) -> Iterator[tuple[str, Callable[[], Triplet]]]:
-    """McGill-NLP/stereoset: a configuration per kind, columns of parallel lists, class labels as integers."""
-    import datasets
-
-    kinds: tuple[Kind, ...] = ("intrasentence", "intersentence")
-    for kind in kinds:
-        try:
-            rows = datasets.load_dataset(name, kind, split="validation")
-        except Exception as error:  # the library raises many kinds, all of which mean the same to the user
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise RequestError(f"{name}: not a StereoSet data set that can be loaded ({kind}): {reason}") from None
-        for number, row in enumerate(rows):
-            where = f"{name}: {kind} row {number}"
-            yield where, partial(_stereoset_cluster, _from_columns(row), kind, where)
+def _needed_id(row: Row) -> str:
+    name = identifier(row)
+    if not name:
+        raise BadRow("field id: missing; give one")
+    return name
 
 
-def _from_columns(row: Row) -> Row:
-    columns = row["sentences"]
-    sentences = [
-        {"id": i, "sentence": text, "gold_label": GOLD_LABELS[gold] if isinstance(gold, int) else gold}
-        for i, text, gold in zip(columns["id"], columns["sentence"], columns["gold_label"], strict=True)
-    ]
-    return {**row, "sentences": sentences}
+# --- pairs and preference rows ---------------------------------------------------------------------------------------
 
 
-# --- pairs and preference rows -------------------------------------------------------------------------------------
-
-
-def _jsonl_rows(path: str) -> Iterator[tuple[str, Row]]:
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise RequestError(f"{path}:{number}: not JSON: {error.msg}; one object per line") from None
-        if not isinstance(row, dict):
-            raise RequestError(f"{path}:{number}: must be an object, is {type(row).__name__}; one object per line")
-        yield f"{path}:{number}", row
-
-
-def _csv_rows(path: str) -> Iterator[tuple[str, Row]]:
-    reader = csv.DictReader(io.StringIO(read_text(path)), delimiter="\t" if ".tsv" in path else ",")
-    _need_columns(path, reader.fieldnames or ())
-    line = 2  # a quoted field may hold line ends, so a row starts after where the one before it ended
-    for row in reader:
-        yield f"{path}:{line}", row
-        line = reader.line_num + 1
-
-
-def _parquet_rows(path: str) -> Iterator[tuple[str, Row]]:
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except Exception as error:
-        raise RequestError(f"{path}: not a Parquet file: {str(error).splitlines()[0]}") from None
-    _need_columns(path, table.column_names)
-    for number, row in enumerate(table.to_pylist(), 1):
-        yield f"{path}: row {number}", row
-
-
-def _need_columns(path: str, names: Iterable[str]) -> None:
-    names = set(names)
-    if not ({"stereotype", "anti_stereotype"} <= names or {"chosen", "rejected"} <= names):
-        raise RequestError(
-            f"{path}: needs the columns stereotype and anti_stereotype (or chosen and rejected); "
-            f"has {', '.join(sorted(map(str, names))) or 'none'}"
-        )
-
-
-def _pair(row: Row, where: str) -> Triplet:
+def _pair(row: Row, place: Place) -> Triplet:
     if "chosen" in row and "rejected" in row:  # a preference row: chosen is the anti-stereotype
-        row = {
-            **row,
-            "context": _content(row.get("prompt")),
-            "stereotype": _content(row["rejected"]),
-            "anti_stereotype": _content(row["chosen"]),
-        }
-    stereotype, anti_stereotype = text_of(row, "stereotype"), text_of(row, "anti_stereotype")
-    context = str(row.get("context") or "").strip()
-    name = str(row.get("id") or where)
-    unrelated = str(row.get("unrelated") or "").strip()
+        sides = _message_text(row, "rejected"), _message_text(row, "chosen")
+        given = _message_text(row, "prompt", needed=False)
+    else:
+        sides = text_of(row, "stereotype"), text_of(row, "anti_stereotype")
+        given = optional_text(row, "context")
+    kind, context = _kind(row, given)
+    name = identifier(row) or str(place)
+    unrelated = optional_text(row, "unrelated")
     return Triplet(
         id=name,
-        bias_type=str(row.get("bias_type") or "unnamed").strip(),
-        kind=_kind(row.get("kind"), context),
+        bias_type=optional_text(row, "bias_type") or "unnamed",
+        kind=kind,
         context=context,
-        stereotype=Sentence(f"{name}-stereotype", stereotype),
-        anti_stereotype=Sentence(f"{name}-anti-stereotype", anti_stereotype),
+        stereotype=Sentence(f"{name}-stereotype", sides[0]),
+        anti_stereotype=Sentence(f"{name}-anti-stereotype", sides[1]),
         unrelated=Sentence(f"{name}-unrelated", unrelated) if unrelated else None,
-        target=str(row.get("target") or "").strip() or None,
-        source=where,
+        target=optional_text(row, "target") or None,
+        source=str(place),
     )
 
 
-def _kind(given: Any, context: str) -> Kind:
-    if given in ("intrasentence", "intersentence"):
-        kind: Kind = given
-        return kind
+def _kind(row: Row, context: str) -> tuple[Kind, str]:
+    """(kind, context): as the row says, else by whether the context is a template."""
+    given = optional_text(row, "kind")
+    if given.casefold() == "intrasentence":
+        return "intrasentence", _with_blank(context)
+    if given.casefold() == "intersentence":
+        return "intersentence", context
     if given:
-        raise BadRow(f"field kind: {given!r}; must be intrasentence or intersentence (or left out)")
-    return "intersentence" if context and BLANK not in context else "intrasentence"
+        raise BadRow(f"field kind: {shown(given)}; must be intrasentence or intersentence (or left out)")
+    template = _with_blank(context)
+    if template and BLANK not in template:
+        return "intersentence", context
+    return "intrasentence", template
 
 
-def _content(value: Any) -> str:
-    """The text of a preference field: a string, or a list of chat messages."""
-    if isinstance(value, list):
-        return "\n".join(str(message.get("content", "")) for message in value if isinstance(message, dict))
-    return str(value or "")
+def _with_blank(template: str) -> str:
+    """A template whose gap has another sign ([MASK], ___), with BLANK in its place."""
+    return template if BLANK in template else GAP.sub(BLANK, template)
+
+
+def _message_text(row: Row, name: str, *, needed: bool = True) -> str:
+    """The text of a preference field: a text, a chat message, or a list of them, joined by line ends."""
+    value = row.get(name)
+    messages = [value] if isinstance(value, Mapping) else value
+    if not isinstance(messages, list | tuple):
+        return text_of(row, name) if needed else optional_text(row, name)
+    texts = [_content(name, message) for message in messages]
+    content = {name: "\n".join(text for text in texts if text)}
+    return text_of(content, name) if needed else optional_text(content, name)
+
+
+def _content(name: str, message: Any) -> str:
+    """The text of a chat message, whose content may be a text, null, or a list of text parts."""
+    if not isinstance(message, Mapping) or "content" not in message:
+        raise BadRow(f"field {name}: a message must be an object with role and content, is {shown(message)}")
+    content = message["content"]
+    if not isinstance(content, list | tuple):
+        return optional_text(message, "content")
+    parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
+    for part in parts:
+        if not isinstance(part, Mapping) or part.get("type", "text") != "text":
+            raise BadRow(f"field {name}: a part of a message that is not text ({shown(part)}); only text can be scored")
+    return "".join(optional_part for part in parts if (optional_part := _part_text(name, part)))
+
+
+def _part_text(name: str, part: Row) -> str:
+    value = part.get("text")
+    if is_missing(value):
+        return ""
+    if not isinstance(value, str):
+        raise BadRow(f"field {name}: the text of a message part must be a text, is {kind_of(value)}")
+    return value

@@ -8,6 +8,8 @@ A *passage* is what a language model is asked about: a prefix that is given and 
 from dataclasses import dataclass
 from typing import Literal
 
+from biasunlearn.data.words import shared_prefix, shared_suffix
+
 BLANK = "BLANK"
 
 Kind = Literal["intrasentence", "intersentence"]
@@ -94,18 +96,3 @@ class Triplet:
         sides = [side.text[len(self._head(side)) :] for side in (self.stereotype, self.anti_stereotype)]
         tail = shared_suffix(*sides)
         return tail if tail < min(map(len, sides)) else 0
-
-
-def shared_prefix(first: str, second: str) -> int:
-    """Number of leading characters that two sentences share, cut back to a word boundary."""
-    length = 0
-    for a, b in zip(first, second, strict=False):
-        if a != b:
-            break
-        length += 1
-    return first.rfind(" ", 0, length) + 1 if length < min(len(first), len(second)) else length
-
-
-def shared_suffix(first: str, second: str) -> int:
-    """Number of trailing characters that two texts share, cut back to a word boundary, the space before it included."""
-    return shared_prefix(first[::-1], second[::-1])

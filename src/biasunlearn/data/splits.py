@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from biasunlearn.data.normal_text import normal_text
 from biasunlearn.data.records import Triplet
 
 
@@ -18,8 +19,13 @@ class Split:
 
 
 def group_of(triplet: Triplet) -> tuple[str, str]:
-    """What must not stand on both sides: the bias type and the target term, or the context where there is none."""
-    return triplet.bias_type, (triplet.target or triplet.context or triplet.stereotype.text).casefold()
+    """What must not stand on both sides: the bias type and the target term, or the context where there is none, in
+    their normal form: another spelling of a term is no other term."""
+    return triplet.bias_type, normal_text(_group_text(triplet))
+
+
+def _group_text(triplet: Triplet) -> str:
+    return triplet.target or triplet.context or triplet.stereotype.text
 
 
 def split(triplets: Sequence[Triplet], *, stop_share: float, seed: int) -> Split:
@@ -35,7 +41,9 @@ def split(triplets: Sequence[Triplet], *, stop_share: float, seed: int) -> Split
         groups[group_of(triplet)].append(triplet)
     held_out: set[tuple[str, str]] = set()
     for bias_type in sorted({key[0] for key in groups}):
-        keys = sorted(key for key in groups if key[0] == bias_type)
+        # In the order of their texts as they are spelt, on which the seeded draw of every earlier run depends.
+        keys = [key for key in groups if key[0] == bias_type]
+        keys.sort(key=lambda key: _group_text(groups[key][0]).casefold())
         wanted = stop_share * sum(len(groups[key]) for key in keys)
         known = [key for key in keys if groups[key][0].target]
         if sum(len(groups[key]) for key in known) >= wanted:

@@ -1,29 +1,38 @@
-"""Rows of text files: JSON lines, CSV and TSV, read through .gz -> records, every wrong row named.
+"""One reader for every table: a path, a data set of the hub, or rows in memory -> rows with their places -> records.
 
-A wrong row is named by file, line, field and mend. Either it is an error, or it is dropped, counted and listed.
+    .csv .tsv .jsonl .json .parquet      a file; .gz of each is read through
+    owner/name[:configuration[:split]]   a data set of the hub, where there is no such path
+    [{...}, ...]                         rows in memory: a list of dicts, a DataFrame, a datasets.Dataset
+
+A row that cannot be used is named by its place, its field and the fix. Either it is an error, or (`skip_invalid`) it is
+dropped, counted and listed.
 """
 
-import csv
-import gzip
 import hashlib
-import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from biasunlearn.data.delimited import delimited_rows
+from biasunlearn.data.files import FileContent, hash_of, lines_of, read_file
+from biasunlearn.data.parquet import parquet_rows
+from biasunlearn.data.rows import BadRow, Columns, Place, Row, Rows, check_columns, kind_of
+from biasunlearn.data.strict_json import BadJSON, parse_json
 from biasunlearn.errors import DataError, RequestError
 
-Row = dict[str, Any]
 Record = TypeVar("Record")
-Source = Iterable[tuple[str, Callable[[], Row]]]
-"""Where each row stands, as `file:line`, and the row; asking for a row that cannot be read raises BadRow."""
 
+Source = Any
+"""str | Path, Iterable[Mapping], or an object that is duck-typed as a DataFrame or a datasets.Dataset."""
 
-class BadRow(Exception):
-    """A row that cannot be used: field, what is wrong, mend."""
+FORMATS = (".jsonl", ".csv", ".tsv", ".parquet", ".json")
+IN_MEMORY = "rows in memory"
+"""The name of a table that was not read from a file."""
+
+SPLITS = ("test", "validation", "dev", "train")
+"""Which split of a hub data set is read where none is named: the first of these that it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,7 @@ class Table(Generic[Record]):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What an entry of results.json says about its data."""
+        """What results.json stores about the data of a benchmark."""
         return data_facts(self.path, self.sha256, self.skipped)
 
 
@@ -46,105 +55,225 @@ def data_facts(path: str, sha256: str, skipped: Sequence[str]) -> dict[str, Any]
     return {"data": path, "sha256": sha256, "skipped": len(skipped), "skipped_rows": list(skipped)}
 
 
-def read_table(
-    path: str, files: Sequence[Path], source: Source, build: Callable[[Row, str], Record], *, skip_invalid: bool
-) -> Table[Record]:
-    """Builds a record of every row; `files` are what the rows come from, for the hash.
+@dataclass(frozen=True, slots=True)
+class RowSet:
+    """A table before its rows are made into records."""
 
+    path: str
+    rows: Rows
+    sha256: str
+    """Of the file's bytes; of rows in memory and of the hub, of their JSON."""
+
+
+def read_table(
+    source: "Source | Table[Record]",
+    build: Callable[[Row, Place], Record],
+    *,
+    columns: Columns = (),
+    skip_invalid: bool = False,
+    key: Callable[[Record], Hashable] | None = None,
+) -> Table[Record]:
+    """Reads a table and builds a record of every row. A table that is read already is returned as it is.
+
+    Args:
+        build: makes a record of a row; raises BadRow where it cannot.
+        columns: sets of columns, one of which the table must have.
+        key: of a record, what no other record may have; see `build_records`.
     Raises:
         DataError: some rows are wrong and `skip_invalid` is off; holds all of them.
-        RequestError: no row is usable, or a file cannot be read.
+        RequestError: no row is usable, or the table cannot be read.
+    """
+    if isinstance(source, Table):
+        return source
+    found = read_rows(source, columns)
+    records, problems = build_records(found.path, found.rows, build, skip_invalid=skip_invalid, key=key)
+    return Table(found.path, records, problems, found.sha256)
+
+
+def read_files(
+    path: str,
+    contents: Sequence[FileContent],
+    rows: Rows,
+    build: Callable[[Row, Place], Record],
+    *,
+    skip_invalid: bool = False,
+    key: Callable[[Record], Hashable] | None = None,
+) -> Table[Record]:
+    """The same for a benchmark of several files, or of a layout of its own: `rows` were made of `contents`."""
+    records, problems = build_records(path, rows, build, skip_invalid=skip_invalid, key=key)
+    return Table(path, records, problems, hash_of(contents))
+
+
+def build_records(
+    path: str,
+    rows: Rows,
+    build: Callable[[Row, Place], Record],
+    *,
+    skip_invalid: bool = False,
+    key: Callable[[Record], Hashable] | None = None,
+) -> tuple[tuple[Record, ...], tuple[str, ...]]:
+    """(records, reasons for the rows that are none).
+
+    Items of a run are joined by their ids, so that of two records with the same id one would be lost. With `key`, the
+    second of them is a wrong row, which names the place of the first.
     """
     records: list[Record] = []
     problems: list[str] = []
-    for where, row in source:
+    places: dict[Hashable, Place] = {}
+    for place, row in rows:
         try:
-            records.append(build(row(), where))
+            if isinstance(row, BadRow):
+                raise row
+            record = build(row, place)
+            if key is not None:
+                first = places.setdefault(key(record), place)
+                if first is not place:
+                    raise BadRow(
+                        f"field id: the same as in {first}, so that one of the two would be lost; give every row an id "
+                        "of its own, or leave the ids out"
+                    )
+            records.append(record)
         except BadRow as problem:
-            problems.append(f"{where}: {problem}")
+            problems.append(f"{place}: {problem}")
     if problems and not skip_invalid:
         raise DataError(problems)
     if not records:
-        raise RequestError(f"{path}: no usable rows ({len(problems)} wrong ones)")
-    return Table(path, tuple(records), tuple(problems), file_hash(files))
+        first_problem = f"; the first is {problems[0]}" if problems else ""
+        raise RequestError(f"{path}: no usable rows ({len(problems)} wrong ones{first_problem})")
+    return tuple(records), tuple(problems)
 
 
-def json_rows(path: Path) -> Iterator[tuple[str, Callable[[], Row]]]:
-    """One object a line; empty lines do not count."""
-    for number, line in enumerate(read_text(str(path)).splitlines(), 1):
+def read_rows(source: Source, columns: Columns = ()) -> RowSet:
+    """The rows of any table. RequestError where it cannot be read, or lacks columns."""
+    if not isinstance(source, str | Path):
+        return memory_rows(IN_MEMORY, source, columns)
+    if is_hub_name(source):
+        return memory_rows(str(source), load_hub(str(source)), columns)
+    content = read_file(source)
+    return RowSet(str(source), file_rows(content, columns), hash_of([content]))
+
+
+def file_rows(content: FileContent, columns: Columns = ()) -> Rows:
+    """The rows of a file, by the format that its name ends in. RequestError for a file of another format."""
+    path, name = str(content.path), content.plain_name
+    if name.endswith(".jsonl"):
+        return json_lines(path, content.text())
+    if name.endswith((".csv", ".tsv")):
+        return delimited_rows(path, content.text(), columns)
+    if name.endswith(".parquet"):
+        return parquet_rows(path, content.unpacked(), columns)
+    if name.endswith(".json"):
+        return json_table(path, read_json(content))
+    raise RequestError(f"{path}: unknown kind of file; known: {', '.join(FORMATS)}, and .gz of each")
+
+
+def json_lines(path: str, text: str) -> Rows:
+    """One object a line; blank lines do not count."""
+    for number, (_, line) in enumerate(lines_of(text), 1):
         if line.strip():
-            yield f"{path}:{number}", partial(_object, line)
+            yield Place(f"{path}:{number}", number), _object(line)
 
 
-def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, Callable[[], Row]]]:
-    """Rows under a header that must have these columns. A tab in the header means tabs and no quoting rules.
+def read_json(content: FileContent) -> Any:
+    """The value of a JSON file. RequestError, with the line, where it is none."""
+    text = content.text()
+    try:
+        return parse_json(text)
+    except BadJSON as error:
+        lines = "; it looks like JSON lines, one object a line: name it .jsonl" if "Extra data" in str(error) else ""
+        raise RequestError(f"{content.path}:{error.line}: {error}{lines}") from None
 
+
+def is_hub_name(source: str | Path) -> bool:
+    """Is this the name of a data set of the hub, owner/name[:configuration[:split]], rather than a path?"""
+    name = str(source)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")) or _exists(name):
+        return False
+    return not name.removesuffix(".gz").endswith((*FORMATS, ".txt")) and "." not in name.rpartition("/")[2]
+
+
+def load_hub(name: str, configuration: str | None = None, split: str | None = None) -> Any:
+    """A split of a data set of the hub, or of a local folder with a data set, through `datasets.load_dataset`.
+
+    Args:
+        name: a folder, or owner/name; the name may end in :configuration and :split where these are not given.
     Raises:
-        RequestError: a column is missing.
+        RequestError: there is no such data set, or it needs a configuration or a split to be named.
     """
-    text = read_text(str(path))
-    tabs = "\t" in text.partition("\n")[0]
-    lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(lines)
-    header = [name.strip() for name in next(reader, [])]
-    if missing := [name for name in columns if name not in header]:
-        has = ", ".join(filter(None, header)) or "none"
-        raise RequestError(f"{path}: needs the columns {', '.join(columns)}; lacks {', '.join(missing)}, has {has}")
-    line = reader.line_num + 1  # a quoted field may hold line ends, so a row starts after where the one before it ended
-    for cells in reader:
-        if cells:
-            yield f"{path}:{line}", partial(_under, header, cells)
-        line = reader.line_num + 1
+    import datasets
 
-
-def text_of(row: Mapping[str, Any], name: str) -> str:
-    """A field that must hold text, without the white space around it. BadRow otherwise."""
-    value = row.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise BadRow(f"field {name}: {'missing' if value is None else 'empty or not a text'}; fill it in")
-    return value.strip()
-
-
-def one_of(row: Mapping[str, Any], name: str, known: Sequence[str]) -> str:
-    """A field that must hold one of these words, in any letter case. BadRow otherwise."""
-    value = text_of(row, name).casefold()
-    if value not in known:
-        raise BadRow(f"field {name}: {row[name]!r}; must be one of {', '.join(known)}")
-    return value
-
-
-def read_text(path: str) -> str:
-    """A UTF-8 file, or a gzipped one, as text. RequestError where it cannot be read."""
+    if configuration is None and not Path(name).is_dir():
+        name, _, rest = name.partition(":")
+        configuration, _, named = rest.partition(":")
+        configuration, split = configuration or None, split or named or None
     try:
-        raw = Path(path).read_bytes()
-        return (gzip.decompress(raw) if path.endswith(".gz") else raw).decode("utf-8-sig")
-    except FileNotFoundError:
-        raise RequestError(f"{path}: no such file") from None
-    except (OSError, EOFError) as error:
-        raise RequestError(f"{path}: cannot be read: {error}") from None
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
+        found = datasets.load_dataset(name, configuration, split=split)
+    except Exception as error:  # the library raises many kinds, all of which mean the same to the user
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        which = f" ({configuration})" if configuration else ""
+        raise RequestError(f"{name}: not a data set that can be loaded{which}: {reason}") from None
+    if split is not None:
+        return found
+    usual = [known for known in SPLITS if known in found]
+    if not usual and len(found) != 1:
+        example = f"{name}:{configuration or 'default'}:{next(iter(found))}"
+        raise RequestError(f"{name}: has the splits {', '.join(found)}; name one, as in {example}")
+    return found[usual[0] if usual else next(iter(found))]
 
 
-def file_hash(files: Sequence[Path]) -> str:
-    """SHA-256 of the files' bytes, one after the other."""
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def _object(line: str) -> Row:
+def is_folder(source: str | Path) -> bool:
+    """Is there a folder of this name?"""
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise BadRow(f"not JSON: {error.msg}; one object per line") from None
-    if not isinstance(row, dict):
-        raise BadRow(f"must be an object, is {type(row).__name__}; one object per line")
-    return row
+        return Path(source).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
-def _under(header: Sequence[str], cells: Sequence[str]) -> Row:
-    if len(cells) != len(header):
-        raise BadRow(f"{len(cells)} fields where the header has {len(header)}; a column is missing or shifted")
-    return dict(zip(header, cells, strict=True))
+def _exists(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):  # a name that is too long, or holds a NUL character
+        return False
+
+
+def json_table(path: str, content: Any) -> Rows:
+    if not isinstance(content, list):
+        raise RequestError(f"{path}: must be a list of objects, one a row, is {kind_of(content)}; or use .jsonl")
+    for number, row in enumerate(content, 1):
+        yield Place(f"{path}: row {number}", number), _checked(row)
+
+
+def memory_rows(name: str, source: Any, columns: Columns) -> RowSet:
+    """Rows of a list of dicts, a pandas or Polars DataFrame, or a datasets.Dataset."""
+    names = getattr(source, "columns", None)
+    if names is None:
+        names = getattr(source, "column_names", None)
+    if isinstance(names, Mapping):
+        raise RequestError(f"{name}: a data set with the splits {', '.join(names)}; give one of them")
+    if names is not None:
+        check_columns(name, map(str, names), columns)
+    rows: Iterable[Any] = source
+    if hasattr(source, "to_dicts"):
+        rows = source.to_dicts()
+    elif hasattr(source, "to_dict") and hasattr(source, "iloc"):
+        rows = source.to_dict("records")
+    if isinstance(rows, Mapping | bytes) or not isinstance(rows, Iterable):
+        kind = type(source).__name__
+        raise RequestError(f"{name}: must be a path, a list of dicts, a DataFrame or a Dataset, is {kind}")
+    rows = list(rows)
+    content = json.dumps(rows, sort_keys=True, default=str)
+    placed = ((Place(f"{name}: row {number}", number), _checked(row)) for number, row in enumerate(rows, 1))
+    return RowSet(name, placed, hashlib.sha256(content.encode()).hexdigest())
+
+
+def _object(line: str) -> Row | BadRow:
+    try:
+        row = parse_json(line)
+    except BadJSON as error:
+        return BadRow(f"{error}; one object per line")
+    return row if isinstance(row, dict) else BadRow(f"must be an object, is {kind_of(row)}; one object per line")
+
+
+def _checked(row: Any) -> Row | BadRow:
+    return row if isinstance(row, Mapping) else BadRow(f"must be an object, is {kind_of(row)}")
+

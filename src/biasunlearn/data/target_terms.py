@@ -10,7 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from biasunlearn.data.normal_text import normal_text, tidy
 from biasunlearn.data.records import BLANK, Triplet
+from biasunlearn.data.words import whole_word
 
 RECURS = 8
 """A word is a candidate for a target term when this many contexts of one bias type hold it."""
@@ -26,23 +28,27 @@ def with_targets(triplets: Sequence[Triplet], named: Iterable[Triplet] = ()) -> 
 
     1. A triplet of `named` (or of `triplets` itself) with the same context names its target.
     2. Else the longest target term of the same bias type that stands in the context as whole words.
-    3. Else the word that recurs most tellingly in the contexts of this bias type (`RECURS`, `CONTRAST`):
+    3. Else a triplet as in 1 whose context is another spelling of this one.
+    4. Else the word that recurs most tellingly in the contexts of this bias type (`RECURS`, `CONTRAST`):
        annotators wrote many contexts for each term, so a recurring word that other bias types lack is one.
     """
     knowing = [c for c in (*named, *triplets) if c.target]
     by_context = {(c.bias_type, c.context): c.target for c in knowing if c.context}
-    terms: dict[str, dict[str, str]] = defaultdict(dict)  # folded -> as its data spells it
+    by_spelling = {_key(c): c.target for c in knowing if c.context}
+    terms: dict[str, dict[str, str]] = defaultdict(dict)  # normal form -> as its data spells it
     for triplet in knowing:
-        terms[triplet.bias_type].setdefault(str(triplet.target).casefold(), str(triplet.target))
+        terms[triplet.bias_type].setdefault(normal_text(str(triplet.target)), str(triplet.target))
     patterns = {bias_type: _any_of(names) for bias_type, names in terms.items()}
     recurring = _recurring_words(triplets)
 
     def target_of(triplet: Triplet) -> str | None:
         if triplet.target or (triplet.bias_type, triplet.context) in by_context:
             return triplet.target or by_context[triplet.bias_type, triplet.context]
-        text = _context(triplet).casefold()
+        text = normal_text(_context(triplet))
         if triplet.bias_type in patterns and (found := patterns[triplet.bias_type].search(text)):
-            return terms[triplet.bias_type][found.group(1)]
+            return terms[triplet.bias_type][found[found.lastindex or 0]]
+        if _key(triplet) in by_spelling:
+            return by_spelling[_key(triplet)]
         candidates = recurring.get(triplet.bias_type, {})
         words = sorted(_words(text) & candidates.keys())
         return max(words, key=lambda word: candidates[word]) if words else None
@@ -51,9 +57,17 @@ def with_targets(triplets: Sequence[Triplet], named: Iterable[Triplet] = ()) -> 
 
 
 def with_unrelated(triplets: Sequence[Triplet], named: Iterable[Triplet]) -> list[Triplet]:
-    """Gives a pair the unrelated sentence that a triplet of the same bias type and context has in another file."""
-    by_context = {(c.bias_type, c.context): c.unrelated for c in named if c.unrelated and c.context}
-    return [c if c.unrelated else replace(c, unrelated=by_context.get((c.bias_type, c.context))) for c in triplets]
+    """Gives a pair the unrelated sentence that a triplet of the same bias type and context has in another file. Letter
+    case and full stop count here, since the sentence takes the place of one of the pair."""
+    by_context = {(c.bias_type, tidy(c.context)): c.unrelated for c in named if c.unrelated and c.context}
+    return [
+        c if c.unrelated else replace(c, unrelated=by_context.get((c.bias_type, tidy(c.context)))) for c in triplets
+    ]
+
+
+def _key(triplet: Triplet) -> tuple[str, str]:
+    """Bias type and context, whose other spellings are the same context."""
+    return triplet.bias_type, normal_text(triplet.context)
 
 
 def _context(triplet: Triplet) -> str:
@@ -67,8 +81,8 @@ def _words(text: str) -> set[str]:
 
 
 def _any_of(terms: Iterable[str]) -> re.Pattern[str]:
-    longest_first = sorted(terms, key=lambda term: (-len(term), term))
-    return re.compile(rf"(?<!\w)({'|'.join(map(re.escape, longest_first))})(?:s|es)?(?!\w)")
+    longest_first = sorted(filter(None, terms), key=lambda term: (-len(term), term))
+    return re.compile("|".join(whole_word(term, f"({re.escape(term)})(?:s|es)?") for term in longest_first) or "(?!)")
 
 
 def _recurring_words(triplets: Sequence[Triplet]) -> dict[str, dict[str, float]]:

@@ -198,6 +198,8 @@ class StereoSetScores(BiasTypeScores):
 class BBQScores(BiasTypeScores):
     counts: Mapping[str, Mapping[str, Count]] | None = None
     """{ambig, disambig: {role of the answer given: how often}}"""
+    untold: Count | None = None
+    """Questions whose stereotyped answer is not known."""
 
 
 class ControlsScores(BiasTypeScores):

@@ -1,0 +1,156 @@
+"""CSV and TSV -> rows with their lines. A row that does not fit its header is a wrong row, never a shifted one.
+
+CSV is read with the usual quoting rules. A tab in the first line means TSV, which most publishers write without any
+quoting; a TSV that was written with quotes (by pandas or a spreadsheet) is recognised, see `_is_quoted`.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from biasunlearn.data.files import lines_of
+from biasunlearn.data.rows import BadRow, Columns, Place, Rows, check_columns
+from biasunlearn.errors import RequestError
+
+MAX_MISQUOTED = 50
+"""Rows with wrong quotation marks before the file as a whole is refused: each costs a read of up to 131,072 characters,
+in which the mark could be closed."""
+
+_DOUBLED_MARK = re.compile(r'(?:^|\t)"(?:[^"\t\r\n]|"")*""(?:[^"\t\r\n]|"")*"(?=\t|\r|\n|\Z)', re.MULTILINE)
+
+
+def delimited_rows(path: str, text: str, columns: Columns) -> Rows:
+    """The rows below the header of a CSV or TSV text.
+
+    Args:
+        path: for messages and places.
+        columns: those that the header must have.
+    Raises:
+        RequestError: a column is missing or stands twice; more than `MAX_MISQUOTED` rows have wrong quotation marks.
+    """
+    tabs = "\t" in next((line for _, line in lines_of(text)), "")
+    quoted = not tabs or _is_quoted(text)
+    rows = _cells(path, text, "\t" if tabs else ",", quoted)
+    _, first = next(rows, (0, []))
+    if isinstance(first, BadRow):
+        raise RequestError(f"{path}:1: {first}")
+    header = [name.strip() for name in first]
+    check_columns(path, header, columns, hint=_other_delimiter(header))
+    return _under(path, header, rows)
+
+
+def _under(path: str, header: Sequence[str], rows: Iterator[tuple[int, list[str] | BadRow]]) -> Rows:
+    for line, cells in rows:
+        place = Place(f"{path}:{line}", line)
+        if isinstance(cells, BadRow):
+            yield place, cells
+        elif len(cells) != len(header):
+            yield place, BadRow(_width_problem(len(cells), len(header)))
+        else:
+            yield place, {name: cell for name, cell in zip(header, cells, strict=True) if name}
+
+
+def _cells(path: str, text: str, delimiter: str, quoted: bool) -> Iterator[tuple[int, list[str] | BadRow]]:
+    """(line on which a row begins, its fields) of every row that is not blank.
+
+    A quotation mark that is never closed swallows the rest of the file: its row is a wrong one, and reading goes on
+    with the next line.
+    """
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    offset, line, misquoted = 0, 1, 0
+    while True:
+        feed = _Feed(text, offset)
+        reader = csv.reader(feed, delimiter=delimiter, quoting=quoting, strict=True)
+        first = line
+        while True:
+            begin, line = feed.offset, first + reader.line_num
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield line, BadRow(_quoting_problem(str(error)))
+                break
+            if cells and (len(cells) > 1 or cells[0].strip()):
+                yield line, cells
+        misquoted += 1
+        if misquoted > MAX_MISQUOTED:
+            raise RequestError(
+                f"{path}:{line}: more than {MAX_MISQUOTED} rows have wrong quotation marks; write the file again with "
+                "CSV quoting, or separate it by tabs"
+            )
+        offset, line = begin + len(next(lines_of(text, begin))[1]), line + 1
+
+
+class _Feed:
+    """Lines of a text for the csv module, and the offset behind the last one that was handed out."""
+
+    def __init__(self, text: str, begin: int):
+        self.offset = begin
+        self._lines = lines_of(text, begin)
+
+    def __iter__(self) -> "_Feed":
+        return self
+
+    def __next__(self) -> str:
+        begin, line = next(self._lines)
+        self.offset = begin + len(line)
+        return line
+
+
+def _width_problem(fields: int, columns: int) -> str:
+    fix = (
+        "a sentence that holds the delimiter must stand between quotation marks"
+        if fields > columns
+        else "a column is missing; leave its field empty, but keep the delimiter"
+    )
+    return f"{fields} fields where the header has {columns}; {fix}"
+
+
+def _quoting_problem(error: str) -> str:
+    if "field limit" in error or "unexpected end" in error:
+        return (
+            f"a field that begins here does not end within {csv.field_size_limit():,} characters: a quotation mark is "
+            "not closed; close it, or write marks that belong to the text twice between quotation marks"
+        )
+    return (
+        f"a quotation mark inside a quoted field ({error}); write marks that belong to the text twice, and the whole "
+        "field between quotation marks"
+    )
+
+
+def _is_quoted(text: str) -> bool:
+    """Was this TSV written with quoting rules? Only where that explains the whole file, and something speaks for it.
+
+    Every field that begins with a quotation mark must also end with one; and a field holds doubled marks, or the whole
+    header is quoted, or a quoted field holds a tab or a line end. Else marks belong to the text, as in
+    `"Hello," he said.`
+    """
+    if '"' not in text:
+        return False
+    counts = set()
+    for number, (_, cells) in enumerate(_cells("", text, "\t", quoted=True)):
+        if isinstance(cells, BadRow):
+            return False
+        if number == 0:
+            width = len(cells)
+        counts.add(len(cells))
+    if counts != {width}:
+        return False
+    head = next(line for _, line in lines_of(text)).strip("\r\n").split("\t")
+    if all(len(name) > 1 and name[0] == name[-1] == '"' for name in head):
+        return True
+    if _DOUBLED_MARK.search(text):
+        return True
+    return any(line.count("\t") + 1 != width for _, line in lines_of(text) if line.strip())
+
+
+def _other_delimiter(header: Sequence[str]) -> str:
+    """What a header of one column looks like instead."""
+    for sign, name in ((";", "semicolons"), ("|", "vertical bars")):
+        if len(header) == 1 and sign in header[0]:
+            return f"; it looks separated by {name}: save it separated by commas or tabs"
+    if len(header) == 1 and header[0].lower().startswith("sep="):
+        return "; remove its first line, which is meant for a spreadsheet"
+    return ""

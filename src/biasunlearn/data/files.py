@@ -1,0 +1,160 @@
+"""Files as bytes and as text: what can be opened, how large it may become, and in which encoding it is.
+
+Every file is opened once: its hash and its text come from the same bytes.
+"""
+
+import gzip
+import hashlib
+import io
+import os
+import re
+import stat
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from biasunlearn.errors import RequestError
+
+MAX_BYTES = 2**30
+"""Largest size of a data file in bytes, as stored and after unpacking: a small .gz may hide gigabytes."""
+
+MANY_NULS = 0.1
+"""From this share of NUL characters on a text is taken for UTF-16 that was read as UTF-8."""
+
+_LINE_END = re.compile(r"\r\n|\n|\r")
+
+_SIGNATURES = (
+    (b"PK\x03\x04", "a zip archive or an Excel workbook; save the table as CSV in UTF-8"),
+    (b"PAR1", "a Parquet file; give it a name that ends in .parquet"),
+    (b"\x1f\x8b", "a file compressed with gzip; give it a name that ends in .gz"),
+    (b"version https://git-lfs", "a Git LFS pointer; fetch the file itself with `git lfs pull`"),
+    (b"<!doctype html", "a web page; download the raw file"),
+    (b"<html", "a web page; download the raw file"),
+)
+
+_BYTE_ORDER_MARKS = (
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """A file that was read: its path and its bytes as they are stored."""
+
+    path: Path
+    raw: bytes = field(repr=False)
+
+    @property
+    def plain_name(self) -> str:
+        """The name without .gz, which tells the format."""
+        return self.path.name.removesuffix(".gz")
+
+    def unpacked(self) -> bytes:
+        """The bytes, decompressed where the name ends in .gz.
+
+        Raises:
+            RequestError: the compressed file is damaged, or larger than `MAX_BYTES` once it is unpacked.
+        """
+        if self.path.suffix != ".gz":
+            return self.raw
+        try:
+            content = gzip.GzipFile(fileobj=io.BytesIO(self.raw)).read(MAX_BYTES + 1)
+        except gzip.BadGzipFile as error:
+            raise RequestError(
+                f"{self.path}: cannot be read: named .gz, but it is not a sound gzip file ({error}); "
+                "compress it again, or remove .gz from its name if it is not compressed"
+            ) from None
+        except (OSError, EOFError, zlib.error) as error:
+            raise RequestError(
+                f"{self.path}: cannot be read: the compressed file is damaged or cut short ({error}); "
+                "copy or download it again"
+            ) from None
+        _refuse_large(self.path, len(content), " once it is unpacked")
+        return content
+
+    def text(self) -> str:
+        """The file as text. RequestError where it is no UTF-8 text; the message says what it looks like instead."""
+        raw = self.unpacked()
+        for mark, name in _BYTE_ORDER_MARKS:
+            if raw.startswith(mark):
+                raise RequestError(f"{self.path}: looks like {name}; save it as UTF-8")
+        for signature, what in _SIGNATURES:
+            if raw[: len(signature)].lower() == signature.lower():
+                raise RequestError(f"{self.path}: looks like {what}")
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise RequestError(f"{self.path}{_undecodable(raw, error.start)}; save it as UTF-8") from None
+        if text.count("\0") > MANY_NULS * len(text):
+            raise RequestError(f"{self.path}: looks like UTF-16 (every other byte is 0); save it as UTF-8")
+        return text
+
+
+def read_file(path: str | Path) -> FileContent:
+    """Opens a regular file and reads it.
+
+    Raises:
+        RequestError: no such file; a folder, a pipe or a device; no permission; larger than `MAX_BYTES`.
+    """
+    try:
+        state = os.stat(path)
+        if stat.S_ISDIR(state.st_mode):
+            raise RequestError(f"{path}: is a folder; give a file in it")
+        if not stat.S_ISREG(state.st_mode):
+            raise RequestError(f"{path}: is a pipe or a device, not a file; write its content to a file and give that")
+        _refuse_large(path, state.st_size, "")
+        return FileContent(Path(path), Path(path).read_bytes())
+    except FileNotFoundError:
+        raise RequestError(f"{path}: no such file") from None
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except ValueError as error:  # a NUL character in the name
+        raise RequestError(f"{str(path)!r}: no such file: {error}") from None
+
+
+def read_text(path: str | Path) -> str:
+    """A file as text, .gz read through. Raises as `read_file` and `FileContent.text`."""
+    return read_file(path).text()
+
+
+def hash_of(contents: Sequence[FileContent]) -> str:
+    """SHA-256 of the stored bytes of files, one after the other."""
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(content.raw)
+    return digest.hexdigest()
+
+
+def lines_of(text: str, begin: int = 0) -> Iterator[tuple[int, str]]:
+    """(offset, line with its end) of every line from `begin` on.
+
+    Lines end at LF, CR LF or CR. U+2028, U+2029 and U+0085, which `str.splitlines` also splits at, may stand inside
+    a sentence.
+    """
+    for end in _LINE_END.finditer(text, begin):
+        yield begin, text[begin : end.end()]
+        begin = end.end()
+    if begin < len(text):
+        yield begin, text[begin:]
+
+
+def _refuse_large(path: str | Path, size: int, when: str) -> None:
+    if size > MAX_BYTES:
+        raise RequestError(f"{path}: larger than {MAX_BYTES / 2**30:g} GiB{when}; divide it into smaller files")
+
+
+def _undecodable(raw: bytes, place: int) -> str:
+    """Line and byte that are not UTF-8, and how the place reads in Windows-1252."""
+    line = raw.count(b"\n", 0, place) + 1
+    begin = max(raw.rfind(b"\n", 0, place) + 1, place - 20)
+    excerpt = raw[begin : place + 20].split(b"\n")[0].decode("cp1252", errors="replace").strip()
+    if raw.count(b"\0") > MANY_NULS * len(raw):
+        return ": looks like UTF-16 (every other byte is 0)"
+    return (
+        f":{line}: not UTF-8 at byte {place} (0x{raw[place]:02X}); it may be Windows-1252, in which it would read "
+        f"{excerpt!r}"
+    )
