@@ -35,7 +35,7 @@ def _train(folder: Path, arguments: argparse.Namespace) -> None:
     from biasunlearn.models.adapters import with_lora
     from biasunlearn.models.load import Loaded
     from biasunlearn.stats.stereoset import comparisons
-    from biasunlearn.unlearn.checkpoint import Keeper
+    from biasunlearn.unlearn.checkpoint import Checkpointer
     from biasunlearn.unlearn.evaluation import StopScores, stop_scores
     from biasunlearn.unlearn.sets import training_sets
     from biasunlearn.unlearn.trainer import train
@@ -50,7 +50,7 @@ def _train(folder: Path, arguments: argparse.Namespace) -> None:
     if not arguments.full:
         loaded = Loaded(with_lora(loaded.model, config), loaded.tokenizer, masked=False)
     sets = training_sets(clusters, [c.unrelated.text for c in clusters], adversarial_share=0.25, seed=0)
-    keep, saving = Keeper(folder / "checkpoint.pt"), _Clock()
+    keep, saving = Checkpointer(folder / "checkpoint.pt"), _Clock()
     keep.save = saving.around(keep.save)  # type: ignore[method-assign]
 
     def look() -> StopScores:

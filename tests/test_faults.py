@@ -317,7 +317,7 @@ def test_a_checkpoint_cut_in_half_costs_the_steps_since_the_one_before(
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert warm.run(folder, debias(place, "--resume")) == 0
     assert "checkpoint.pt: broken checkpoint" in (folder / "stderr").read_text()
-    assert "going on from the one before it, step 2" in (folder / "stderr").read_text()
+    assert "resuming from the previous one, step 2" in (folder / "stderr").read_text()
     assert content(folder / "run") == whole
 
 
@@ -341,7 +341,7 @@ def test_two_damaged_checkpoints_are_one_line(warm: Warm, place: Path, states: l
         (folder / "run" / name).write_bytes((folder / "run" / name).read_bytes()[:5000])
     assert warm.run(folder, debias(place, "--resume")) == 2
     assert len(said(folder)) == 1
-    assert "run/checkpoint.pt: broken checkpoint" in said(folder)[0] and "remove it to start anew" in said(folder)[0]
+    assert "run/checkpoint.pt: broken checkpoint" in said(folder)[0] and "remove it to start again" in said(folder)[0]
 
 
 def test_lost_metrics_are_one_line(warm: Warm, place: Path, states: list[Path]) -> None:

@@ -13,10 +13,10 @@ from biasunlearn.method_defaults import SETTINGS
 from biasunlearn.models.adapters import base_dropout, with_lora
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.unlearn import losses
-from biasunlearn.unlearn.checkpoint import Keeper
+from biasunlearn.unlearn.checkpoint import Checkpointer
 from biasunlearn.unlearn.objectives import BOTH_REFERENCES, OBJECTIVES, PAIRED
 from biasunlearn.unlearn.roles import RoleLogProbs
-from biasunlearn.unlearn.sampler import Feed
+from biasunlearn.unlearn.sampler import BatchSampler
 from biasunlearn.unlearn.sets import training_sets
 from biasunlearn.unlearn.trainer import loss_terms, train
 from tests import tiny
@@ -119,7 +119,7 @@ def trained(chosen: DebiasConfig) -> Any:
     loaded = loaded.with_model(with_lora(loaded.model, chosen))
     sets = training_sets(CLUSTERS, tiny.TEXTS[3:], adversarial_share=chosen.adversarial_share, seed=0)
     script = (scores(60.0 - number / 10) for number in itertools.count())  # every look is better: the last is kept
-    train(loaded.model, loaded.tokenizer, sets, lambda: next(script), chosen, Keeper(None))
+    train(loaded.model, loaded.tokenizer, sets, lambda: next(script), chosen, Checkpointer(None))
     return loaded
 
 
@@ -173,7 +173,7 @@ def test_the_swap_weight_does_not_multiply_the_loss_of_equalize() -> None:
     """With a set point of 0, half the weight changes nothing in the loss of the pairs and halves the retention loss."""
     chosen = settings("equalize", set_point=0.0, places="even")
     loaded = fresh(chosen)
-    full, half = (Feed(SETS, chosen).next({"gender": weight, "race": weight}) for weight in (1.0, 0.5))
+    full, half = (BatchSampler(SETS, chosen).next({"gender": weight, "race": weight}) for weight in (1.0, 0.5))
     one, other = (loss_terms(loaded.model, loaded.tokenizer, batch, chosen) for batch in (full, half))
     assert other.forget.item() == pytest.approx(one.forget.item())
     assert other.retain.item() == pytest.approx(one.retain.item() / 2)
@@ -195,7 +195,7 @@ def test_equalize_narrows_the_margins_whichever_side_they_are_on() -> None:
 def test_at_the_reference_the_loss_of_dpo_is_log_2_in_the_loop_as_well() -> None:
     chosen = settings("dpo")
     loaded = fresh(chosen)
-    batch = Feed(SETS, chosen).next({"gender": 1.0, "race": 1.0})
+    batch = BatchSampler(SETS, chosen).next({"gender": 1.0, "race": 1.0})
     terms = loss_terms(loaded.model, loaded.tokenizer, batch, chosen)
     assert terms.raw_forget.item() == pytest.approx(LOG2, abs=1e-5)
     assert terms.raw_retain.item() == 0.0 and float(terms.log_ratio) == pytest.approx(0, abs=1e-4)
@@ -206,7 +206,7 @@ def test_dpo_in_the_loop_is_the_dpo_of_a_plain_reckoning() -> None:
     chosen = settings("dpo")
     loaded = fresh(chosen)
     tiny.perturb(loaded.model)
-    batch = Feed(SETS, chosen).next({"gender": 1.0, "race": 1.0})
+    batch = BatchSampler(SETS, chosen).next({"gender": 1.0, "race": 1.0})
     passages = [*batch.retain, *batch.forget]
     now = torch.tensor([found.log_prob for found in score(loaded, passages)])
     with loaded.model.disable_adapter():
@@ -231,9 +231,9 @@ def test_the_gradient_of_an_objective_reaches_no_reference() -> None:
 
 def test_without_looks_the_last_weights_are_kept_and_stored() -> None:
     chosen = settings("task_vector", max_steps=3)
-    loaded, keep = fresh(chosen), Keeper(None)
+    loaded, keep = fresh(chosen), Checkpointer(None)
     begun = weights_of(loaded.model)
-    outcome = train(loaded.model, loaded.tokenizer, SETS, None, chosen, keep, first=scores(60.0))
+    outcome = train(loaded.model, loaded.tokenizer, SETS, None, chosen, keep, base_scores=scores(60.0))
     assert (outcome.step, outcome.reason) == (3, "reached 3 steps")
     assert any(not torch.equal(begun[name], value) for name, value in weights_of(loaded.model).items())
     assert [row["step"] for row in keep.rows] == [0, 1, 2, 3]

@@ -7,7 +7,7 @@ import torch
 
 from biasunlearn.data.records import Passage
 from biasunlearn.unlearn.reference import ReferenceStore, live_reference, stored_reference
-from biasunlearn.unlearn.sampler import Feed
+from biasunlearn.unlearn.sampler import BatchSampler
 from tests import tiny
 from tests.unlearn.test_trainer import BATCH, SETS, config, fresh
 
@@ -64,7 +64,7 @@ def test_stored_or_computed_again_is_the_same_reference(limit: int, monkeypatch:
     monkeypatch.setattr("biasunlearn.unlearn.reference.MEMORY_LIMIT", limit)
     loaded = fresh(config())
     live, store = live_reference(loaded.model, loaded.tokenizer), ReferenceStore()
-    stored, feed = stored_reference(loaded.model, loaded.tokenizer, store), Feed(SETS, config())
+    stored, feed = stored_reference(loaded.model, loaded.tokenizer, store), BatchSampler(SETS, config())
     read: list[int] = []
     loaded.model.register_forward_pre_hook(
         lambda _module, _args, given: read.append(int(given["input_ids"].numel())), with_kwargs=True

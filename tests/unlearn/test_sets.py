@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.records import Passage, Sentence, Triplet
-from biasunlearn.unlearn.sampler import Feed, StepBatch
+from biasunlearn.unlearn.sampler import BatchSampler, StepBatch
 from biasunlearn.unlearn.sets import TrainingSets, swapped, training_sets
 
 
@@ -102,7 +102,7 @@ def test_swapping_twice_is_doing_nothing(first: set[str], second: set[str]) -> N
     assert swapped(swapped(sets, first), second) == swapped(sets, first ^ second)
 
 
-# --- feed ----------------------------------------------------------------------------------------------------------
+# --- batches -------------------------------------------------------------------------------------------------------
 
 PLUS = {"gender": 1.0, "race": 1.0}
 
@@ -110,10 +110,10 @@ PLUS = {"gender": 1.0, "race": 1.0}
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_no_sentence_comes_twice_in_an_epoch(epochs: int) -> None:
     sets = sets_of({"race": 8}, unrelated=6)  # forget: 8 + 2, retain: 8
-    feed = Feed(sets, config(forget_batch=5, retain_batch=4, unrelated_batch=3))
+    sampler = BatchSampler(sets, config(forget_batch=5, retain_batch=4, unrelated_batch=3))
     orders = []
     for _ in range(epochs):
-        steps = [feed.next({"race": 1.0}) for _ in range(2)]
+        steps = [sampler.next({"race": 1.0}) for _ in range(2)]
         forget = [passage for step in steps for passage in step.forget]
         assert Counter(forget) == Counter(sets.forget["race"])
         assert Counter(p for step in steps for p in step.retain) == Counter(sets.retain["race"])
@@ -124,35 +124,35 @@ def test_no_sentence_comes_twice_in_an_epoch(epochs: int) -> None:
 
 def test_an_epoch_may_end_within_a_batch() -> None:
     sets = sets_of({"race": 3}, share=0.0)
-    feed = Feed(sets, config(forget_batch=7))
-    seen = [passage for _ in range(3) for passage in feed.next({"race": 1.0}).forget]
+    sampler = BatchSampler(sets, config(forget_batch=7))
+    seen = [passage for _ in range(3) for passage in sampler.next({"race": 1.0}).forget]
     for first in range(0, 21, 3):
         assert Counter(seen[first : first + 3]) == Counter(sets.forget["race"])
 
 
 def test_a_restored_position_goes_on_with_the_very_next_sentence() -> None:
     sets = sets_of({"gender": 5, "race": 7}, unrelated=5)
-    pushes = [PLUS, {"gender": -0.5, "race": 1.0}, {"gender": 0.0, "race": -1.0}] * 4
-    whole = Feed(sets, config())
-    expected = [whole.next(push) for push in pushes]
-    for stop in range(len(pushes)):
-        first = Feed(sets, config())
-        for push in pushes[:stop]:
-            first.next(push)
-        again = Feed(sets, config())
+    weights_of_steps = [PLUS, {"gender": -0.5, "race": 1.0}, {"gender": 0.0, "race": -1.0}] * 4
+    whole = BatchSampler(sets, config())
+    expected = [whole.next(weights) for weights in weights_of_steps]
+    for stop in range(len(weights_of_steps)):
+        first = BatchSampler(sets, config())
+        for weights in weights_of_steps[:stop]:
+            first.next(weights)
+        again = BatchSampler(sets, config())
         again.position = dict(first.position)
-        assert [again.next(push) for push in pushes[stop:]] == expected[stop:]
+        assert [again.next(weights) for weights in weights_of_steps[stop:]] == expected[stop:]
 
 
 def test_the_seed_decides_the_order_and_nothing_else_does() -> None:
     sets = sets_of({"gender": 9, "race": 9})
-    assert Feed(sets, config()).next(PLUS) == Feed(sets, config()).next(PLUS)
-    assert Feed(sets, config()).next(PLUS) != Feed(sets, config(seed=1)).next(PLUS)
+    assert BatchSampler(sets, config()).next(PLUS) == BatchSampler(sets, config()).next(PLUS)
+    assert BatchSampler(sets, config()).next(PLUS) != BatchSampler(sets, config(seed=1)).next(PLUS)
 
 
-def test_a_negative_push_exchanges_the_sets_and_only_of_that_bias_type() -> None:
+def test_a_negative_weight_exchanges_the_sets_and_only_of_that_bias_type() -> None:
     sets = sets_of({"gender": 8, "race": 8}, share=0.0)
-    batch = Feed(sets, config(forget_batch=8, retain_batch=6)).next({"gender": 1.0, "race": -0.5})
+    batch = BatchSampler(sets, config(forget_batch=8, retain_batch=6)).next({"gender": 1.0, "race": -0.5})
 
     def of(bias_type: str, passages: tuple[Passage, ...]) -> Counter[str]:
         return kinds(tuple(passage for passage in passages if bias_type in passage.prefix))
@@ -165,41 +165,42 @@ def test_a_negative_push_exchanges_the_sets_and_only_of_that_bias_type() -> None
         assert weights == tuple(1.0 if "gender" in passage.prefix else 0.5 for passage in passages)
 
 
-def test_the_push_sign_is_the_swap_of_the_sets() -> None:
-    """Feeding with a push of -1 and feeding exchanged sets with +1 draw from the same sets."""
+def test_a_negative_weight_is_the_swap_of_the_sets() -> None:
+    """A weight of -1, and +1 on exchanged sets, draw from the same sets."""
     sets = sets_of({"race": 8})
     whole = config(forget_batch=8, retain_batch=10)  # an epoch each, once exchanged
-    turned, plain = Feed(sets, whole).next({"race": -1.0}), Feed(swapped(sets, ["race"]), whole).next({"race": 1.0})
+    turned = BatchSampler(sets, whole).next({"race": -1.0})
+    plain = BatchSampler(swapped(sets, ["race"]), whole).next({"race": 1.0})
     assert Counter(turned.forget) == Counter(plain.forget) == Counter(sets.retain["race"])
     assert Counter(turned.retain) == Counter(plain.retain) == Counter(sets.forget["race"])
 
 
-def test_bias_types_take_turns_even_where_the_batch_is_smaller_than_their_number() -> None:
+def test_bias_types_alternate_even_if_the_batch_is_smaller_than_their_number() -> None:
     names = ["age", "gender", "race", "religion"]
-    feed = Feed(sets_of(dict.fromkeys(names, 9)), config(forget_batch=3, retain_batch=1))
-    steps = [feed.next(dict.fromkeys(names, 1.0)) for _ in range(4)]
+    sampler = BatchSampler(sets_of(dict.fromkeys(names, 9)), config(forget_batch=3, retain_batch=1))
+    steps = [sampler.next(dict.fromkeys(names, 1.0)) for _ in range(4)]
     for role, size in (("forget", 12), ("retain", 4)):
         turns = [next(n for n in names if n in p.prefix) for step in steps for p in getattr(step, role)]
         assert turns == (names * 3)[:size]
 
 
-def test_a_bias_type_without_push_rests_and_gives_its_place_to_the_others() -> None:
-    batch = Feed(sets_of({"gender": 9, "race": 9}), config()).next({"gender": 0.0, "race": 0.25})
+def test_a_bias_type_of_weight_0_is_not_drawn_and_the_others_fill_the_batch() -> None:
+    batch = BatchSampler(sets_of({"gender": 9, "race": 9}), config()).next({"gender": 0.0, "race": 0.25})
     assert all("race" in passage.prefix for passage in (*batch.forget, *batch.retain))
     assert (len(batch.forget), len(batch.retain)) == (4, 4)
     assert set(batch.forget_weights) == set(batch.retain_weights) == {0.25}
 
 
 @pytest.mark.parametrize("zero", [0.0, -0.0])
-def test_with_no_push_at_all_the_role_losses_weigh_nothing(zero: float) -> None:
+def test_with_all_weights_at_0_the_role_losses_have_weight_0(zero: float) -> None:
     """All bias types at 50: only the KL term is left."""
-    batch = Feed(sets_of({"gender": 9, "race": 9}), config()).next({"gender": zero, "race": zero})
+    batch = BatchSampler(sets_of({"gender": 9, "race": 9}), config()).next({"gender": zero, "race": zero})
     assert set(batch.forget_weights) == set(batch.retain_weights) == {0.0}
     assert len(batch.unrelated) == 2
 
 
 @pytest.mark.parametrize(
-    ("follows", "push", "sizes"),
+    ("follows", "weights", "sizes"),
     [
         ("role", {"gender": 0.0, "race": -1.0}, (2, 6)),
         ("sentences", {"gender": 0.0, "race": -1.0}, (6, 2)),  # the released code: a swap exchanges the sizes
@@ -207,22 +208,22 @@ def test_with_no_push_at_all_the_role_losses_weigh_nothing(zero: float) -> None:
         ("sentences", {"gender": 1.0, "race": 1.0}, (2, 6)),
     ],
 )
-def test_what_the_batch_sizes_belong_to(follows: str, push: dict[str, float], sizes: tuple[int, int]) -> None:
+def test_what_the_batch_sizes_belong_to(follows: str, weights: dict[str, float], sizes: tuple[int, int]) -> None:
     sets = sets_of({"gender": 9, "race": 9})
-    batch = Feed(sets, config(forget_batch=2, retain_batch=6, batch_follows=follows)).next(push)
+    batch = BatchSampler(sets, config(forget_batch=2, retain_batch=6, batch_follows=follows)).next(weights)
     assert (len(batch.forget), len(batch.retain)) == sizes
 
 
 def test_without_unrelated_sentences_there_are_none() -> None:
-    batch = Feed(sets_of({"race": 4}, unrelated=0), config()).next({"race": 1.0})
+    batch = BatchSampler(sets_of({"race": 4}, unrelated=0), config()).next({"race": 1.0})
     assert batch.unrelated == ()
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(["gender", "race"]), st.floats(-1, 1), min_size=2), max_size=8))
-def test_weights_are_never_negative_and_sizes_are_as_asked(pushes: list[dict[str, float]]) -> None:
-    feed = Feed(sets_of({"gender": 5, "race": 3}), config())
-    for push in pushes:
-        batch: StepBatch = feed.next(push)
+def test_weights_are_never_negative_and_sizes_are_as_asked(weights_of_steps: list[dict[str, float]]) -> None:
+    sampler = BatchSampler(sets_of({"gender": 5, "race": 3}), config())
+    for weights in weights_of_steps:
+        batch: StepBatch = sampler.next(weights)
         assert len(batch.forget) == len(batch.forget_weights) == 4
         assert len(batch.retain) == len(batch.retain_weights) == 4
         assert min((*batch.forget_weights, *batch.retain_weights)) >= 0
@@ -240,24 +241,24 @@ def test_every_forget_sentence_has_its_partner() -> None:
     assert sum(forget == retain for forget, retain in sets.pairs["race"]) == 4
 
 
-@pytest.mark.parametrize("push", [1.0, -1.0])
-def test_matched_batches_hold_partners_and_a_swap_turns_them_round(push: float) -> None:
+@pytest.mark.parametrize("weights", [1.0, -1.0])
+def test_matched_batches_hold_partners_and_a_swap_turns_them_round(weights: float) -> None:
     sets = sets_of({"race": 6, "age": 6}, share=0.0)
-    feed = Feed(sets, config(batch_pairs="matched", forget_batch=12, retain_batch=99))
-    batch = feed.next({"race": push, "age": push})
+    sampler = BatchSampler(sets, config(batch_pairs="matched", forget_batch=12, retain_batch=99))
+    batch = sampler.next({"race": weights, "age": weights})
     assert len(batch.retain) == len(batch.forget) == 12
     for forget, retain in zip(batch.forget, batch.retain, strict=True):
         assert forget.prefix == retain.prefix and forget != retain
-    assert kinds(batch.forget) == Counter({"stereotype" if push > 0 else "anti": 12})
+    assert kinds(batch.forget) == Counter({"stereotype" if weights > 0 else "anti": 12})
     assert len(set(batch.forget)) == 12  # every pair once before any twice
 
 
-def test_places_by_gap_give_the_lagging_bias_type_most_of_the_batch() -> None:
-    """Pushes 0.9, -0.3 and 0: of 12 places 9, 3 and none; every sentence carries the largest push."""
+def test_allocation_by_gap_gives_most_of_the_batch_to_the_bias_type_farthest_from_50() -> None:
+    """Weights 0.9, -0.3 and 0: of 12 sentences 9, 3 and none; every sentence has the largest weight."""
     sets = sets_of({"race": 30, "age": 30, "work": 30}, share=0.0)
-    feed = Feed(sets, config(batch_pairs="matched", places="gap", forget_batch=12))
+    sampler = BatchSampler(sets, config(batch_pairs="matched", places="gap", forget_batch=12))
     for _ in range(3):
-        batch = feed.next({"race": 0.9, "age": -0.3, "work": 0.0})
+        batch = sampler.next({"race": 0.9, "age": -0.3, "work": 0.0})
         counts = Counter(name for p in batch.forget for name in ("race", "age", "work") if name in p.prefix)
         assert counts == Counter(race=9, age=3)
         assert set(batch.forget_weights) == {0.9}
@@ -265,14 +266,14 @@ def test_places_by_gap_give_the_lagging_bias_type_most_of_the_batch() -> None:
 
 def test_shares_that_do_not_divide_the_batch_even_out_over_steps() -> None:
     sets = sets_of({"race": 50, "age": 50}, share=0.0)
-    feed = Feed(sets, config(batch_pairs="matched", places="gap", forget_batch=2))
+    sampler = BatchSampler(sets, config(batch_pairs="matched", places="gap", forget_batch=2))
     seen: Counter[str] = Counter()
     for _ in range(20):
-        batch = feed.next({"race": 0.8, "age": 0.2})
+        batch = sampler.next({"race": 0.8, "age": 0.2})
         seen.update("race" if "race" in p.prefix else "age" for p in batch.forget)
     assert seen == Counter(race=32, age=8)
 
 
-def test_with_every_push_at_zero_the_batch_is_there_and_weighs_nothing() -> None:
-    batch = Feed(sets_of({"race": 9, "age": 9}), config(places="gap")).next({"race": 0.0, "age": -0.0})
+def test_with_all_weights_at_0_there_is_a_batch_of_weight_0() -> None:
+    batch = BatchSampler(sets_of({"race": 9, "age": 9}), config(places="gap")).next({"race": 0.0, "age": -0.0})
     assert len(batch.forget) == 4 and set(batch.forget_weights) == {0.0}

@@ -20,12 +20,12 @@ from biasunlearn.models.load import Loaded
 from biasunlearn.models.packed_forward import read
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.stats.stereoset import comparisons
-from biasunlearn.unlearn.checkpoint import Keeper
+from biasunlearn.unlearn.checkpoint import Checkpointer
 from biasunlearn.unlearn.evaluation import StopScores, stop_scores
 from biasunlearn.unlearn.reference import ReferenceValues, live_reference, precomputed_reference
-from biasunlearn.unlearn.sampler import Feed, StepBatch
+from biasunlearn.unlearn.sampler import BatchSampler, StepBatch
 from biasunlearn.unlearn.sets import TrainingSets, training_sets
-from biasunlearn.unlearn.trainer import Outcome, loss_terms, rate_at, train
+from biasunlearn.unlearn.trainer import TrainingOutcome, loss_terms, rate_at, train
 from tests import tiny
 from tests.unlearn.evaluations import score as score_of
 
@@ -102,12 +102,12 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def run(
     settings: DebiasConfig,
     script: Iterable[StopScores] | None = None,
-    keep: Keeper | None = None,
+    keep: Checkpointer | None = None,
     *,
     sets: TrainingSets = SETS,
     on_step: Callable[[dict[str, Any]], None] | None = None,
-) -> tuple[Loaded, Outcome, Keeper, ScriptedEvaluations | None]:
-    loaded, keep = fresh(settings), keep or Keeper(None)
+) -> tuple[Loaded, TrainingOutcome, Checkpointer, ScriptedEvaluations | None]:
+    loaded, keep = fresh(settings), keep or Checkpointer(None)
     scripted = ScriptedEvaluations(loaded, script) if script is not None else None
     look = scripted or real_evaluation(loaded)
     outcome = train(loaded.model, loaded.tokenizer, sets, look, settings, keep, on_step=on_step)
@@ -126,7 +126,7 @@ def test_the_first_step_has_the_losses_of_an_untrained_adapter(beta: float) -> N
     assert first["loss_forget"] == pytest.approx(2 / beta * math.log(2), rel=1e-5)
     assert first["loss_kl"] == pytest.approx(0, abs=1e-6)
     assert first["log_ratio"] == pytest.approx(0, abs=1e-4)
-    batch = Feed(SETS, settings).next({"gender": 1.0, "race": 1.0})
+    batch = BatchSampler(SETS, settings).next({"gender": 1.0, "race": 1.0})
     with reference(loaded.model):
         plain = [-found.log_prob for found in score(loaded, batch.retain)]
     assert first["loss_retain"] == pytest.approx(sum(plain) / len(plain), abs=1e-4)
@@ -319,7 +319,7 @@ def test_what_is_kept_is_what_the_look_saw_the_running_average() -> None:
     settings = config(average=0.9)
     loaded = fresh(settings)
     look = ScriptedEvaluations(loaded, map(scores, (60.0, 59.0, 58.0, 57.0)))
-    keep = Keeper(None)
+    keep = Checkpointer(None)
     train(
         loaded.model, loaded.tokenizer, SETS, look, settings, keep,
         on_step=lambda _row: after.append(weights_of(loaded.model)),
@@ -341,7 +341,7 @@ def test_without_averaging_the_look_sees_the_weights_themselves() -> None:
     loaded = fresh(settings)
     look = ScriptedEvaluations(loaded, map(scores, (60.0, 59.0, 58.0, 57.0)))
     train(
-        loaded.model, loaded.tokenizer, SETS, look, settings, Keeper(None),
+        loaded.model, loaded.tokenizer, SETS, look, settings, Checkpointer(None),
         on_step=lambda _row: after.append(weights_of(loaded.model)),
     )  # fmt: skip
     assert same(look.weights[-1], after[-1])
@@ -382,7 +382,7 @@ def test_a_loss_that_is_no_number_is_a_collapse_and_the_last_good_adapter_is_kep
         if row["step"] == 3:
             next(iter(trainable(loaded.model).values())).data.fill_(math.nan)
 
-    keep = Keeper(None)
+    keep = Checkpointer(None)
     outcome = train(loaded.model, loaded.tokenizer, SETS, look, settings, keep, on_step=poison)
     assert (outcome.step, outcome.best_step, outcome.collapsed) == (4, 2, True)
     assert "not finite" in outcome.reason
@@ -458,7 +458,7 @@ def test_dropout_of_the_adapter_through_checks(changes: dict[str, Any], dropped:
         by_step.append(all(seen) if seen else None)
         seen.clear()
 
-    train(loaded.model, loaded.tokenizer, SETS, real_evaluation(loaded), settings, Keeper(None), on_step=note)
+    train(loaded.model, loaded.tokenizer, SETS, real_evaluation(loaded), settings, Checkpointer(None), on_step=note)
     assert by_step == dropped
     assert not any(module.training for module in loaded.model.modules())
 
@@ -467,7 +467,7 @@ def test_dropout_of_the_adapter_through_checks(changes: dict[str, Any], dropped:
 def test_the_optimizer_at_a_swap(option: str, cleared: bool, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     settings = config(optimizer_at_swap=option, max_steps=2)
-    run(settings, map(scores, (60.0, 45.0)), Keeper(path))  # 45: both bias types are exchanged
+    run(settings, map(scores, (60.0, 45.0)), Checkpointer(path))  # 45: both bias types are exchanged
     assert (torch.load(path, weights_only=True)["optimizer"]["state"] == {}) is cleared
 
 
@@ -481,8 +481,8 @@ def test_a_bias_type_below_fifty_has_its_sets_exchanged_from_the_next_step_on() 
 
 def test_the_first_look_may_be_given() -> None:
     loaded, settings = fresh(config()), config(max_steps=2)
-    look, keep = ScriptedEvaluations(loaded, [scores(59.0)]), Keeper(None)
-    train(loaded.model, loaded.tokenizer, SETS, look, settings, keep, first=scores(60.0))
+    look, keep = ScriptedEvaluations(loaded, [scores(59.0)]), Checkpointer(None)
+    train(loaded.model, loaded.tokenizer, SETS, look, settings, keep, base_scores=scores(60.0))
     assert [row["ss"]["race"] for row in keep.rows if "ss" in row] == [60.0, 59.0]
 
 
@@ -504,7 +504,7 @@ def test_the_stored_reference_is_the_untrained_model() -> None:
     settings, loaded = config(lora_rank=0), tiny.gpt2()
     refer = precomputed_reference(loaded.model, loaded.tokenizer, SETS)
     untouched = adapted_from(tiny.gpt2())
-    batch = Feed(SETS, settings).next({"gender": 1.0, "race": -1.0})
+    batch = BatchSampler(SETS, settings).next({"gender": 1.0, "race": -1.0})
     before, after = refer(batch), untouched(batch)
     assert torch.allclose(before.forget, after.forget, atol=1e-4)
     logits = loaded.model.get_output_embeddings()(after.unrelated)  # of an adapter the states are kept, not the logits
@@ -530,8 +530,8 @@ def test_a_killed_full_fine_tuning_resumes_against_the_same_reference(tmp_path: 
     settings, path = config(lora_rank=0, learning_rate=1e-4), tmp_path / "checkpoint.pt"
     loaded, outcome, keep, _ = run(settings)
     with pytest.raises(Killed):
-        run(settings, keep=Keeper(path), on_step=kill_at(5))
-    again, resumed, kept, _ = run(settings, keep=Keeper(path, resume=True))
+        run(settings, keep=Checkpointer(path), on_step=kill_at(5))
+    again, resumed, kept, _ = run(settings, keep=Checkpointer(path, resume=True))
     assert (resumed, kept.rows) == (outcome, keep.rows)
     assert same(weights_of(again.model), weights_of(loaded.model))
 
@@ -562,21 +562,21 @@ def interrupt_at(step: int) -> Callable[[dict[str, Any]], None]:
 
 
 @pytest.fixture(scope="module")
-def whole() -> tuple[dict[str, torch.Tensor], Outcome, list[dict[str, Any]]]:
+def whole() -> tuple[dict[str, torch.Tensor], TrainingOutcome, list[dict[str, Any]]]:
     loaded, outcome, keep, _ = run(config(**LONG))
     return weights_of(loaded.model), outcome, keep.rows
 
 
 @pytest.mark.parametrize("step", [2, 5, 7])
 def test_a_killed_run_resumes_from_its_last_check_as_if_nothing_had_happened(
-    step: int, tmp_path: Path, whole: tuple[dict[str, torch.Tensor], Outcome, list[dict[str, Any]]]
+    step: int, tmp_path: Path, whole: tuple[dict[str, torch.Tensor], TrainingOutcome, list[dict[str, Any]]]
 ) -> None:
     path = tmp_path / "checkpoint.pt"
     with pytest.raises(Killed):
-        run(config(**LONG), keep=Keeper(path, "a"), on_step=kill_at(step))
+        run(config(**LONG), keep=Checkpointer(path, "a"), on_step=kill_at(step))
     torch.manual_seed(12345)  # another process begins with another state
     seen: list[int] = []
-    resumed = Keeper(path, "a", resume=True)
+    resumed = Checkpointer(path, "a", resume=True)
     loaded, outcome, keep, _ = run(config(**LONG), keep=resumed, on_step=lambda row: seen.append(row["step"]))
     assert seen[0] == step // 2 * 2 + 1
     assert (outcome, keep.rows) == whole[1:]
@@ -584,15 +584,15 @@ def test_a_killed_run_resumes_from_its_last_check_as_if_nothing_had_happened(
 
 
 def test_ctrl_c_ends_between_two_steps_and_resumes_with_the_next(
-    tmp_path: Path, whole: tuple[dict[str, torch.Tensor], Outcome, list[dict[str, Any]]]
+    tmp_path: Path, whole: tuple[dict[str, torch.Tensor], TrainingOutcome, list[dict[str, Any]]]
 ) -> None:
     path, handler = tmp_path / "checkpoint.pt", signal.getsignal(signal.SIGINT)
-    _, outcome, keep, _ = run(config(**LONG), keep=Keeper(path), on_step=interrupt_at(5))
+    _, outcome, keep, _ = run(config(**LONG), keep=Checkpointer(path), on_step=interrupt_at(5))
     assert (outcome.step, outcome.interrupted, outcome.reason) == (5, True, "interrupted")
     assert [row["step"] for row in keep.rows] == list(range(6))
     assert signal.getsignal(signal.SIGINT) is handler
     torch.manual_seed(12345)
-    loaded, outcome, keep, _ = run(config(**LONG), keep=Keeper(path, resume=True))
+    loaded, outcome, keep, _ = run(config(**LONG), keep=Checkpointer(path, resume=True))
     assert (outcome, keep.rows) == whole[1:]
     assert same(weights_of(loaded.model), whole[0])
 
@@ -614,12 +614,12 @@ def test_ctrl_c_in_the_last_step_is_a_finished_run() -> None:
 
 
 def test_a_finished_run_resumes_to_the_same_end_and_the_same_metrics(
-    tmp_path: Path, whole: tuple[dict[str, torch.Tensor], Outcome, list[dict[str, Any]]]
+    tmp_path: Path, whole: tuple[dict[str, torch.Tensor], TrainingOutcome, list[dict[str, Any]]]
 ) -> None:
     """Killed after training, before the results were written: the checkpoint is all there is."""
     path = tmp_path / "checkpoint.pt"
-    run(config(**LONG), keep=Keeper(path))
-    loaded, outcome, keep, _ = run(config(**LONG), keep=Keeper(path, resume=True))
+    run(config(**LONG), keep=Checkpointer(path))
+    loaded, outcome, keep, _ = run(config(**LONG), keep=Checkpointer(path, resume=True))
     assert outcome == whole[1]
     assert same(weights_of(loaded.model), whole[0])
     assert keep.rows == whole[2]
@@ -627,24 +627,24 @@ def test_a_finished_run_resumes_to_the_same_end_and_the_same_metrics(
 
 def test_without_resume_a_checkpoint_is_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    run(config(max_steps=2), map(scores, (60.0, 59.0)), Keeper(path))
-    _, _, keep, _ = run(config(max_steps=2), map(scores, (60.0, 59.0)), Keeper(path))
+    run(config(max_steps=2), map(scores, (60.0, 59.0)), Checkpointer(path))
+    _, _, keep, _ = run(config(max_steps=2), map(scores, (60.0, 59.0)), Checkpointer(path))
     assert [row["step"] for row in keep.rows] == [0, 1, 2]
 
 
 def test_a_checkpoint_of_something_else_and_a_broken_one_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    run(config(max_steps=2), map(scores, (60.0, 59.0)), Keeper(path, "this"))
+    run(config(max_steps=2), map(scores, (60.0, 59.0)), Checkpointer(path, "this"))
     with pytest.raises(RequestError, match="another configuration or other data"):
-        run(config(max_steps=2), keep=Keeper(path, "that", resume=True))
+        run(config(max_steps=2), keep=Checkpointer(path, "that", resume=True))
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(RequestError, match="broken checkpoint"):
-        run(config(max_steps=2), keep=Keeper(path, "this", resume=True))
+        run(config(max_steps=2), keep=Checkpointer(path, "this", resume=True))
 
 
 def test_a_failed_save_leaves_the_checkpoint_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "checkpoint.pt"
-    run(config(max_steps=2), map(scores, (60.0, 59.0)), Keeper(path))
+    run(config(max_steps=2), map(scores, (60.0, 59.0)), Checkpointer(path))
     before = path.read_bytes()
 
     def full(_content: Any, target: BinaryIO) -> None:
@@ -653,6 +653,6 @@ def test_a_failed_save_leaves_the_checkpoint_before_it(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(WriteError, match="checkpoint.pt: cannot be written: no space left; what was saved"):
-        run(config(max_steps=2), map(scores, (60.0, 59.0)), Keeper(path))
+        run(config(max_steps=2), map(scores, (60.0, 59.0)), Checkpointer(path))
     assert path.read_bytes() == before
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["checkpoint.pt", "metrics.jsonl", "reference.bin"]

@@ -218,12 +218,12 @@ def _unlearn(base: Any, prepared: Prepared, config: DebiasConfig, context: RunCo
         base: the base model with the cache of its scores.
     """
     from biasunlearn.benchmarks.stereoset import score_triplets
-    from biasunlearn.unlearn.checkpoint import Keeper
+    from biasunlearn.unlearn.checkpoint import Checkpointer
     from biasunlearn.unlearn.methods import METHODS, Task
 
     callbacks, run = context.callbacks, context.folder
     loaded = base.with_cache(None)
-    keep = Keeper(run.checkpoint, _identity(loaded, prepared, config), resume=context.resume, say=callbacks.message)
+    keep = Checkpointer(run.checkpoint, _identity(loaded, prepared, config), resume=context.resume, say=callbacks.message)
 
     def compare(scorer: Any) -> list[Comparison]:
         return comparisons(score_triplets(scorer, prepared.stop))

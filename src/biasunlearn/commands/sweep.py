@@ -154,7 +154,7 @@ def _trained(
     from biasunlearn.commands.debias import Interrupted
     from biasunlearn.models.load import Loaded, load
     from biasunlearn.stats.stereoset import comparisons
-    from biasunlearn.unlearn.checkpoint import Keeper
+    from biasunlearn.unlearn.checkpoint import Checkpointer
     from biasunlearn.unlearn.evaluation import Evaluation, StopScores, stop_scores
     from biasunlearn.unlearn.methods import METHODS, Task
     from biasunlearn.unlearn.objectives import OBJECTIVES
@@ -174,7 +174,7 @@ def _trained(
             watch(far, _objectives(scores.ss, first.lms, scores.lms))
         return scores
 
-    first, keep = scored(loaded.with_cache(experiment.base_scores.restarted())), Keeper(None)
+    first, keep = scored(loaded.with_cache(experiment.base_scores.restarted())), Checkpointer(None)
     task = Task(loaded, prepared.sets, config, keep, evaluate_stop, first, on_step=experiment.callbacks.on_step)
     outcome = METHODS[config.method](task).outcome
     if outcome.interrupted:

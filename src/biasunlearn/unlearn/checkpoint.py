@@ -1,10 +1,9 @@
-"""What outlives a step: the running average, the state of a run, and its checkpoints on disk."""
+"""The state of a training run between two steps, and its checkpoints on disk."""
 
-import contextlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,69 +17,39 @@ from biasunlearn.models.distributed import count
 from biasunlearn.runs.atomic import append, is_first, whole_file
 from biasunlearn.unlearn.decision import Decision
 from biasunlearn.unlearn.reference import ReferenceStore
-from biasunlearn.unlearn.sampler import Feed
+from biasunlearn.unlearn.sampler import BatchSampler
+from biasunlearn.unlearn.weight_average import WeightAverage, assign_weights, copy_weights
 
 FORMAT = 3
-"""Of the checkpoint. A program reads those of its own format only."""
-
-
-class Average:
-    """A running average of the trainable weights; `applied` puts it into the model for a while."""
-
-    def __init__(self, model: torch.nn.Module, decay: float):
-        self.decay = decay
-        self.steps = 0
-        self.weights = {name: p.detach().clone() for name, p in trainable(model).items()}
-
-    def update(self, model: torch.nn.Module) -> None:
-        """Decay grows from 0 so that the average is not held back by where it began."""
-        self.steps += 1
-        decay = min(self.decay, self.steps / (self.steps + 10))
-        for name, parameter in model.named_parameters():
-            if name in self.weights:
-                self.weights[name].lerp_(parameter.detach().to(self.weights[name].dtype), 1 - decay)
-
-    @contextlib.contextmanager
-    def applied(self, model: torch.nn.Module) -> Iterator[None]:
-        own = {name: p.detach().clone() for name, p in model.named_parameters() if name in self.weights}
-        _assign(model, self.weights)
-        try:
-            yield
-        finally:
-            _assign(model, own)
-
-
-def _assign(model: torch.nn.Module, weights: dict[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name in weights:
-                parameter.copy_(weights[name])
+"""Version of the checkpoint file. Checkpoints of other versions cannot be resumed."""
 
 
 @dataclass(slots=True)
-class State:
-    """Everything that a resumed run needs besides the weights: plain values, all of them stored."""
+class TrainingState:
+    """Everything that a resumed run needs besides weights and positions: plain values, all of them stored."""
 
     step: int
     decision: Decision
     rows: list[dict[str, Any]]
     """Rows for metrics.jsonl since the last save."""
     lms_before: float | None
-    checked: bool = False
-    """Has the stop split been looked at since the first step?"""
+    """LMS of the base model on the stop split."""
+    evaluated: bool = False
+    """Whether there was an evaluation since the first step."""
     best_step: int = 0
     best_distance: float = math.inf
     log_ratios: list[float] = field(default_factory=list)
-    """Mean log ratio of each step since the last check."""
+    """Mean log ratio of each step since the last evaluation."""
     finite: bool = True
+    """Whether all losses since the last evaluation were finite."""
 
 
-class Keeper:
-    """The checkpoint of a run, one file, written whole: a run killed at any moment resumes from the last one.
+class Checkpointer:
+    """Writes the checkpoint of a run, one file, and restores it: a run killed at any moment resumes from the last one.
 
-    Besides the state it holds the best adapter so far, which is what the run ends with. The rows of metrics.jsonl go
-    to that file beside it, and the checkpoint says how much of the file was written with it: what a save costs does
-    not grow with the run. The checkpoint before the last one stays as well, should the last one be damaged.
+    Besides the state it contains the best weights so far, with which the run ends. The rows of metrics.jsonl are
+    written to that file, and the checkpoint notes its length, so that the cost of a save does not grow with the run.
+    The previous checkpoint is left beside the last one, in case that is damaged.
     """
 
     def __init__(
@@ -91,11 +60,12 @@ class Keeper:
         resume: bool = False,
         say: Callable[[str], None] = lambda _line: None,
     ):
+        """Without a path nothing is written. `identity`: hash of recipe, data and model; others are not resumed."""
         self._path = path
         self._identity = identity
         self._resume = resume
         self._say = say
-        # What several processes know of the reference they keep to themselves: each has its own share of the sentences.
+        # Several processes store reference values in memory: each of them has its own share of the sentences.
         self.references = ReferenceStore(path.with_name("reference.bin") if path is not None and count() == 1 else None)
         self._best: dict[str, Tensor] = {}
         self._lines: list[str] = []
@@ -104,21 +74,28 @@ class Keeper:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of metrics.jsonl as of the last save; without a folder they are kept in memory."""
+        """The rows of metrics.jsonl as of the last save; without a path they are in memory."""
         lines = self._lines
         if self._path is not None:
             lines = self._metrics.read_bytes()[: self._written].decode().splitlines()
         return [json.loads(line) for line in lines]
 
-    def best(self, model: torch.nn.Module) -> None:
-        """Remembers the trainable weights as they are now as the best ones."""
-        self._best = {name: p.detach().clone() for name, p in trainable(model).items()}
+    def mark_best(self, model: torch.nn.Module) -> None:
+        """Copies the present trainable weights as the best ones."""
+        self._best = copy_weights(model)
 
     def restore_best(self, model: torch.nn.Module) -> None:
-        """Puts the best weights into the model (none yet: leaves it as it is)."""
-        _assign(model, self._best)
+        """Puts the best weights into the model; if there are none yet, the model is unchanged."""
+        assign_weights(model, self._best)
 
-    def save(self, state: State, model: torch.nn.Module, optimizer: Any, average: Average, feed: Feed) -> None:
+    def save(
+        self,
+        state: TrainingState,
+        model: torch.nn.Module,
+        optimizer: Any,
+        average: WeightAverage,
+        sampler: BatchSampler,
+    ) -> None:
         """Writes the rows since the last save, then the checkpoint that counts them. Empties `state.rows`.
 
         Raises:
@@ -140,23 +117,25 @@ class Keeper:
             "weights": {name: p.detach() for name, p in trainable(model).items()},
             "optimizer": optimizer.state_dict(),
             "average": {"steps": average.steps, "weights": average.weights},
-            "feed": feed.position,
+            "sampler": sampler.position,
             "random": _random_states(),
             "best": self._best,
         }
-        if is_first():  # never three of them on the disk: the one that would be lost anyway makes room first
+        if is_first():  # never three of them on the disk: the one that is replaced anyway is removed first
             (self._path if self._damaged else self._before).unlink(missing_ok=True)
-        # Through a file of ours: where the disk is full, torch's own says only that a position is not what it expected.
+        # Through an open file: if the disk is full, torch's own error names no cause.
         with whole_file(self._path, aside=self._before) as temporary, temporary.open("wb") as handle:
             torch.save(content, handle)
         self._damaged = False
 
-    def restore(self, model: torch.nn.Module, optimizer: Any, average: Average, feed: Feed) -> State | None:
-        """The saved state, put into everything it belongs to; None where there is nothing to resume.
+    def restore(
+        self, model: torch.nn.Module, optimizer: Any, average: WeightAverage, sampler: BatchSampler
+    ) -> TrainingState | None:
+        """Restores weights, optimizer, average and sampler, and returns the state; None if there is nothing to resume.
 
         Raises:
-            RequestError: the checkpoint is broken, and so is the one before it; or it belongs to other data or
-                another configuration; or metrics.jsonl lacks rows that were written before it.
+            RequestError: the checkpoint and the previous one are broken; it belongs to other data or another
+                configuration; or metrics.jsonl lacks rows that were written before it.
         """
         content = self._read()
         if content is not None and (content.get("format"), content.get("identity")) != (FORMAT, self._identity):
@@ -169,14 +148,15 @@ class Keeper:
         self.references.truncate(content.get("references", 0) if content is not None else 0)
         if content is None:
             return None
-        _assign(model, content["weights"])
+        assign_weights(model, content["weights"])
         optimizer.load_state_dict(content["optimizer"])
         average.steps, average.weights = content["average"]["steps"], content["average"]["weights"]
-        feed.position = content["feed"]
+        sampler.position = content["sampler"]
         _set_random_states(content["random"])
         self._best = content["best"]
-        decision = content["state"].pop("decision")
-        return State(**content["state"], decision=Decision(**{**decision, "swapped": tuple(decision["swapped"])}))
+        stored = content["state"].pop("decision")
+        decision = Decision(**{**stored, "swapped": tuple(stored["swapped"])})
+        return TrainingState(**content["state"], decision=decision)
 
     @property
     def _before(self) -> Path:
@@ -189,7 +169,7 @@ class Keeper:
         return self._path.with_name("metrics.jsonl")
 
     def _read(self) -> dict[str, Any] | None:
-        """The last checkpoint that can be read."""
+        """The last checkpoint that can be read; None without one."""
         if self._path is None or not self._resume:
             return None
         broken: list[str] = []
@@ -203,33 +183,33 @@ class Keeper:
                 continue
             if broken:
                 self._damaged = True
-                self._say(f"{broken[0]}; going on from the one before it, step {content['state']['step']}")
+                self._say(f"{broken[0]}; resuming from the previous one, step {content['state']['step']}")
             return content
         if broken:
-            raise RequestError(f"{broken[0]}, and no other one that can be read; remove it to start anew")
+            raise RequestError(f"{broken[0]}, and there is no other one; remove it to start again")
         return None
 
     def _cut_metrics(self) -> None:
-        """Takes away the rows that were written after the checkpoint."""
+        """Removes the rows that were written after the checkpoint."""
         if self._path is None or not is_first():
             return
         size = self._metrics.stat().st_size if self._metrics.exists() else 0
         if size < self._written:
             raise RequestError(
-                f"{self._metrics}: {size} bytes, but its checkpoint was saved after {self._written}; put the file "
-                f"back, or remove {self._path.parent} to start anew"
+                f"{self._metrics}: {size} bytes, but its checkpoint was saved after {self._written}; restore the "
+                f"file, or remove {self._path.parent} to start again"
             )
         if size > self._written:
             os.truncate(self._metrics, self._written)
 
 
 def _random_states() -> dict[str, Any]:
-    """Of the CPU and of the accelerators here: dropout is drawn where the model is."""
+    """Of the CPU and of the accelerators, since dropout is drawn on the device of the model."""
     devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return {"cpu": torch.get_rng_state(), "cuda": devices}
 
 
 def _set_random_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["cpu"])
-    if len(states["cuda"]) == torch.cuda.device_count() and states["cuda"]:  # else another machine: drawn anew
+    if len(states["cuda"]) == torch.cuda.device_count() and states["cuda"]:  # otherwise another machine
         torch.cuda.set_rng_state_all(states["cuda"])

@@ -1,6 +1,6 @@
-"""Which sentences the next step sees: seeded streams without replacement, one per role and bias type.
+"""The batches of training: seeded streams without replacement, one per role and bias type.
 
-A stream's whole state is how far it has been read, so a resumed run continues with the very next sentence.
+The state of a stream is how many sentences it has given, so a resumed run continues with the very next sentence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,12 +16,12 @@ from biasunlearn.unlearn.sets import TrainingSets, swapped
 
 T = TypeVar("T")
 
-OTHER = {"forget": "retain", "retain": "forget"}
+OTHER_ROLE = {"forget": "retain", "retain": "forget"}
 
 
 @dataclass(frozen=True, slots=True)
 class StepBatch:
-    """The sentences of one optimizer step by role, and each bias type's weight on its role losses."""
+    """The sentences of one optimizer step by role, and |swap weight| of the bias type of each forget and retain one."""
 
     forget: tuple[Passage, ...]
     retain: tuple[Passage, ...]
@@ -30,24 +30,25 @@ class StepBatch:
     retain_weights: tuple[float, ...]
 
     def share(self) -> "StepBatch":
-        """This process's sentences of the step. Every process draws the whole step, and keeps its part."""
+        """The part of this process: every process draws the whole batch and takes every n-th sentence of it."""
         return StepBatch(*(tuple(mine(getattr(self, field.name))) for field in fields(self)))
 
 
-class Feed:
-    """Endless batches for the current push. `position` is all there is to save and restore."""
+class BatchSampler:
+    """Draws batches for given swap weights, without end. `position` is all there is to save and restore."""
 
     def __init__(self, sets: TrainingSets, config: DebiasConfig):
         self._sets = sets
         self._config = config
+        self._swapped: dict[frozenset[str], TrainingSets] = {}
         self._orders: dict[tuple[str, int], np.ndarray] = {}
         self.position: dict[str, float] = {}
 
-    def next(self, push: Mapping[str, float]) -> StepBatch:
-        """The next sentences. A bias type with a negative push forgets what it retained, and retains what it forgot."""
-        active = {b: abs(push[b]) for b in self._sets.bias_types if push.get(b, 0.0) != 0.0}
+    def next(self, swap_weights: Mapping[str, float]) -> StepBatch:
+        """The next batch. The forget and retain sets of bias types with a negative weight are exchanged."""
+        active = {b: abs(swap_weights[b]) for b in self._sets.bias_types if swap_weights.get(b, 0.0) != 0.0}
         active = active or dict.fromkeys(self._sets.bias_types, 0.0)
-        sets = swapped(self._sets, (b for b in active if push[b] < 0))
+        sets = self._exchanged(frozenset(b for b in active if swap_weights[b] < 0))
         drawn = (self._matched if self._config.batch_pairs == "matched" else self._independent)(sets, active)
         weights = dict.fromkeys(active, max(active.values())) if self._config.places == "gap" else active
         size = self._config.unrelated_batch if sets.unrelated else 0
@@ -59,50 +60,57 @@ class Feed:
             tuple(weights[bias_type] for bias_type, _ in drawn["retain"]),
         )
 
+    def _exchanged(self, bias_types: frozenset[str]) -> TrainingSets:
+        """The sets with these bias types exchanged, made once: only an evaluation changes which they are."""
+        if bias_types not in self._swapped:
+            self._swapped = {bias_types: swapped(self._sets, bias_types)}
+        return self._swapped[bias_types]
+
     def _matched(self, sets: TrainingSets, active: Mapping[str, float]) -> dict[str, list[tuple[str, Passage]]]:
-        """Ours: what a step retains are the partners of what it forgets."""
+        """The default: the retain sentences of a step belong to its forget sentences."""
         drawn: dict[str, list[tuple[str, Passage]]] = {"forget": [], "retain": []}
-        for bias_type in self._turns("pairs", active, self._config.forget_batch):
+        for bias_type in self._allocate("pairs", active, self._config.forget_batch):
             forget, retain = self._draw(f"pairs/{bias_type}", sets.pairs[bias_type])
             drawn["forget"].append((bias_type, forget))
             drawn["retain"].append((bias_type, retain))
         return drawn
 
     def _independent(self, sets: TrainingSets, active: Mapping[str, float]) -> dict[str, list[tuple[str, Passage]]]:
-        """The paper: the two roles are drawn on their own. A stream belongs to its sentences, whichever their role."""
+        """The paper: the two roles are drawn independently. A stream belongs to its sentences, whichever their role."""
         config, drawn = self._config, {}
         sizes = {"forget": config.forget_batch, "retain": config.retain_batch}
         for role, passages in (("forget", sets.forget), ("retain", sets.retain)):
             # Released code: the batch size belongs to the sentences, so a swap exchanges 4 and 28 as well.
             with_sentences = config.batch_follows == "sentences" and set(active) <= sets.exchanged
             drawn[role] = [
-                (b, self._draw(f"{OTHER[role] if b in sets.exchanged else role}/{b}", passages[b]))
-                for b in self._turns(role, active, sizes[OTHER[role] if with_sentences else role])
+                (b, self._draw(f"{OTHER_ROLE[role] if b in sets.exchanged else role}/{b}", passages[b]))
+                for b in self._allocate(role, active, sizes[OTHER_ROLE[role] if with_sentences else role])
             ]
         return drawn
 
-    def _turns(self, role: str, active: Mapping[str, float], size: int) -> list[str]:
-        """Which bias type fills each place. The one that is owed most goes first, so that shares hold over steps.
+    def _allocate(self, role: str, active: Mapping[str, float], size: int) -> list[str]:
+        """The bias type of each sentence of a batch, by largest remainder: shares that do not divide hold over steps.
 
-        `places: gap` owes each its push times its pairs: the bias type that lags gets most of the batch, a small one
-        is not read over and over, and all sentences carry the largest push as their weight. `even` owes all the
-        same, and each sentence carries its own type's push.
+        `gap` gives each bias type a share in proportion to its swap weight times its number of pairs, so that the type
+        farthest from 50 gets most of the batch and a small one is not read over and over; every sentence then has the
+        largest weight. `even` gives all the same share, and each sentence has the weight of its own bias type.
         """
         even = self._config.places == "even" or not any(active.values())
-        owed = {b: 1.0 if even else push * len(self._sets.pairs[b]) for b, push in active.items()}
-        share = {b: value / sum(owed.values()) for b, value in owed.items()}
-        turns = []
+        parts = {b: 1.0 if even else weight * len(self._sets.pairs[b]) for b, weight in active.items()}
+        share = {b: part / sum(parts.values()) for b, part in parts.items()}
+        chosen = []
         for _ in range(size):
             for bias_type in active:
-                self.position[f"owed/{role}/{bias_type}"] = self._owed(role, bias_type) + share[bias_type]
-            turns.append(max(active, key=lambda b: self._owed(role, b)))
-            self.position[f"owed/{role}/{turns[-1]}"] -= 1
-        return turns
+                self.position[f"remainder/{role}/{bias_type}"] = self._remainder(role, bias_type) + share[bias_type]
+            chosen.append(max(active, key=lambda b: self._remainder(role, b)))
+            self.position[f"remainder/{role}/{chosen[-1]}"] -= 1
+        return chosen
 
-    def _owed(self, role: str, bias_type: str) -> float:
-        return self.position.get(f"owed/{role}/{bias_type}", 0.0)
+    def _remainder(self, role: str, bias_type: str) -> float:
+        return self.position.get(f"remainder/{role}/{bias_type}", 0.0)
 
     def _draw(self, name: str, passages: Sequence[T]) -> T:
+        """The next sentence of a stream, which is shuffled anew in every epoch."""
         position = int(self.position.get(name, 0))
         self.position[name] = position + 1
         epoch, place = divmod(position, len(passages))

@@ -1,10 +1,13 @@
-"""BiasUnlearn: the loop. Batch, three losses, step; every N steps look at the stop split and ask unlearn/swap.py."""
+"""The training loop of BiasUnlearn (arXiv 2509.25673) and of all methods with a gradient.
+
+A step draws a batch, computes the three losses and updates the adapter. Every `evaluate_every` steps the stop split is
+evaluated, and unlearn/decision.py determines how training goes on.
+"""
 
 import contextlib
 import dataclasses
 import math
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,23 +21,25 @@ from biasunlearn.models.distributed import average_gradients, count, is_split, m
 from biasunlearn.models.libraries import accelerate, on_cpu
 from biasunlearn.models.logprobs import sum_by_row
 from biasunlearn.models.packed_forward import Read
-from biasunlearn.unlearn.checkpoint import Average, Keeper, State
+from biasunlearn.unlearn.checkpoint import Checkpointer, TrainingState
 from biasunlearn.unlearn.decision import decide, first_decision
 from biasunlearn.unlearn.evaluation import Evaluation, StopScores
+from biasunlearn.unlearn.interruption import interruptible
 from biasunlearn.unlearn.losses import cross_entropy_to_reference, kl_loss
 from biasunlearn.unlearn.objectives import BOTH_REFERENCES, OBJECTIVES, PAIRED, SHIFTED
 from biasunlearn.unlearn.reference import Reference, live_reference, precomputed_reference, stored_reference
 from biasunlearn.unlearn.roles import log_probs_by_role
-from biasunlearn.unlearn.sampler import Feed, StepBatch
+from biasunlearn.unlearn.sampler import BatchSampler, StepBatch
 from biasunlearn.unlearn.sets import TrainingSets
 from biasunlearn.unlearn.stop import distance, is_best
+from biasunlearn.unlearn.weight_average import WeightAverage
 
 
 @dataclass(frozen=True, slots=True)
 class LossTerms:
-    """The three losses of a step, the role losses weighed by the push of each sentence's bias type.
+    """The three losses of a step; in the role losses each sentence has the swap weight of its bias type.
 
-    With several processes each holds its part of every mean; the parts add up to it.
+    With several processes each has its part of every mean; the parts add up to the mean.
     """
 
     forget: Tensor
@@ -43,14 +48,14 @@ class LossTerms:
     raw_forget: Tensor
     raw_retain: Tensor
     log_ratio: Tensor
-    """Mean r of the forget sentences, in nats."""
+    """Mean of r = log p_theta - log p_ref over the forget sentences, in nats."""
 
     def total(self, config: DebiasConfig) -> Tensor:
         """L = w_f L_forget + w_r L_retention + w_kl L_KL."""
         return config.forget_weight * self.forget + config.retain_weight * self.retain + config.kl_weight * self.kl
 
     def log(self) -> dict[str, float]:
-        """What metrics.jsonl stores: the losses without any weight, as the equations have them."""
+        """What metrics.jsonl stores: the losses without any weight, as in the equations."""
         parts = {
             "loss_forget": self.raw_forget, "loss_retain": self.raw_retain, "loss_kl": self.kl,
             "log_ratio": self.log_ratio,
@@ -103,8 +108,8 @@ def kl_losses(unrelated: Read, reference: Tensor, config: DebiasConfig) -> Tenso
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How training ended. The model holds the best checkpoint's weights."""
+class TrainingOutcome:
+    """How training ended. The model has the weights of the best checkpoint."""
 
     step: int
     reason: str
@@ -113,167 +118,211 @@ class Outcome:
     interrupted: bool = False
 
 
+Evaluate = Callable[[], StopScores]
+"""Scores the stop split with the model as it is."""
+
+
+@dataclass(slots=True)
+class _Training:
+    """Everything that a step reads or changes."""
+
+    model: Any
+    learner: Any  # the model, wrapped by accelerate if there are several processes
+    split: bool  # whether the weights of the base are split over the processes
+    tokenizer: Any
+    config: DebiasConfig
+    parameters: list[torch.nn.Parameter]
+    optimizer: Any
+    accelerator: Any
+    average: WeightAverage
+    sampler: BatchSampler
+    reference: Reference
+    state: TrainingState
+
+    @property
+    def finished(self) -> bool:
+        return self.state.decision.stop or self.state.step >= self.config.max_steps
+
+    def step(self) -> dict[str, Any]:
+        """One optimizer step. Returns its row of metrics.jsonl."""
+        state, config = self.state, self.config
+        state.step += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate_at(state.step, config)
+        batch = self.sampler.next(state.decision.swap_weights).share()
+        with _dropout(self.model, state, config):
+            terms = loss_terms(self.learner, self.tokenizer, batch, config, self.reference)
+        self.accelerator.backward(terms.total(config) * count())  # gradients are averaged, our parts of a mean add up
+        if self.split:
+            average_gradients(self.parameters)
+        self.accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.average.update(self.model)
+        return _add_row(state, terms.log(), self.optimizer.param_groups[0]["lr"])
+
+    def save(self, checkpointer: Checkpointer) -> None:
+        checkpointer.save(self.state, self.model, self.optimizer, self.average, self.sampler)
+
+
 def train(
     model: Any,
     tokenizer: Any,
     sets: TrainingSets,
-    look: Callable[[], StopScores] | None,
+    evaluate: Evaluate | None,
     config: DebiasConfig,
-    keep: Keeper,
+    checkpointer: Checkpointer,
     *,
-    first: StopScores | None = None,
+    base_scores: StopScores | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
-) -> Outcome:
-    """Trains the adapter until the stop rule, a collapse, Ctrl-C or `max_steps`.
+) -> TrainingOutcome:
+    """Trains until the stop rule is met, a collapse, Ctrl-C or `max_steps`.
 
     Args:
-        look: scores the stop split with the model as it is. None: nobody looks, and the
-            last weights are kept (for a method that is not after 50, as task_vector).
-        keep: where checkpoints live; holds the state to resume from, if there is one.
-        first: what `look` gives before the first step, where the caller knows it already (without `look` he must).
+        evaluate: None for a method whose goal is not an SS of 50 (task_vector): the last weights are the result.
+        checkpointer: where checkpoints are; with the state to resume from, if there is one.
+        base_scores: what `evaluate` gives before the first step, where it is known; required without `evaluate`.
+        on_step: called with every row of metrics.jsonl, and with `of`, the number of steps.
+    Raises:
+        RequestError: settings that exclude each other; a checkpoint that cannot be resumed.
     """
-    accelerator = accelerate().Accelerator(cpu=on_cpu(), device_placement=False)  # the model is on its device
+    training = _start(model, tokenizer, sets, evaluate, config, checkpointer, base_scores)
+    state, schedule = training.state, evaluation_schedule(sets, config)
+    with interruptible() as interrupted:
+        while not training.finished and not interrupted():
+            row = training.step()
+            if schedule.due(state.step):
+                _evaluate(training, row, evaluate, checkpointer)
+            if on_step:
+                on_step({**row, "of": config.max_steps})
+        stopped_by_hand = interrupted() and not training.finished
+        if stopped_by_hand:
+            training.save(checkpointer)
+    if not stopped_by_hand:
+        checkpointer.restore_best(model)
+    reason = state.decision.reason or ("interrupted" if stopped_by_hand else f"reached {config.max_steps} steps")
+    return TrainingOutcome(state.step, reason, state.best_step, state.decision.collapsed, stopped_by_hand)
+
+
+def _start(
+    model: Any,
+    tokenizer: Any,
+    sets: TrainingSets,
+    evaluate: Evaluate | None,
+    config: DebiasConfig,
+    checkpointer: Checkpointer,
+    base_scores: StopScores | None,
+) -> _Training:
+    """Everything before the next step: new, or restored from the checkpoint."""
+    accelerator = accelerate().Accelerator(cpu=on_cpu())
+    _check_settings(config)
+    parameters = list(trainable(model).values())
+    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    average, sampler = WeightAverage(model, config.average), BatchSampler(sets, config)
+    both = config.method in BOTH_REFERENCES
+    if config.lora_rank:
+        reference = stored_reference(model, tokenizer, checkpointer.references, retain=both)
+    else:
+        reference = precomputed_reference(model, tokenizer, sets, retain=both)
+    state = checkpointer.restore(model, optimizer, average, sampler)
+    if state is None:
+        if base_scores is None:
+            assert evaluate is not None, "without evaluations the caller gives the scores of the base model"
+            base_scores = evaluate()
+        state = _first_state(base_scores, config)
+    if state.step == 0:
+        checkpointer.mark_best(model)
+    split = is_split(model)  # then the adapter is the same in every process, and there is nothing to wrap
+    learner, optimizer = (model, optimizer) if split else accelerator.prepare(model, optimizer)
+    return _Training(
+        model=model, learner=learner, split=split, tokenizer=tokenizer, config=config, parameters=parameters,
+        optimizer=optimizer, accelerator=accelerator, average=average, sampler=sampler, reference=reference,
+        state=state,
+    )  # fmt: skip
+
+
+def _check_settings(config: DebiasConfig) -> None:
     if config.npo_ratio == "batch_mean" and count() > 1:
         raise RequestError("npo_ratio: batch_mean is one ratio of a whole batch; run it in one process")
     if config.method in PAIRED and config.batch_pairs != "matched":
         raise RequestError(f"method: {config.method} compares the sentences of a pair; --set batch_pairs=matched")
-    parameters = list(trainable(model).values())
-    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
-    average, feed = Average(model, config.average), Feed(sets, config)
-    both = config.method in BOTH_REFERENCES
-    refer = (
-        stored_reference(model, tokenizer, keep.references, retain=both)
-        if config.lora_rank
-        else precomputed_reference(model, tokenizer, sets, retain=both)
-    )
-    state = keep.restore(model, optimizer, average, feed) or _begin(first or _base_scores(look), config)
-    first_check, check_every = looks(sets, config)
-    if state.step == 0:
-        keep.best(model)
-    split = is_split(model)  # then the adapter is the same in every process, and there is nothing to wrap
-    learner, optimizer = (model, optimizer) if split else accelerator.prepare(model, optimizer)
-
-    with _interruptible() as interrupted:
-        while state.step < config.max_steps and not state.decision.stop and not interrupted():
-            state.step += 1
-            _set_rate(optimizer, rate_at(state.step, config))
-            with _dropout(model, state, config):
-                terms = loss_terms(learner, tokenizer, feed.next(state.decision.swap_weights).share(), config, refer)
-            accelerator.backward(terms.total(config) * count())  # the engine averages gradients, our parts add up
-            if split:
-                average_gradients(parameters)
-            accelerator.clip_grad_norm_(parameters, config.max_grad_norm)
-            optimizer.step()
-            optimizer.zero_grad()
-            average.update(model)
-            row = _note_step(state, terms, optimizer)
-            if _check_due(state.step, first_check, check_every, config.max_steps):
-                with average.applied(model) if look else contextlib.nullcontext():
-                    if look:
-                        _check(state, row, look(), config)
-                    if state.best_step == state.step or not look:
-                        keep.best(model)
-                if state.decision.swapped and config.optimizer_at_swap == "rebuilt":
-                    optimizer.state.clear()
-                keep.save(state, model, optimizer, average, feed)
-            if on_step:
-                on_step({**row, "of": config.max_steps})
-        stopped_by_hand = interrupted() and not state.decision.stop and state.step < config.max_steps
-        if stopped_by_hand:
-            keep.save(state, model, optimizer, average, feed)
-    if not stopped_by_hand:
-        keep.restore_best(model)
-    reason = state.decision.reason or ("interrupted" if stopped_by_hand else f"reached {config.max_steps} steps")
-    return Outcome(state.step, reason, state.best_step, state.decision.collapsed, stopped_by_hand)
 
 
-def _base_scores(look: Callable[[], StopScores] | None) -> StopScores:
-    assert look is not None, "without evaluations the caller gives the scores of the base model"
-    return look()
-
-
-def _begin(scores: StopScores, config: DebiasConfig) -> State:
-    """The state before the first step. The base model is the best so far: training must be nearer to the goal."""
+def _first_state(scores: StopScores, config: DebiasConfig) -> TrainingState:
+    """The state before the first step. The base model is the best so far: training must come nearer to the goal."""
     evaluation = Evaluation(0, scores, lms_before=scores.lms)
-    state = State(0, first_decision(evaluation, config), [], scores.lms, best_distance=distance(evaluation, config))
-    state.rows.append({"step": 0, **scores.to_dict()})
-    return state
+    decision, gap = first_decision(evaluation, config), distance(evaluation, config)
+    return TrainingState(0, decision, [{"step": 0, **scores.to_dict()}], scores.lms, best_distance=gap)
 
 
-def _dropout(model: Any, state: State, config: DebiasConfig) -> contextlib.AbstractContextManager[None]:
-    """The dropout of a step. Released code: evaluation switches it off, and nothing switches it on again."""
+def _dropout(model: Any, state: TrainingState, config: DebiasConfig) -> contextlib.AbstractContextManager[None]:
+    """The dropout of a step. In the released code evaluation switches it off and nothing switches it on again."""
     if config.method == "dropout":
         return base_dropout(model)
-    lost = state.checked and config.dropout_after_check == "lost"
-    return adapter_dropout(model) if config.lora_dropout > 0 and not lost else contextlib.nullcontext()
+    disabled = state.evaluated and config.dropout_after_check == "lost"
+    return adapter_dropout(model) if config.lora_dropout > 0 and not disabled else contextlib.nullcontext()
 
 
-def _note_step(state: State, terms: LossTerms, optimizer: Any) -> dict[str, Any]:
-    losses = terms.log()
+def _add_row(state: TrainingState, losses: dict[str, float], rate: float) -> dict[str, Any]:
     state.finite = state.finite and all(math.isfinite(value) for value in losses.values())
     state.log_ratios.append(losses["log_ratio"])
-    state.rows.append({"step": state.step, **losses, "lr": optimizer.param_groups[0]["lr"]})
+    state.rows.append({"step": state.step, **losses, "lr": rate})
     return state.rows[-1]
 
 
-def looks(sets: TrainingSets, config: DebiasConfig) -> tuple[int, int]:
-    """The step of the first look at the stop split, and the steps between two looks: never more than an epoch.
+@dataclass(frozen=True, slots=True)
+class EvaluationSchedule:
+    """The steps after which the stop split is evaluated and a checkpoint saved."""
 
-    A run on a few dozen pairs would else have read each of them ten times before anybody looked.
-    """
+    first: int
+    every: int
+    last: int
+
+    def due(self, step: int) -> bool:
+        return step >= self.first and (step - self.first) % self.every == 0 or step == self.last
+
+
+def evaluation_schedule(sets: TrainingSets, config: DebiasConfig) -> EvaluationSchedule:
+    """As configured, but at least once an epoch: a run on a few dozen pairs reads all of them within a few steps."""
     epoch = max(1, sum(len(pairs) for pairs in sets.pairs.values()) // config.forget_batch)
-    return min(config.first_check, epoch), min(config.check_every, epoch)
+    return EvaluationSchedule(min(config.first_check, epoch), min(config.check_every, epoch), config.max_steps)
 
 
-def _check_due(step: int, first: int, every: int, last: int) -> bool:
-    return step >= first and (step - first) % every == 0 or step == last
+def _evaluate(
+    training: _Training, row: dict[str, Any], evaluate: Evaluate | None, checkpointer: Checkpointer
+) -> None:
+    """Evaluates the averaged weights, decides, marks the best weights and saves. Without evaluations the last are."""
+    model, state, config = training.model, training.state, training.config
+    if evaluate is None:
+        checkpointer.mark_best(model)
+    else:
+        with training.average.applied(model):
+            _decide(state, row, evaluate(), config)
+            if state.best_step == state.step:
+                checkpointer.mark_best(model)
+    if state.decision.swapped and config.optimizer_at_swap == "rebuilt":
+        training.optimizer.state.clear()
+    training.save(checkpointer)
 
 
-def _check(state: State, row: dict[str, Any], scores: StopScores, config: DebiasConfig) -> None:
-    """Decides, notes the decision in the row of the step, and marks the step as the best so far if it is."""
-    ratio = sum(state.log_ratios) / max(1, len(state.log_ratios))
-    evaluation = Evaluation(state.step, scores, state.lms_before, log_ratio=ratio, finite=state.finite)
+def _decide(state: TrainingState, row: dict[str, Any], scores: StopScores, config: DebiasConfig) -> None:
+    """Decides from an evaluation, adds the decision to the row of the step, and notes whether the step is the best."""
+    log_ratio = sum(state.log_ratios) / max(1, len(state.log_ratios))
+    evaluation = Evaluation(state.step, scores, state.lms_before, log_ratio=log_ratio, finite=state.finite)
     state.decision = decide(state.decision, evaluation, config)
-    state.log_ratios, state.finite, state.checked = [], True, True
-    far = distance(evaluation, config)
+    state.log_ratios, state.finite, state.evaluated = [], True, True
+    gap = distance(evaluation, config)
     if not state.decision.collapsed:
-        if is_best(far, state.best_distance, config, trained=state.best_step > 0):
+        if is_best(gap, state.best_distance, config, trained=state.best_step > 0):
             state.best_step = state.step
-        state.best_distance = min(far, state.best_distance)
+        state.best_distance = min(gap, state.best_distance)
     row |= {**scores.to_dict(), "decision": dataclasses.asdict(state.decision)}
 
 
 def rate_at(step: int, config: DebiasConfig) -> float:
-    """Learning rate of a step (counted from 1): linear warm-up, then constant or a cosine down to 2 % of the peak."""
+    """Learning rate of a step, from 1: linear warm-up, then constant, or cosine decay to 2 % of the peak."""
     warm = min(1.0, step / max(1, config.warmup))
     if config.schedule == "constant":
         return config.learning_rate * warm
     share = min(1.0, max(0, step - config.warmup) / max(1, config.max_steps - config.warmup))
     return config.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
-
-
-def _set_rate(optimizer: Any, rate: float) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C ends the loop between two steps, so that what is saved is whole. A second one ends it at once."""
-    asked = False
-
-    def note(_signal: int, _frame: Any) -> None:
-        nonlocal asked
-        if asked:
-            raise KeyboardInterrupt
-        asked = True
-
-    try:
-        before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # not the main thread (a notebook server, a test): Ctrl-C stays as it is
-        yield lambda: False
-        return
-    try:
-        yield lambda: asked
-    finally:
-        signal.signal(signal.SIGINT, before)

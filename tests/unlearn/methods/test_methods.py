@@ -115,7 +115,7 @@ def test_a_search_keeps_the_nearest_within_the_floor_and_the_base_where_none_is_
 
     def search(found: dict[Any, tuple[float, float]]) -> Any:
         task = loaded_task(tiny.gpt2())
-        task = Task(task.loaded, task.sets, task.config, task.keep, looks(found), task.first)
+        task = Task(task.loaded, task.sets, task.config, task.checkpointer, looks(found), task.base_scores)
         return nearest(task, found, lambda candidate: candidate)[0]
 
     assert search({1: (55.0, 90.0), 2: (52.0, 89.0), 3: (50.0, 70.0)}) == 2

@@ -8,10 +8,10 @@ share one function (gradient.py); any other is a file of its own.
 from collections.abc import Callable
 
 from biasunlearn.unlearn.methods import cda, dropout, gradient, mlp_edit, projection, prompting, task_vector
-from biasunlearn.unlearn.methods.task import Done, Task
+from biasunlearn.unlearn.methods.task import MethodResult, Task
 from biasunlearn.unlearn.objectives import OBJECTIVES
 
-METHODS: dict[str, Callable[[Task], Done]] = {
+METHODS: dict[str, Callable[[Task], MethodResult]] = {
     **dict.fromkeys(OBJECTIVES, gradient.run),
     "cda": cda.run,
     "dropout": dropout.run,
@@ -24,4 +24,4 @@ METHODS: dict[str, Callable[[Task], Done]] = {
     "debiasing_prompt": prompting.debiasing_prompt,
 }
 
-__all__ = ["METHODS", "Done", "Task"]
+__all__ = ["METHODS", "MethodResult", "Task"]

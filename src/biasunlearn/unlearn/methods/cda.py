@@ -12,11 +12,11 @@ from biasunlearn.data.counterfactual import CannotSwap, TermList, counterfactual
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.unlearn.methods.gradient import run_on
-from biasunlearn.unlearn.methods.task import Done, Task
+from biasunlearn.unlearn.methods.task import MethodResult, Task
 from biasunlearn.unlearn.sets import TrainingSets
 
 
-def run(task: Task) -> Done:
+def run(task: Task) -> MethodResult:
     """Cross-entropy on sentences and their counterfactuals, the bias types by turns.
 
     Raises:

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from biasunlearn.errors import RequestError
 from biasunlearn.unlearn.methods.gradient import run_on
-from biasunlearn.unlearn.methods.task import Done, Task
+from biasunlearn.unlearn.methods.task import MethodResult, Task
 
 
-def run(task: Task) -> Done:
+def run(task: Task) -> MethodResult:
     """Cross-entropy on the unrelated set under `models.base_dropout`.
 
     Raises:

@@ -5,12 +5,12 @@ from dataclasses import replace
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import with_lora
 from biasunlearn.models.quantization import kind
-from biasunlearn.unlearn.methods.task import Done, Task
+from biasunlearn.unlearn.methods.task import MethodResult, Task
 from biasunlearn.unlearn.sets import TrainingSets
 from biasunlearn.unlearn.trainer import train
 
 
-def run(task: Task) -> Done:
+def run(task: Task) -> MethodResult:
     """Trains an adapter (with `lora_rank: 0` the whole model) by the method's objective.
 
     Raises:
@@ -20,12 +20,12 @@ def run(task: Task) -> Done:
         raise RequestError("lora_rank: 0 trains all weights, and this model's are quantised; train an adapter")
     model = with_lora(task.loaded.model, task.config) if task.config.lora_rank else task.loaded.model
     outcome = train(
-        model, task.loaded.tokenizer, task.sets, lambda: task.look(model), task.config, task.keep, first=task.first,
-        on_step=task.on_step,
+        model, task.loaded.tokenizer, task.sets, lambda: task.evaluate(model), task.config, task.checkpointer,
+        base_scores=task.base_scores, on_step=task.on_step,
     )  # fmt: skip
-    return Done(model, outcome)
+    return MethodResult(model, outcome)
 
 
-def run_on(task: Task, sets: TrainingSets) -> Done:
+def run_on(task: Task, sets: TrainingSets) -> MethodResult:
     """The same on other sentences."""
     return run(replace(task, sets=sets))

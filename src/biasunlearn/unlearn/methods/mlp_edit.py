@@ -33,7 +33,7 @@ from biasunlearn.models.batches import collate, encode
 from biasunlearn.models.forward import evaluating, logits_at, max_tokens
 from biasunlearn.models.load import Loaded
 from biasunlearn.models.logprobs import sum_by_row, token_log_probs
-from biasunlearn.unlearn.methods.task import Done, Task, chosen, nearest
+from biasunlearn.unlearn.methods.task import MethodResult, Task, nearest, search_outcome
 
 OUTPUTS = ("mlp.c_proj", "mlp.down_proj", "mlp.dense_4h_to_h", "mlp.fc2", "fc2", "output.dense")
 """What the families call the matrix that an MLP ends with."""
@@ -52,7 +52,7 @@ AT_ONCE = 16
 """Pairs read at a time, with gradients."""
 
 
-def run(task: Task) -> Done:
+def run(task: Task) -> MethodResult:
     """Solves for the update, then searches its strength.
 
     Raises:
@@ -78,7 +78,7 @@ def run(task: Task) -> Done:
         return adapter
 
     strength, rows = nearest(task, STRENGTHS, state)
-    return Done(state(strength), chosen(f"{name}, strength", strength, rows), rows)
+    return MethodResult(state(strength), search_outcome(f"{name}, strength", strength, rows), rows)
 
 
 def edited_module(model: Any) -> str:

@@ -25,8 +25,8 @@ from biasunlearn.models.batches import Row, collate, encode
 from biasunlearn.models.erased import Erased, backbone
 from biasunlearn.models.forward import evaluating, max_tokens
 from biasunlearn.models.load import Loaded
-from biasunlearn.unlearn.methods.task import Done, Task
-from biasunlearn.unlearn.trainer import Outcome
+from biasunlearn.unlearn.methods.task import MethodResult, Task
+from biasunlearn.unlearn.trainer import TrainingOutcome
 
 ROUNDS = 10
 """Classifiers that INLP fits for each bias type; the bias-bench study fits 80 on 768 dimensions."""
@@ -41,26 +41,26 @@ Fit = Callable[[Sequence[tuple[Tensor, Tensor]]], tuple[Tensor, Tensor]]
 """From the paired representations of each bias type, [pairs, hidden] twice, to projection and center."""
 
 
-def sentence_debias(task: Task) -> Done:
+def sentence_debias(task: Task) -> MethodResult:
     return _erase(task, fit_sentence_debias)
 
 
-def inlp(task: Task) -> Done:
+def inlp(task: Task) -> MethodResult:
     return _erase(task, fit_inlp)
 
 
-def leace(task: Task) -> Done:
+def leace(task: Task) -> MethodResult:
     return _erase(task, fit_leace)
 
 
-def _erase(task: Task, fit: Fit) -> Done:
+def _erase(task: Task, fit: Fit) -> MethodResult:
     sides = [represented(task.loaded, [pair[side] for pair in _pairs(task)]) for side in (0, 1)]
     sizes = [len(_differing(task.sets.pairs[b])) for b in task.sets.bias_types]
     projection, center = fit(list(zip(*(side.split(sizes) for side in sides), strict=True)))
     rank = int(torch.linalg.matrix_rank(projection, rtol=1e-4))
-    return Done(
+    return MethodResult(
         Erased(task.loaded.model, projection.float(), center.float()),
-        Outcome(0, f"closed form: {rank} of {len(center)} directions erased", 0, False),
+        TrainingOutcome(0, f"closed form: {rank} of {len(center)} directions erased", 0, False),
     )
 
 

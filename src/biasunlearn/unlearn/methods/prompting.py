@@ -12,7 +12,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.batches import start_token
 from biasunlearn.models.forward import max_tokens
 from biasunlearn.models.prompted import Prompted
-from biasunlearn.unlearn.methods.task import Done, Task, chosen, nearest
+from biasunlearn.unlearn.methods.task import MethodResult, Task, nearest, search_outcome
 
 BIASED = "The following text discriminates against people because of their {}:\n"
 """Schick et al., section 4.2; the bias type's name stands in the blank."""
@@ -28,17 +28,17 @@ FAIR = (
 """The last one is a shortened form of the intervention of Si et al."""
 
 
-def self_debias(task: Task) -> Done:
+def self_debias(task: Task) -> MethodResult:
     said = [_encoded(task, BIASED.format(bias_type.replace("_", " "))) for bias_type in task.sets.bias_types]
 
     def state(decay: float | None) -> Any:
         return Prompted(task.loaded.model, "self_debias", said, start_token(task.loaded.tokenizer), decay or 0.0)
 
     decay, rows = nearest(task, DECAYS, state)
-    return Done(state(decay), chosen("decay", decay, rows), rows)
+    return MethodResult(state(decay), search_outcome("decay", decay, rows), rows)
 
 
-def debiasing_prompt(task: Task) -> Done:
+def debiasing_prompt(task: Task) -> MethodResult:
     start = start_token(task.loaded.tokenizer)
 
     def state(text: str) -> Any:
@@ -46,10 +46,10 @@ def debiasing_prompt(task: Task) -> Done:
 
     text, rows = nearest(task, FAIR, state)
     if text is not None:
-        return Done(state(text), chosen("prompt", text.strip(), rows), rows)
+        return MethodResult(state(text), search_outcome("prompt", text.strip(), rows), rows)
     # A decay of 0 leaves every probability as it is: no prompt did better than none.
     unchanged = Prompted(task.loaded.model, "self_debias", [_encoded(task, FAIR[0])], start)
-    return Done(unchanged, chosen("prompt", None, rows), rows)
+    return MethodResult(unchanged, search_outcome("prompt", None, rows), rows)
 
 
 def _encoded(task: Task, text: str) -> dict[str, Any]:

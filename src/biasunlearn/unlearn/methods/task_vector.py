@@ -12,13 +12,13 @@ import torch
 
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import trainable, with_lora
-from biasunlearn.unlearn.methods.task import Done, Task, chosen, nearest
+from biasunlearn.unlearn.methods.task import MethodResult, Task, nearest, search_outcome
 from biasunlearn.unlearn.trainer import train
 
 SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 
-def run(task: Task) -> Done:
+def run(task: Task) -> MethodResult:
     """Trains on the stereotypes without looking, then searches the scale.
 
     Raises:
@@ -28,14 +28,16 @@ def run(task: Task) -> Done:
         raise RequestError("method: task_vector: the vector is an adapter; --set lora_rank=8 or the like")
     model = with_lora(task.loaded.model, task.config)
     outcome = train(
-        model, task.loaded.tokenizer, task.sets, None, task.config, task.keep, first=task.first, on_step=task.on_step
-    )
+        model, task.loaded.tokenizer, task.sets, None, task.config, task.checkpointer, base_scores=task.base_scores,
+        on_step=task.on_step,
+    )  # fmt: skip
     if outcome.interrupted:
-        return Done(model, outcome)
+        return MethodResult(model, outcome)
     vector = {name: p.detach().clone() for name, p in trainable(model).items() if "lora_B" in name}
     scale, rows = nearest(task, SCALES, lambda candidate: subtracted(model, vector, candidate))
     subtracted(model, vector, scale or 0.0)
-    return Done(model, replace(chosen("scale", scale, rows), step=outcome.step, best_step=outcome.step), rows)
+    found = search_outcome("scale", scale, rows)
+    return MethodResult(model, replace(found, step=outcome.step, best_step=outcome.step), rows)
 
 
 def subtracted(model: Any, vector: dict[str, torch.Tensor], scale: float) -> Any:
