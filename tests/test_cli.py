@@ -46,8 +46,8 @@ def place(tmp_path_factory):
 
 def request(place, out, *more):
     return ["debias", str(place / "model"), "--train", str(place / "train.jsonl"), "--report",
-            str(place / "report.jsonl"), "--out", str(out), "--set", "max_steps=4", "--set", "first_check=2",
-            "--set", "check_every=2", "--set", "forget_batch=4", "--set", "retain_batch=4",
+            str(place / "report.jsonl"), "--out", str(out), "--set", "max_steps=4", "--set", "first_evaluation=2",
+            "--set", "evaluate_every=2", "--set", "forget_batch=4", "--set", "retain_batch=4",
             "--set", "unrelated_batch=2", *more]  # fmt: skip
 
 

@@ -36,7 +36,8 @@ def test_the_default_is_the_recipe_of_our_name():
 def test_paper_code_sets_every_deviation():
     config = load_config("paper-code")
     released = {
-        "npo_ratio": "batch_mean", "kl": "padded_cross_entropy", "dropout_after_check": "lost", "stop_items": 100,
+        "npo_ratio": "batch_mean", "kl": "padded_cross_entropy", "dropout_after_evaluation": "disabled",
+        "stop_items": 100,
         "supervised_from": "early", "batch_follows": "sentences", "focus": "farthest", "optimizer_at_swap": "rebuilt",
         "stop_on": "report", "swap": "hard", "forget_batch": 4, "retain_batch": 28,
     }  # fmt: skip
@@ -68,7 +69,7 @@ def test_config_yaml_of_a_run_is_read_back(tmp_path):
         ({"beta": 0}, "must be above 0"),
         ({"seed": 1.5}, "seed: 1.5; must be a whole number"),
         ({"seed": True}, "must be a whole number"),
-        ({"swap": "soft"}, "must be one of steady, proportional, hard, none"),
+        ({"swap": "soft"}, "must be one of pi, proportional, hard, none"),
         ({"adversarial_share": 2}, "between 0 and 1"),
         ({"stop_share": 0.9}, "between 0.05 and 0.8"),
         ({"average": 1}, "below 1"),
@@ -81,3 +82,24 @@ def test_config_yaml_of_a_run_is_read_back(tmp_path):
 def test_wrong_values(values, message):
     with pytest.raises(RequestError, match=message):
         config_from(values)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ({"places": "even"}, {"batch_allocation": "even"}),
+        ({"check_every": 7, "first_check": 3}, {"evaluate_every": 7, "first_evaluation": 3}),
+        ({"dropout_after_check": "lost"}, {"dropout_after_evaluation": "disabled"}),
+        ({"swap": "steady"}, {"swap": "pi"}),
+    ],
+)
+def test_names_of_version_0_1_0_are_accepted_with_a_notice(old, new):
+    with pytest.warns(FutureWarning, match="is now written"):
+        assert config_from(old) == DebiasConfig(**new)
+
+
+def test_a_key_under_both_names_is_refused():
+    with pytest.raises(RequestError, match="evaluate_every.*given too"), pytest.warns(FutureWarning):
+        config_from({"check_every": 7, "evaluate_every": 8})
+    with pytest.raises(RequestError, match="check_every is the earlier name of evaluate_every"):
+        config_from({"evaluate_every": 8, "check_every": 7})

@@ -13,7 +13,9 @@ from tests import test_cli, tiny
 pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-QUICK = ("max_steps=3", "first_check=2", "check_every=2", "forget_batch=4", "retain_batch=4", "unrelated_batch=2")
+QUICK = (
+    "max_steps=3", "first_evaluation=2", "evaluate_every=2", "forget_batch=4", "retain_batch=4", "unrelated_batch=2",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ import importlib.resources
 import math
 import types
 import typing
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -38,26 +40,29 @@ class DebiasConfig:
     """How to debias. Model, data and output folder are arguments of `debias`, not part of the recipe."""
 
     seed: int = 0
-    """Seeds the split, the sets, the adapter's start and the order of the batches."""
+    """Seed of the split, the training sets, the initial adapter weights and the order of the batches."""
     method: Method = "biasunlearn"
-    """How the bias is taken out (docs/methods.md). Another method than the default begins with settings of its own
-    (method_defaults.py) wherever the user gives none."""
+    """Method of debiasing (docs/methods.md). A method other than the default starts from defaults of its own
+    (method_defaults.py) where no value is given."""
 
     # --- sets -----------------------------------------------------------------------------------------------
     train_kinds: Literal["intrasentence", "both"] = "intrasentence"
-    """Which pairs train. The paper: both. Stopping always looks at intrasentence pairs where there are any."""
+    """Kinds of pairs that are trained on. Paper: both. The stop rule always uses intrasentence pairs where there are
+    any."""
     adversarial_share: float = 0.25
-    """Share of the anti-stereotypes that also go into the forget set. Released code: 0.25."""
+    """Share of the anti-stereotypes that are also added to the forget set (the adversarial forget set). Released code:
+    0.25."""
     stop_share: float = 0.4
-    """Share of each bias type's pairs held out, by target term, for swap and stop. A run reads a few thousand
-    sentences at most, so pairs are not what it lacks; knowing where 50 is, is."""
+    """Share of the pairs of each bias type that is held out, by target term, for the swap and stop rules. A run reads a
+    few thousand sentences at most, so training pairs are not scarce; the precision of SS on the stop split is."""
     shared_terms: Literal["dropped", "kept"] = "dropped"
-    """Training pairs about a target term of the report file (without target terms: with its context). Released code:
-    kept."""
+    """Training pairs about a target term of the report file (or, without target terms, with a context of the report
+    file) are dropped or kept. Released code: kept."""
     stop_on: Literal["held_out", "report"] = "held_out"
-    """Released code: report (it stops on what it reports; such a result is stamped)."""
+    """Data of the stop rule: the stop split that is held out, or the report file. Released code: report (it stops on
+    the data that it reports; such a result is marked)."""
     stop_items: int | None = None
-    """Stop clusters a check looks at per bias type, the first ones. None: all. Released code: 100."""
+    """Items of the stop split that are evaluated for each bias type, the first ones. None: all. Released code: 100."""
 
     # --- batch ----------------------------------------------------------------------------------------------
     forget_batch: int = 16
@@ -67,94 +72,113 @@ class DebiasConfig:
     unrelated_batch: int = 16
     """Sentences of the unrelated set in a step. Released code: 28."""
     batch_pairs: Literal["matched", "independent"] = "matched"
-    """matched: the retain sentences of a step are the partners of its forget sentences, so that what they share
-    cancels, and `retain_batch` is not used. Paper and released code: independent."""
-    places: Literal["gap", "even"] = "gap"
-    """How bias types share the batch: in proportion to their push times their number of pairs, so that the one that
-    lags gets most of it and a small one is not read over and over, or evenly. Paper: even."""
+    """matched: the retain sentences of a step are the partners of its forget sentences, so that the effect of what both
+    share cancels; `retain_batch` is not used. Paper and released code: independent."""
+    batch_allocation: Literal["gap", "even"] = "gap"
+    """How the bias types share the batch. gap: in proportion to swap weight times number of pairs, so that the bias
+    type farthest from 50 gets most of it and the pairs of a small one are not repeated too often. even: equally. Paper:
+    even."""
     batch_follows: Literal["role", "sentences"] = "role"
-    """Released code: sentences (a swap also exchanges the two batch sizes)."""
+    """Whether the batch sizes belong to the roles, or are exchanged by a swap together with the sentences. Released
+    code: sentences."""
     focus: Literal["all", "farthest"] = "all"
-    """Which bias types train after the first check. Released code: farthest (the one farthest from 50)."""
+    """Bias types that are trained after the first evaluation. Released code: farthest (only the one farthest from
+    50)."""
     supervised_from: Literal["blank", "early"] = "blank"
-    """Where y begins. Released code with GPT tokenizers: early (13 characters before the BLANK)."""
+    """Where the supervised part y begins. Released code with GPT tokenizers: early (13 characters before the BLANK)."""
     supervised_to: Literal["difference", "end"] = "difference"
-    """Where y ends. difference: with the last word in which the two sentences of a pair differ; what follows stands in
-    both. Paper: end (of the sentence)."""
+    """Where the supervised part y ends. difference: with the last word in which the two sentences of a pair differ; the
+    rest is the same in both. Paper: end (of the sentence)."""
 
     # --- losses ---------------------------------------------------------------------------------------------
     beta: float = 0.1
     """Beta of NPO."""
     set_point: float = 0.0
-    """equalize: nats of a token by which the anti-stereotype is to be the likelier at full push. 0: not at all."""
+    """Only for equalize: the margin, in nats per token, by which the anti-stereotype should be more likely at full swap
+    weight."""
     forget_weight: float = 0.38
     """Weight of L_forget. Paper 0.4, released code 0.5."""
     retain_weight: float = 0.42
     """Weight of L_retention. Paper 0.4, released code 0.3."""
     kl_weight: float = 2.0
-    """Weight of L_KL. Paper 0.2 (here that let perplexity rise by several percent)."""
+    """Weight of L_KL. Paper 0.2 (with which perplexity rose by several percent in our runs)."""
     npo_ratio: Literal["sentence", "batch_mean"] = "sentence"
-    """Released code: batch_mean (one ratio a batch, of token means)."""
+    """Log ratio of NPO: one for each sentence, or one for the whole batch, of token means. Released code:
+    batch_mean."""
     retain_mean: Literal["sentence", "token"] = "sentence"
-    """Cross-entropy summed over the tokens of y (as NPO's ratio is), or averaged over them (released code)."""
+    """Cross-entropy of L_retention summed over the tokens of y (as in the log ratio of NPO), or averaged over them.
+    Released code: token."""
     kl: Literal["real_tokens", "padded_cross_entropy"] = "real_tokens"
-    """Released code: padded_cross_entropy (cross-entropy averaged over `padded_to` positions)."""
+    """Definition of L_KL. Released code: padded_cross_entropy (cross-entropy averaged over `padded_to` positions)."""
     padded_to: int = 100
-    """Positions the released code averages its "KL" over; only used with kl: padded_cross_entropy."""
+    """Positions over which the released code averages its "KL"; only used with kl: padded_cross_entropy."""
 
     # --- adapter and optimizer ------------------------------------------------------------------------------
     lora_rank: int = 8
-    """Rank of LoRA; 0 trains all weights (full fine-tuning, reference values cached)."""
+    """Rank of LoRA. 0 trains all weights (full fine-tuning; the values of the reference model are cached)."""
     lora_alpha: float = 16
+    """Scaling of LoRA: the update is multiplied by alpha / rank."""
     lora_dropout: float = 0.0
-    """Released code: 0.1. Only the adapter may have dropout; the base and the reference run without."""
-    dropout_after_check: Literal["kept", "lost"] = "kept"
-    """Released code: lost (evaluation switches dropout off and nothing switches it on again)."""
+    """Dropout of the adapter. The base and the reference model always run without dropout. Released code: 0.1."""
+    dropout_after_evaluation: Literal["kept", "disabled"] = "kept"
+    """Whether the adapter's dropout stays enabled after the first evaluation. Released code: disabled (evaluation
+    switches dropout off and nothing switches it on again)."""
     lora_targets: tuple[str, ...] = ("all-linear",)
-    """Module names, or all-linear. Released code: attn.c_attn attn.c_proj (gpt2), q, k, v, o (Llama, Mistral)."""
+    """Names of the modules with an adapter, or all-linear. Released code: attn.c_attn attn.c_proj (GPT-2), q, k, v, o
+    (Llama, Mistral)."""
     learning_rate: float = 1e-3
-    """Peak rate of AdamW. Released code: 4e-5 (gpt2-large), 2e-5 (7B)."""
+    """Peak learning rate of AdamW. Released code: 4e-5 (gpt2-large), 2e-5 (7B)."""
     weight_decay: float = 0.0
+    """Weight decay of AdamW."""
     schedule: Literal["cosine", "constant"] = "cosine"
-    """Rate after the warm-up. Released code: constant."""
+    """Learning rate after the warm-up. Released code: constant."""
     warmup: int = 10
-    """Steps over which the rate rises."""
+    """Steps over which the learning rate rises to its peak."""
     optimizer_at_swap: Literal["kept", "rebuilt"] = "kept"
-    """Released code: rebuilt in one script, kept in the other."""
+    """Whether the state of the optimizer is kept or reset at a swap. Released code: rebuilt in one script, kept in the
+    other."""
     max_grad_norm: float = 1.0
+    """Norm to which gradients are clipped."""
     average: float = 0.9
-    """Decay of the running average of the adapter's weights; checks and result use the average. 0: none (paper)."""
+    """Decay of the moving average of the adapter's weights. Evaluations and the result use the average. 0: none
+    (paper)."""
     max_steps: int = 200
+    """Largest number of optimizer steps."""
 
     # --- swap and stop --------------------------------------------------------------------------------------
-    check_every: int = 25
-    """Steps between two looks at the stop split. Released code: 80, 50 or 30."""
-    first_check: int = 25
-    """Released code: 100."""
-    swap: Literal["steady", "proportional", "hard", "none"] = "steady"
-    """hard (paper): below 50 the sets of a bias type are exchanged. proportional: and its role losses fade as its SS
-    nears 50. steady: they change by how far SS is and by how fast it moves, so that they settle where SS stays.
-    none: never exchanged."""
+    evaluate_every: int = 25
+    """Steps between two evaluations on the stop split. Released code: 80, 50 or 30."""
+    first_evaluation: int = 25
+    """Step of the first evaluation. Released code: 100."""
+    swap: Literal["pi", "proportional", "hard", "none"] = "pi"
+    """Swap rule. hard (paper): the forget and retain sets of a bias type are exchanged while its SS is below 50.
+    proportional: the swap weight is also reduced as SS approaches 50. pi: a proportional-integral controller (gains KP
+    and KI, unlearn/swap.py) sets the swap weight from the distance of SS from 50 and its last change. none: the sets
+    are never exchanged."""
     swap_band: float = 4.0
-    """Points from 50 that count as far: proportional gives full weight there, steady measures by it. Never less than
-    the standard error of the SS."""
+    """Distance of SS from 50, in points, at which the proportional rule gives full weight; the unit of distance of the
+    pi rule. Never less than the standard error of SS."""
     stop_rule: Literal["point", "interval"] = "point"
-    """point (paper): every SS within `margin` of 50. interval: every SS's interval within `interval_margin`."""
+    """point (paper): the SS of every bias type lies within `margin` of 50. interval: the interval of every SS lies
+    within `interval_margin` of 50."""
     margin: float = 2.0
+    """Points of SS, for stop_rule: point. Paper: 2."""
     interval_margin: float = 6.0
+    """Points of SS, for stop_rule: interval."""
     confirm: int = 3
-    """Checks in a row that must pass before the run stops, since one may pass by chance. Paper: 1."""
+    """Consecutive evaluations that must meet the stop rule before the run stops, since one may meet it by chance.
+    Paper: 1."""
     lms_floor: float = 1.5
-    """Points that LMS on the stop split may fall; below that the run does not count as done. Paper: no such rule."""
+    """Largest fall of LMS on the stop split, in points, with which a run may stop as finished. Paper: no such rule."""
     collapse_lms: float = 8.0
-    """Points that LMS may fall before the run is stopped as collapsed."""
+    """Fall of LMS, in points, at which a run is stopped as collapsed."""
     collapse_ratio: float = 60.0
-    """Mean |log ratio| of the forget sentences (nats) beyond which the forget loss has run away."""
+    """Mean absolute log ratio of the forget sentences, in nats, at which a run is stopped as collapsed."""
 
     # --- machine --------------------------------------------------------------------------------------------
     dtype: Dtype = "float32"
-    """Precision of the base model's weights. 8bit, 4bit (NF4): of its linear layers, by bitsandbytes; all else is then
-    in half precision on an accelerator, and in float32 on a CPU."""
+    """Precision of the base model's weights. 8bit and 4bit (NF4) quantize its linear layers with bitsandbytes; all
+    other weights are then in half precision on an accelerator, and in float32 on a CPU."""
     batch_tokens: int = 4096
     """Tokens in a scoring batch."""
 
@@ -186,8 +210,40 @@ def load_config(path: str | Path | None = None, overrides: typing.Iterable[str] 
     return config_from(values, where)
 
 
+RENAMED_KEYS = {
+    "places": "batch_allocation",
+    "check_every": "evaluate_every",
+    "first_check": "first_evaluation",
+    "dropout_after_check": "dropout_after_evaluation",
+}
+"""Keys of version 0.1.0 with their names of today."""
+
+RENAMED_VALUES = {("swap", "steady"): "pi", ("dropout_after_evaluation", "lost"): "disabled"}
+"""Values of version 0.1.0 with their names of today."""
+
+
+def current_names(values: Mapping[str, Any], where: str = "configuration") -> dict[str, Any]:
+    """The same values under the names of today; a FutureWarning says which names of version 0.1.0 were used.
+
+    Raises:
+        RequestError: a key under its old and its new name.
+    """
+    renamed: dict[str, Any] = {}
+    for key, value in values.items():
+        new = RENAMED_KEYS.get(key, key)
+        if new in renamed:
+            raise RequestError(f"{where}: {key} is the earlier name of {new}, which is given too; keep one of them")
+        old_value = isinstance(value, str) and (new, value) in RENAMED_VALUES
+        renamed[new] = RENAMED_VALUES[new, value] if old_value else value
+        if new != key or old_value:
+            now = f"{new}: {renamed[new]}"
+            warnings.warn(f"{where}: {key}: {value} is now written {now}", FutureWarning, stacklevel=3)
+    return renamed
+
+
 def config_from(values: dict[str, Any], where: str = "configuration") -> DebiasConfig:
     """A configuration from plain values; unknown keys are errors, missing ones take the defaults of their method."""
+    values = current_names(values, where)
     known = {field.name for field in dataclasses.fields(DebiasConfig)}
     for key in values:
         if key not in known:
@@ -281,7 +337,8 @@ def _check_values(config: DebiasConfig) -> None:
             lambda v: v >= 0,
         ),
         "must be at least 1": (
-            ("forget_batch", "retain_batch", "unrelated_batch", "max_steps", "check_every", "first_check", "confirm",
+            ("forget_batch", "retain_batch", "unrelated_batch", "max_steps", "evaluate_every", "first_evaluation",
+             "confirm",
              "batch_tokens", "padded_to"),
             lambda v: v >= 1,
         ),

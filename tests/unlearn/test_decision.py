@@ -13,7 +13,7 @@ from tests.unlearn.evaluations import config, evaluation, start
 PERCENT = st.floats(0, 100)
 SETTINGS = st.builds(
     DebiasConfig,
-    swap=st.sampled_from(["steady", "proportional", "hard", "none"]),
+    swap=st.sampled_from(["pi", "proportional", "hard", "none"]),
     focus=st.sampled_from(["all", "farthest"]),
     stop_rule=st.sampled_from(["point", "interval"]),
     confirm=st.integers(1, 3),
@@ -42,7 +42,7 @@ def test_decide_is_pure_and_keeps_within_its_bounds(
         assert distance(asked, settings) >= 0
         if not found.collapsed:
             for bias_type, value in found.swap_weights.items():
-                assert value * (scores[bias_type] - 50) >= 0 or settings.swap in ("steady", "none")
+                assert value * (scores[bias_type] - 50) >= 0 or settings.swap in ("pi", "none")
         decision = found
         if found.stop:
             break

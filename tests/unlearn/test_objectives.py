@@ -108,7 +108,8 @@ def test_an_unknown_method_is_named_with_the_known_ones():
 
 
 def settings(method: str, **changes: Any) -> DebiasConfig:
-    pinned = {"lora_rank": 4, "lora_alpha": 8, "max_steps": 6, "check_every": 2, "first_check": 2, "confirm": 99,
+    pinned = {"lora_rank": 4, "lora_alpha": 8, "max_steps": 6, "evaluate_every": 2,
+              "first_evaluation": 2, "confirm": 99,
               "forget_batch": 4, "unrelated_batch": 2, "warmup": 0, "margin": 1e-6, "schedule": "constant",
               "collapse_lms": 1000.0, "collapse_ratio": 1000.0, "learning_rate": 1e-3}  # fmt: skip
     return config_from({"method": method, **pinned, **changes})
@@ -171,7 +172,7 @@ def test_the_swap_weight_shifts_the_target_of_equalize() -> None:
 
 def test_the_swap_weight_does_not_multiply_the_loss_of_equalize() -> None:
     """With a set point of 0, half the weight changes nothing in the loss of the pairs and halves the retention loss."""
-    chosen = settings("equalize", set_point=0.0, places="even")
+    chosen = settings("equalize", set_point=0.0, batch_allocation="even")
     loaded = fresh(chosen)
     full, half = (BatchSampler(SETS, chosen).next({"gender": weight, "race": weight}) for weight in (1.0, 0.5))
     one, other = (loss_terms(loaded.model, loaded.tokenizer, batch, chosen) for batch in (full, half))

@@ -34,7 +34,7 @@ def sets_of(sizes: Mapping[str, int], *, unrelated: int = 3, share: float = 0.25
 
 def config(**changes: Any) -> DebiasConfig:
     pinned = {"seed": 0, "forget_batch": 4, "retain_batch": 4, "unrelated_batch": 2, "batch_follows": "role",
-              "batch_pairs": "independent", "places": "even"}  # fmt: skip
+              "batch_pairs": "independent", "batch_allocation": "even"}  # fmt: skip
     return DebiasConfig(**{**pinned, **changes})
 
 
@@ -256,7 +256,7 @@ def test_matched_batches_hold_partners_and_a_swap_turns_them_round(weights: floa
 def test_allocation_by_gap_gives_most_of_the_batch_to_the_bias_type_farthest_from_50() -> None:
     """Weights 0.9, -0.3 and 0: of 12 sentences 9, 3 and none; every sentence has the largest weight."""
     sets = sets_of({"race": 30, "age": 30, "work": 30}, share=0.0)
-    sampler = BatchSampler(sets, config(batch_pairs="matched", places="gap", forget_batch=12))
+    sampler = BatchSampler(sets, config(batch_pairs="matched", batch_allocation="gap", forget_batch=12))
     for _ in range(3):
         batch = sampler.next({"race": 0.9, "age": -0.3, "work": 0.0})
         counts = Counter(name for p in batch.forget for name in ("race", "age", "work") if name in p.prefix)
@@ -266,7 +266,7 @@ def test_allocation_by_gap_gives_most_of_the_batch_to_the_bias_type_farthest_fro
 
 def test_shares_that_do_not_divide_the_batch_even_out_over_steps() -> None:
     sets = sets_of({"race": 50, "age": 50}, share=0.0)
-    sampler = BatchSampler(sets, config(batch_pairs="matched", places="gap", forget_batch=2))
+    sampler = BatchSampler(sets, config(batch_pairs="matched", batch_allocation="gap", forget_batch=2))
     seen: Counter[str] = Counter()
     for _ in range(20):
         batch = sampler.next({"race": 0.8, "age": 0.2})
@@ -275,5 +275,6 @@ def test_shares_that_do_not_divide_the_batch_even_out_over_steps() -> None:
 
 
 def test_with_all_weights_at_0_there_is_a_batch_of_weight_0() -> None:
-    batch = BatchSampler(sets_of({"race": 9, "age": 9}), config(places="gap")).next({"race": 0.0, "age": -0.0})
+    sampler = BatchSampler(sets_of({"race": 9, "age": 9}), config(batch_allocation="gap"))
+    batch = sampler.next({"race": 0.0, "age": -0.0})
     assert len(batch.forget) == 4 and set(batch.forget_weights) == {0.0}

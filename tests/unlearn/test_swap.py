@@ -39,7 +39,7 @@ def test_pi_changes_the_last_weight_by_the_distance_and_the_movement() -> None:
     """Band 4, KI 0.15, KP 0.25, evaluations 25 steps apart. From 60, weight 1. 54, six points lower: 1 + 0.15 - 0.375 =
     0.775. 50, four lower: 0.775 + 0 - 0.25 = 0.525. 50 again, without movement: unchanged. 46: 0.525 - 0.15 - 0.25
     = 0.125. 44: 0.125 - 0.225 - 0.125 = -0.225, which exchanges the sets."""
-    settings = config(swap="steady", swap_band=4.0)
+    settings = config(swap="pi", swap_band=4.0)
     decision = first_decision(evaluation({"race": 60.0}, step=0), settings)
     assert decision.swap_weights == {"race": 1.0}
     course = [(54.0, 0.775), (50.0, 0.525), (50.0, 0.525), (46.0, 0.125), (44.0, -0.225)]
@@ -51,7 +51,7 @@ def test_pi_changes_the_last_weight_by_the_distance_and_the_movement() -> None:
 
 def test_pi_is_clipped_and_does_not_wind_up() -> None:
     """However long SS is far away, the weight stays at 1: 1 + 0.15 * 16 / 4 is clipped, and the next fall lowers it."""
-    settings = config(swap="steady", swap_band=4.0)
+    settings = config(swap="pi", swap_band=4.0)
     decision = first_decision(evaluation({"race": 66.0}, step=0), settings)
     for number in range(5):
         decision = decide(decision, evaluation({"race": 66.0}, step=25 * (number + 1)), settings)
@@ -63,7 +63,7 @@ def test_pi_is_clipped_and_does_not_wind_up() -> None:
 @pytest.mark.parametrize("every", [1, 5, 25])
 def test_pi_does_not_depend_on_the_number_of_evaluations(every: int) -> None:
     """From 60 (weight 1) down to 46 at step 25, then 46 for 25 steps: 1 - 0.15 - 0.875 = -0.025, then -0.175."""
-    settings = config(swap="steady", swap_band=4.0)
+    settings = config(swap="pi", swap_band=4.0)
     decision = first_decision(evaluation({"race": 60.0}, step=0), settings)
     decision = decide(decision, evaluation({"race": 46.0}, step=25), settings)
     assert decision.swap_weights == {"race": pytest.approx(-0.025)}
@@ -146,7 +146,7 @@ def test_a_distance_within_its_standard_error_does_not_have_full_weight() -> Non
     assert decide(before, precise, settings).swap_weights["age"] == 1.0
 
 
-@pytest.mark.parametrize(("swap", "weight"), [("steady", 0.0), ("proportional", 0.0), ("hard", 1.0), ("none", 1.0)])
+@pytest.mark.parametrize(("swap", "weight"), [("pi", 0.0), ("proportional", 0.0), ("hard", 1.0), ("none", 1.0)])
 def test_an_unbiased_model_is_not_changed_from_the_first_step_on(swap: str, weight: float) -> None:
     unbiased = evaluation({"age": 50.0}, width=10.0, step=0)
     assert first_decision(unbiased, DebiasConfig(swap=swap)).swap_weights == {"age": weight}

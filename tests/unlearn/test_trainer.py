@@ -53,11 +53,12 @@ def config(**changes: Any) -> DebiasConfig:
     pinned = {
         "seed": 0, "forget_batch": 3, "retain_batch": 4, "unrelated_batch": 2, "beta": 0.1, "forget_weight": 0.4,
         "retain_weight": 0.4, "kl_weight": 0.2, "npo_ratio": "sentence", "retain_mean": "sentence", "kl": "real_tokens",
-        "lora_rank": 4, "lora_alpha": 8, "lora_dropout": 0.0, "dropout_after_check": "kept", "focus": "all",
+        "lora_rank": 4, "lora_alpha": 8, "lora_dropout": 0.0, "dropout_after_evaluation": "kept", "focus": "all",
         "lora_targets": ("all-linear",), "learning_rate": 1e-3, "weight_decay": 0.0, "schedule": "constant",
-        "batch_pairs": "independent", "places": "even", "warmup": 0, "optimizer_at_swap": "kept", "max_grad_norm": 1.0,
+        "batch_pairs": "independent", "batch_allocation": "even", "warmup": 0, "optimizer_at_swap": "kept",
+        "max_grad_norm": 1.0,
         "average": 0.9, "max_steps": 6,
-        "check_every": 2, "first_check": 2, "swap": "proportional", "swap_band": 6.0, "stop_rule": "point",
+        "evaluate_every": 2, "first_evaluation": 2, "swap": "proportional", "swap_band": 6.0, "stop_rule": "point",
         "margin": 1e-6, "confirm": 99, "lms_floor": 1.5, "collapse_lms": 1000.0, "collapse_ratio": 1000.0,
     }  # fmt: skip
     return DebiasConfig(**{**pinned, **changes})
@@ -119,7 +120,7 @@ def run(
 
 @pytest.mark.parametrize("beta", [0.1, 1.0])
 def test_the_first_step_has_the_losses_of_an_untrained_adapter(beta: float) -> None:
-    settings = config(beta=beta, max_steps=1, first_check=1, swap="hard")  # full push from the start
+    settings = config(beta=beta, max_steps=1, first_evaluation=1, swap="hard")  # full push from the start
     loaded, _, keep, _ = run(settings)
     first = keep.rows[1]
     assert first["step"] == 1
@@ -410,7 +411,7 @@ def test_lms_that_is_not_measured_stands_in_no_way() -> None:
     [(2, 2, 6, [0, 2, 4, 6]), (3, 2, 6, [0, 3, 5, 6]), (1, 4, 6, [0, 1, 5, 6]), (9, 1, 4, [0, 4])],
 )
 def test_when_the_stop_split_is_looked_at(first: int, every: int, most: int, checks: list[int]) -> None:
-    settings = config(first_check=first, check_every=every, max_steps=most)
+    settings = config(first_evaluation=first, evaluate_every=every, max_steps=most)
     _, _, keep, _ = run(settings, (scores(60.0) for _ in range(9)))
     assert [row["step"] for row in keep.rows if "ss" in row] == checks
 
@@ -441,7 +442,7 @@ def test_the_rate_of_each_step_is_noted() -> None:
     ("changes", "dropped"),
     [
         ({"lora_dropout": 0.2}, [True] * 6),
-        ({"lora_dropout": 0.2, "dropout_after_check": "lost"}, [True, True, False, False, False, False]),
+        ({"lora_dropout": 0.2, "dropout_after_evaluation": "disabled"}, [True, True, False, False, False, False]),
         ({"lora_dropout": 0.0}, [None] * 6),  # no dropout layers at all
     ],
 )

@@ -50,7 +50,7 @@ class BatchSampler:
         active = active or dict.fromkeys(self._sets.bias_types, 0.0)
         sets = self._exchanged(frozenset(b for b in active if swap_weights[b] < 0))
         drawn = (self._matched if self._config.batch_pairs == "matched" else self._independent)(sets, active)
-        weights = dict.fromkeys(active, max(active.values())) if self._config.places == "gap" else active
+        weights = dict.fromkeys(active, max(active.values())) if self._config.batch_allocation == "gap" else active
         size = self._config.unrelated_batch if sets.unrelated else 0
         return StepBatch(
             tuple(passage for _, passage in drawn["forget"]),
@@ -95,7 +95,7 @@ class BatchSampler:
         farthest from 50 gets most of the batch and a small one is not read over and over; every sentence then has the
         largest weight. `even` gives all the same share, and each sentence has the weight of its own bias type.
         """
-        even = self._config.places == "even" or not any(active.values())
+        even = self._config.batch_allocation == "even" or not any(active.values())
         parts = {b: 1.0 if even else weight * len(self._sets.pairs[b]) for b, weight in active.items()}
         share = {b: part / sum(parts.values()) for b, part in parts.items()}
         chosen = []

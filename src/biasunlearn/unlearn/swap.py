@@ -44,7 +44,7 @@ class SwapState:
 def initial_swap_weights(evaluation: Evaluation, config: DebiasConfig) -> dict[str, float]:
     """The weights before the first step: 1 (paper), or in proportion to how far the base model is from 50."""
     scores = evaluation.scores.bias_types
-    if config.swap in ("steady", "proportional"):
+    if config.swap in ("pi", "proportional"):
         return {name: _proportional(score, config) for name, score in scores.items()}
     return dict.fromkeys(scores, 1.0)
 

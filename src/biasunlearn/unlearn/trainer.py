@@ -259,7 +259,7 @@ def _dropout(model: Any, state: TrainingState, config: DebiasConfig) -> contextl
     """The dropout of a step. In the released code evaluation switches it off and nothing switches it on again."""
     if config.method == "dropout":
         return base_dropout(model)
-    disabled = state.evaluated and config.dropout_after_check == "lost"
+    disabled = state.evaluated and config.dropout_after_evaluation == "disabled"
     return adapter_dropout(model) if config.lora_dropout > 0 and not disabled else contextlib.nullcontext()
 
 
@@ -285,7 +285,7 @@ class EvaluationSchedule:
 def evaluation_schedule(sets: TrainingSets, config: DebiasConfig) -> EvaluationSchedule:
     """As configured, but at least once an epoch: a run on a few dozen pairs reads all of them within a few steps."""
     epoch = max(1, sum(len(pairs) for pairs in sets.pairs.values()) // config.forget_batch)
-    return EvaluationSchedule(min(config.first_check, epoch), min(config.check_every, epoch), config.max_steps)
+    return EvaluationSchedule(min(config.first_evaluation, epoch), min(config.evaluate_every, epoch), config.max_steps)
 
 
 def _evaluate(
