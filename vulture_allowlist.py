@@ -8,6 +8,8 @@ _.model_config  # read by pydantic
 
 # Fields of the stored results (runs/): pydantic reads and writes them, and they are part of the shipped schema.
 _.by_chance_last
+_.chance_direction
+_.chance_subspace
 _.divisions
 _.divisions_last
 _.forced
