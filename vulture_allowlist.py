@@ -8,9 +8,14 @@ _.model_config  # read by pydantic
 
 # Fields of the stored results (runs/): pydantic reads and writes them, and they are part of the shipped schema.
 _.by_chance_last
+_.chance_direction
+_.chance_subspace
+_.divisions
 _.divisions_last
 _.forced
+_.frames
 _.generation
+_.identical
 _.lr
 _.margin_group
 _.margin_ratio
@@ -20,6 +25,7 @@ _.mean_margin
 _.memory_of
 _.neither
 _.overlap_with_report
+_.p_clustered
 _.schema_version
 _.shared_with_report
 _.shots

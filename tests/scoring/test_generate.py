@@ -182,7 +182,7 @@ def test_an_adapter_writes_its_own_texts_and_a_half_precision_model_writes_too()
 
 
 def test_who_cannot_write_is_refused():
-    with pytest.raises(RequestError, match="a masked model writes no text"):
+    with pytest.raises(RequestError, match="a masked model generates no text"):
         generate(tiny.masked(), PROMPTS, FEW)
     with pytest.raises(RequestError, match="the model takes 10"):
         generate(tiny.gpt2(n_positions=16), ["It rains, and it rains, and it rains."], FEW)
