@@ -14,7 +14,7 @@ import yaml
 from biasunlearn.data.normal_text import bias_type_name, normal_text
 from biasunlearn.errors import RequestError
 
-SHIPPED = Path(__file__).parent / "lists" / "families.yaml"
+SHIPPED = Path(__file__).with_name("families.yaml")
 
 Families = Mapping[str, Mapping[str, str]]
 """{bias type: {normal form of a term: normal form of the first term of its family}}"""

@@ -21,7 +21,7 @@ from biasunlearn.data.counterfactual import CannotSwap, TermList, counterfactual
 from biasunlearn.data.families import Families, family_of, shipped_families
 from biasunlearn.data.records import Triplet
 
-REFERENTS = Path(__file__).parent / "lists" / "referents.yaml"
+REFERENTS = Path(__file__).with_name("referents.yaml")
 
 DEFAULT_COUNT = 4
 """Replacements of each pair."""
