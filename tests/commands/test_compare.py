@@ -217,9 +217,9 @@ def test_the_command_prints_tables_or_json(tmp_path, capsys):
     ]
     assert main(["compare", *runs, "--out", str(tmp_path / "out")]) == 0
     shown = capsys.readouterr().out
-    for part in ("better", "Holm", evil, "Between seeds: B (seed 0), C (seed 1)", "mean |ss - 50|, bias types"):
+    for part in ("better", "Holm", evil, "Spread between seeds: B (seed 0), C (seed 1)", "mean |ss - 50|, bias types"):
         assert part in shown, part
-    assert "measured in A or B only: perplexity" in shown
+    assert "Measured in A or B only: perplexity" in shown
     assert main(["compare", *runs[:2], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["overview"][0]["verdict"] == "better"
     assert main(["compare", runs[0], str(tmp_path / "none")]) == 2

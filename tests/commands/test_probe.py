@@ -246,7 +246,7 @@ def test_one_stage_without_an_adapter(place: Path, capsys: pytest.CaptureFixture
     assert main(["probe", str(place / "model"), "--data", str(place / "pairs.jsonl"), "--out", str(place / "one"),
                  "--layers", "2", "--pool", "last"]) == 0  # fmt: skip
     said = capsys.readouterr().out
-    assert "Read by linear probes at layer 2" in said and "halves of" in said and "change" not in said
+    assert "Linear probes at layer 2" in said and "halves of" in said and "change" not in said
 
 
 def test_wrong_requests_are_one_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

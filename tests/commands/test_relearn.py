@@ -55,8 +55,8 @@ def test_no_steps_are_the_runs_own_numbers(place, tmp_path, capsys):
         assert scores(tmp_path / "out", stage) == pytest.approx(scores(place / "run", "after"), abs=1e-4)
     assert scores(tmp_path / "out", "base, step 0") == pytest.approx(scores(place / "run", "before"), abs=1e-4)
     assert results["relearned"]["kept"][0]["returned"] == {"value": 0.0, "low": 0.0, "high": 0.0}
-    assert "While it learns on" in capsys.readouterr().out
-    assert "Does it last?" in (tmp_path / "out/report.html").read_text()
+    assert "Both models at each step" in capsys.readouterr().out
+    assert "Persistence under further training" in (tmp_path / "out/report.html").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_nothing_unlearned_is_nothing_to_keep_and_said(place, tmp_path, capsys):
     variants.debias(place, "control", str(place / "model"), *zero)
     results = relearn(place, tmp_path / "out", "--steps", "2", run="control")
     assert all(row["kept"] is None and "not told from none" in row["reason"] for row in results["relearned"]["kept"])
-    assert "kept after 2 steps: not defined" in capsys.readouterr().out
+    assert "After 2 steps: share kept not defined" in capsys.readouterr().out
     assert "The share kept is not defined" in (tmp_path / "out/report.html").read_text()
 
 

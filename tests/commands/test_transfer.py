@@ -50,7 +50,7 @@ def test_to_the_base_itself_all_of_it_arrives(place, tmp_path, capsys):
         stage = "before" if key == "before" else "after"
         assert close(scores(tmp_path / "out", stage), scores(place / "run", stage))
     assert set(told["compatibility"]["distances"].values()) == {0.0} and told["scales"] == []
-    assert told["effect"]["n"] == 64 and "effect kept" in capsys.readouterr().out
+    assert told["effect"]["n"] == 64 and "Effect transferred" in capsys.readouterr().out
     assert yaml.safe_load((tmp_path / "out/config.yaml").read_text())["transfer"]["scales"] == [1.0]
     for name in ("adapter_model.safetensors", "training_data.json"):
         assert (tmp_path / "out/adapter" / name).read_bytes() == (place / "run/adapter" / name).read_bytes()
@@ -92,7 +92,7 @@ def test_scales_are_looked_at_on_the_stop_split_and_the_adapter_is_saved_at_the_
     assert [look["scale"] for look in told["scales"]] == [0, 0.5, 1, 1.5]
     allowed = [look for look in told["scales"] if look["lms"] >= told["scales"][0]["lms"] - 1.5]
     assert told["scale"] == min(allowed, key=lambda look: (look["distance"], look["scale"]))["scale"]
-    assert "Scales on the stop split" in capsys.readouterr().out
+    assert "Scales of the adapter, on the stop split" in capsys.readouterr().out
     searched = transfer(place, "tuned", tmp_path / "searched", "--json")["transferred"]
     assert len(searched["scales"]) >= 8 and json.loads(capsys.readouterr().out)["transferred"] == searched
     again = load(ModelSpec(str(place / "tuned"), adapter=tmp_path / "searched/adapter"))

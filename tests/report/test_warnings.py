@@ -41,7 +41,7 @@ CASES = {
     "few terms": ({"few_terms": True}, "Fewer than 10 target terms in race: the wider of the intervals"),
     "one tie": ({"ties": 1}, "1 tie is counted as an anti-stereotype, as in the official scorer."),
     "ties": ({"ties": 4}, "4 ties are counted as anti-stereotypes, as in the official scorer."),
-    "collapse": ({"collapsed": True}, "The run collapsed: the model has lost its language-modelling ability"),
+    "collapse": ({"collapsed": True}, "The run collapsed: LMS fell too far during training, and the model is not"),
 }
 
 

@@ -13,7 +13,7 @@ from biasunlearn.runs.sections import Point
 from biasunlearn.stats.bootstrap import FEW_CLUSTERS
 from biasunlearn.stats.stereoset import LOW_LMS
 
-COLLAPSED = "The run collapsed: the model has lost its language-modelling ability and must not be used."
+COLLAPSED = "The run collapsed: LMS fell too far during training, and the model is not fit for use."
 
 
 def run_warnings(results: Results) -> tuple[str, ...]:
