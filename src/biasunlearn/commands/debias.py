@@ -223,7 +223,8 @@ def _unlearn(base: Any, prepared: Prepared, config: DebiasConfig, context: RunCo
 
     callbacks, run = context.callbacks, context.folder
     loaded = base.with_cache(None)
-    keep = Checkpointer(run.checkpoint, _identity(loaded, prepared, config), resume=context.resume, say=callbacks.message)
+    identity = _identity(loaded, prepared, config)
+    keep = Checkpointer(run.checkpoint, identity, resume=context.resume, say=callbacks.message)
 
     def compare(scorer: Any) -> list[Comparison]:
         return comparisons(score_triplets(scorer, prepared.stop))
