@@ -4,6 +4,7 @@ Every command is parsed by the real parser. The commands of all pages except `NO
 a tiny model, and so is every Python snippet. The runs are shortened (`QUICK`); nothing else is changed.
 """
 
+import dataclasses
 import json
 import re
 import shlex
@@ -16,7 +17,7 @@ import pytest
 
 from biasunlearn.cli import main
 from biasunlearn.cli.app import COMMANDS
-from biasunlearn.config import load_config
+from biasunlearn.config import DebiasConfig, load_config
 from tests import made_runs, test_cli, tiny
 from tests.cli.words import given
 from tests.test_imports import MAY_IMPORT
@@ -198,6 +199,17 @@ def test_every_function_named_with_its_file_is_defined_there(page):
         for name in re.findall(r"`([\w.]+)`", names):
             missing = [part for part in name.split(".") if not re.search(DEFINITION.format(part), source, re.M)]
             assert not missing, f"{page.name}: {name} in {path}"
+
+
+@pytest.mark.filterwarnings("error::FutureWarning")  # a name that is only still accepted
+@pytest.mark.parametrize("page", named(PAGES))
+def test_every_setting_that_a_page_names_is_valid(page):
+    keys = {field.name for field in dataclasses.fields(DebiasConfig)}
+    settings = re.findall(r"`([a-z_]+)(?:: |=)([\w.]+)`", page.read_text(encoding="utf-8"))
+    unknown = [key for key, _ in settings if key not in keys | {"over_debiased", "contains"}]  # limits of a policy
+    assert unknown == []
+    for key, value in settings:
+        assert key not in keys or load_config(None, [f"{key}={value}"])
 
 
 def test_every_make_target_that_a_page_names_exists():
