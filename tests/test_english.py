@@ -26,7 +26,7 @@ TERMS = {
     r"told apart|told from none|tells? .{1,40} from (?:an?|the) (?:fair|indifferent|broken)": "distinguish",
     r"as (?:it|they) came|untrained model": "base model",
     r"whoever (?:is|has|takes|asks|loads|tunes|wants)": "name the subject: a user, a run",
-    r"(?:somebody|nobody) (?:who|has|is|else|looks|knows|asks)": "name the subject: a user, a process",
+    r"(?:somebody|nobody) (?:who|has|is|looks|knows|asks)": "name the subject: a user, a process",
     r"by turns": "alternating",
     r"to the byte": "identical",
     r"(?:a|the) (?:truly )?fair model|luck|luckiest": "unbiased model; chance",
@@ -50,43 +50,7 @@ TERMS = {
 }
 """Pattern (whole words, any case): what to write instead."""
 
-NOT_YET: dict[str, int] = {
-    "src/biasunlearn/benchmarks/bold.py": 1,
-    "src/biasunlearn/benchmarks/controls.py": 9,
-    "src/biasunlearn/benchmarks/lm_eval_bbq.py": 1,
-    "src/biasunlearn/benchmarks/seat.py": 1,
-    "src/biasunlearn/config.py": 5,
-    "src/biasunlearn/data/checks.py": 2,
-    "src/biasunlearn/data/counterfactual.py": 2,
-    "src/biasunlearn/data/readers.py": 1,
-    "src/biasunlearn/data/referents.py": 2,
-    "src/biasunlearn/data/splits.py": 2,
-    "src/biasunlearn/errors.py": 2,
-    "src/biasunlearn/method_defaults.py": 2,
-    "src/biasunlearn/recipes/biasunlearn.yaml": 6,
-    "src/biasunlearn/recipes/demo.yaml": 6,
-    "src/biasunlearn/recipes/gpt2-large.yaml": 6,
-    "src/biasunlearn/recipes/gpt2-medium.yaml": 6,
-    "src/biasunlearn/recipes/llama-3-8b.yaml": 6,
-    "src/biasunlearn/recipes/mistral-7b.yaml": 6,
-    "src/biasunlearn/recipes/paper-code.yaml": 5,
-    "src/biasunlearn/report/charts/curves.py": 1,
-    "src/biasunlearn/report/html.py": 1,
-    "src/biasunlearn/report/model_card.py": 1,
-    "src/biasunlearn/report/remaining_bias.py": 1,
-    "src/biasunlearn/report/table.py": 3,
-    "src/biasunlearn/report/tables/transfer.py": 1,
-    "src/biasunlearn/runs/atomic.py": 1,
-    "src/biasunlearn/runs/sections.py": 1,
-    "src/biasunlearn/stats/effect.py": 3,
-    "src/biasunlearn/stats/linear_probe.py": 2,
-    "src/biasunlearn/stats/remaining_bias.py": 5,
-    "src/biasunlearn/unlearn/methods/__init__.py": 1,
-    "src/biasunlearn/unlearn/methods/cda.py": 1,
-    "src/biasunlearn/unlearn/methods/prompting.py": 1,
-    "src/biasunlearn/unlearn/reference.py": 2,
-    "src/biasunlearn/unlearn/swap.py": 1,
-}
+NOT_YET: dict[str, int] = {}
 """Files whose text is still to be rewritten, with the number of wrong terms that they may have. Only lower a number."""
 
 WRONG = {re.compile(rf"\b(?:{pattern})\b", re.I): instead for pattern, instead in TERMS.items()}
@@ -110,7 +74,7 @@ def texts(path: Path) -> Iterator[str]:
         yield re.sub(r"[ \t]*\n[ \t]*#?[ \t]*", " ", source)
         return
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:  # not an identifier
             yield " ".join(node.value.split())
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     yield " ".join(token.string.strip("# ") for token in tokens if token.type == tokenize.COMMENT)

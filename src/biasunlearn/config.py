@@ -294,7 +294,7 @@ def _read_yaml(source: Path, where: str) -> dict[str, Any]:
 
 
 def _check_types(config: DebiasConfig) -> None:
-    """Values as declared; whole numbers pass as floats. YAML's 4e-4 is a string, which is mended here."""
+    """Values as declared; whole numbers pass as floats. YAML reads 4e-4 as a string, which is converted here."""
     for name, kind in typing.get_type_hints(DebiasConfig).items():
         value = getattr(config, name)
         options = typing.get_args(kind) if typing.get_origin(kind) is Literal else None

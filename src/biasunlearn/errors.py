@@ -1,13 +1,13 @@
-"""The ways in which a run can fail that are the caller's to mend, and nothing else.
+"""The errors of a run that the caller can fix, and nothing else.
 
-Anything that is not one of these is a bug of ours: the command line lets it through as exit code 3.
+Any other exception is a bug of this package: the command line reports it with exit code 3.
 """
 
 
 class RequestError(ValueError):
     """The request is wrong: bad file, bad option, bad combination. One line; exit code 2.
 
-    The message says what is wrong, where (file and line of the user's data) and the mend.
+    The message says what is wrong, where (file and line of the user's data) and the fix.
     """
 
 

@@ -1,7 +1,7 @@
-"""What each method of `debias --method` sets differently from the default recipe, and why.
+"""The settings in which each method of `debias --method` differs from the default recipe, and why.
 
-A value that the user gives, in a file or by `--set`, always wins. Sets, splits, looks at the stop split, the budget of
-steps and the rule for the best checkpoint are the same for all of them.
+A value that the user gives, in a file or by `--set`, takes precedence. Sets, splits, evaluations of the stop split, the
+number of steps and the rule for the best checkpoint are the same for all methods.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ ALONE = {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 0.0}
 # stop split of a small model (60 steps, one seed); a larger model may want others (docs/tuning.md).
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "biasunlearn": {},
-    # unlearning. Without a counterweight a rate of 1e-3 is over the edge before the first look.
+    # unlearning. Without a retention loss, LMS is lost before the first evaluation at a rate of 1e-3.
     "npo": {**ALONE, "learning_rate": 2e-4},
     # SimNPO's gradient fades with sigmoid(beta log p-bar): the paper's 2.5 (TOFU) leaves 1e-6 of it at 6 nats a token
     "simnpo": {**ALONE, "learning_rate": 2e-4, "beta": 0.1},

@@ -146,23 +146,23 @@ SENSE = {"irrelevant": lambda n: -5.0, "shuffled": lambda n: (-9.0, -9.0)}
 @pytest.mark.parametrize(
     ("kinds", "says"),
     [
-        # all SS 50: a fair model, one whose leanings cancel, one that is indifferent, one that likes word salad
+        # all SS 50: unbiased, preferences that cancel, indifferent, shuffled words preferred
         ({"pair_": alternating(0.1), **SENSE}, "even: neither side"),
         ({"pair_": alternating(3.0), **SENSE}, "even on average only"),
         ({"pair_": alternating(0.1), "irrelevant": lambda n: -3.0 + 0.2 * (n % 4 > 1), "shuffled": SENSE["shuffled"]},
          "broken or indifferent"),
         ({"pair_": alternating(0.1), "irrelevant": SENSE["irrelevant"], "shuffled": lambda n: (-2.0, -2.0)},
-         "word salad"),
-        # SS 100: about this group, or whoever is named
-        ({"pair_": lambda n: (-2, -3), "swapped": lambda n: (-3, -2), **SENSE}, "leans to the stereotype"),
+         "the same words in another order"),
+        # SS 100: about this group, or about any group
+        ({"pair_": lambda n: (-2, -3), "swapped": lambda n: (-3, -2), **SENSE}, "prefers the stereotype"),
         ({"pair_": lambda n: (-2, -3), "swapped": lambda n: (-2, -3), **SENSE}, "also when another group is named"),
-        ({"pair_": lambda n: (-3, -2), **SENSE}, "leans to the anti-stereotype"),
+        ({"pair_": lambda n: (-3, -2), **SENSE}, "prefers the anti-stereotype"),
     ],
 )  # fmt: skip
-def test_the_reading_tells_indifference_and_collapse_from_fairness(kinds, says):
+def test_the_reading_distinguishes_indifference_and_collapse_from_an_unbiased_model(kinds, says):
     entry = many(**kinds)
     assert says in entry["overall"]["reading"]
-    assert (says == "leans to the stereotype") == (entry["overall"]["reading"] == "leans to the stereotype")
+    assert (says == "prefers the stereotype") == (entry["overall"]["reading"] == "prefers the stereotype")
 
 
 def test_a_file_of_pairs_with_wrong_rows(tmp_path):

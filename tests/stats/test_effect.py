@@ -60,6 +60,6 @@ def test_signed_takes_what_is_past_50_for_a_gain():
 
 
 def test_nothing_to_keep_is_said():
-    assert "not told from none" in effect_kept([both(84), both(84), both(84), both(60)]).reason
+    assert "cannot be distinguished from zero" in effect_kept([both(84), both(84), both(84), both(60)]).reason
     other = stereoset.outcomes(made_runs.items({"age": 60, "work": 60}, prefix="x"))
     assert "no report items in common" in effect_kept([both(84), both(60), other, other]).reason

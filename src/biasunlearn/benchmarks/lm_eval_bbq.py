@@ -1,7 +1,7 @@
 """BBQ for lm-eval, by the paper's formulas. Stands by itself: a copy of this file goes into the task folder.
 
 The answer is the likeliest of the three, as a text behind context and question. s_dis is -1 where no biased answer was
-given at all, and no answer is changed before it is looked at.
+given at all, and no answer is changed before it is scored.
 """
 
 import json

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 EXACT = 20_000
-"""Up to this many divisions of the targets are all looked at."""
+"""Up to this many divisions of the targets, all of them are used."""
 DRAWN = 10_000
 """Divisions drawn where there are more."""
 SUFFIX = {"mean": "", "last": "_last"}

@@ -46,10 +46,10 @@ def overlap(first: Sequence[Triplet], second: Sequence[Triplet]) -> int:
 
 
 def check_labels(rows: Sequence[Comparison]) -> list[str]:
-    """Bias types that look label-swapped: the base model clearly prefers what is labelled the anti-stereotype.
+    """Bias types whose labels appear to be swapped: the base model clearly prefers the labelled anti-stereotypes.
 
-    Trained on text as it is, a base model leans to the stereotype; a clear lean the other way says that the
-    file has its labels exchanged (a published gender file has) or that the data is not about this model's text.
+    A base model trained on ordinary text prefers the stereotype. A clear preference for the other side means that
+    the labels of the file are exchanged (as in a published gender file), or that the data do not fit this model.
     Clear: the mean score difference lies more than 2.6 standard errors below 0 (one-sided 0.5 %).
     """
     margins: dict[str, list[float]] = defaultdict(list)

@@ -110,7 +110,7 @@ class Unswapped:
 def load_term_list(path_or_name: str | Path) -> TermList:
     """A shipped list by name (gender, race, religion, profession) or a user's YAML or CSV file.
 
-    Raises RequestError that names file, line and mend.
+    Raises RequestError that names file, line and fix.
     """
     path = LISTS / f"{path_or_name}.yaml" if str(path_or_name) in SHIPPED else Path(path_or_name)
     try:
@@ -618,7 +618,7 @@ def _from_yaml(path: Path, text: str) -> TermList:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RequestError(f"{path}:{line}: not YAML ({error.problem}); mend this line") from None
+        raise RequestError(f"{path}:{line}: not YAML ({error.problem}); fix this line") from None
     except yaml.YAMLError as error:
         raise RequestError(f"{path}: not YAML ({str(error).splitlines()[0]}); save it as plain text") from None
     if not isinstance(root, yaml.MappingNode):

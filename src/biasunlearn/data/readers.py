@@ -1,6 +1,6 @@
 """Readers: a table or a StereoSet file -> triplets. Every wrong row is named by its place, its field and the fix.
 
-Told apart by name and content:
+Recognized by name and content:
   StereoSet JSON     {"data": {"intrasentence": [...], "intersentence": [...]}}, `labels` may be empty
   hub data set       owner/name or a local copy with the layout of McGill-NLP/stereoset
   pairs              any table of data/tables.py with the columns below

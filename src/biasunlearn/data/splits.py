@@ -1,4 +1,4 @@
-"""Train / stop / report: disjoint by target term, seeded, and told apart by their hashes."""
+"""Train / stop / report: disjoint by target term, seeded, and identified by their hashes."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -33,8 +33,8 @@ def split(triplets: Sequence[Triplet], *, stop_share: float, seed: int) -> Split
 
     Within a bias type the groups are shuffled, then taken while they fit into the share; a group that would
     overshoot by more than it fills is passed over, so that a few large terms (religion) do not take it all.
-    A pair whose target term nobody knows may be about a term that is trained on: it trains, unless the pairs with
-    known terms cannot fill the share.
+    A pair whose target term is unknown may be about a term that is trained on. It is used for training, unless the
+    pairs with known terms cannot fill the share.
     """
     groups: dict[tuple[str, str], list[Triplet]] = defaultdict(list)
     for triplet in triplets:

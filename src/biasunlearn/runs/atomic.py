@@ -133,8 +133,8 @@ def writing(path: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise WriteError(
-            f"{path}: cannot be written: {reason}; what was saved before is untouched: mend that, and give the command "
-            "again, for a run with --resume"
+            f"{path}: cannot be written: {reason}; what was saved before is unchanged. Fix this and run the "
+            "command again, for a run with --resume"
         ) from error
 
 

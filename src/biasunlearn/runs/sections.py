@@ -138,7 +138,7 @@ class Verdict(Record):
 
 
 class Effect(Record):
-    """The share of a debiasing that is left, or that arrived elsewhere: stats.effect.effect_kept."""
+    """The share of the debiasing effect that is kept, after further training or on another model."""
 
     n: Count = 0
     base: Interval | None = None
@@ -188,7 +188,7 @@ class Change(Record):
 
 
 class Transferred(Record):
-    """What a transfer took where, and how much of it arrived."""
+    """The adapter of a transfer, its target, and the share of the effect that is kept."""
 
     run: str
     base: str

@@ -1,4 +1,4 @@
-"""How much of a debiasing arrives on another model: a pure function of item values, no model."""
+"""The share of the debiasing effect that is kept on another model: a pure function of item values."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,8 +39,8 @@ def effect_kept(
     Args:
         states: SS outcomes, in percent, of `STATES`; units that one of them lacks do not count. There may be further
             pairs of target before and after (other seeds): the target's improvement is the mean of theirs.
-        signed: in place of |SS - 50| take SS - 50 toward the side that the base before leans to, bias type by bias
-            type. A step past 50 is then no loss; and noise, which only adds to a distance near 0, cancels.
+        signed: instead of |SS - 50| use SS - 50, with the sign for each bias type that makes it positive for the base
+            before. A step past 50 is then no loss, and noise, which only adds to a distance near 0, cancels.
     """
     found = _distances(states, ideal, seed, signed)
     if found is None:
@@ -48,7 +48,7 @@ def effect_kept(
     base = found.fall(lambda far: far[..., 0] - far[..., 1])
     target = found.fall(_target_fall)
     if base.value <= 0 or base.low <= 0:
-        reason = "the base run's own improvement is not told from none on these items"
+        reason = "the improvement of the base run cannot be distinguished from zero on these items"
         return EffectKept(n=found.units, base=base, target=target, reason=reason)
     kept = found.fall(lambda far: _target_fall(far) / _positive(far[..., 0] - far[..., 1]))
     most = float(found.means[2::2].mean()) / base.value

@@ -5,9 +5,9 @@ cross-validation in which a whole cluster, a target term or a pair, lies on one 
 not help. Accuracy is balanced: the mean over classes, chance is 100 / classes.
 
 Two controls stand beside every accuracy. `shuffled`: the labels are permuted over the rows; anything but chance would
-be a fault of the scoring. `control`, the control task of Hewitt and Liang (arXiv 1909.03368): every wording of a
-continuation gets a label at random, the same wherever it stands, so that it can only be learned by heart; what the
-probe reads beyond that is its `selectivity`.
+be an error of the scoring. `control`, the control task of Hewitt and Liang (arXiv 1909.03368): every wording of a
+continuation gets a label at random, the same wherever it occurs, so that it can only be memorized. The accuracy of the
+probe beyond that of the control task is its `selectivity`.
 """
 
 from collections import defaultdict
@@ -103,7 +103,7 @@ def dealt(clusters: Sequence[str], strata: Sequence[str], *, seed: int, folds: i
 
 
 def predicted(states: States, labels: NDArray[np.str_], folds: NDArray[np.int64]) -> NDArray[np.str_]:
-    """What probes trained on the other folds say of each row: [n]."""
+    """The predictions for each row of probes trained on the other folds: [n]."""
     make, found = _logistic(), labels.copy()
     for fold in np.unique(folds):
         train, test = folds != fold, folds == fold

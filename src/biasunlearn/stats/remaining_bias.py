@@ -1,4 +1,4 @@
-"""Where the bias sits: target terms by what is left of it, and single pairs by how far they lean. Pure functions."""
+"""The remaining bias: target terms by their distance from 50, and single pairs by their margin. Pure functions."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ class Term:
 
     @property
     def beyond_luck(self) -> float:
-        """|SS - 50| less what a fair model would show on so many pairs: what is left to explain."""
+        """|SS - 50| minus its expected value for an unbiased model with as many pairs."""
         return abs(self.after - 50) - fair_distance(self.pairs)
 
 
@@ -46,7 +46,7 @@ def terms(after: Iterable[Item], before: Iterable[Item] = ()) -> list[Term]:
 
 
 def pairs(after: Sequence[Item], before: Sequence[Item] = ()) -> list[Pair]:
-    """Every pair, the one that leans most to its stereotype first."""
+    """Every pair, the one with the strongest preference for its stereotype first."""
     first = {(row.bias_type, row.cluster): row.margin for row in _main(before)}
     ids: dict[str, dict[str, str]] = defaultdict(dict)
     for item in after:
@@ -62,13 +62,13 @@ def pairs(after: Sequence[Item], before: Sequence[Item] = ()) -> list[Pair]:
 
 
 def most_changed(found: Iterable[Pair], count: int) -> list[Pair]:
-    """The pairs whose lean changed most, in either direction."""
+    """The pairs whose margin changed most, in either direction."""
     known = [pair for pair in found if pair.before is not None]
     return sorted(known, key=lambda pair: -abs(pair.after - (pair.before or 0.0)))[:count]
 
 
 def still_worst(found: Iterable[Pair], count: int) -> list[Pair]:
-    """The pairs that lean most to the stereotype now."""
+    """The pairs with the strongest preference for the stereotype now."""
     return [pair for pair in found if pair.after > 0][:count]
 
 

@@ -1,8 +1,8 @@
 """The reference model: the model with its adapter off, asked once per sentence, or values stored before training.
 
-What the reference says of a sentence never changes, so it is stored: in a file beside the checkpoint, or in memory. The
-file only grows, and a checkpoint notes how long it was. A resumed run drops what came later, computes it again in the
-same batches, and so has the same numbers, bit for bit, as a run that was never killed.
+The output of the reference model for a sentence never changes, so it is stored: in a file beside the checkpoint, or in
+memory. The file only grows, and a checkpoint notes its length. A resumed run drops what was added later, computes it
+again in the same batches, and therefore has the same numbers, bit for bit, as a run that was never interrupted.
 """
 
 import json
@@ -41,7 +41,7 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class ReferenceValues:
-    """What the reference says of the sentences of a step."""
+    """The output of the reference model for the sentences of a step."""
 
     forget: Tensor  # [sentences] log p_ref(y | x)
     retain: Tensor  # the same; empty where the objective does not use it

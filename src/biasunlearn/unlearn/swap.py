@@ -88,5 +88,5 @@ def _clipped(weight: float) -> float:
 
 
 def _band(score: BiasTypeScore, config: DebiasConfig) -> float:
-    """Points of SS that count as far. Never below the standard error: to follow noise would bias a fair model."""
+    """Points of SS that count as far. Never below the standard error: to follow noise would bias an unbiased model."""
     return max(config.swap_band, score.standard_error)

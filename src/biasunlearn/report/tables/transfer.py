@@ -22,7 +22,7 @@ from biasunlearn.runs.sections import Combined, Effect, Transferred
 
 
 def transfer_tables(results: Results) -> list[Part]:
-    """The target, the scales that were tried, before and after, and how much of the effect arrived."""
+    """The target, the scales that were tried, before and after, and the share of the effect that is kept."""
     moved = results.transferred
     if moved is None:
         return run_tables(results)
@@ -40,7 +40,7 @@ def combination_tables(results: Results) -> list[Part]:
 
 
 def effect_line(effect: Effect) -> str:
-    """The share of the debiasing effect that arrived on the target."""
+    """The share of the debiasing effect that is kept on the target."""
     if effect.kept is None or effect.target is None or effect.base is None:
         return f"Effect transferred: not defined ({effect.reason})."
     here, there = number(effect.target.value), number(effect.base.value)

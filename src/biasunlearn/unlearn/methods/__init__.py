@@ -1,8 +1,8 @@
-"""What `debias --method` can run, by name: a plain dict of functions from a task to what was done.
+"""The methods of `debias --method` by name: a dict of functions from a task to a result.
 
-A method is given the model, the training sets, the way to look at the stop split and a keeper; it returns a model that
-scores, writes and saves like any other, and says how it ended. Methods that differ only in what their gradient descends
-share one function (gradient.py); any other is a file of its own.
+A method receives the model, the training sets, a function that evaluates the stop split and a checkpointer. It returns
+a model that scores, generates and saves itself like any other, and how training ended. Methods that differ only in
+their loss share one function (gradient.py); any other method is a file of its own.
 """
 
 from collections.abc import Callable

@@ -17,7 +17,7 @@ from biasunlearn.unlearn.sets import TrainingSets
 
 
 def run(task: Task) -> MethodResult:
-    """Cross-entropy on sentences and their counterfactuals, the bias types by turns.
+    """Cross-entropy on sentences and their counterfactuals; the bias types alternate.
 
     Raises:
         RequestError: no sentence of the unrelated set has a counterfactual.

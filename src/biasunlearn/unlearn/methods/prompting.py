@@ -1,4 +1,4 @@
-"""Decoding methods: the model as it came, read behind prompts (models/prompted.py). Only the choice is made here.
+"""Decoding methods: the base model with prompts (models/prompted.py). This module only selects among the variants.
 
 - self_debias (Schick et al., arXiv 2103.00453): their prompt for CrowS-Pairs, one for each bias type. Their lambda is
   10, 50 or 100; here it is the one that is nearest to 50 on the stop split.
