@@ -19,11 +19,12 @@ Pair = dict[tuple[str, str], Item]
 
 def taken(data: DataFile) -> tuple[list[Triplet], dict[str, Any], list[str]]:
     """The triplets that are measured (of two kinds, the intrasentence ones), what results.json stores about their
-    file, and a note where some were left out."""
+    file, and notes about what was read or left out."""
     kind = next(kind for kind in FORMULATIONS if any(triplet.kind == kind for triplet in data.triplets))
     chosen = [triplet for triplet in data.triplets if triplet.kind == kind]
     left = len(data.triplets) - len(chosen)
-    return chosen, {**data.facts, "left_out": left}, [f"{left} intersentence pairs were left out"] * (left > 0)
+    notes = [*data.notes, *([f"{left} intersentence pairs were left out"] if left else [])]
+    return chosen, {**data.facts, "left_out": left}, notes
 
 
 def score_made(

@@ -41,7 +41,7 @@ def run(loaded: "Loaded", source: Source | DataFile, plan: EvalPlan) -> tuple[li
     """Scores a file of triplets. Returns its items and its results."""
     data = read(source, skip_invalid=plan.skip_invalid)
     items = score_triplets(loaded, data.triplets)
-    return items, entry(items).with_values(**data.facts)
+    return items, entry(items).with_values(**data.facts, **({"notes": data.notes} if data.notes else {}))
 
 
 def pairs(source: Source | DataFile, *, skip_invalid: bool = False) -> Sequence[Triplet]:

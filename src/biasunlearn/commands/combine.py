@@ -13,6 +13,7 @@ from biasunlearn.commands.evaluation import (
     mark_contamination,
     read_manifest,
     validate_plan,
+    with_data,
 )
 from biasunlearn.commands.run_context import Callbacks, Progress, RunContext, run_context
 from biasunlearn.commands.transfer import DebiasRun, read_adapter_run
@@ -83,7 +84,7 @@ def _combine(
     from biasunlearn.models.quantization import facts
     from biasunlearn.scoring.chat import protocol
 
-    folder = context.folder
+    folder, plan = context.folder, with_data(plan)
     loaded = apply_protocol(load(spec), plan.options)
     context.begin()
     items_before, before = evaluate(loaded, plan, context.callbacks, "before: ")
@@ -104,7 +105,7 @@ def _combine(
         data=RunData(report=report),
         environment=environment(),
     )
-    return context.finish(results, {"before": items_before, "after": items_after})
+    return context.finish(results, {"before": items_before, "after": items_after}, plan.source("stereoset"))
 
 
 def _on_one_base(names: Sequence[str]) -> list[DebiasRun]:

@@ -14,6 +14,7 @@ from biasunlearn.commands.evaluation import (
     evaluate,
     mark_contamination,
     validate_plan,
+    with_data,
 )
 from biasunlearn.commands.run_context import Callbacks, OnStep, Progress, RunContext, Say, run_context
 from biasunlearn.config import DebiasConfig, to_dict
@@ -139,9 +140,9 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
     from biasunlearn.models.quantization import facts
     from biasunlearn.scoring.chat import protocol
 
-    plan, config, run, model = request.plan, request.config, context.folder, request.model.model
+    plan, config, run, model = with_data(request.plan), request.config, context.folder, request.model.model
     prepared = prepare(
-        request.train, plan.benchmarks["stereoset"], request.unrelated, config, skip_invalid=plan.skip_invalid
+        request.train, plan.source("stereoset"), request.unrelated, config, skip_invalid=plan.skip_invalid
     )
     loaded = apply_protocol(_load_causal(request.spec), plan.options)
     context.begin()
@@ -175,7 +176,7 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
         config=Recipe.model_validate(to_dict(config)),
         environment=environment(),
     )
-    return context.finish(results, {"before": items_before, "after": items_after})
+    return context.finish(results, {"before": items_before, "after": items_after}, plan.source("stereoset"))
 
 
 def _load_causal(spec: ModelSpec) -> Any:

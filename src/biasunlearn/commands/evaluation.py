@@ -46,6 +46,18 @@ def validate_plan(plan: EvalPlan, out: str | Path | None) -> EvalPlan:
     return replace(plan, options=replace(options, cache=cache))
 
 
+def with_data(plan: EvalPlan) -> EvalPlan:
+    """The plan with the data of every benchmark: each file is read once in a run, and before a model is loaded.
+
+    Raises:
+        RequestError: data that cannot be read, or has wrong rows and `plan.skip_invalid` is off.
+    """
+    read = {
+        name: BENCHMARKS[name].read(plan.source(name), skip_invalid=plan.skip_invalid) for name in plan.benchmarks
+    }
+    return replace(plan, data=read)
+
+
 def apply_protocol(loaded: Any, options: EvalOptions) -> Any:
     """The model under the protocol of the options (raw text or its chat template).
 
@@ -76,9 +88,9 @@ def evaluate(loaded: Any, plan: EvalPlan, callbacks: Callbacks, label: str = "")
     """
     items: list[Item] = []
     entries: dict[str, Any] = {}
-    for name, path in plan.benchmarks.items():
+    for name in plan.benchmarks:
         reporting = loaded.with_progress(callbacks.counter(f"{label}{name}"))
-        scored, entries[name] = BENCHMARKS[name].run(reporting, path, plan)
+        scored, entries[name] = BENCHMARKS[name].run(reporting, plan.source(name), plan)
         items += scored
     return items, Measured.model_validate(entries)
 
@@ -100,9 +112,12 @@ def mark_contamination(measured: Measured, plan: EvalPlan, manifest: Manifest | 
 def seen_pairs(plan: EvalPlan, manifest: Manifest | None) -> dict[str, Contamination]:
     """The number of pairs of each benchmark that the adapter was trained on, for benchmarks with such pairs."""
     seen = {}
-    for name, path in plan.benchmarks.items():
+    for name in plan.benchmarks:
         pairs = getattr(BENCHMARKS[name], "pairs", None)
-        if manifest and pairs and (found := contamination(pairs(path, skip_invalid=plan.skip_invalid), manifest.pairs)):
+        if not manifest or not pairs:
+            continue
+        triplets = pairs(plan.source(name), skip_invalid=plan.skip_invalid)
+        if found := contamination(triplets, manifest.pairs):
             seen[name] = Contamination(**found)
     return seen
 

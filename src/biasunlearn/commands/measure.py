@@ -14,6 +14,7 @@ from biasunlearn.commands.evaluation import (
     mark_contamination,
     read_manifest,
     validate_plan,
+    with_data,
 )
 from biasunlearn.commands.run_context import Callbacks, Progress, RunContext, run_context
 from biasunlearn.data.readers import read_triplets
@@ -75,7 +76,7 @@ def measure(
     with run_context(out, {"measure": request}, resume=resume, callbacks=Callbacks(progress)) as context:
         if context.stored is not None:
             return context.stored
-        return _measure(context, spec, plan)
+        return _measure(context, spec, with_data(plan))
 
 
 def _measure(context: RunContext, spec: ModelSpec, plan: EvalPlan) -> Results:
@@ -96,7 +97,7 @@ def _measure(context: RunContext, spec: ModelSpec, plan: EvalPlan) -> Results:
         **only_given(capability=capability(loaded, plan.options)),
         environment=environment(),
     )
-    return context.finish(results, {"": items})
+    return context.finish(results, {"": items}, plan.data.get("stereoset"))
 
 
 def rescore(

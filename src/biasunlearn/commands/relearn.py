@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from biasunlearn.commands.evaluation import evaluate, mark_contamination, read_manifest, validate_plan
+from biasunlearn.commands.evaluation import evaluate, mark_contamination, read_manifest, validate_plan, with_data
 from biasunlearn.commands.relearn_scores import BASE, DEBIASED, MODELS, Measurement, kept, points, stage_of
 from biasunlearn.commands.run_context import Callbacks, Progress, RunContext, Say, run_context
 from biasunlearn.commands.transfer import DebiasRun, prepared_again, read_run
@@ -126,7 +126,9 @@ def relearn(
     request.lesson()
     callbacks = Callbacks(progress, say)
     with run_context(out, request.to_dict(), resume=resume, callbacks=callbacks) as context:
-        return context.stored if context.stored is not None else _relearn(context, learned, request)
+        if context.stored is not None:
+            return context.stored
+        return _relearn(context, learned, replace(request, plan=with_data(request.plan)))
 
 
 def _relearn(context: RunContext, learned: DebiasRun, request: RelearnJob) -> Results:
@@ -145,7 +147,7 @@ def _relearn(context: RunContext, learned: DebiasRun, request: RelearnJob) -> Re
     results = _results(learned, evaluations, request, facts)
     stages = {stage_of(evaluation, request.seeds[0], last_step): list(evaluation.items) for evaluation in evaluations}
     last = stages.pop("after", stages["before"])  # readers show the last stage
-    return context.finish(results, {**stages, "after": last})
+    return context.finish(results, {**stages, "after": last}, request.plan.source("stereoset"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Required, TypedDict
 
 from biasunlearn.commands.debias import DebiasJob, run_debias
+from biasunlearn.commands.evaluation import with_data
 from biasunlearn.commands.run_context import Callbacks, OnStep, Progress, Say
 from biasunlearn.config import DebiasConfig
 from biasunlearn.models.spec import ModelSpec
@@ -46,8 +47,8 @@ class Experiment:
 
     def prepared(self, train: str, config: DebiasConfig) -> Prepared:
         """The splits and sets of a run. RequestError: as `debias`."""
-        report = self.plan.benchmarks["stereoset"]
-        return prepare(train, report, self.unrelated, config, skip_invalid=self.plan.skip_invalid)
+        plan = self.plan
+        return prepare(train, plan.source("stereoset"), self.unrelated, config, skip_invalid=plan.skip_invalid)
 
     def run(
         self, what: str, folder: Path, config: DebiasConfig, *, train: str, unrelated: str | None = None
@@ -74,6 +75,6 @@ def experiment_of(model: str, common: Common) -> Experiment:
         trust_remote_code=common.get("trust_remote_code", False),
     )  # fmt: skip
     benchmarks = {"stereoset": common["report"], **(common.get("benchmarks") or {})}
-    plan = EvalPlan(benchmarks, common.get("skip_invalid", False))
+    plan = with_data(EvalPlan(benchmarks, common.get("skip_invalid", False)))
     callbacks = Callbacks(common.get("progress"), common.get("say"), common.get("on_step"))
     return Experiment(model=spec, plan=plan, unrelated=common.get("unrelated"), callbacks=callbacks)

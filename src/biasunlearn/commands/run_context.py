@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from biasunlearn.data.readers import DataFile
 from biasunlearn.runs.folder import RunFolder, finished, new_run
 from biasunlearn.runs.lock import releasing_locks
 from biasunlearn.runs.results import Results
@@ -67,23 +68,25 @@ class RunContext:
         if self.stored_in is not None:
             self.stored_in.write_yaml("config.yaml", dict(self.request))
 
-    def finish(self, results: Results, stages: dict[str, list[Item]]) -> Results:
+    def finish(self, results: Results, stages: dict[str, list[Item]], report: DataFile | None = None) -> Results:
         """Writes config.yaml, the items, the report, and last results.json, which marks the run as finished.
 
         Args:
             stages: {stage: items}; "" where there is one stage only.
+            report: StereoSet's data, whose sentences the report shows; None: it is read from the file that the
+                results name, if it is still the same.
         Returns:
             The results.
         """
         if self.stored_in is None:
             return results
-        from biasunlearn.data.readers import sentences_of
+        from biasunlearn.data.readers import data_sentences, sentences_of
         from biasunlearn.report.run import RunData, report_page
 
         folder = self.stored_in
         self.begin()
         folder.write_stages(stages)
-        sentences = sentences_of(*results.stereoset_file)
+        sentences = sentences_of(*results.stereoset_file) if report is None else data_sentences(report)
         data = RunData(str(folder.path), results, stages, folder.read_metrics(), sentences)
         folder.write_text("report.html", report_page(data))
         folder.write_json("results.json", results.to_dict())

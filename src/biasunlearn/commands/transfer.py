@@ -13,6 +13,7 @@ from biasunlearn.commands.evaluation import (
     mark_contamination,
     read_manifest,
     validate_plan,
+    with_data,
 )
 from biasunlearn.commands.run_context import Callbacks, OnStep, Progress, RunContext, Say, run_context
 from biasunlearn.commands.run_stages import outcomes_by_score, read_stage
@@ -150,7 +151,7 @@ def _transfer(context: RunContext, learned: DebiasRun, request: TransferJob) -> 
     from biasunlearn.models.quantization import facts as quantised
     from biasunlearn.scoring.chat import protocol
 
-    plan, folder, callbacks, to = request.plan, context.folder, context.callbacks, request.target.model
+    plan, folder, callbacks, to = with_data(request.plan), context.folder, context.callbacks, request.target.model
     stop = stop_split(learned) if request.scales is None or len(request.scales) > 1 else ()
     target = open_target(request.target)
     if request.also_train and target.kind != "full":
@@ -192,7 +193,7 @@ def _transfer(context: RunContext, learned: DebiasRun, request: TransferJob) -> 
         config=Recipe.model_validate(to_dict(learned.recipe)),
         environment=environment(),
     )  # fmt: skip
-    return context.finish(results, {"before": items_before, "after": items_after})
+    return context.finish(results, {"before": items_before, "after": items_after}, plan.source("stereoset"))
 
 
 def read_adapter_run(run: str | Path) -> DebiasRun:

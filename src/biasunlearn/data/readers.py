@@ -80,6 +80,12 @@ class DataFile:
         """What results.json stores about the data of a benchmark."""
         return data_facts(self.path, self.sha256, self.skipped)
 
+    @property
+    def remarks(self) -> list[str]:
+        """One line for everything that was read in another way than it stands in the file, or not at all."""
+        left_out = f"{self.path}: {len(self.skipped)} wrong rows were skipped" if self.skipped else ""
+        return [*([f"{left_out}; the first is {self.skipped[0]}"] if left_out else []), *self.notes]
+
 
 def read_triplets(source: "Source | DataFile", *, skip_invalid: bool = False) -> DataFile:
     """Reads benchmark triplets or training pairs.
@@ -96,7 +102,8 @@ def read_triplets(source: "Source | DataFile", *, skip_invalid: bool = False) ->
     path, rows, build = _recognised(source)
     found, problems = build_records(path, rows, build, skip_invalid=skip_invalid, key=_key)
     triplets, notes = _one_spelling(found)
-    return DataFile(path, triplets, problems, fingerprint(triplets), notes)
+    triplets, gaps = _with_blanks(triplets)
+    return DataFile(path, triplets, problems, fingerprint(triplets), (*notes, *gaps))
 
 
 def read_unrelated(source: "Source | DataFile", *, skip_invalid: bool = False) -> tuple[tuple[str, ...], str]:
@@ -215,6 +222,17 @@ def _one_spelling(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tup
         return c if same else replace(c, bias_type=name, target=target)
 
     return tuple(map(respelled, triplets)), tuple(notes)
+
+
+def _with_blanks(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tuple[str, ...]]:
+    """The triplets with BLANK in templates that mark their gap with another sign, and how many did."""
+    other = [c.kind == "intrasentence" and BLANK not in c.context and bool(GAP.search(c.context)) for c in triplets]
+    read = (
+        replace(c, context=GAP.sub(BLANK, c.context)) if gap else c for c, gap in zip(triplets, other, strict=True)
+    )
+    signs = sorted({sign for c, gap in zip(triplets, other, strict=True) if gap for sign in GAP.findall(c.context)})
+    notes = (f"{sum(other)} templates mark their gap with {' or '.join(signs)}: read as {BLANK}",) if signs else ()
+    return tuple(read), notes
 
 
 # --- hashes ----------------------------------------------------------------------------------------------------------
@@ -349,7 +367,7 @@ def _stereoset_triplet(row: Row, place: Place) -> Triplet:
         id=_needed_id(row),
         bias_type=text_of(row, "bias_type"),
         kind=kind,
-        context=_with_blank(context) if kind == "intrasentence" else context,
+        context=context,
         stereotype=by_label["stereotype"],
         anti_stereotype=by_label["anti-stereotype"],
         unrelated=by_label.get("unrelated"),
@@ -371,17 +389,16 @@ def _needed_id(row: Row) -> str:
 def _pair(row: Row, place: Place) -> Triplet:
     if "chosen" in row and "rejected" in row:  # a preference row: chosen is the anti-stereotype
         sides = _message_text(row, "rejected"), _message_text(row, "chosen")
-        given = _message_text(row, "prompt", needed=False)
+        context = _message_text(row, "prompt", needed=False)
     else:
         sides = text_of(row, "stereotype"), text_of(row, "anti_stereotype")
-        given = optional_text(row, "context")
-    kind, context = _kind(row, given)
+        context = optional_text(row, "context")
     name = identifier(row) or str(place)
     unrelated = optional_text(row, "unrelated")
     return Triplet(
         id=name,
         bias_type=optional_text(row, "bias_type") or "unnamed",
-        kind=kind,
+        kind=_kind(row, context),
         context=context,
         stereotype=Sentence(f"{name}-stereotype", sides[0]),
         anti_stereotype=Sentence(f"{name}-anti-stereotype", sides[1]),
@@ -391,24 +408,17 @@ def _pair(row: Row, place: Place) -> Triplet:
     )
 
 
-def _kind(row: Row, context: str) -> tuple[Kind, str]:
-    """(kind, context): as the row says, else by whether the context is a template."""
+def _kind(row: Row, context: str) -> Kind:
+    """As the row says; else intersentence where there is a context that is no template."""
     given = optional_text(row, "kind")
     if given.casefold() == "intrasentence":
-        return "intrasentence", _with_blank(context)
+        return "intrasentence"
     if given.casefold() == "intersentence":
-        return "intersentence", context
+        return "intersentence"
     if given:
         raise BadRow(f"field kind: {shown(given)}; must be intrasentence or intersentence (or left out)")
-    template = _with_blank(context)
-    if template and BLANK not in template:
-        return "intersentence", context
-    return "intrasentence", template
-
-
-def _with_blank(template: str) -> str:
-    """A template whose gap has another sign ([MASK], ___), with BLANK in its place."""
-    return template if BLANK in template else GAP.sub(BLANK, template)
+    template = not context or BLANK in context or GAP.search(context) is not None
+    return "intrasentence" if template else "intersentence"
 
 
 def _message_text(row: Row, name: str, *, needed: bool = True) -> str:

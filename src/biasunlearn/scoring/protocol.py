@@ -69,3 +69,9 @@ class EvalPlan:
     skip_invalid: bool = False
     """Leave out wrong rows of the data instead of refusing the file; they are counted and listed."""
     options: EvalOptions = field(default_factory=EvalOptions)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """{name: what its benchmark has read}, where the data has been read (commands/evaluation.py)."""
+
+    def source(self, benchmark: str) -> Any:
+        """The data of a benchmark: what was read, else its path."""
+        return self.data.get(benchmark, self.benchmarks[benchmark])

@@ -7,7 +7,7 @@ from typing import Any
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.checks import check_pairs, overlap
-from biasunlearn.data.readers import DataFile, fingerprint, read_triplets, read_unrelated, triplet_hash
+from biasunlearn.data.readers import DataFile, fingerprint, is_plain_text, read_triplets, read_unrelated, triplet_hash
 from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.splits import Split, group_of, split
 from biasunlearn.data.target_terms import with_targets, with_unrelated
@@ -32,25 +32,30 @@ class Prepared:
 
 
 def prepare(
-    train: str, report: str, unrelated: str | None, config: DebiasConfig, *, skip_invalid: bool = False
+    train: str, report: str | DataFile, unrelated: str | None, config: DebiasConfig, *, skip_invalid: bool = False
 ) -> Prepared:
     """Reads, checks, joins, splits and builds the sets.
 
+    Args:
+        report: a path, or what was read of it.
     Raises:
         RequestError: a file or a row is wrong, a bias type is too small to be split, nothing to compute KL on.
     """
     pairs = read_triplets(train, skip_invalid=skip_invalid)
     reported = read_triplets(report, skip_invalid=skip_invalid)
-    findings = check_pairs(pairs.triplets, reported.triplets)
+    unrelated_data = _unrelated_data(unrelated, skip_invalid)
+    read = [pairs, reported, *([unrelated_data] if isinstance(unrelated_data, DataFile) else [])]
+    findings = [line for data in read for line in data.remarks]
+    findings += check_pairs(pairs.triplets, reported.triplets)
     if shared := overlap(pairs.triplets, reported.triplets):
-        findings.append(f"{shared} pairs of {train} also stand in {report}: the result is stamped contaminated")
-    named = _named(unrelated, skip_invalid)
+        findings.append(f"{shared} pairs of {train} also stand in {reported.path}: the result is stamped contaminated")
+    named = unrelated_data.triplets if isinstance(unrelated_data, DataFile) else ()
     joined = with_unrelated(with_targets(pairs.triplets, named), named)
     triplets = joined if config.shared_terms == "kept" else _unseen(joined, reported.triplets)
     parts = split(triplets, stop_share=config.stop_share, seed=config.seed)
     stop = _stop_clusters(parts, reported.triplets, config)
     chosen = _supervised_kinds(parts.train, config)
-    sentences, source_hash = _unrelated_set(unrelated, triplets, parts, config, skip_invalid)
+    sentences, source_hash = _unrelated_set(unrelated_data, triplets, parts, config)
     sets = training_sets(
         chosen,
         sentences,
@@ -63,10 +68,13 @@ def prepare(
     facts = {
         "train": {"path": train, "sha256": pairs.sha256, "rows": len(pairs.triplets), "skipped": list(pairs.skipped)},
         "report": {
-            "path": report, "sha256": reported.sha256, "rows": len(reported.triplets),
+            "path": reported.path, "sha256": reported.sha256, "rows": len(reported.triplets),
             "skipped": list(reported.skipped),
         },
-        "unrelated": {"path": unrelated, "sha256": source_hash, "sentences": len(sentences)},
+        "unrelated": {
+            "path": unrelated, "sha256": source_hash, "sentences": len(sentences),
+            **({"skipped": list(unrelated_data.skipped)} if isinstance(unrelated_data, DataFile) else {}),
+        },
         "splits": {
             "train": {"pairs": len(chosen), "sha256": fingerprint(chosen), "bias_types": _sizes(chosen)},
             "stop": {"pairs": len(stop), "sha256": fingerprint(stop), "bias_types": _sizes(stop)},
@@ -83,11 +91,12 @@ def prepare(
     return Prepared(sets, stop, reported, facts, manifest)
 
 
-def _named(unrelated: str | None, skip_invalid: bool) -> Sequence[Triplet]:
-    """Clusters of the unrelated file, which may name target terms and unrelated sentences of the pairs."""
-    if unrelated is None or unrelated.removesuffix(".gz").endswith(".txt"):
-        return ()
-    return read_triplets(unrelated, skip_invalid=skip_invalid).triplets
+def _unrelated_data(unrelated: str | None, skip_invalid: bool) -> DataFile | str | None:
+    """The triplets of the unrelated file, which may name target terms and unrelated sentences of the pairs; the path of
+    a text file as it is."""
+    if unrelated is None or is_plain_text(unrelated):
+        return unrelated
+    return read_triplets(unrelated, skip_invalid=skip_invalid)
 
 
 def _unseen(triplets: Sequence[Triplet], report: Sequence[Triplet]) -> list[Triplet]:
@@ -138,12 +147,12 @@ def _supervised_kinds(train: Sequence[Triplet], config: DebiasConfig) -> tuple[T
 
 
 def _unrelated_set(
-    path: str | None, triplets: Sequence[Triplet], parts: Split, config: DebiasConfig, skip_invalid: bool
+    unrelated_data: DataFile | str | None, triplets: Sequence[Triplet], parts: Split, config: DebiasConfig
 ) -> tuple[tuple[str, ...], str | None]:
     """Sentences for the KL term, without those that the stop split measures LMS with."""
     source_hash = None
-    if path is not None:
-        sentences, source_hash = read_unrelated(path, skip_invalid=skip_invalid)
+    if unrelated_data is not None:
+        sentences, source_hash = read_unrelated(unrelated_data)
     else:
         sentences = tuple(c.unrelated.text for c in triplets if c.unrelated)
     held_out = {c.unrelated.text for c in parts.stop if c.unrelated}
