@@ -230,7 +230,7 @@ def prepared_again(learned: DebiasRun, part: str) -> Prepared:
     prepared = prepare(asked.train, asked.report, asked.unrelated, learned.recipe, skip_invalid=asked.skip_invalid)
     stored = learned.results.data.split(part)
     if stored is None or stored.sha256 != prepared.facts["splits"][part]["sha256"]:
-        raise RequestError(f"{asked.train} is not what it was")
+        raise RequestError(f"{asked.train} has changed since the run")
     return prepared
 
 
