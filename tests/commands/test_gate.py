@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from biasunlearn import gate
+from biasunlearn import gate as gate_typed
 from biasunlearn.cli import main
 from biasunlearn.commands.gate import HOLDS, LIMITS, Rule, read_policy
 from biasunlearn.errors import RequestError
@@ -40,6 +40,11 @@ ESTIMATE = Estimate(52.0, 48.0, 56.0)
 def test_limits(limit, estimate, holds, fails):
     assert HOLDS[limit](estimate, holds)
     assert not HOLDS[limit](estimate, fails)
+
+
+def gate(*arguments, **options):
+    """What the command gives, as plain values: the JSON output of gate."""
+    return gate_typed(*arguments, **options).to_dict()
 
 
 def test_over_debiased_is_the_whole_interval_below_50():

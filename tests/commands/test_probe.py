@@ -174,7 +174,7 @@ def test_questions_and_what_is_left_out() -> None:
     assert list(found["stereotype", "age"].labels[:2]) == ["stereotype", "anti-stereotype"]
     assert found["stereotype", "age"].rows[0] == 50  # the 26th pair
     assert len(set(found["target term", "gender"].clusters)) == 25  # pairs
-    assert ("stereotype", "faith") not in found and "stereotype (faith): only one target term, so none that is unseen" \
+    assert ("stereotype", "faith") not in found and "stereotype (faith): only one target term, so that none is unseen" \
         in left_out  # fmt: skip
     assert found["bias type", ""].classes == ("age", "gender")  # faith has a single term
     assert "bias type: 1 of 32 pairs left out, their label is unknown or too rare" in left_out

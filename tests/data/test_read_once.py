@@ -37,4 +37,5 @@ def test_a_run_opens_each_of_its_data_files_once(tmp_path: Path) -> None:
     )  # fmt: skip
     assert OPENED == {str(train): 1, str(report): 2, str(text): 1}  # as report and as --unrelated: two requests
     assert results.benchmarks.stereoset.sha256 == results.before.stereoset.sha256
-    assert "The old" in (tmp_path / "run/report.html").read_text()  # the page shows sentences that it did not read again
+    # The page shows sentences that it did not read again.
+    assert "The old" in (tmp_path / "run/report.html").read_text()

@@ -85,7 +85,7 @@ def test_more_tokens_are_a_note_and_other_cuts_a_doubt(adapter):
     found = compatibility(tiny.gpt2(), added, adapter)
     assert not found.refusals and "292 embeddings, the base 290" in found.notes[0]
     other = tiny.gpt2(unmerged())
-    assert "cuts sentences otherwise" in compatibility(tiny.gpt2(), other, adapter).doubts[0]
+    assert "splits sentences differently" in compatibility(tiny.gpt2(), other, adapter).doubts[0]
 
 
 def test_without_the_base_shapes_are_still_checked(adapter):
