@@ -133,9 +133,9 @@ def _check(folder: RunFolder, out: Path, merge: bool, complete: bool, push: str 
 def _copy_adapter(source: Path, place: Path, base: str, revision: str | None) -> None:
     """A plain PEFT repository, which names its base."""
     shutil.copyfile(source / "adapter_model.safetensors", place / "adapter_model.safetensors")
-    config = check_adapter(source)
-    config |= {"base_model_name_or_path": base, "revision": revision}
-    (place / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    config = check_adapter(source).with_values(base_model_name_or_path=base, revision=revision)
+    content = json.dumps(config.to_dict(), indent=2, sort_keys=True)
+    (place / "adapter_config.json").write_text(content + "\n", encoding="utf-8")
 
 
 def _probes(results: Results) -> tuple[list[str], ...]:

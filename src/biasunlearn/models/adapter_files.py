@@ -2,28 +2,24 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from biasunlearn.errors import RequestError
+from biasunlearn.runs.run_files import AdapterConfig
+from biasunlearn.runs.schema import read_as, read_json
 
 CONFIG, WEIGHTS, OLD_WEIGHTS = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 
 
-def adapter_config(folder: str | Path) -> dict[str, Any]:
-    """The content of adapter_config.json. RequestError where it is missing or cannot be read."""
+def adapter_config(folder: str | Path) -> AdapterConfig:
+    """The content of adapter_config.json. RequestError where it is missing, or something in it is of a wrong type."""
     path = Path(folder) / CONFIG
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return read_as(AdapterConfig, read_json(path), str(path))
     except FileNotFoundError:
         raise RequestError(f"{folder}: no adapter here ({CONFIG} is missing)") from None
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(content, dict):
-        raise RequestError(f"{path}: cannot be read: not an object")
-    return content
 
 
-def check_adapter(folder: str | Path) -> dict[str, Any]:
+def check_adapter(folder: str | Path) -> AdapterConfig:
     """The content of adapter_config.json, after a check of the weights.
 
     Raises:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from biasunlearn.errors import RequestError
+from biasunlearn.models.adapter_files import adapter_config
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.atomic import whole_folder
 
@@ -97,11 +98,10 @@ def save_scaled(source: Path, folder: Path, scale: float, base: ModelSpec, more:
         base: the model that the copy names as its base.
         more: writes further files into the folder that it is given.
     """
-    config = json.loads((source / "adapter_config.json").read_text(encoding="utf-8"))
-    config["lora_alpha"] *= scale
-    config["alpha_pattern"] = {name: alpha * scale for name, alpha in (config.get("alpha_pattern") or {}).items()}
-    config |= {"base_model_name_or_path": base.model, "revision": base.revision}
+    config = adapter_config(source).scaled(scale)
+    config = config.with_values(base_model_name_or_path=base.model, revision=base.revision)
     with whole_folder(folder) as place:
         shutil.copyfile(source / "adapter_model.safetensors", place / "adapter_model.safetensors")
-        (place / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        content = json.dumps(config.to_dict(), indent=2, sort_keys=True)
+        (place / "adapter_config.json").write_text(content + "\n", encoding="utf-8")
         more(place)

@@ -53,13 +53,13 @@ def open_target(spec: ModelSpec | str) -> Target:
     if folder is None:
         return Target(_causal(load(spec), name), "full", spec)
     own = adapter_config(folder)
-    kind, named = str(own.get("peft_type")), own.get("base_model_name_or_path")
+    kind, named = own.peft_type, own.base_model_name_or_path
     if kind not in ("LORA", *PROMPTS):
         raise RequestError(f"{name}: a {kind} adapter; merge it into its base, and give the merged model's folder")
     if not named:
         raise RequestError(f"{name}/adapter_config.json: names no base model; fill in base_model_name_or_path")
     check_adapter(folder)
-    base = replace(spec, model=str(named), revision=own.get("revision"))
+    base = replace(spec, model=named, revision=own.revision)
     loaded = _causal(load(base), base.model)
     if kind == "LORA":
         loaded = loaded.with_model(with_adapter(loaded.model, folder))

@@ -12,19 +12,16 @@ from biasunlearn.runs.sections import Environment
 if TYPE_CHECKING:  # heavy, and only named here
     from biasunlearn.stats.paired import PairedTest, ScoreTest
 
-Verdict = Literal["better", "worse", "no evidence", "too few items", "changed"]
-"""See stats/paired.py."""
-
 
 class ComparedRun(Record):
     """One of the runs that are compared, at one stage."""
 
     name: str
-    stage: str
-    model: Text
-    adapter: Text
-    method: Text
-    seed: Whole | None
+    stage: Text = None
+    model: Text = None
+    adapter: Text = None
+    method: Text = None
+    seed: Whole | None = None
 
 
 class TestedRow(Record):
@@ -32,21 +29,22 @@ class TestedRow(Record):
 
     n: Count
     clusters: Count
-    few_clusters: bool
+    few_clusters: bool = False
     a: Interval
     b: Interval
     difference: Interval
-    distance_change: Interval | None
-    test: str
+    distance_change: Interval | None = None
+    test: str = ""
     p: Number
     up: Count | None = None
     down: Count | None = None
     p_clustered: Number | None = None
-    smallest_difference: Number | None
-    too_few: bool
-    identical: bool
-    over_debiased: bool
-    verdict: Verdict
+    smallest_difference: Number | None = None
+    """The smallest difference that such data can detect."""
+    too_few: bool = False
+    identical: bool = False
+    over_debiased: bool = False
+    verdict: str
     p_holm: Number | None = None
 
     @classmethod
@@ -71,7 +69,7 @@ class DistanceOverTypes(Record):
     a: Metric
     b: Metric
     difference: Interval
-    verdict: Verdict
+    verdict: str
 
 
 class Distances(Record):
@@ -89,11 +87,11 @@ class Distances(Record):
 class TestedScore(Record):
     """One score of two runs."""
 
-    unpaired: Count
+    unpaired: Count = 0
     """Units on which the score is defined for one of the two runs only."""
-    ideal: Number | None
+    ideal: Number | None = None
     overall: TestedRow
-    bias_types: Mapping[str, TestedRow]
+    bias_types: Mapping[str, TestedRow] = {}
     distance: Distances | None = None
 
     @classmethod
@@ -135,7 +133,7 @@ class Compared(Record):
     """A run against the baseline."""
 
     run: str
-    benchmarks: Mapping[str, ComparedBenchmark]
+    benchmarks: Mapping[str, ComparedBenchmark] = {}
     not_shared: Sequence[str] = ()
 
 
@@ -153,7 +151,8 @@ class OverviewLine(Record):
     smallest_difference: Number | None = None
     over_debiased: bool | None = None
     change_percent: Number | None = None
-    verdict: Verdict | None
+    verdict: Text = None
+    """In words (stats/paired.py); None for a single value, which cannot be tested."""
 
 
 class SeedSpread(Record):
@@ -167,8 +166,8 @@ class SeedSpread(Record):
 
 
 class SpreadOfBenchmark(Record):
-    overall: Mapping[str, SeedSpread]
-    bias_types: Mapping[str, Mapping[str, SeedSpread]]
+    overall: Mapping[str, SeedSpread] = {}
+    bias_types: Mapping[str, Mapping[str, SeedSpread]] = {}
 
 
 class SeedGroup(Record):
@@ -176,17 +175,17 @@ class SeedGroup(Record):
 
     runs: Sequence[str]
     seeds: Sequence[Whole]
-    benchmarks: Mapping[str, SpreadOfBenchmark]
+    benchmarks: Mapping[str, SpreadOfBenchmark] = {}
 
 
 class RunComparison(Record):
     """What `compare` returns, as stored in compare.json."""
 
-    schema_version: Literal[1, 2] = Field(alias="schema")
+    schema_version: Literal[1, 2] = Field(alias="schema", default=1)
     runs: Sequence[ComparedRun]
-    baseline: str
-    overview: Sequence[OverviewLine]
-    comparisons: Sequence[Compared]
+    baseline: str = ""
+    overview: Sequence[OverviewLine] = ()
+    comparisons: Sequence[Compared] = ()
     seeds: Sequence[SeedGroup] = ()
     environment: Environment = Environment()
 
@@ -203,7 +202,7 @@ class GateResult(Record):
     """What `gate` returns."""
 
     run: str
-    base: Text
+    base: Text = None
     policy: str
     passed: bool
     rules: Sequence[GateRule]

@@ -7,6 +7,7 @@ import contextlib
 import json
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +19,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import is_first, tidy, whole_file
 from biasunlearn.runs.lock import acquire_lock
 from biasunlearn.runs.results import SCHEMA, Environment, MetricsRow, Results, RunConfig, load_results
-from biasunlearn.runs.schema import FIX, read_as
+from biasunlearn.runs.schema import FIX, LARGEST, read_as
 from biasunlearn.stats.stereoset import Item
 
 __all__ = ["SCHEMA"]
@@ -177,7 +178,11 @@ def write_items(path: Path, stages: dict[str, list[Item]]) -> None:
 
 
 def read_items(path: Path) -> dict[str, list[Item]]:
-    """items.parquet back into items, by stage ("" where there is only one)."""
+    """items.parquet back into items, by stage ("" where there is only one).
+
+    Raises:
+        RequestError: it is no Parquet file, a column is missing or of another type, a value is missing or not finite.
+    """
     import pyarrow.parquet
 
     try:
@@ -190,6 +195,7 @@ def read_items(path: Path) -> dict[str, list[Item]]:
     missing = sorted(needed - set(table.column_names))
     if missing:
         raise RequestError(f"{path}: not our items: the columns {', '.join(missing)} are missing")
+    _check_columns(table, path)
 
     def column(name: str, default: Any) -> list[Any]:  # older runs have fewer
         return table.column(name).to_pylist() if name in table.column_names else [default] * table.num_rows
@@ -200,6 +206,29 @@ def read_items(path: Path) -> dict[str, list[Item]]:
     for label, values in zip(labels, zip(*columns, strict=True), strict=True):
         stages.setdefault(label or "", []).append(Item(*values))
     return stages
+
+
+def _check_columns(table: Any, path: Path) -> None:
+    """RequestError for a column of another type, and for the first row without a value or with a score that is none."""
+    from pyarrow import types
+
+    kinds: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+        str: ("text", lambda kind: types.is_string(kind) or types.is_large_string(kind)),
+        float: ("numbers", types.is_floating),
+        int: ("whole numbers", types.is_integer),
+    }
+    for field in fields(Item):
+        if field.name not in table.column_names:
+            continue
+        column, (words, fits) = table.column(field.name), kinds[field.type]
+        if not fits(column.type):
+            raise RequestError(f"{path}: column {field.name}: must hold {words}, holds {column.type}; {FIX}")
+        if column.null_count:
+            row = column.is_null().to_pylist().index(True) + 1
+            raise RequestError(f"{path}: row {row}: {field.name} is missing; {FIX}")
+    for row, score in enumerate(table.column("score").to_pylist(), 1):
+        if not abs(score) <= LARGEST:  # also false for nan
+            raise RequestError(f"{path}: row {row}: score is {score}; must be a finite number; {FIX}")
 
 
 def environment() -> Environment:

@@ -1,11 +1,11 @@
-"""The types of a run folder's other files: rows of metrics.jsonl, config.yaml, training_data.json of the adapter."""
+"""The types of a run folder's other files: metrics.jsonl, config.yaml, and the two JSON files of the adapter."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
-from biasunlearn.runs.schema import Count, Number, Record, Text, wrong_at
+from biasunlearn.runs.schema import LARGEST, Count, Number, Record, Text, wrong_at
 
 
 class StepDecision(Record):
@@ -75,3 +75,25 @@ class Manifest(Record):
     pairs: Sequence[str] = ()
     parts: Sequence["Manifest"] = ()
     """Of a combination: the manifests of its adapters."""
+
+
+class AdapterConfig(Record):
+    """adapter_config.json of a PEFT adapter of any kind: what this package reads or changes. The other keys are PEFT's.
+
+    LoRA alone has a rank and a strength; prefix and prompt tuning have neither.
+    """
+
+    peft_type: str
+    base_model_name_or_path: Text = None
+    revision: Text = None
+    r: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+    lora_alpha: Number | None = None
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    target_modules: str | Sequence[str] | None = None
+    rank_pattern: Mapping[str, Count] | None = None
+    alpha_pattern: Mapping[str, Number] | None = None
+
+    def scaled(self, scale: float) -> Self:
+        """The same LoRA at another strength."""
+        patterns = {name: alpha * scale for name, alpha in (self.alpha_pattern or {}).items()}
+        return self.with_values(lora_alpha=(self.lora_alpha or 0.0) * scale, alpha_pattern=patterns)
