@@ -68,7 +68,7 @@ def test_wrong_requests(tmp_path: Path) -> None:
     paths = {"train": "t", "report": "r", "out": tmp_path / "out"}
     with pytest.raises(RequestError, match="--variants half: unknown; known: full"):
         ablate("m", **paths, variants=("half",))
-    with pytest.raises(RequestError, match="takes parts out of biasunlearn"):
+    with pytest.raises(RequestError, match="ablate removes parts of biasunlearn"):
         ablate("m", **paths, config=DebiasConfig(method="dpo"))
     with pytest.raises(RequestError, match="at least one seed"):
         ablate("m", **paths, seeds=())
