@@ -65,7 +65,7 @@ Row = dict[str, Any]
 def main(arguments: Sequence[str] | None = None) -> None:
     given = _arguments(arguments)
     runs = [read_adapter_run(run) for run in given.runs]
-    bases = {str(run.request["model"]) for run in runs}
+    bases = {str(run.request.model) for run in runs}
     if len(bases) > 1:
         raise SystemExit(f"the runs are on different bases: {', '.join(sorted(bases))}")
     base = bases.pop()
