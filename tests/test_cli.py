@@ -139,8 +139,8 @@ def test_the_released_code_s_recipe_runs_and_its_result_is_stamped(place, tmp_pa
     results = json.loads((tmp_path / "run/results.json").read_text())
     assert results["data"]["stopped_on_report"] and results["config"]["npo_ratio"] == "batch_mean"
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
-    pushes = [row["decision"]["push"] for row in rows if "decision" in row]
-    assert all(sum(value != 0 for value in push.values()) == 1 for push in pushes)  # the farthest alone
+    weights = [row["decision"]["swap_weights"] for row in rows if "decision" in row]
+    assert all(sum(value != 0 for value in one.values()) == 1 for one in weights)  # the farthest alone
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from biasunlearn.benchmarks import bbq, stereoset
 from biasunlearn.cli import main
 from biasunlearn.data.records import Passage
 from biasunlearn.scoring.log_prob import score
+from biasunlearn.scoring.protocol import EvalPlan
 from tests import tiny
 from tests.shared_data import SHARED, needs_shared
 
@@ -55,7 +56,7 @@ def exported(tmp_path, capsys):
     asked = [part for name in ("stereoset", "bbq") for part in ("--benchmark", f"{name}={tmp_path / name}.jsonl")]
     assert main(["export-lm-eval", *asked, "--out", str(tmp_path / "tasks")]) == 0
     printed = capsys.readouterr().out
-    assert "biasunlearn_stereoset: 13 documents, 1 intersentence clusters left out" in printed
+    assert "biasunlearn_stereoset: 13 documents, 1 intersentence triplets left out" in printed
     assert "--tasks biasunlearn_stereoset,biasunlearn_bbq" in printed
     return tmp_path
 
@@ -192,6 +193,7 @@ def test_lm_eval_on_a_real_model_and_published_clusters(tmp_path):
     assert main(["export-lm-eval", *asked]) == 0
     loaded = load(str(SHARED / "models/minilm-clm"))
     found = run_tasks(loaded, [str(tmp_path / "tasks")])["tasks"]["biasunlearn_stereoset"]
-    _, ours = stereoset.run(loaded, str(tmp_path / "dev.json"))
+    _, ours = stereoset.run(loaded, str(tmp_path / "dev.json"), EvalPlan())
+    overall = ours.to_dict()["overall"]
     for name in ("ss", "lms", "icat"):
-        assert found[name]["value"] == pytest.approx(ours["overall"][name]["value"], abs=1e-9)
+        assert found[name]["value"] == pytest.approx(overall[name]["value"], abs=1e-9)

@@ -1,6 +1,7 @@
 """What the playground shows is what the models say: probabilities by hand, groups swapped, nothing unescaped."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import with_lora
 from biasunlearn.runs.folder import SCHEMA, RunFolder
 from biasunlearn.scoring.side_by_side import LONGEST, Seen, side_by_side, swapped, term_list
-from tests import tiny
+from tests import made_runs, tiny
 
 pytestmark = pytest.mark.slow
 
@@ -80,7 +81,7 @@ def test_what_is_shown_is_escaped_and_what_is_wrong_is_said(loaded):
     assert "50.0 %" in html and "25.0 %" in html
     marked = as_html(seen, "Swapped", instead_of="<script>alert(2)</script>")
     assert "<mark>&lt;script&gt;alert(1)&lt;/script&gt;</mark>" in marked and "<script>" not in marked
-    for prompt, message in (("  ", "write a beginning"), ("a BLANK b BLANK", "more than one BLANK"),
+    for prompt, message in (("  ", "write the beginning"), ("a BLANK b BLANK", "more than one BLANK"),
                             ("x" * (LONGEST + 1), "characters")):  # fmt: skip
         with pytest.raises(RequestError, match=message):
             side_by_side(loaded, "default", prompt)
@@ -94,14 +95,13 @@ def test_what_was_swapped_is_marked_and_words_that_nobody_expects_are_named_belo
     assert "<mark>She</mark> saw <mark>his</mark> book" in html
     assert "shares of the words shown" in html and "Below 0.1 % in both: to" in html and html.count("<tr>") == 2
     assert "mark" not in as_html(seen, "As written")
-    assert "No whole word" in as_html(Seen("x", (), {}), "As written")
+    assert "No complete word" in as_html(Seen("x", (), {}), "As written")
 
 
 def test_the_page_says_which_run_it_is(tmp_path):
     results = {"schema": SCHEMA, "model": "some/where/mini", "benchmarks": {}}
     RunFolder(tmp_path).write_json("results.json", results)
     assert describe(tmp_path) == f"mini, run {tmp_path}"
-    stages = {key: {"stereoset": {"overall": {"ss": {"value": value}}}} for key, value in
-              (("before", 61.23), ("benchmarks", 50.2))}  # fmt: skip
-    RunFolder(tmp_path).write_json("results.json", results | stages)
-    assert describe(tmp_path).endswith(": SS 61.2 before, 50.2 after, on its report split")
+    base, fair = (made_runs.items({"age": hits, "work": hits}) for hits in (84, 60))  # of 120 pairs: 70 and 50 %
+    run = made_runs.debiased(tmp_path / "debiased", base, fair)
+    assert describe(Path(run)).endswith(": SS 70.0 before, 50.0 after, on its report split")
