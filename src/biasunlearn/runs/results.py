@@ -246,6 +246,11 @@ def json_schema() -> str:
     return json.dumps({**head, **_with_conditions(Results.model_json_schema(by_alias=True))}, indent=1) + "\n"
 
 
+def write_json_schema() -> None:
+    """Writes the shipped file anew, after a change of the types."""
+    SCHEMA_FILE.write_text(json_schema(), encoding="utf-8")
+
+
 def _with_conditions(schema: Any) -> Any:
     """Pydantic writes a choice by a function as `oneOf`; JSON Schema needs the condition: is there such a key?"""
     if isinstance(schema, list):
