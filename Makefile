@@ -5,7 +5,7 @@ PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 # Tests that run at once; each takes one core and up to 2 GB of memory.
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
-.PHONY: demo test test-fast test-nightly lint bench docs install install-all
+.PHONY: demo test test-fast test-nightly lint bench docs schema install install-all
 
 demo: install
 	$(BIN)/biasunlearn demo
@@ -34,6 +34,10 @@ bench: install
 
 docs: install-all
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# The JSON Schema of results.json, after a change of the types in src/biasunlearn/runs.
+schema: install
+	$(BIN)/python -c "from biasunlearn.runs.results import write_json_schema; write_json_schema()"
 
 install: .venv/installed
 

@@ -110,8 +110,8 @@ def test_prepared_sets_of_the_main_job():
     held_out = {c.unrelated.text for c in prepared.stop if c.unrelated}
     assert held_out and not held_out & {p.text for p in prepared.sets.unrelated}
     for name in ("train", "stop"):
-        assert len(prepared.facts["splits"][name]["sha256"]) == 64
-    findings = "\n".join(prepared.facts["findings"])
+        assert len(prepared.facts.split(name).sha256) == 64
+    findings = "\n".join(prepared.facts.findings)
     assert "1 pairs have equal texts" in findings and "BLANK twice" in findings
 
 
@@ -127,9 +127,9 @@ def test_pairs_about_a_term_of_the_report_file_are_left_out(tmp_path):
 
     train = file("t.jsonl", [("x", f"t{n % 8}") for n in range(32)])
     prepared = prepare(train, file("r.jsonl", [("x", "T3"), ("y", "t4")]), None, DebiasConfig())
-    assert prepared.facts["splits"]["shared_with_report"] == 4  # t3, in any letter case; t4 is of another bias type
+    assert prepared.facts.splits.shared_with_report == 4  # t3, in any letter case; t4 is of another bias type
     kept = prepare(train, str(tmp_path / "r.jsonl"), None, DebiasConfig(shared_terms="kept"))
-    assert kept.facts["splits"]["shared_with_report"] == 0
+    assert kept.facts.splits.shared_with_report == 0
     with pytest.raises(RequestError, match="every training pair of bias type 'x'"):
         prepare(train, train, None, DebiasConfig())
 

@@ -52,7 +52,7 @@ def test_tasks_run_on_base_and_adapter_and_agree_with_our_own_scores(task):
     from biasunlearn.scoring.lm_eval import run_tasks
 
     loaded = tiny.gpt2()
-    found = run_tasks(loaded, [str(task)])
+    found = run_tasks(loaded, [str(task)]).to_dict()
     row = found["tasks"]["likelier"]
     assert row["acc"]["value"] == pytest.approx(accuracy(loaded, DOCS)) and row["n"] == len(DOCS)
     assert row["version"] == 2.0 and row["shots"] == 0 and found["lm_eval"]
@@ -65,11 +65,11 @@ def test_tasks_run_on_base_and_adapter_and_agree_with_our_own_scores(task):
     for seed in range(1, 6):
         tiny.perturb(model, seed=seed, spread=0.3)
         adapted = loaded.with_model(model.eval())
-        again = run_tasks(adapted, [str(task / "likelier.yaml")])["tasks"]["likelier"]["acc"]["value"]
+        again = run_tasks(adapted, [str(task / "likelier.yaml")]).tasks["likelier"].metrics["acc"].value
         assert again == pytest.approx(accuracy(adapted, DOCS))
         seen.add(again)
     assert len(seen) > 1  # the adapter is really on
-    limited = run_tasks(loaded, [str(task)], limit=4)
+    limited = run_tasks(loaded, [str(task)], limit=4).to_dict()
     assert limited["tasks"]["likelier"]["n"] == 4 and limited["limit"] == 4
     assert limited["tasks"]["likelier"]["acc"]["value"] == pytest.approx(accuracy(loaded, DOCS[:4]))
 

@@ -23,7 +23,7 @@ from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.folder import SCHEMA, environment
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.run_files import Manifest
-from biasunlearn.runs.sections import Combined, DataFile, Part, RunData, ScoringProtocol
+from biasunlearn.runs.sections import Combined, FileFacts, Part, RunData, ScoringProtocol
 from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 
 How = Literal["cat", "svd", "linear"]
@@ -93,7 +93,7 @@ def _combine(
     manifest = _manifest(runs)
     after = mark_contamination(after, plan, manifest)
     _save(loaded.model, folder.adapter, manifest, spec.revision)
-    report = DataFile(path=plan.benchmarks["stereoset"], sha256=after.stereoset.sha256 if after.stereoset else None)
+    report = FileFacts(path=plan.benchmarks["stereoset"], sha256=after.stereoset.sha256 if after.stereoset else None)
     results = Results(
         schema=SCHEMA,
         model=spec.model,

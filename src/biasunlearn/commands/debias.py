@@ -28,7 +28,7 @@ from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
 from biasunlearn.runs.results import Results, only_given
 from biasunlearn.runs.run_files import Manifest
 from biasunlearn.runs.score_cache import ScoreCache
-from biasunlearn.runs.sections import Candidate, Cost, Recipe, RunData, ScoringProtocol, Stopped
+from biasunlearn.runs.sections import Cost, Recipe, RunData, ScoringProtocol, Stopped
 from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.stats.stereoset import Comparison, comparisons
 from biasunlearn.unlearn.evaluation import StopScores, stop_scores
@@ -150,12 +150,12 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
     items_before, before = evaluate(base, plan, context.callbacks, "before: ")
     capability_before = capability(loaded, plan.options)
     resumed = run.checkpoint.exists()
-    done, cost = _unlearn(base, prepared, config, context)
+    done, cost, data = _unlearn(base, prepared, config, context)
     loaded, outcome = loaded.with_model(done.model), done.outcome
     whole_model = not hasattr(done.model, "disable_adapter")
     trained = save_trained(loaded, run, prepared.manifest, adapter=not whole_model, revision=request.model.revision)
     items_after, after = evaluate(loaded.with_cache(context.cache), plan, context.callbacks, "after: ")
-    after = mark_contamination(after, plan, Manifest.model_validate(prepared.manifest))
+    after = mark_contamination(after, plan, prepared.manifest)
     results = Results(
         schema=SCHEMA,
         model=model,
@@ -167,12 +167,12 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
         benchmarks=after,
         **only_given(
             capability=_with_before(capability_before, capability(loaded, plan.options)),
-            search=[Candidate.model_validate(row) for row in done.search] or None,
+            search=done.search or None,
         ),
         stopped=Stopped(step=outcome.step, reason=outcome.reason, best_step=outcome.best_step),
         collapsed=outcome.collapsed,
         cost=Cost(**cost, resumed=resumed),
-        data=RunData.model_validate(prepared.facts),
+        data=data,
         config=Recipe.model_validate(to_dict(config)),
         environment=environment(),
     )
@@ -194,7 +194,7 @@ def _with_before(before: Capability | None, after: Capability | None) -> Capabil
 
 
 def save_trained(
-    loaded: Any, run: RunFolder, manifest: Mapping[str, Any], *, adapter: bool, revision: str | None = None
+    loaded: Any, run: RunFolder, manifest: Manifest, *, adapter: bool, revision: str | None = None
 ) -> Path:
     """Saves the result of a method, with the hashes of its training data beside it. Returns its folder.
 
@@ -208,12 +208,14 @@ def save_trained(
         loaded.model.save_pretrained(folder, safe_serialization=True)
         if not adapter:
             loaded.tokenizer.save_pretrained(folder)
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        (folder / MANIFEST).write_text(json.dumps(manifest.to_dict(), indent=1) + "\n", encoding="utf-8")
     return run.adapter if adapter else run.model
 
 
-def _unlearn(base: Any, prepared: Prepared, config: DebiasConfig, context: RunContext) -> tuple[Any, dict[str, Any]]:
-    """Evaluates the base model on the stop split and runs the method: its result, and what it cost.
+def _unlearn(
+    base: Any, prepared: Prepared, config: DebiasConfig, context: RunContext
+) -> tuple[Any, dict[str, Any], RunData]:
+    """Evaluates the base model on the stop split and runs the method: its result, its cost, and the data with findings.
 
     Args:
         base: the base model with the cache of its scores.
@@ -234,9 +236,9 @@ def _unlearn(base: Any, prepared: Prepared, config: DebiasConfig, context: RunCo
         return stop_scores(compare(loaded.with_model(model)), seed=config.seed)
 
     compared = compare(base)
-    prepared.facts["findings"] += check_labels(compared)
+    facts = prepared.facts.with_values(findings=[*prepared.facts.findings, *check_labels(compared)])
     first = stop_scores(compared, seed=config.seed)
-    for finding in prepared.facts["findings"]:
+    for finding in facts.findings:
         callbacks.message(finding)
     with measure_cost(loaded.device.type) as cost:
         task = Task(loaded, prepared.sets, config, keep, evaluate_stop, first, callbacks.message, callbacks.on_step)
@@ -245,13 +247,13 @@ def _unlearn(base: Any, prepared: Prepared, config: DebiasConfig, context: RunCo
         raise Interrupted(
             f"stopped at step {done.outcome.step}, everything is saved; continue with the same command and --resume"
         )
-    return done, cost
+    return done, cost, facts
 
 
 def _identity(loaded: Any, prepared: Prepared, config: DebiasConfig) -> str:
     """What a checkpoint belongs to: the same recipe on the same pairs and the same base model."""
     from biasunlearn.models.weights_hash import weights_hash
 
-    splits = prepared.facts["splits"]
-    parts = [weights_hash(loaded.model), to_dict(config), splits["train"]["sha256"], splits["stop"]["sha256"]]
+    hashes = [facts.sha256 if facts else None for facts in map(prepared.facts.split, ("train", "stop"))]
+    parts = [weights_hash(loaded.model), to_dict(config), *hashes]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -101,7 +101,7 @@ def capability(loaded: Any, options: EvalOptions) -> Capability | None:
         return None
     from biasunlearn.scoring.lm_eval import run_tasks
 
-    return Capability.model_validate(run_tasks(loaded, options.lm_eval, limit=options.lm_eval_limit))
+    return run_tasks(loaded, options.lm_eval, limit=options.lm_eval_limit)
 
 
 def mark_contamination(measured: Measured, plan: EvalPlan, manifest: Manifest | None) -> Measured:

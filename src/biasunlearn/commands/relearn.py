@@ -24,7 +24,7 @@ from biasunlearn.runs.benchmark_results import Measured
 from biasunlearn.runs.folder import SCHEMA, environment
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.score_cache import CachedJob
-from biasunlearn.runs.sections import DataFile, Relearned, ScoringProtocol, TextFacts
+from biasunlearn.runs.sections import FileFacts, Relearned, ScoringProtocol, TextFacts
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.stereoset import Item
 
@@ -295,7 +295,7 @@ def _results(
         mark_contamination(evaluation.measured, request.plan, seen) for evaluation in (debiased[0], debiased[-1])
     )
     sha256 = after.stereoset.sha256 if after.stereoset else None
-    report = DataFile(path=request.plan.benchmarks["stereoset"], sha256=sha256)
+    report = FileFacts(path=request.plan.benchmarks["stereoset"], sha256=sha256)
     return Results(
         schema=SCHEMA,
         model=learned.request.model,

@@ -79,7 +79,8 @@ def sweep(
         raise RequestError("stop_on: report; a sweep would choose the settings on the report split: use held_out")
     experiment = experiment_of(model, common)
     prepared = experiment.prepared(train, config)
-    splits = {name: prepared.facts["splits"][name]["sha256"] for name in ("train", "stop")}
+    parts = prepared.facts.splits.parts if prepared.facts.splits else {}
+    splits = {name: part.sha256 for name, part in parts.items()}
     request = {"model": model, "recipe": to_dict(config), "seeds": [*seeds], "splits": splits}
     study = _study(optuna, Path(out), storage, request)
     _search(optuna, study, _objective(optuna, study, experiment, config, train, seeds), trials)

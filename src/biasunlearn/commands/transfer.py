@@ -31,9 +31,9 @@ from biasunlearn.runs.run_files import StoredRequest
 from biasunlearn.runs.sections import (
     Change,
     CompatibilityFacts,
-    DataFile,
     Direct,
     Effect,
+    FileFacts,
     Recipe,
     Scale,
     ScoringProtocol,
@@ -229,7 +229,8 @@ def prepared_again(learned: DebiasRun, part: str) -> Prepared:
     asked = learned.request
     prepared = prepare(asked.train, asked.report, asked.unrelated, learned.recipe, skip_invalid=asked.skip_invalid)
     stored = learned.results.data.split(part)
-    if stored is None or stored.sha256 != prepared.facts["splits"][part]["sha256"]:
+    again = prepared.facts.split(part)
+    if stored is None or again is None or stored.sha256 != again.sha256:
         raise RequestError(f"{asked.train} has changed since the run")
     return prepared
 
@@ -319,9 +320,9 @@ def _ss(items: Sequence[Item]) -> list[Outcome]:
     return [outcome for outcome in chosen if outcome.score == "ss"]
 
 
-def _report_facts(path: str, after: Measured) -> DataFile:
+def _report_facts(path: str, after: Measured) -> FileFacts:
     entry = after.stereoset or BenchmarkResult()
-    return DataFile(path=path, sha256=entry.sha256, skipped=list(entry.skipped_rows))
+    return FileFacts(path=path, sha256=entry.sha256, skipped=list(entry.skipped_rows))
 
 
 def _change(before: Measured, after: Measured) -> Change:

@@ -329,6 +329,10 @@ class Measured(Record):
         return made
 
     @property
+    def given(self) -> dict[str, Any]:
+        return dict(self.entries)
+
+    @property
     def entries(self) -> dict[str, BenchmarkResult]:
         found = {name: one for name, one in self if one is not None}
         return {name: found[name] for name in (*self._order, *found) if name in found}

@@ -76,10 +76,10 @@ from biasunlearn.runs.sections import (
     Combined,
     CompatibilityFacts,
     Cost,
-    DataFile,
     Direct,
     Effect,
     Environment,
+    FileFacts,
     Kept,
     LayerAngles,
     LayerAnswer,
@@ -110,7 +110,7 @@ from biasunlearn.stats.stereoset import Item
 __all__ = [
     "Angles", "BBQResult", "BBQScores", "BenchmarkResult", "BiasTypeScores", "BoldResult", "Candidate", "Capability",
     "ChanceAngles", "Change", "ClassifierFacts", "Combined", "CompatibilityFacts", "Contamination", "ControlsResult",
-    "ControlsScores", "Cost", "CountedScore", "CrowsPairsResult", "DataFile", "StoredRequest", "Direct", "Distance",
+    "ControlsScores", "Cost", "CountedScore", "CrowsPairsResult", "FileFacts", "StoredRequest", "Direct", "Distance",
     "Effect", "Ends", "Environment", "Equivalence", "Gap", "GeneratedResult", "GenerationFacts", "Interval", "Item",
     "Kept", "LayerAngles", "LayerAnswer", "Manifest", "Measured", "Metric", "MetricsRow", "PanelResult",
     "ParaphrasesResult", "ParaphrasesScores", "Part", "PerplexityResult", "Point", "PointScores", "ProbeData",
@@ -244,6 +244,11 @@ def json_schema() -> str:
     """The JSON Schema of results.json, as shipped in `SCHEMA_FILE` (`make schema` writes it anew)."""
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"biasunlearn-results-{SCHEMA}"}
     return json.dumps({**head, **_with_conditions(Results.model_json_schema(by_alias=True))}, indent=1) + "\n"
+
+
+def write_json_schema() -> None:
+    """Writes the shipped file anew, after a change of the types."""
+    SCHEMA_FILE.write_text(json_schema(), encoding="utf-8")
 
 
 def _with_conditions(schema: Any) -> Any:

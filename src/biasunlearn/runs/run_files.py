@@ -5,7 +5,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
-from biasunlearn.runs.schema import LARGEST, Count, Number, Record, Text, wrong_at
+from biasunlearn.runs.schema import LARGEST, Count, Number, Record, Text, Whole, wrong_at
+from biasunlearn.runs.sections import FileFacts, Splits
 
 
 class StepDecision(Record):
@@ -72,6 +73,10 @@ class RunConfig(Record):
 class Manifest(Record):
     """training_data.json in an adapter's folder: hashes of the pairs that it has seen."""
 
+    train: FileFacts | None = None
+    unrelated: FileFacts | None = None
+    splits: Splits | None = None
+    seed: Whole | None = None
     pairs: Sequence[str] = ()
     parts: Sequence["Manifest"] = ()
     """Of a combination: the manifests of its adapters."""

@@ -61,7 +61,7 @@ class Candidate(Record):
     distance: Number
 
 
-class DataFile(Record):
+class FileFacts(Record):
     """A data file of a run."""
 
     path: Text = None
@@ -93,9 +93,9 @@ class Splits(Record):
 class RunData(Record):
     """What a run was made from: files with their hashes, splits, and findings of the checks."""
 
-    train: DataFile | None = None
-    unrelated: DataFile | None = None
-    report: DataFile | None = None
+    train: FileFacts | None = None
+    unrelated: FileFacts | None = None
+    report: FileFacts | None = None
     splits: Splits | None = None
     overlap_with_report: Count = 0
     stopped_on_report: bool = False
@@ -106,7 +106,7 @@ class RunData(Record):
         return self.splits.parts.get(name) if self.splits else None
 
     @property
-    def files(self) -> dict[str, DataFile]:
+    def files(self) -> dict[str, FileFacts]:
         """The files by what they are for, those that have a path."""
         named = {"train": self.train, "unrelated": self.unrelated, "report": self.report}
         return {name: file for name, file in named.items() if file is not None and file.path}

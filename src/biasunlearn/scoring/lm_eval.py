@@ -14,6 +14,7 @@ import torch
 from biasunlearn.errors import RequestError
 from biasunlearn.models.forward import evaluating
 from biasunlearn.models.load import Loaded
+from biasunlearn.runs.benchmark_results import Capability, TaskScores
 from biasunlearn.stats.normal import Z_95
 
 BATCH = 8
@@ -58,14 +59,13 @@ def find_tasks(tasks: Sequence[str], loaded: Loaded) -> tuple[Any, list[str]]:
     return manager, names
 
 
-def run_tasks(loaded: Loaded, tasks: Sequence[str], *, limit: int | None = None) -> dict[str, Any]:
+def run_tasks(loaded: Loaded, tasks: Sequence[str], *, limit: int | None = None) -> Capability:
     """Runs tasks with lm_eval.simple_evaluate on the model. Every process runs all of them.
 
     Args:
         limit: documents of each task, the first ones.
     Returns:
-        {"lm_eval": its version, "limit", "chat_template", "tasks": {task: {"n", "shots", "version",
-        metric: {"value", "low", "high"}}}}; intervals from lm-eval's standard errors, none where it has none.
+        The metrics of every task, with intervals from lm-eval's standard errors, and none where it has none.
     Raises:
         RequestError: as `find_tasks`; a masked model.
     """
@@ -81,11 +81,11 @@ def run_tasks(loaded: Loaded, tasks: Sequence[str], *, limit: int | None = None)
             model=model, tasks=names, task_manager=manager, limit=limit, apply_chat_template=bool(loaded.chat),
             log_samples=False,
         )  # fmt: skip
-    facts = {"lm_eval": lm_eval.__version__, "limit": limit, "chat_template": bool(loaded.chat)}
-    return {**facts, "tasks": {task: _task(task, found) for task in found["results"]} if found else {}}
+    tasks = {task: _task(task, found) for task in found["results"]} if found else {}
+    return Capability(lm_eval=lm_eval.__version__, limit=limit, chat_template=bool(loaded.chat), tasks=tasks)
 
 
-def _task(task: str, found: Mapping[str, Any]) -> dict[str, Any]:
+def _task(task: str, found: Mapping[str, Any]) -> TaskScores:
     rows = found["results"][task]
     metrics = {}
     for key, value in rows.items():
@@ -96,11 +96,8 @@ def _task(task: str, found: Mapping[str, Any]) -> dict[str, Any]:
         reach = Z_95 * error if isinstance(error, int | float) else None
         ends = {} if reach is None else {"low": float(value) - reach, "high": float(value) + reach}
         metrics[metric if kind == "none" else key] = {"value": float(value), **ends}
-    counts = found["n-samples"].get(task, {})
-    return {
-        "n": counts.get("effective"), "shots": found["n-shot"].get(task), "version": found["versions"].get(task),
-        **metrics,
-    }  # fmt: skip
+    n, shots = found["n-samples"].get(task, {}).get("effective"), found["n-shot"].get(task)
+    return TaskScores.model_validate({"n": n, "shots": shots, "version": found["versions"].get(task), **metrics})
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -310,20 +309,6 @@ def _types_distance(groups: Sequence[_Group]) -> Distance:
         for group, sd in zip(groups, spread, strict=True)
     ]
     return Distance(value, min(low, value), max(high, value), float(np.mean(by_chance)))
-
-
-def over_debiased(entry: Mapping[str, Any]) -> list[str]:
-    """Bias types, and `overall`, whose whole interval lies below 50: there the anti-stereotype is preferred.
-
-    Only the first score of the entry whose ideal is 50 counts (ss, stereotype_share, pro_likelier), since not every
-    later one is a preference for stereotypes (controls: a negated pair).
-    """
-    ideals = entry.get("ideal") or {"ss": 50.0}
-    score = next((name for name, ideal in ideals.items() if ideal == 50), None)
-    if score is None:
-        return []
-    rows: dict[str, Any] = {**(entry.get("bias_types") or {}), "overall": entry.get("overall") or {}}
-    return [name for name, row in rows.items() if (row.get(score) or {}).get("high", 100.0) < 50]
 
 
 def smallest_difference(n: int) -> float:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.checks import check_pairs, overlap
@@ -12,6 +11,8 @@ from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.splits import Split, group_of, split
 from biasunlearn.data.target_terms import with_targets, with_unrelated
 from biasunlearn.errors import RequestError
+from biasunlearn.runs.run_files import Manifest
+from biasunlearn.runs.sections import FileFacts, RunData, SplitFacts, Splits
 from biasunlearn.unlearn.sets import TrainingSets, training_sets
 
 EARLY = 13
@@ -25,9 +26,9 @@ class Prepared:
     sets: TrainingSets
     stop: tuple[Triplet, ...]
     report: DataFile
-    facts: dict[str, Any]
+    facts: RunData
     """Counts, hashes, skipped rows and findings, for results.json."""
-    manifest: dict[str, Any]
+    manifest: Manifest
     """What goes into the adapter folder, so that a later `measure` can tell whether its data was seen."""
 
 
@@ -65,30 +66,35 @@ def prepare(
     )
     if config.supervised_from == "early":
         sets = _begun_early(sets)
-    facts = {
-        "train": {"path": train, "sha256": pairs.sha256, "rows": len(pairs.triplets), "skipped": list(pairs.skipped)},
-        "report": {
-            "path": reported.path, "sha256": reported.sha256, "rows": len(reported.triplets),
-            "skipped": list(reported.skipped),
-        },
-        "unrelated": {
-            "path": unrelated, "sha256": source_hash, "sentences": len(sentences),
-            **({"skipped": list(unrelated_data.skipped)} if isinstance(unrelated_data, DataFile) else {}),
-        },
-        "splits": {
-            "train": {"pairs": len(chosen), "sha256": fingerprint(chosen), "bias_types": _sizes(chosen)},
-            "stop": {"pairs": len(stop), "sha256": fingerprint(stop), "bias_types": _sizes(stop)},
-            "shared_with_report": len(joined) - len(triplets),
-            "unused": len(triplets) - len(chosen) - (0 if config.stop_on == "report" else len(stop)),
-            "without_target_term": sum(c.target is None for c in triplets),
-        },
-        "overlap_with_report": shared,
-        "stopped_on_report": config.stop_on == "report",
-        "findings": findings,
-    }  # fmt: skip
+    splits = Splits(
+        train=_split_facts(chosen),
+        stop=_split_facts(stop),
+        shared_with_report=len(joined) - len(triplets),
+        unused=len(triplets) - len(chosen) - (0 if config.stop_on == "report" else len(stop)),
+        without_target_term=sum(c.target is None for c in triplets),
+    )
+    skipped = {"skipped": list(unrelated_data.skipped)} if isinstance(unrelated_data, DataFile) else {}
+    facts = RunData(
+        train=_file_facts(pairs, train),
+        report=_file_facts(reported, reported.path),
+        unrelated=FileFacts(path=unrelated, sha256=source_hash, sentences=len(sentences), **skipped),
+        splits=splits,
+        overlap_with_report=shared,
+        stopped_on_report=config.stop_on == "report",
+        findings=findings,
+    )
     seen = sorted({triplet_hash(c) for c in (*chosen, *stop)})
-    manifest = {key: facts[key] for key in ("train", "unrelated", "splits")} | {"seed": config.seed, "pairs": seen}
+    manifest = Manifest(train=facts.train, unrelated=facts.unrelated, splits=splits, seed=config.seed, pairs=seen)
     return Prepared(sets, stop, reported, facts, manifest)
+
+
+def _file_facts(data: DataFile, path: str) -> FileFacts:
+    return FileFacts(path=path, sha256=data.sha256, rows=len(data.triplets), skipped=list(data.skipped))
+
+
+def _split_facts(triplets: Sequence[Triplet]) -> SplitFacts:
+    sizes = dict(sorted(Counter(c.bias_type for c in triplets).items()))
+    return SplitFacts(pairs=len(triplets), sha256=fingerprint(triplets), bias_types=sizes)
 
 
 def _unrelated_data(unrelated: str | None, skip_invalid: bool) -> DataFile | str | None:
@@ -177,7 +183,3 @@ def _begun_early(sets: TrainingSets) -> TrainingSets:
         forget={b: tuple(map(early, passages)) for b, passages in sets.forget.items()},
         retain={b: tuple(map(early, passages)) for b, passages in sets.retain.items()},
     )
-
-
-def _sizes(triplets: Sequence[Triplet]) -> dict[str, int]:
-    return dict(sorted(Counter(c.bias_type for c in triplets).items()))

@@ -6,6 +6,7 @@ from typing import Any
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.models.load import Loaded
+from biasunlearn.runs.sections import Candidate
 from biasunlearn.unlearn.checkpoint import Checkpointer
 from biasunlearn.unlearn.evaluation import Evaluation, StopScores
 from biasunlearn.unlearn.sets import TrainingSets
@@ -35,11 +36,11 @@ class MethodResult:
 
     model: Any
     outcome: TrainingOutcome
-    search: list[dict[str, Any]] = field(default_factory=list)
+    search: list[Candidate] = field(default_factory=list)
     """The candidates of a search on the stop split with their scores."""
 
 
-def nearest(task: Task, candidates: Iterable[Any], state: Callable[[Any], Any]) -> tuple[Any, list[dict[str, Any]]]:
+def nearest(task: Task, candidates: Iterable[Any], state: Callable[[Any], Any]) -> tuple[Any, list[Candidate]]:
     """The candidate with the smallest distance from the goal on the stop split; None: the base model.
 
     Args:
@@ -49,15 +50,16 @@ def nearest(task: Task, candidates: Iterable[Any], state: Callable[[Any], Any]) 
     """
     rows = [_row(task, None, task.base_scores)]
     rows += [_row(task, candidate, task.evaluate(state(candidate))) for candidate in candidates]
-    return min(rows, key=lambda row: row["distance"])["candidate"], rows
+    return min(rows, key=lambda row: row.distance).candidate, rows
 
 
-def _row(task: Task, candidate: Any, scores: StopScores) -> dict[str, Any]:
+def _row(task: Task, candidate: Any, scores: StopScores) -> Candidate:
     evaluation = Evaluation(0, scores, lms_before=task.base_scores.lms)
-    return {"candidate": candidate, **scores.to_dict(), "distance": distance(evaluation, task.config)}
+    far = distance(evaluation, task.config)
+    return Candidate(candidate=candidate, ss=scores.ss, lms=scores.lms, distance=far)
 
 
-def search_outcome(what: str, candidate: Any, rows: list[dict[str, Any]]) -> TrainingOutcome:
+def search_outcome(what: str, candidate: Any, rows: list[Candidate]) -> TrainingOutcome:
     """How a search ended: which candidate it found."""
     tried = f"of {len(rows) - 1} tried on the stop split"
     if candidate is None:
