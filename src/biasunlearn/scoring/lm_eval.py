@@ -81,8 +81,8 @@ def run_tasks(loaded: Loaded, tasks: Sequence[str], *, limit: int | None = None)
             model=model, tasks=names, task_manager=manager, limit=limit, apply_chat_template=bool(loaded.chat),
             log_samples=False,
         )  # fmt: skip
-    tasks = {task: _task(task, found) for task in found["results"]} if found else {}
-    return Capability(lm_eval=lm_eval.__version__, limit=limit, chat_template=bool(loaded.chat), tasks=tasks)
+    scores = {task: _task(task, found) for task in found["results"]} if found else {}
+    return Capability(lm_eval=lm_eval.__version__, limit=limit, chat_template=bool(loaded.chat), tasks=scores)
 
 
 def _task(task: str, found: Mapping[str, Any]) -> TaskScores:

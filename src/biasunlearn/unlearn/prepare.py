@@ -73,11 +73,11 @@ def prepare(
         unused=len(triplets) - len(chosen) - (0 if config.stop_on == "report" else len(stop)),
         without_target_term=sum(c.target is None for c in triplets),
     )
-    skipped = {"skipped": list(unrelated_data.skipped)} if isinstance(unrelated_data, DataFile) else {}
+    skipped = list(unrelated_data.skipped) if isinstance(unrelated_data, DataFile) else []
     facts = RunData(
         train=_file_facts(pairs, train),
         report=_file_facts(reported, reported.path),
-        unrelated=FileFacts(path=unrelated, sha256=source_hash, sentences=len(sentences), **skipped),
+        unrelated=FileFacts(path=unrelated, sha256=source_hash, sentences=len(sentences), skipped=skipped),
         splits=splits,
         overlap_with_report=shared,
         stopped_on_report=config.stop_on == "report",
