@@ -30,7 +30,7 @@ def refused(path: Path | str, message: str) -> None:
         (ROWS.encode("cp1252"), r"a\.csv:2: not UTF-8 at byte 33 .0xE9.; it may be Windows-1252, .* 'Le café est"),
         (b"PK\x03\x04rest", "looks like a zip archive or an Excel workbook"),
         (b"PAR1rest", "looks like a Parquet file; give it a name"),
-        (gzip.compress(b"text"), "looks like a file compressed with gzip; give it a name that ends in .gz"),
+        (gzip.compress(b"text", mtime=0), "looks like a file compressed with gzip; give it a name that ends in .gz"),
         (b"<!DOCTYPE html><p>", "looks like a web page; download the raw file"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer"),
     ],
