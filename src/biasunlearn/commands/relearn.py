@@ -39,7 +39,7 @@ class TrainingText:
 
     text: str
     sentences: tuple[str, ...]
-    facts: Mapping[str, Any]
+    facts: TextFacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class RelearnJob:
         benchmarks = dict(self.plan.benchmarks)
         report = benchmarks.pop("stereoset")
         request = {
-            "run": self.run, "on": self.on, "sha256": self.text.facts["sha256"], "report": report,
+            "run": self.run, "on": self.on, "sha256": self.text.facts.sha256, "report": report,
             "steps": list(self.steps), "seeds": list(self.seeds), "rate": self.rate, "batch": self.batch,
             "length": self.length, "benchmarks": benchmarks, "skip_invalid": self.plan.skip_invalid,
             "trust_remote_code": self.base.trust_remote_code,
@@ -142,8 +142,8 @@ def _relearn(context: RunContext, learned: DebiasRun, request: RelearnJob) -> Re
             evaluations += _evaluations(_Course(learned, model, seed, request, known, context))
     last_step, rows = request.steps[-1], int(known.known["rows"])
     passes = round(last_step * request.batch / rows, 2)
-    facts = {**request.text.facts, "rows": rows, "passes": passes}
-    context.callbacks.message(f"{rows} rows of {facts['path']}, read {passes:g} times in {last_step} steps")
+    facts = request.text.facts.with_values(rows=rows, passes=passes)
+    context.callbacks.message(f"{rows} rows of {facts.path}, read {passes:g} times in {last_step} steps")
     results = _results(learned, evaluations, request, facts)
     stages = {stage_of(evaluation, request.seeds[0], last_step): list(evaluation.items) for evaluation in evaluations}
     last = stages.pop("after", stages["before"])  # readers show the last stage
@@ -267,7 +267,7 @@ def _training_text(run: DebiasRun, on: str) -> TrainingText:
         text = read_text(on)
         if not text.strip():
             raise RequestError(f"{on}: empty; give a text to learn from")
-        return TrainingText(text, (), {"path": on, "sha256": hashlib.sha256(text.encode()).hexdigest()})
+        return TrainingText(text, (), TextFacts(path=on, sha256=hashlib.sha256(text.encode()).hexdigest()))
     whole = replace(run, recipe=replace(run.recipe, supervised_to="end"))
     try:
         sets = prepared_again(whole, "train").sets
@@ -277,7 +277,7 @@ def _training_text(run: DebiasRun, on: str) -> TrainingText:
     chosen = [one for name, passages in sets.forget.items() for one in passages[: len(sets.retain[name])]]
     sentences = tuple(passage.prefix + passage.text for passage in chosen)
     digest = hashlib.sha256("\n".join(sentences).encode()).hexdigest()
-    return TrainingText("", sentences, {"path": STEREOTYPES, "sha256": digest})
+    return TrainingText("", sentences, TextFacts(path=STEREOTYPES, sha256=digest))
 
 
 def _check_steps(steps: Sequence[int]) -> tuple[int, ...]:
@@ -287,7 +287,7 @@ def _check_steps(steps: Sequence[int]) -> tuple[int, ...]:
 
 
 def _results(
-    learned: DebiasRun, evaluations: Sequence[Measurement], request: RelearnJob, facts: Mapping[str, Any]
+    learned: DebiasRun, evaluations: Sequence[Measurement], request: RelearnJob, facts: TextFacts
 ) -> Results:
     debiased = [one for one in evaluations if one.model == DEBIASED and one.seed == request.seeds[0]]
     seen = read_manifest(learned.folder.adapter if _has_adapter(learned) else learned.folder.model)
@@ -304,7 +304,7 @@ def _results(
         protocol=ScoringProtocol(text="raw", dtype="float32", masked=False),
         relearned=Relearned(
             run=request.run, on=request.on, steps=list(request.steps), seeds=list(request.seeds), rate=request.rate,
-            batch=request.batch, length=request.length, text=TextFacts.model_validate(dict(facts)),
+            batch=request.batch, length=request.length, text=facts,
             points=points(evaluations), kept=kept(evaluations),
         ),
         before=before,
