@@ -30,9 +30,9 @@ def main() -> int:
     except RequestError as error:
         print(error, file=sys.stderr)
         return 2
-    for rule in verdict["rules"]:
-        print(f"{'pass' if rule['passed'] else 'FAIL'}  {rule['rule']}: {rule['found']}")
-    return 0 if verdict["passed"] else 1
+    for rule in verdict.rules:
+        print(f"{'pass' if rule.passed else 'FAIL'}  {rule.rule}: {rule.found}")
+    return 0 if verdict.passed else 1
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ def test_without_the_role_losses_the_bias_stays(run):
     results = debias(
         str(home / "model"), **files, unrelated=str(home / "unrelated.txt"), out=place / "off", config=off
     )
-    for bias_type, entry in results["benchmarks"]["stereoset"]["bias_types"].items():
-        before = results["before"]["stereoset"]["bias_types"][bias_type]["ss"]["value"]
+    stored = results.to_dict()
+    for bias_type, entry in stored["benchmarks"]["stereoset"]["bias_types"].items():
+        before = stored["before"]["stereoset"]["bias_types"][bias_type]["ss"]["value"]
         assert abs(entry["ss"]["value"] - before) <= 2 and entry["ss"]["low"] > 50, bias_type

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from biasunlearn.cli import main
-from biasunlearn.stats.bootstrap import over_seeds
+from biasunlearn.stats.bootstrap import Estimate, SeedEstimate, over_seeds
 from tests import tiny
 from tests.test_cli import write_pairs
 
@@ -63,9 +63,9 @@ def test_several_seeds_are_runs_of_their_own(place: Path, capsys: pytest.Capture
 
 
 def test_the_mean_over_seeds_by_hand() -> None:
-    each = [{"value": 48.0, "low": 44.0, "high": 52.0}, {"value": 52.0, "low": 47.0, "high": 57.0}]
-    assert over_seeds(each) == {"value": 50.0, "low": 44.0, "high": 57.0, "seeds": [48.0, 52.0]}
-    assert over_seeds([None, {"value": 3.0}]) == {"value": 3.0, "seeds": [3.0]} and over_seeds([None]) is None
+    each = [Estimate(48.0, 44.0, 52.0), Estimate(52.0, 47.0, 57.0)]
+    assert over_seeds(each) == SeedEstimate(50.0, 44.0, 57.0, (48.0, 52.0))
+    assert over_seeds([None, 3.0]) == SeedEstimate(3.0, None, None, (3.0,)) and over_seeds([None]) is None
 
 
 def test_wrong_requests_are_one_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

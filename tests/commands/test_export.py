@@ -182,7 +182,7 @@ def test_gguf_goes_through_llama_cpp_s_converter(place, tmp_path, monkeypatch, c
 def test_wrong_requests(place, tmp_path, capsys):
     for arguments, message in (
         ([place / "model", tmp_path / "x"], "no finished run here"),
-        ([place / "run", place / "model"], "is already there"),
+        ([place / "run", place / "model"], "already exists"),
         ([place / "run", tmp_path / "x", "--push", "name"], "--push name: write OWNER/NAME"),
         ([place / "run", tmp_path / "x", "--push", "owner/name"], "add --base-name OWNER/NAME"),
     ):
