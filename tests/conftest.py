@@ -43,7 +43,8 @@ def results_fit_the_shipped_schema(request):
 
     A test that damages such a file on purpose is marked `damaged_results`.
     """
-    folders = [request.getfixturevalue(name) for name in ("tmp_path", "place") if name in request.fixturenames]
+    found = [request.getfixturevalue(name) for name in ("tmp_path", "place") if name in request.fixturenames]
+    folders = [one for one in found if isinstance(one, str | Path)]  # `place` is also the name of a parameter
     yield
     if request.node.get_closest_marker("damaged_results"):
         return

@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_named_with_its_place_in_one_line(tmp_path, place, 
 def test_the_number_of_further_places_is_told():
     stored = changed((*SS, "low"), "x")
     stored["benchmarks"]["stereoset"]["overall"]["ss"]["high"] = None
-    with pytest.raises(RequestError, match=r"ss.low: must be a number \(and 1 more such places\); restore"):
+    with pytest.raises(RequestError, match=r"ss.low: must be a number \(and 3 more such places\); restore"):
         read_as(Results, stored, "results.json")
 
 

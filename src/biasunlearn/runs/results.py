@@ -175,8 +175,10 @@ class Results(Record):
 
     @model_validator(mode="after")
     def _before_matches(self) -> Self:
-        for name, entry in self.benchmarks.entries.items() if self.before else ():
-            first = self.before and self.before.entries.get(name)
+        if self.before is None:
+            return self
+        for name, entry in self.benchmarks.entries.items():
+            first = self.before.entries.get(name)
             if first is None or type(first) is not type(entry):
                 raise wrong_at(f"before.{name}", "is missing, though benchmarks has it")
             for one in {*entry.parts} ^ {*first.parts}:
