@@ -36,7 +36,7 @@ def test_fronts_without_a_knee() -> None:
     # (9, -5) gains and is farther off than (5, 0); between the ends (1, 4) and (5, 0) lies (2, 1) below the line.
     assert knee([(9.0, -5.0), (5.0, 0.0), (2.0, 1.0), (1.0, 4.0)])[0] == 2
     place, reason = knee([(4.0, 0.0)] * 3)
-    assert place == 0 and "all came to the same" in reason
+    assert place == 0 and "all equal" in reason
     place, reason = knee([(1.0, 5.0), (5.0, 4.5), (9.0, 1.0)])  # bent the other way
     assert place == 0 and "no point lies below" in reason
 
@@ -54,7 +54,7 @@ def test_a_trial_is_given_up_where_the_median_of_the_finished_was_nearer() -> No
         return noted["course"]
 
     assert trial(20.0, 4.0, 50.0) == [20.0, 4.0, 50.0]  # the first look is too early, nobody else had a third
-    with pytest.raises(optuna.TrialPruned, match="at look 2: 4.1"):
+    with pytest.raises(optuna.TrialPruned, match="at evaluation 2: 4.1"):
         trial(1.0, 4.1)
     finished.pop()
     assert trial(1.0, 99.0) == [1.0, 99.0]  # too few to compare with

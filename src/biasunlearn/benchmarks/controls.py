@@ -37,12 +37,10 @@ import numpy as np
 
 from biasunlearn.benchmarks.common import panel
 from biasunlearn.benchmarks.paired_variants import by_pair, score_made, taken
-from biasunlearn.data.counterfactual import counterfactual
+from biasunlearn.data.counterfactual import SHIPPED, CannotSwap, TermList, counterfactual, load_term_list
 from biasunlearn.data.readers import DataFile, read_triplets
 from biasunlearn.data.records import BLANK, Passage, Triplet
 from biasunlearn.data.tables import Source
-from biasunlearn.data.term_lists import SHIPPED, TermList, load_term_list
-from biasunlearn.data.term_matches import CannotSwap
 from biasunlearn.data.words import UNSPACED, shared_prefix
 from biasunlearn.runs.results import ControlsResult, ControlsScores, Interval
 from biasunlearn.scoring.protocol import EvalPlan

@@ -7,12 +7,12 @@ and the stop split would then say nothing about terms that were never trained on
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from biasunlearn.data.normal_text import normal_text, tidy
 from biasunlearn.data.records import BLANK, Triplet
-from biasunlearn.data.words import whole_words
+from biasunlearn.data.words import whole_word
 
 RECURS = 8
 """A word is a candidate for a target term when this many contexts of one bias type hold it."""
@@ -46,7 +46,7 @@ def with_targets(triplets: Sequence[Triplet], named: Iterable[Triplet] = ()) -> 
             return triplet.target or by_context[triplet.bias_type, triplet.context]
         text = normal_text(_context(triplet))
         if triplet.bias_type in patterns and (found := patterns[triplet.bias_type].search(text)):
-            return _term_of(found.group(), terms[triplet.bias_type])
+            return terms[triplet.bias_type][found[found.lastindex or 0]]
         if _key(triplet) in by_spelling:
             return by_spelling[_key(triplet)]
         candidates = recurring.get(triplet.bias_type, {})
@@ -81,14 +81,8 @@ def _words(text: str) -> set[str]:
 
 
 def _any_of(terms: Iterable[str]) -> re.Pattern[str]:
-    """Any of the terms, or its regular plural, as whole words; of two that begin alike the longer one."""
     longest_first = sorted(filter(None, terms), key=lambda term: (-len(term), term))
-    return re.compile(whole_words({term: f"{re.escape(term)}(?:s|es)?" for term in longest_first}))
-
-
-def _term_of(found: str, terms: Mapping[str, str]) -> str:
-    """The term, as its data spells it, of which `found` is the singular or the plural."""
-    return next(terms[text] for text in (found, found[:-1], found[:-2]) if text in terms)
+    return re.compile("|".join(whole_word(term, f"({re.escape(term)})(?:s|es)?") for term in longest_first) or "(?!)")
 
 
 def _recurring_words(triplets: Sequence[Triplet]) -> dict[str, dict[str, float]]:

@@ -6,7 +6,6 @@ divide them where no dictionary is at hand. A sign that combines with a letter s
 
 import re
 import unicodedata
-from collections.abc import Mapping
 
 UNSPACED = (
     "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u1000-\u103f\u1050-\u109d\u1780-\u17d3\u17dc\u17dd"  # Thai to Khmer
@@ -46,20 +45,15 @@ def _continues(word: str, rest: str) -> bool:
     return inside and rest[0].isalnum() and not _UNSPACED.match(word) and not _UNSPACED.match(rest)
 
 
-def whole_words(patterns: Mapping[str, str]) -> str:
-    """A regular expression for any of some terms as a whole word: "the" does not hold "he". Within a script without
-    spaces a term may stand anywhere. Without terms, an expression that never matches.
+def whole_word(term: str, pattern: str) -> str:
+    """A regular expression for a term as a whole word. Within a script without spaces it may stand anywhere.
 
     Args:
-        patterns: {term: regular expression for its text}; earlier ones are tried first.
+        pattern: the regular expression for the term's text.
     """
-    spaced = [pattern for term, pattern in patterns.items() if not _UNSPACED.search(term[:1] + term[-1:])]
-    parts = [f"{BEFORE_WORD}(?:{'|'.join(spaced)}){AFTER_WORD}"] if spaced else []
-    for term, pattern in patterns.items():
-        before, after = (bool(_UNSPACED.match(edge)) for edge in (term[:1], term[-1:]))
-        if before or after:
-            parts.append(f"{'' if before else BEFORE_WORD}{pattern}{'' if after else AFTER_WORD}")
-    return "|".join(parts) or "(?!)"
+    before = "" if _UNSPACED.match(term[:1]) else BEFORE_WORD
+    after = "" if _UNSPACED.match(term[-1:]) else AFTER_WORD
+    return f"{before}{pattern}{after}"
 
 
 def shared_prefix(first: str, second: str) -> int:
