@@ -152,7 +152,7 @@ def test_the_page_shows_every_trial_its_front_and_its_knee() -> None:
     reader, said = read(page), " ".join(read(page).text)
     assert "1, the knee" in said and "0, the recipe" in said and "pruned at evaluation 3" in said
     assert "75 %" in said and "51.5" in said and "Outside the axes and drawn on their edge: 2." in said
-    assert sum(value == "given-up" for _, key, value in reader.attributes if key == "class") == 2  # and in the key
+    assert sum(value == "pruned" for _, key, value in reader.attributes if key == "class") == 2  # and in the key
     assert "trial 0, dominated: 3.00 from 50, 90.00 LMS lost" in said
     assert "1.00 points of LMS lost" in said and "Over-debiased" not in said
     ss = {"value": 46.9, "low": 44.5, "high": 49.5}

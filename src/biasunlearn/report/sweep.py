@@ -15,7 +15,7 @@ from biasunlearn.runs.series import Sweep, Trial
 
 HEADLINE = "Remaining bias against LMS lost"
 
-KEY = {"best": "on the front", "beaten": "dominated", "given-up": "pruned"}
+KEY = {"best": "on the front", "dominated": "dominated", "pruned": "pruned"}
 """Class of a mark -> what it means."""
 
 
@@ -65,7 +65,7 @@ def _points(trials: Sequence[Trial]) -> list[TrialPoint]:
 
 
 def _sign(kind: str) -> Markup:
-    mark = tag("path", d="M13.5 3.5 l7 7 M20.5 3.5 l-7 7") if kind == "given-up" else tag("circle", cx=17, cy=7, r=5)
+    mark = tag("path", d="M13.5 3.5 l7 7 M20.5 3.5 l-7 7") if kind == "pruned" else tag("circle", cx=17, cy=7, r=5)
     return tag("svg", tag("g", mark, class_=kind), class_="trials scatter", aria_hidden="true")
 
 

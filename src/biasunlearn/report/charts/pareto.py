@@ -70,7 +70,7 @@ def _whiskers(point: Point, across: Axis, up: Axis) -> list[Markup]:
 
 def _lettered(point: Point, across: Axis, up: Axis, best: bool) -> Markup:
     x, y = across.at(point.distance.value), up.at(point.lms.value)
-    kind = "base" if point.is_base else "best" if best else "beaten"
+    kind = "base" if point.is_base else "best" if best else "dominated"
     return tag("g", tag("circle", cx=x, cy=y, r=9), tag("text", point.letter, x=x, y=y + 4, class_="mid"), class_=kind)
 
 
@@ -131,7 +131,7 @@ def trials_chart(trials: Trials) -> Markup:
     return tag(
         "svg", _frame(*axes, "← less bias: mean |SS − 50| on the stop split", "↑ fewer points of LMS lost"),
         _stairs(corners, *axes), [_cross(point, axes) for point in trials.pruned],
-        [_dot(point, axes, "beaten", "dominated", 4.5) for point in dominated],
+        [_dot(point, axes, "dominated", "dominated", 4.5) for point in dominated],
         [_dot(point, axes, "best", "on the front", 5.5) for point in trials.front],
         [_ring(point, axes) for point in trials.front if point.trial == trials.knee],
         _labels(trials, axes),
@@ -177,7 +177,7 @@ def _ring(point: TrialPoint, axes: tuple[Axis, Axis]) -> Markup:
 def _cross(point: TrialPoint, axes: tuple[Axis, Axis]) -> Markup:
     x, y = _position(point, axes)
     path = tag("path", d=f"M{x - 3.5} {y - 3.5} l7 7 M{x + 3.5} {y - 3.5} l-7 7")
-    return tag("g", _hover_title(point, "pruned"), path, class_="given-up")
+    return tag("g", _hover_title(point, "pruned"), path, class_="pruned")
 
 
 def _label_texts(trials: Trials) -> dict[int, str]:
