@@ -114,9 +114,9 @@ def test_a_method_that_cannot_run_is_left_out_with_its_reason(
     monkeypatch.setitem(methods.METHODS, "leace", missing)
     paths = {"train": str(place / "train.jsonl"), "report": str(place / "report.jsonl"), "out": tmp_path / "out"}
     found = survey(str(place / "model"), **paths, methods=("leace", "inlp"), seeds=(0,), changes=SMALL)
-    assert list(found["methods"]) == ["inlp"] and found["refused"] == {"leace": "method: leace needs a package"}
-    assert "leace is left out: method: leace needs a package" in survey_remarks(Survey.model_validate(found))
-    assert "leace is left out" in survey_page(Survey.model_validate(found))
+    assert list(found.methods) == ["inlp"] and found.refused == {"leace": "method: leace needs a package"}
+    assert "leace is left out: method: leace needs a package" in survey_remarks(found)
+    assert "leace is left out" in survey_page(found)
     with pytest.raises(RequestError, match="needs a package"):
         survey(str(place / "model"), **{**paths, "out": tmp_path / "none"}, methods=("leace",), seeds=(0,))
 
@@ -124,8 +124,8 @@ def test_a_method_that_cannot_run_is_left_out_with_its_reason(
 def test_wrong_requests(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for more, said in (
         (("--methods", "half"), "--methods half: unknown; known: biasunlearn"),
-        (("--set", "method=dpo"), "--methods and --seeds say which"),
-        (("--set", "seed=3"), "--methods and --seeds say which"),
+        (("--set", "method=dpo"), "use --methods and --seeds"),
+        (("--set", "seed=3"), "use --methods and --seeds"),
     ):
         assert main(command(place, *more)) == 2
         assert said in capsys.readouterr().err
@@ -181,8 +181,9 @@ def test_a_row_says_that_nothing_changed() -> None:
                                        "collapsed": False, "stopped": stopped, "config": {"seed": seed}})  # fmt: skip
 
     row = _row([run(0, 60.0 + 1e-9), run(1, 58.0)])
-    assert row["unchanged"] == 1 and row["cost"] is None
-    assert row["scores"]["ss"]["value"] == pytest.approx(59.0) and row["scores"]["lms"] is None
+    assert row.unchanged == 1 and row.cost is None
+    assert row.scores["ss"] is not None and row.scores["ss"].value == pytest.approx(59.0)
+    assert row.scores["lms"] is None
 
 
 def test_every_method_of_the_configuration_is_surveyed() -> None:
