@@ -4,7 +4,6 @@ Never in this package: a computation, a file format, or an import of torch befor
 """
 
 import sys
-import traceback
 from collections.abc import Sequence
 
 from biasunlearn._version import __version__
@@ -39,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return DONE
     except Exception as error:
         if "--traceback" in words:
+            import traceback
+
             emit(traceback.format_exc(), stderr=True, printing=True)
         failure(f"it broke: {type(error).__name__}: {error} (--traceback shows where)")
         return BROKE

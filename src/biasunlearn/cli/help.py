@@ -5,6 +5,7 @@ import re
 import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 from cyclopts import App, Argument, ArgumentCollection
@@ -48,20 +49,22 @@ def _overview(app: App, width: int) -> Iterable[str]:
 
 def _command(command: App, chain: Sequence[str], width: int) -> Iterable[str]:
     sections = _sections(command.default_command)
-    arguments = command.assemble_argument_collection(parse_docstring=True).filter_by(show=True)
+    arguments = command.assemble_argument_collection().filter_by(show=True)
+    explained = _explained(command.default_command)
     usage = f"Usage: biasunlearn {' '.join(chain)} {_usage(arguments)}"
     yield _filled(usage, width, indent=7)
     for paragraph in sections[""].split("\n\n"):
         yield _filled(" ".join(paragraph.split()), width)
     groups, members = sort_groups(arguments.groups, [arguments.filter_by(group=group) for group in arguments.groups])
     for group, mine in zip(groups, members, strict=True):
-        yield _table(group.name, ((_label(one), _explanation(one)) for one in mine), width)
+        rows = ((_label(one), _explanation(one, explained[one.field_info.name])) for one in mine)
+        yield _table(group.name, rows, width)
     yield f"Examples:\n{textwrap.indent(sections['Examples'], '  ')}"
 
 
-def _sections(function: Callable[..., Any] | None) -> dict[str, str]:
-    """{heading: text} of a docstring; what stands above the first heading is called ""."""
-    parts = re.split(r"^(Args|Examples):\n", inspect.getdoc(function) or "", flags=re.MULTILINE)
+def _sections(described: object) -> dict[str, str]:
+    """{heading: text} of the docstring of a function or a class; what stands above the first heading is called ""."""
+    parts = re.split(r"^(Args|Examples):\n", inspect.getdoc(described) or "", flags=re.MULTILINE)
     texts = [inspect.cleandoc(text).strip() for text in parts[2::2]]
     return {"": parts[0].strip(), **dict(zip(parts[1::2], texts, strict=True))}
 
@@ -77,8 +80,22 @@ def _label(argument: Argument) -> str:
     return f"{', '.join(argument.names)} {argument.parameter.metavar or ''}".strip()
 
 
-def _explanation(argument: Argument) -> str:
-    parts = [" ".join((argument.parameter.help or "").split())]
+def _explained(function: Callable[..., Any] | None) -> dict[str, str]:
+    """{argument: what it is}, of the section Args of a function and of the options that it shares with others.
+
+    cyclopts reads docstrings as well, with a library for all their styles that takes longer than the rest of a help.
+    """
+    assert function is not None
+    shared = [annotation for annotation in function.__annotations__.values() if is_dataclass(annotation)]
+    found: dict[str, str] = {}
+    for source in (*shared, function):
+        entries = re.split(r"^(\w+): ", _sections(source).get("Args", ""), flags=re.MULTILINE)
+        found |= {name: " ".join(text.split()) for name, text in zip(entries[1::2], entries[2::2], strict=True)}
+    return found
+
+
+def _explanation(argument: Argument, text: str) -> str:
+    parts = [text]
     if choices := argument.get_choices():
         parts.append(f"One of {', '.join(choices)}.")
     if argument.required:

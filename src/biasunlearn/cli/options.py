@@ -50,56 +50,68 @@ Runs = Annotated[tuple[str, ...], Parameter(name="RUN", consume_multiple=(1, Non
 @Parameter(name="*", group=OUTPUT)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """What a command prints."""
+    """What a command prints.
+
+    Args:
+        json: Print the result as one JSON object on stdout, and nothing else there.
+        traceback: Show the traceback of an unexpected error.
+    """
 
     json: bool = False
-    """Print the result as one JSON object on stdout, and nothing else there."""
     traceback: bool = False
-    """Show the traceback of an unexpected error."""
 
 
 @Parameter(name="*", group=DATA)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """How data files are read."""
+    """How data files are read.
+
+    Args:
+        skip_invalid: Drop invalid rows instead of stopping at them. They are counted and listed in the results.
+    """
 
     skip_invalid: bool = False
-    """Drop invalid rows instead of stopping at them. They are counted and listed in the results."""
 
 
 @Parameter(name="*", group=MODEL)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    """How a model is loaded."""
+    """How a model is loaded.
+
+    Args:
+        trust_remote_code: Run code that the model's repository ships.
+    """
 
     trust_remote_code: bool = False
-    """Run code that the model's repository ships."""
 
 
 @Parameter(name="*", group=EVALUATION)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """How a model is evaluated, besides the benchmarks themselves."""
+    """How a model is evaluated, besides the benchmarks themselves.
+
+    Args:
+        chat_template: Format every prompt with the model's chat template (instruction-tuned models).
+        classifier: Classifier that scores generated text, as in toxicity=owner/name. Append #LABEL to choose a
+            label. May be repeated.
+        limit_prompts: Use a seeded random sample of N prompts for the benchmarks that generate text.
+        continuations: Continuations of each prompt (default: the number in the benchmark's paper).
+        new_tokens: Maximum number of new tokens of a continuation (default: 20).
+        sampling_seed: Random seed for the choice of prompts and for sampling.
+        generations: Folder in which generated texts are stored and reused (default: generations/ in --out).
+        lm_eval: Tasks of lm-eval to run as a measure of capability, by name or path. May be repeated.
+        lm_eval_limit: Use the first N documents of each lm-eval task.
+    """
 
     chat_template: bool = False
-    """Format every prompt with the model's chat template (instruction-tuned models)."""
     classifier: Annotated[tuple[str, ...], Parameter(name="--classifier", metavar="NAME=MODEL")] = ()
-    """Classifier that scores generated text, as in toxicity=owner/name. Append #LABEL to choose a label. May be
-    repeated."""
     limit_prompts: Integer | None = None
-    """Use a seeded random sample of N prompts for the benchmarks that generate text."""
     continuations: Integer | None = None
-    """Continuations of each prompt (default: the number in the benchmark's paper)."""
     new_tokens: Integer | None = None
-    """Maximum number of new tokens of a continuation (default: 20)."""
     sampling_seed: Integer = 0
-    """Random seed for the choice of prompts and for sampling."""
     generations: Folder | None = None
-    """Folder in which generated texts are stored and reused (default: generations/ in --out)."""
     lm_eval: Annotated[tuple[str, ...], Parameter(name="--lm-eval", metavar="TASK[,TASK]")] = ()
-    """Tasks of lm-eval to run as a measure of capability, by name or path. May be repeated."""
     lm_eval_limit: Integer | None = None
-    """Use the first N documents of each lm-eval task."""
 
     def to_options(self) -> "EvalOptions":
         """The same as the library takes it."""
@@ -121,22 +133,25 @@ class Evaluation:
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """What every command that trains takes."""
+    """What every command that trains takes.
+
+    Args:
+        train: Training pairs: stereotypes and anti-stereotypes.
+        unrelated: Unrelated sentences: a file of triplets that have them, or a .txt file.
+        report: Triplets or pairs to report on. They are never trained on.
+        benchmark: Further benchmark to measure before and after, as in perplexity=text.txt. May be repeated.
+        config: Recipe: a YAML file, or the name of a recipe that is shipped (default: biasunlearn).
+        set: Change one setting of the recipe. May be repeated.
+        out: Folder to write the results to.
+    """
 
     train: Annotated[DataPath, Parameter(group=DATA)]
-    """Training pairs: stereotypes and anti-stereotypes."""
     unrelated: Annotated[DataPath | None, Parameter(group=DATA)] = None
-    """Unrelated sentences: a file of triplets that have them, or a .txt file."""
     report: Annotated[DataPath, Parameter(group=DATA)]
-    """Triplets or pairs to report on. They are never trained on."""
     benchmark: Benchmarks = ()
-    """Further benchmark to measure before and after, as in perplexity=text.txt. May be repeated."""
     config: Annotated[File | None, Parameter(group=TRAINING)] = None
-    """Recipe: a YAML file, or the name of a recipe that is shipped (default: biasunlearn)."""
     set: Annotated[tuple[str, ...], Parameter(name="--set", metavar="KEY=VALUE", group=TRAINING)] = ()
-    """Change one setting of the recipe. May be repeated."""
     out: Annotated[Folder, Parameter(group=OUTPUT)]
-    """Folder to write the results to."""
 
 
 # --- values of the form NAME=VALUE -------------------------------------------------------------------

@@ -1,14 +1,13 @@
 """What the command line prints. Every line goes through `emit`, which decides whether this process prints."""
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from biasunlearn.cli.options import Output
-from biasunlearn.runs.atomic import is_first
+from biasunlearn.runs.first_process import is_first
 
 if TYPE_CHECKING:
     from biasunlearn.report.table import Part
@@ -62,6 +61,8 @@ def show(result: Any, output: Output, tables: Callable[[Any], "str | Sequence[Pa
         tables: the result as lines of text, or as tables.
     """
     if output.json:
+        import json
+
         content = result if isinstance(result, dict) else result.to_dict()
         emit(json.dumps(content, indent=2, ensure_ascii=False))
         return

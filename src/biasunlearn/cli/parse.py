@@ -1,6 +1,5 @@
 """From the words of a command line to the function to call; a wrong request becomes one line that says the fix."""
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from inspect import BoundArguments
 from typing import Any
@@ -73,6 +72,8 @@ def _nearest(word: str, known: Sequence[str]) -> str | None:
     longer = [name for name in known if name.startswith(word)]
     if longer:
         return min(longer, key=len)
+    import difflib
+
     return next(iter(difflib.get_close_matches(word, known, n=1)), None)
 
 

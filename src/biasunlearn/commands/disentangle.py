@@ -14,7 +14,7 @@ from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.data.readers import fingerprint, read_triplets, write_pairs
 from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
-from biasunlearn.runs.atomic import is_first
+from biasunlearn.runs.first_process import is_first
 from biasunlearn.runs.folder import RunFolder
 from biasunlearn.runs.results import Measured, Metric, Results, estimate_of
 from biasunlearn.runs.series import Disentanglement, SeedScore

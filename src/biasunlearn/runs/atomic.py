@@ -12,16 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from biasunlearn.errors import RequestError, WriteError
+from biasunlearn.runs.first_process import is_first
 
 _QUOTED = re.compile(r"\(os error (\d+)\)")
 """How libraries written in Rust quote the system."""
 
 _LEFT = re.compile(r"\.(?P<name>.+)\.(\d+\.part|old)")
-
-
-def is_first() -> bool:
-    """The process that writes and prints; the others only compute. Launchers say it in the environment."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 @contextlib.contextmanager

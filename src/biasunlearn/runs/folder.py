@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from biasunlearn.errors import RequestError
-from biasunlearn.runs.atomic import is_first, tidy, whole_file
+from biasunlearn.runs.atomic import tidy, whole_file
+from biasunlearn.runs.first_process import is_first
 from biasunlearn.runs.lock import acquire_lock
 from biasunlearn.runs.results import SCHEMA, Environment, MetricsRow, Results, RunConfig, load_results
 from biasunlearn.runs.schema import FIX, LARGEST, read_as

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from biasunlearn.errors import RequestError
-from biasunlearn.runs.atomic import append, is_first
+from biasunlearn.runs.atomic import append
+from biasunlearn.runs.first_process import is_first
 
 SYNC_EVERY = 10.0
 """Seconds after which appended lines are also forced onto the disk: what a power failure may cost."""

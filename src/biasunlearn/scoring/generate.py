@@ -26,7 +26,8 @@ from biasunlearn.models.forward import evaluating, max_tokens
 from biasunlearn.models.libraries import transformers
 from biasunlearn.models.load import Loaded
 from biasunlearn.models.weights_hash import weights_hash
-from biasunlearn.runs.atomic import append, is_first, writing
+from biasunlearn.runs.atomic import append, writing
+from biasunlearn.runs.first_process import is_first
 from biasunlearn.scoring.log_prob import batch_budget, by_length
 from biasunlearn.scoring.protocol import Continuation, Sampling
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import trainable
 from biasunlearn.models.distributed import count
-from biasunlearn.runs.atomic import append, is_first, whole_file
+from biasunlearn.runs.atomic import append, whole_file
+from biasunlearn.runs.first_process import is_first
 from biasunlearn.unlearn.decision import Decision
 from biasunlearn.unlearn.reference import ReferenceStore
 from biasunlearn.unlearn.sampler import BatchSampler
