@@ -232,6 +232,7 @@ def bad_requests(place, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.damaged_results  # one request is about a folder with an empty results.json
 def test_bad_requests_are_one_line_and_exit_code_2(place, tmp_path, capsys):
     tiny.save(tiny.masked(), place / "masked")
     for name, (arguments, message) in bad_requests(place, tmp_path).items():
