@@ -48,9 +48,5 @@ by_bias_type  # stats/association.py
 is_polarised  # stats/polarisation.py
 _.headline  # stats/verdict.py
 
-# Dead code that is being removed: take these two lines away with it.
-PAIRS  # benchmarks/controls.py
-npo_at_reference  # unlearn/losses.py
-
 write_json_schema  # make schema
 _.rank_pattern  # a key of adapter_config.json

@@ -12,7 +12,7 @@ class RequestError(ValueError):
 
 
 class DataError(RequestError):
-    """Rows of a data file are wrong. `problems` holds every one of them, not only the first."""
+    """Rows of a data file are wrong. `problems` lists all of them, not only the first."""
 
     def __init__(self, problems: "list[str]"):
         self.problems = problems
@@ -21,4 +21,4 @@ class DataError(RequestError):
 
 
 class WriteError(OSError):
-    """The disk is full, or a folder cannot be written any more. One line; exit code 3, since the request was right."""
+    """The disk is full, or a folder can no longer be written to. One line; exit code 3, since the request was right."""

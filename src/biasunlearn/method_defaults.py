@@ -8,27 +8,30 @@ from collections.abc import Mapping
 from typing import Any
 
 PUBLISHED: dict[str, Any] = {"swap": "none", "adversarial_share": 0.0, "kl_weight": 0.0}
-"""A baseline as its paper has it: swap, adversarial subset and KL on unrelated sentences are BiasUnlearn's."""
+"""A baseline as in its paper, without the parts of BiasUnlearn: swap, adversarial subset, KL on unrelated sentences."""
 
 ALONE = {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 0.0}
-"""One loss and nothing beside it."""
+"""One loss only."""
 
-# Rates of trained baselines: of 2e-4, 5e-4 and 1e-3 the one whose kept checkpoint was nearest to its goal on the
-# stop split of a small model (60 steps, one seed); a larger model may want others (docs/tuning.md).
+# Learning rates of the trained baselines: of 2e-4, 5e-4 and 1e-3 the one whose best checkpoint had the smallest
+# distance from the goal on the stop split of a small model (60 steps, one seed). A larger model may need others
+# (docs/tuning.md).
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "biasunlearn": {},
     # unlearning. Without a retention loss, LMS is lost before the first evaluation at a rate of 1e-3.
     "npo": {**ALONE, "learning_rate": 2e-4},
-    # SimNPO's gradient fades with sigmoid(beta log p-bar): the paper's 2.5 (TOFU) leaves 1e-6 of it at 6 nats a token
+    # The gradient of SimNPO is multiplied by sigmoid(beta log p-bar): at 6 nats per token, the beta of the paper (2.5
+    # on TOFU) leaves 1e-6 of it.
     "simnpo": {**ALONE, "learning_rate": 2e-4, "beta": 0.1},
     "gradient_ascent": {**ALONE, "learning_rate": 1e-4},
     "gradient_difference": {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 1.0, "learning_rate": 5e-4},
     # preference
     "dpo": {**ALONE, "learning_rate": 5e-4},
-    "ipo": {**ALONE, "learning_rate": 1e-3, "beta": 0.5},  # of a token mean: the margin aims at 1 / (2 beta) = 1 nat
+    "ipo": {**ALONE, "learning_rate": 1e-3, "beta": 0.5},  # target margin per token: 1 / (2 beta) = 1 nat
     "kto": {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 1.0, "learning_rate": 5e-4},
     "orpo": {**PUBLISHED, "forget_weight": 0.1, "retain_weight": 1.0, "learning_rate": 1e-3},  # lambda = 0.1
-    "equalize": {"adversarial_share": 0.0, "forget_weight": 1.0, "set_point": 1.0},  # swap, retention, KL: as ours
+    # Swap, retention and KL as in the default recipe.
+    "equalize": {"adversarial_share": 0.0, "forget_weight": 1.0, "set_point": 1.0},
     # data
     "sft": {**PUBLISHED, "forget_weight": 0.0, "retain_weight": 1.0, "learning_rate": 1e-3},
     "cda": {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 1.0, "learning_rate": 2e-4},
@@ -44,4 +47,4 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "self_debias": {},
     "debiasing_prompt": {},
 }
-"""Method -> the keys of the configuration that it begins with."""
+"""Method -> its defaults where they differ from the default recipe."""

@@ -11,12 +11,12 @@ from biasunlearn.benchmarks import stereoset
 from biasunlearn.cli import main
 from biasunlearn.commands.relearn_scores import Measurement, kept, points
 from biasunlearn.errors import RequestError
-from biasunlearn.models.batches import Row
+from biasunlearn.models.batches import TokenRow
 from biasunlearn.report.relearning import relearning_sections
 from biasunlearn.runs.folder import read_items
 from biasunlearn.runs.results import Measured, Results
 from biasunlearn.stats.effect import effect_kept
-from biasunlearn.unlearn.finetune import FineTuning, Lesson, batch_at, blocks
+from biasunlearn.unlearn.finetune import FineTuning, FineTuningConfig, batch_at, blocks
 from tests import made_runs, tiny, variants
 
 pytestmark = pytest.mark.slow
@@ -162,7 +162,7 @@ def test_refusals_are_one_line_and_exit_code_2(place, tmp_path, capsys):
         "must not be negative": {"more": ("--steps", "-1")},
         "no finished run here": {"run": "model"},
         "the model takes": {"more": ("--length", "500")},
-        "rate and batch must be above 0": {"more": ("--batch", "0")},
+        "--rate and --batch must be above 0": {"more": ("--batch", "0")},
         "unknown here; known:": {"more": ("--benchmark", "nothing=x")},
     }
     for said, case in cases.items():
@@ -207,7 +207,7 @@ def test_rows_and_batches():
     loaded = tiny.gpt2()
     rows = blocks(loaded.tokenizer, "abcdefghij", 4)
     assert sum(row.scored for row in rows) == len(loaded.tokenizer("abcdefghij", add_special_tokens=False)["input_ids"])
-    numbered = [Row((0, n), 1) for n in range(5)]
+    numbered = [TokenRow((0, n), 1) for n in range(5)]
     seen = [row.ids[1] for step in (1, 2, 3, 4, 5) for row in batch_at(step, numbered, 2, seed=3)]
     assert sorted(seen[:5]) == sorted(seen[5:]) == [0, 1, 2, 3, 4]  # pass by pass
     assert batch_at(2, numbered, 2, seed=3) == batch_at(2, numbered, 2, seed=3)
@@ -217,8 +217,8 @@ def test_rows_and_batches():
 
 def test_a_step_is_plain_torch_on_the_mean_of_the_tokens():
     ours, theirs = tiny.gpt2().model, tiny.gpt2().model
-    rows = [Row((0, 5, 9, 7), 1), Row((0, 8, 3), 1)]
-    lesson = Lesson(rate=0.01, batch=2)
+    rows = [TokenRow((0, 5, 9, 7), 1), TokenRow((0, 8, 3), 1)]
+    lesson = FineTuningConfig(rate=0.01, batch=2)
     loss = FineTuning(ours, rows, lesson, 0).take()
     optimizer = torch.optim.AdamW(theirs.parameters(), lr=0.01 / 10, weight_decay=0)  # the first of ten warm-up steps
     parts = []

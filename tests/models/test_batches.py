@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
-from biasunlearn.models.batches import Row, collate, encode, start_token
+from biasunlearn.models.batches import TokenRow, collate, encode, start_token
 from tests import tiny
 
 TOKENIZERS = {
@@ -103,9 +103,9 @@ def test_a_tokenizer_without_offsets_finds_the_boundary_where_the_tokens_part() 
     assert not tokenizer.is_fast
     rows = encode(tokenizer, [Passage("ab", " c"), Passage("", "ab"), Passage("é", "é")])
     eos = tokenizer.eos_token_id
-    assert rows[0] == Row((eos, 97 + 3, 98 + 3, 32 + 3, 99 + 3), 3)
-    assert rows[1] == Row((eos, 97 + 3, 98 + 3), 1)
-    assert rows[2] == Row((eos, 0xC3 + 3, 0xA9 + 3, 0xC3 + 3, 0xA9 + 3), 3)
+    assert rows[0] == TokenRow((eos, 97 + 3, 98 + 3, 32 + 3, 99 + 3), 3)
+    assert rows[1] == TokenRow((eos, 97 + 3, 98 + 3), 1)
+    assert rows[2] == TokenRow((eos, 0xC3 + 3, 0xA9 + 3, 0xC3 + 3, 0xA9 + 3), 3)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_encode_in_one_call_is_encode_one_by_one() -> None:
 
 
 def test_collate_pads_on_the_right_and_points_before_each_scored_token() -> None:
-    batch = collate([Row((5, 6, 7, 8), 2), Row((5, 9), 1), Row((5, 6, 9), 1)])
+    batch = collate([TokenRow((5, 6, 7, 8), 2), TokenRow((5, 9), 1), TokenRow((5, 6, 9), 1)])
     assert batch.rows == 3
     assert batch.input_ids.tolist() == [
         [5, 6, 7, 8],  # 7 and 8 are scored
@@ -180,7 +180,7 @@ def test_collate_pads_on_the_right_and_points_before_each_scored_token() -> None
 
 
 def test_collate_of_masked_rows_asks_for_one_place_of_each() -> None:
-    batch = collate([Row((2, 4, 7, 3), 2), Row((2, 4, 3), 1)], at_token=True, pad=1)
+    batch = collate([TokenRow((2, 4, 7, 3), 2), TokenRow((2, 4, 3), 1)], at_token=True, pad=1)
     assert batch.input_ids.tolist() == [
         [2, 4, 7, 3],
         [2, 4, 3, 1],  # one pad, the one asked for
@@ -202,7 +202,7 @@ def test_collate_of_masked_rows_asks_for_one_place_of_each() -> None:
     )
 )
 def test_collate_asks_for_every_scored_token_once_and_for_no_padding(rows: list[tuple[tuple[int, ...], int]]) -> None:
-    chosen = [Row(ids, first) for ids, first in rows]
+    chosen = [TokenRow(ids, first) for ids, first in rows]
     batch = collate(chosen)
     assert batch.targets.tolist() == [token for row in chosen for token in row.ids[row.first_scored :]]
     assert torch.bincount(batch.owners, minlength=len(chosen)).tolist() == [row.scored for row in chosen]

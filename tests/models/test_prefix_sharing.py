@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from biasunlearn.data.records import Passage
-from biasunlearn.models.batches import Row
+from biasunlearn.models.batches import TokenRow
 from biasunlearn.models.load import Loaded
 from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, groups, opening, packed
 from biasunlearn.scoring.log_prob import score
@@ -24,8 +24,8 @@ WITHOUT = {"mistral", "gemma2"}
 """The tiny ones of these have a window of 8 tokens, which a mask of ours would not keep: they are read row by row."""
 
 
-def row(*ids: int, first: int = 1) -> Row:
-    return Row(ids, first)
+def row(*ids: int, first: int = 1) -> TokenRow:
+    return TokenRow(ids, first)
 
 
 def test_groups_by_hand():

@@ -302,7 +302,7 @@ def test_terms_sort_by_what_luck_does_not_explain():
 
     # One pair of one is 50 from 50, and so is luck: 50 - 50 = 0. Nine of ten: 40 - 12.3 = 27.7. Five of ten: -12.3.
     found = remaining_bias.terms([*term("one", 1, 1), *term("nine", 10, 9), *term("five", 10, 5)])
-    assert [(t.target, round(t.beyond_luck, 1)) for t in found] == [("nine", 27.7), ("one", 0.0), ("five", -12.3)]
+    assert [(t.target, round(t.beyond_chance, 1)) for t in found] == [("nine", 27.7), ("one", 0.0), ("five", -12.3)]
 
 
 def test_pairs_that_changed_and_those_still_worst():

@@ -25,8 +25,8 @@ def test_terms_have_their_share_before_and_after_and_the_worst_is_first() -> Non
     assert (first.target, first.before, first.after, first.pairs) == ("nurse", 100.0, 75.0, 4)
     assert (second.target, second.after) == ("poet", 50.0)
     # Four fair tosses: |heads/4 - 1/2| is 0 with 6/16, 25 points with 8/16, 50 with 2/16; the mean is 18.75.
-    assert first.beyond_luck == pytest.approx(25 - 18.75)
-    assert second.beyond_luck == pytest.approx(-18.75)
+    assert first.beyond_chance == pytest.approx(25 - 18.75)
+    assert second.beyond_chance == pytest.approx(-18.75)
 
 
 def test_without_a_run_before_there_is_no_change() -> None:

@@ -62,7 +62,6 @@ LOW_ORDER = 80.0
 LARGE_RATIO = 0.5
 """From this margin_ratio on, an SS near 50 is reported as preferences that cancel."""
 
-PAIRS = ("pair", "negated", "swapped", "shuffled")
 NEGATABLE = ("is", "are", "was", "were", "am", "can", "could", "will", "would", "should", "must", "may", "might")
 NOT = re.compile(r"(?P<verb>\b\w+?)(?:n't| not)\b")
 VERB = re.compile(rf"(?<=\w )\b({'|'.join(NEGATABLE)})\b")

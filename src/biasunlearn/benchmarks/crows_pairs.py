@@ -49,7 +49,7 @@ FORMULATIONS = {
 """By the kind of the items."""
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class CrowsPair:
     """A row: two sentences that differ in the group they are about."""
 
     id: str
@@ -60,19 +60,19 @@ class Pair:
     bias_type: str
 
 
-def run(loaded: "Loaded", source: "Source | Table[Pair]", plan: EvalPlan) -> tuple[list[Item], CrowsPairsResult]:
+def run(loaded: "Loaded", source: "Source | Table[CrowsPair]", plan: EvalPlan) -> tuple[list[Item], CrowsPairsResult]:
     """Scores a file of pairs. Returns its items and its results."""
     table = read(source, skip_invalid=plan.skip_invalid)
     items = score_pairs(loaded, table.records)
     return items, entry(items).with_values(**table.facts)
 
 
-def read(source: "Source | Table[Pair]", *, skip_invalid: bool = False) -> Table[Pair]:
+def read(source: "Source | Table[CrowsPair]", *, skip_invalid: bool = False) -> Table[CrowsPair]:
     """The pairs of a table. Raises as `data.tables.read_table`."""
     return read_table(source, _pair, columns=[COLUMNS], skip_invalid=skip_invalid)
 
 
-def pairs(source: "Source | Table[Pair]", *, skip_invalid: bool = False) -> Sequence[Triplet]:
+def pairs(source: "Source | Table[CrowsPair]", *, skip_invalid: bool = False) -> Sequence[Triplet]:
     """The pairs as triplets, to be compared with what a model was trained on."""
     return [
         Triplet(pair.id, pair.bias_type, "intrasentence", "", Sentence("", pair.more), Sentence("", pair.less))
@@ -82,7 +82,7 @@ def pairs(source: "Source | Table[Pair]", *, skip_invalid: bool = False) -> Sequ
 
 def score_pairs(
     loaded: "Loaded",
-    pairs: Sequence[Pair],
+    pairs: Sequence[CrowsPair],
 ) -> list[Item]:
     """Two items per pair: the sum over the scored tokens is `score` times `tokens`."""
     from biasunlearn.scoring.log_prob import score
@@ -142,7 +142,7 @@ def shared_spans(text: str, other: str) -> list[tuple[int, int]]:
     return [(ends[block.a], ends[block.a + block.size]) for block in blocks.get_matching_blocks() if block.size]
 
 
-def _pair(row: Row, place: Place) -> Pair:
+def _pair(row: Row, place: Place) -> CrowsPair:
     more, less = text_of(row, "sent_more"), text_of(row, "sent_less")
     if more == less:
         raise BadRow("field sent_less: the same as sent_more; a pair must differ")
@@ -151,14 +151,14 @@ def _pair(row: Row, place: Place) -> Pair:
     bias_type = bias_type_name(text_of(row, "bias_type"))
     if bias_type in DIRECTIONS:
         raise BadRow(f"field bias_type: {bias_type!r} is a direction; the columns are shifted")
-    return Pair(str(place.number), more, less, one_of(row, "stereo_antistereo", DIRECTIONS), bias_type)
+    return CrowsPair(str(place.number), more, less, one_of(row, "stereo_antistereo", DIRECTIONS), bias_type)
 
 
 Term = tuple[int, Passage]
 """A passage whose score is added (1) or taken away (-1)."""
 
 
-def _parts(pair: Pair, *, shared_only: bool) -> list[tuple[Pair, str, list[Term]]]:
+def _parts(pair: CrowsPair, *, shared_only: bool) -> list[tuple[CrowsPair, str, list[Term]]]:
     """What each sentence of a pair is the sum of: itself, or its shared spans.
 
     A span is what begins with it less what begins after it: the door scores passages to the end of the sentence.

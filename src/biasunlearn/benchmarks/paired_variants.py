@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 Made = tuple[Triplet, str, str, Passage]
 """A triplet, how its sentence was rewritten, the sentence's role, and what is scored."""
 
-Pair = dict[tuple[str, str], Item]
+PairItems = dict[tuple[str, str], Item]
 """{(how, role): item} of one triplet."""
 
 
@@ -46,9 +46,9 @@ def score_made(
     ]  # fmt: skip
 
 
-def by_pair(items: Sequence[Item]) -> Iterator[Pair]:
+def by_pair(items: Sequence[Item]) -> Iterator[PairItems]:
     """The items of each triplet, in the order of their first ones."""
-    grouped: dict[str, Pair] = {}
+    grouped: dict[str, PairItems] = {}
     for item in items:
         grouped.setdefault(item.cluster_id, {})[item.kind, item.role] = item
     yield from grouped.values()

@@ -30,7 +30,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from biasunlearn.benchmarks.common import panel
-from biasunlearn.benchmarks.paired_variants import Pair, by_pair, score_made, taken
+from biasunlearn.benchmarks.paired_variants import PairItems, by_pair, score_made, taken
 from biasunlearn.data.readers import DataFile, read_triplets
 from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.tables import Source
@@ -148,11 +148,11 @@ def _worst(items: Sequence[Item], bias_type: str | None) -> WorstFrame:
     return WorstFrame(frame=worst, ss=means[worst])
 
 
-def _side(pair: Pair, frame: str) -> float:
+def _side(pair: PairItems, frame: str) -> float:
     return 100.0 * (pair[frame, "stereotype"].score > pair[frame, "anti-stereotype"].score)
 
 
-def _sense(pair: Pair, frame: str) -> float | None:
+def _sense(pair: PairItems, frame: str) -> float | None:
     unrelated = pair.get((frame, "unrelated"))
     sides = [pair[frame, role] for role in ("stereotype", "anti-stereotype")]
     return None if unrelated is None else 50.0 * sum(side.score > unrelated.score for side in sides)

@@ -71,7 +71,7 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class WinoBiasPair:
     id: str
     type: str
     usual: str
@@ -80,7 +80,7 @@ class Pair:
     anti: Version
 
 
-def run(loaded: "Loaded", path: str | Table[Pair], plan: EvalPlan) -> tuple[list[Item], WinoBiasResult]:
+def run(loaded: "Loaded", path: str | Table[WinoBiasPair], plan: EvalPlan) -> tuple[list[Item], WinoBiasResult]:
     """Scores the official folder. Returns its items and its results."""
     table = read(path, skip_invalid=plan.skip_invalid)
     asked = [one for pair in table.records for one in _asked(pair)]
@@ -88,7 +88,7 @@ def run(loaded: "Loaded", path: str | Table[Pair], plan: EvalPlan) -> tuple[list
     return items, entry(items).with_values(**table.facts)
 
 
-def read(path: str | Table[Pair], *, skip_invalid: bool = False) -> Table[Pair]:
+def read(path: str | Table[WinoBiasPair], *, skip_invalid: bool = False) -> Table[WinoBiasPair]:
     """The pairs of the official folder. Raises as `data.tables.read_table`."""
     if isinstance(path, Table):
         return path
@@ -159,7 +159,7 @@ def _means(found: Sequence[Outcome]) -> dict[str, dict[str, float]]:
     return {name: {score: sum(v) / len(v) for score, v in row.items()} for name, row in sorted(values.items())}
 
 
-def _asked(pair: Pair) -> Iterator[tuple[Item, Passage]]:
+def _asked(pair: WinoBiasPair) -> Iterator[tuple[Item, Passage]]:
     """Both versions as whole sentences, if they differ in the pronoun alone, and who the pronoun of each is."""
 
     def item(kind: str, role: str) -> Item:
@@ -198,7 +198,7 @@ def _numbered(file: FileContent) -> Iterator[tuple[int, str, str]]:
             yield (line, number, text) if number.isdigit() else (line, str(line), content.strip())
 
 
-def _pair(row: Row, place: Place, *, usual: dict[str, str]) -> Pair:
+def _pair(row: Row, place: Place, *, usual: dict[str, str]) -> WinoBiasPair:
     if row["anti"] is None:
         raise BadRow("no line of that number in the anti-stereotyped file; the two go together line by line")
     pro, anti = (_version(text_of(row, side), side, usual) for side in ("pro", "anti"))
@@ -206,7 +206,7 @@ def _pair(row: Row, place: Place, *, usual: dict[str, str]) -> Pair:
         if (GENDERS[version.pronoun] == USUAL[usual[version.referent]]) is not (side == "pro"):
             which = usual[version.referent]
             raise BadRow(f"the {side} sentence: {version.pronoun!r}, but {version.referent} is in the list of {which}")
-    return Pair(row["id"], row["type"], usual[pro.referent], pro, anti)
+    return WinoBiasPair(row["id"], row["type"], usual[pro.referent], pro, anti)
 
 
 def _version(text: str, side: str, usual: dict[str, str]) -> Version:

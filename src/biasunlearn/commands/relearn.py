@@ -73,9 +73,9 @@ class RelearnJob:
 
     def lesson(self) -> Any:
         """How to fine-tune. RequestError where a value makes no sense."""
-        from biasunlearn.unlearn.finetune import Lesson
+        from biasunlearn.unlearn.finetune import FineTuningConfig
 
-        return Lesson(self.rate, self.batch, self.length)
+        return FineTuningConfig(self.rate, self.batch, self.length)
 
 
 def relearn(

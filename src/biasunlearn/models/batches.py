@@ -16,7 +16,7 @@ from biasunlearn.models.logprobs import sum_by_row
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TokenRow:
     """Token ids of one passage, the start token first, and where its scored part begins."""
 
     ids: tuple[int, ...]
@@ -58,7 +58,9 @@ def start_token(tokenizer: Any) -> int | None:
     return None
 
 
-def encode(tokenizer: Any, passages: Sequence[Passage], *, max_tokens: int | None = None, chat: str = "") -> list[Row]:
+def encode(
+    tokenizer: Any, passages: Sequence[Passage], *, max_tokens: int | None = None, chat: str = ""
+) -> list[TokenRow]:
     """Tokenises prefix + text as one string and finds the first token that reaches into the text.
 
     Since the whole string is tokenised at once, a word in the middle keeps its leading space. A token that crosses the
@@ -75,7 +77,7 @@ def encode(tokenizer: Any, passages: Sequence[Passage], *, max_tokens: int | Non
     passages = [Passage(chat + passage.prefix, passage.text) for passage in passages] if chat else passages
     rows = []
     for passage, (ids, first) in zip(passages, _tokenise(tokenizer, passages), strict=True):
-        row = Row(opening + ids, max(1, first + len(opening)))
+        row = TokenRow(opening + ids, max(1, first + len(opening)))
         if row.scored < 1:
             raise RequestError(f"nothing to score in {passage.text!r}: the tokenizer gives it no token")
         if max_tokens is not None and len(row.ids) > max_tokens:
@@ -114,7 +116,9 @@ def _first_beyond(offsets: Sequence[tuple[int, int]], boundary: int) -> int:
     return next((i for i, (_, end) in enumerate(offsets) if end > boundary), len(offsets))
 
 
-def collate(rows: Sequence[Row], *, at_token: bool = False, pad: int = 0, device: torch.device | str = "cpu") -> Batch:
+def collate(
+    rows: Sequence[TokenRow], *, at_token: bool = False, pad: int = 0, device: torch.device | str = "cpu"
+) -> Batch:
     """Pads rows on the right to the longest. Padding is masked, and its logits are never computed.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from biasunlearn.models.batches import Batch, Row, collate
+from biasunlearn.models.batches import Batch, TokenRow, collate
 from biasunlearn.models.distributed import is_split
 from biasunlearn.models.forward import evaluating, logits_at, max_tokens, states_at, text_config, unwrapped
 from biasunlearn.models.lm_head import OutputLayer
@@ -64,15 +64,15 @@ def abilities(model: Any) -> Abilities:
     return _known[inner]
 
 
-def made_up(length: int, kind: int = 0) -> Row:
+def made_up(length: int, kind: int = 0) -> TokenRow:
     """A row of token ids that are in any vocabulary."""
-    return Row((0, *(((i if i < SHARED else i + length) * 7 + 11 * kind) % 97 for i in range(1, length))), 1)
+    return TokenRow((0, *(((i if i < SHARED else i + length) * 7 + 11 * kind) % 97 for i in range(1, length))), 1)
 
 
 def _tried(model: Any) -> Abilities:
     longest = min(max_tokens(model) or 10**9, max(length for length, _ in TRIED))
     words = max(2, int(getattr(text_config(model), "vocab_size", 0) or 2))
-    rows = [Row(tuple(token % words for token in made_up(*how).ids[:longest]), 1) for how in TRIED]
+    rows = [TokenRow(tuple(token % words for token in made_up(*how).ids[:longest]), 1) for how in TRIED]
     one_by_one = [collate([row], device=model.device) for row in rows]
     apart = torch.cat([_log_probs(logits_at(model, batch), batch) for batch in one_by_one])
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from biasunlearn.data.records import Passage
-from biasunlearn.models.batches import Batch, Row, collate, encode
+from biasunlearn.models.batches import Batch, TokenRow, collate, encode
 from biasunlearn.models.feature_checks import Abilities, abilities, made_up
 from biasunlearn.models.forward import logits_at, max_tokens, states_at, unwrapped
 from biasunlearn.models.lm_head import OutputLayer, PairLoss
@@ -77,7 +77,7 @@ def read(model: Any, tokenizer: Any, passages: Sequence[Passage]) -> Read:
 
 
 def _forwards(
-    model: Any, rows: Sequence[Row], able: Abilities, output: OutputLayer
+    model: Any, rows: Sequence[TokenRow], able: Abilities, output: OutputLayer
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """The positions of each row's tokens among all predictions, and the states and targets of the predictions."""
     device = unwrapped(model).device

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from biasunlearn.models.batches import Batch, Row
+from biasunlearn.models.batches import Batch, TokenRow
 
 LEAST_SHARED = 3
 """Tokens that rows must share, including the start token: sharing fewer costs more than it saves."""
@@ -35,12 +35,12 @@ class Group:
     """Tokens of the group: the shared ones, then those of each row."""
 
 
-def alone(number: int, row: Row) -> Group:
+def alone(number: int, row: TokenRow) -> Group:
     """A group of one row."""
     return Group((number,), 0, len(row.ids))
 
 
-def groups(rows: Sequence[Row]) -> list[Group]:
+def groups(rows: Sequence[TokenRow]) -> list[Group]:
     """Groups of rows that share enough tokens. Sorted by their tokens, rows with a shared beginning are neighbours.
 
     A row joins the previous group while that saves more tokens: k rows that share s tokens save s (k - 1).
@@ -62,7 +62,7 @@ def groups(rows: Sequence[Row]) -> list[Group]:
     ]
 
 
-def opening(rows: Sequence[Row]) -> int:
+def opening(rows: Sequence[TokenRow]) -> int:
     """Number of tokens that all rows begin with."""
     return min((_common(rows[0].ids, row.ids) for row in rows), default=0)
 
@@ -99,7 +99,7 @@ def _first_fit(chosen: Sequence[Group], width: int, shared: int) -> list[list[Gr
 
 
 def collate_groups(
-    rows: Sequence[Row],
+    rows: Sequence[TokenRow],
     lines: Sequence[Sequence[Group]],
     *,
     dtype: torch.dtype,
@@ -151,7 +151,7 @@ class _Layout:
         self.places[line, begin:end] = torch.arange(first, first + len(ids))
         return end
 
-    def add_group(self, line: int, begin: int, group: Group, rows: Sequence[Row], shared: int) -> int:
+    def add_group(self, line: int, begin: int, group: Group, rows: Sequence[TokenRow], shared: int) -> int:
         """Puts a group into a line: what its rows share, then the rest of each row. Returns where it ends."""
         common = max(group.shared, shared)
         at = self.write(line, begin, rows[group.rows[0]].ids[shared:common], shared)

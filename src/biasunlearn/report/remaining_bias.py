@@ -59,7 +59,7 @@ def pair_sections(after: Sequence[Item], before: Sequence[Item], sentences: Mapp
     return [section("Single pairs", parts, note=NOTICE + missing)]
 
 
-def _pair(pair: remaining_bias.Pair, sentences: Mapping[str, str]) -> Markup:
+def _pair(pair: remaining_bias.PairMargin, sentences: Mapping[str, str]) -> Markup:
     margin = number(pair.after, 3, signed=True)
     if pair.before is not None:
         margin = f"{number(pair.before, 3, signed=True)} {ARROW} {margin}"

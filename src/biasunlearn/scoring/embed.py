@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from biasunlearn.data.records import Passage
-from biasunlearn.models.batches import Row, collate, encode, start_token
+from biasunlearn.models.batches import TokenRow, collate, encode, start_token
 from biasunlearn.models.distributed import count, mine, summed
 from biasunlearn.models.forward import evaluating, hidden_states, max_tokens
 from biasunlearn.models.load import Loaded
@@ -68,7 +68,7 @@ def _read(loaded: Loaded, passages: Sequence[Passage], layers: Sequence[int], po
     return vectors[[places[passage] for passage in passages]]
 
 
-def _own_tokens(loaded: Loaded, passages: Sequence[Passage]) -> list[tuple[Row, int]]:
+def _own_tokens(loaded: Loaded, passages: Sequence[Passage]) -> list[tuple[TokenRow, int]]:
     """Each passage as a row whose scored part begins with its text, and the position at which its text ends."""
     longest = max_tokens(loaded.model)
     head, tail = frame(loaded.tokenizer) if loaded.masked else ((), ())
@@ -84,16 +84,18 @@ def _own_tokens(loaded: Loaded, passages: Sequence[Passage]) -> list[tuple[Row, 
         begin = row.first_scored if passage.prefix or loaded.chat else opening
         if loaded.masked and not loaded.chat:  # its special tokens take the place of the start token
             moved = len(head) - opening
-            framed = Row((*head, *row.ids[opening:], *tail), begin + moved)
+            framed = TokenRow((*head, *row.ids[opening:], *tail), begin + moved)
             found.append((framed, len(row.ids) + moved))
         else:
-            found.append((Row(row.ids, begin), len(row.ids)))
+            found.append((TokenRow(row.ids, begin), len(row.ids)))
     return found
 
 
-def _pooled(loaded: Loaded, rows: Sequence[tuple[Row, int]], layers: Sequence[int], poolings: Sequence[str]) -> Tensor:
+def _pooled(
+    loaded: Loaded, rows: Sequence[tuple[TokenRow, int]], layers: Sequence[int], poolings: Sequence[str]
+) -> Tensor:
     """[rows, layers, poolings, hidden], float32."""
-    batch = collate([Row(row.ids, max(1, row.first_scored)) for row, _ in rows], device=loaded.device)
+    batch = collate([TokenRow(row.ids, max(1, row.first_scored)) for row, _ in rows], device=loaded.device)
     every = hidden_states(loaded.model, batch)
     hidden = torch.stack([every[layer].float() for layer in layers], dim=1)  # [rows, layers, width, hidden]
     places = torch.arange(hidden.shape[2], device=hidden.device)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
-from biasunlearn.models.batches import Row, collate, encode, start_token
+from biasunlearn.models.batches import TokenRow, collate, encode, start_token
 from biasunlearn.models.distributed import count, from_first, is_split, mine, summed
 from biasunlearn.models.forward import evaluating, logits_at, max_tokens, text_config
 from biasunlearn.models.load import Loaded
@@ -88,7 +88,7 @@ def score_windows(loaded: Loaded, text: str, *, stride: int) -> tuple[float, int
     for begin in range(0, len(ids), step):
         end = min(begin + window, len(ids))
         if end > scored:
-            rows.append(Row(tuple(ids[begin:end]), max(1, scored - begin)))
+            rows.append(TokenRow(tuple(ids[begin:end]), max(1, scored - begin)))
         scored = end
         if end == len(ids):
             break
@@ -97,7 +97,7 @@ def score_windows(loaded: Loaded, text: str, *, stride: int) -> tuple[float, int
     return sum(_causal(loaded, rows)), sum(row.scored for row in rows)
 
 
-def _causal(loaded: Loaded, rows: Sequence[Row]) -> list[float]:
+def _causal(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
     """Sums of log-probabilities. Rows with a shared beginning share a line, if the model supports that."""
     budget = batch_budget(loaded)
     job = _job(loaded, rows, budget)
@@ -160,7 +160,7 @@ def _of_all(
     return {number: [next(whole) for _ in range(sizes[number])] for number in turn}
 
 
-def _job(loaded: Loaded, rows: Sequence[Row], budget: int) -> CachedJob | None:
+def _job(loaded: Loaded, rows: Sequence[TokenRow], budget: int) -> CachedJob | None:
     """The job of this call in the cache: its values depend on the rows and on how they are batched."""
     if loaded.cache is None:
         return None
@@ -185,7 +185,7 @@ def _once(job: CachedJob | None, part: str, find: Callable[[], T]) -> T:
     return value
 
 
-def _sums(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -> Tensor:
+def _sums(loaded: Loaded, rows: Sequence[TokenRow], lines: Sequence[Group]) -> Tensor:
     """log p(text | prefix) of the rows of these lines, in order."""
     if any(len(line.rows) > 1 for line in lines):
         batch = collate_groups(rows, [[line] for line in lines], dtype=loaded.model.dtype, device=loaded.device)
@@ -202,7 +202,7 @@ def _batches(lines: Sequence[Group], budget: int) -> Iterator[list[Group]]:
             yield [kind[index] for index in chosen]
 
 
-def _reads_groups(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -> bool:
+def _reads_groups(loaded: Loaded, rows: Sequence[TokenRow], lines: Sequence[Group]) -> bool:
     """Whether the model supports shared lines, tried on a short and a long one and on the one with the longest row.
 
     Some families take no tree mask, or limit the attention themselves (ALiBi, a sliding window). Then every row has a
@@ -227,7 +227,7 @@ def _reads_groups(loaded: Loaded, rows: Sequence[Row], lines: Sequence[Group]) -
     return False
 
 
-def _pseudo(loaded: Loaded, rows: Sequence[Row]) -> list[float]:
+def _pseudo(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
     """Pseudo-log-likelihoods: one copy of a row per scored token, with that token masked and predicted.
 
     The tokenizer's special tokens ([CLS] ... [SEP]) take the place of the start token.
@@ -259,8 +259,8 @@ def _pseudo(loaded: Loaded, rows: Sequence[Row]) -> list[float]:
     return [sum(log_probs[number] for number in numbers) for numbers in wanted]
 
 
-def _masked(framed: tuple[int, ...], place: int, mask: int) -> Row:
-    return Row((*framed[:place], mask, *framed[place + 1 :]), place)
+def _masked(framed: tuple[int, ...], place: int, mask: int) -> TokenRow:
+    return TokenRow((*framed[:place], mask, *framed[place + 1 :]), place)
 
 
 def frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -15,7 +15,7 @@ from biasunlearn.data.counterfactual import CannotSwap, TermList, counterfactual
 from biasunlearn.data.records import BLANK, Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_scale import scaled
-from biasunlearn.models.batches import Row, collate, encode, start_token
+from biasunlearn.models.batches import TokenRow, collate, encode, start_token
 from biasunlearn.models.forward import evaluating, logits_at
 from biasunlearn.models.load import Loaded
 from biasunlearn.models.spec import spec_of_run
@@ -137,7 +137,7 @@ def _ids(loaded: Loaded, text: str) -> tuple[int, ...]:
 
 def _next_logits(loaded: Loaded, ids: Sequence[int]) -> torch.Tensor:
     """Logits of the token after these: [vocabulary]."""
-    row = Row((*ids, ids[-1]), len(ids))  # a row ends with a scored token; its id does not matter
+    row = TokenRow((*ids, ids[-1]), len(ids))  # a row ends with a scored token; its id does not matter
     with evaluating(loaded.model):
         return logits_at(loaded.model, collate([row], device=loaded.device))[0].float()
 

@@ -30,11 +30,11 @@ STATES = ("base before", "base after", "target before", "target after")
 def effect_kept(
     states: Sequence[Sequence[Outcome]], *, ideal: float = 50.0, signed: bool = False, seed: int = 0
 ) -> EffectKept:
-    """The share of the base's improvement that the target shows, with a paired interval.
+    """The share of the improvement of the base model that the target model has, with a paired interval.
 
     An improvement is the fall of the mean |SS - 50| over bias types. All states are drawn together, whole target
-    terms within each bias type, so what the two models share does not widen the interval. By hand: base 60 -> 52,
-    target 58 -> 54: (8 - 4) / (10 - 2) = 0.5.
+    terms within each bias type, so variation that the two models share does not widen the interval. By hand: base 60 ->
+    52, target 58 -> 54: (8 - 4) / (10 - 2) = 0.5.
 
     Args:
         states: SS outcomes, in percent, of `STATES`; units that one of them lacks do not count. There may be further
@@ -56,7 +56,7 @@ def effect_kept(
 
 
 def distance_change(first: Sequence[Outcome], last: Sequence[Sequence[Outcome]], *, seed: int = 0) -> Estimate:
-    """By how many points the mean |SS - 50| over bias types grows from one state to the mean of others, paired.
+    """The change of the mean |SS - 50| over bias types, in points, from one state to the mean of others, paired.
 
     Raises:
         ValueError: the states have no unit in common.
@@ -69,7 +69,7 @@ def distance_change(first: Sequence[Outcome], last: Sequence[Sequence[Outcome]],
 
 @dataclass(frozen=True, slots=True)
 class _Distances:
-    """Mean |SS - 50| (signed: toward a side) over bias types of k states, and the same of bootstrap draws."""
+    """Mean |SS - 50| (signed: with the sign of the first state) over bias types of k states, and in bootstrap draws."""
 
     means: Floats  # [k]
     drawn: Floats  # [draws, k]
@@ -108,12 +108,12 @@ def _target_fall(far: Floats) -> Floats:
 
 
 def _positive(fall: Floats) -> Floats:
-    """Where nothing falls there is no share of it: such draws do not count."""
+    """Nan where there is no fall, of which there is no share; the interval leaves such draws out."""
     return np.where(fall > 0, fall, np.nan)
 
 
 def _rows(states: Sequence[Sequence[Outcome]]) -> dict[str, list[tuple[str, list[float]]]]:
-    """Bias type -> (cluster, its values) of every unit that all states have."""
+    """Bias type -> (cluster, values) of every unit that is in all states."""
     values: list[dict[tuple[str, str], Outcome]] = [{(o.bias_type, o.unit): o for o in state} for state in states]
     shared = sorted(set.intersection(*(set(state) for state in values)))
     found: dict[str, list[tuple[str, list[float]]]] = {}
@@ -129,6 +129,6 @@ def _sample(rows: Sequence[tuple[str, Sequence[float]]], seed: int) -> Sample:
 
 
 def _wider(sample: Sample) -> Floats:
-    """[draws, k], of the clusters or, where those are few and agree more than items would, of the items."""
+    """[draws, k], from drawing clusters or, with few clusters, items: whichever spreads more."""
     parts = [part for part in (sample.clustered, sample.items) if part is not None]
     return max(parts, key=lambda part: float(np.std(part, axis=0).sum()))

@@ -1,8 +1,8 @@
-"""Linear probes: how well a label can be read from hidden states by a linear classifier, on groups it never saw.
+"""Linear probes: how well a linear classifier predicts a label from hidden states, on groups that were not in training.
 
-A probe is logistic regression (scikit-learn, extra `[probes]`) on standardised states. It is scored by
-cross-validation in which a whole cluster, a target term or a pair, lies on one side only, so that knowing the term does
-not help. Accuracy is balanced: the mean over classes, chance is 100 / classes.
+A probe is a logistic regression (scikit-learn, extra `[probes]`) on standardised states. It is scored by
+cross-validation in which a whole cluster, a target term or a pair, is either in training or in test, so that memorized
+terms do not help. Accuracy is balanced: the mean over classes, with chance at 100 / classes.
 
 Two controls stand beside every accuracy. `shuffled`: the labels are permuted over the rows; anything but chance would
 be an error of the scoring. `control`, the control task of Hewitt and Liang (arXiv 1909.03368): every wording of a
@@ -26,7 +26,7 @@ States = NDArray[np.floating[Any]]
 
 FOLDS = 5
 DRAWS = 3
-"""Of the labels of either control; their means are shown."""
+"""Random draws of the labels of each control; the mean accuracy is reported."""
 
 STRENGTH = 4.0
 """Scikit-learn's C, on inputs whose mean square norm is 1: the same at every width. Fixed, not searched."""
@@ -34,17 +34,17 @@ STRENGTH = 4.0
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be read from which rows of the states, and what must not stand on both sides of a fold."""
+    """What a probe predicts from which rows of the states, and which rows must be in the same fold."""
 
     asks: str
     """stereotype, group, target term, bias type"""
     bias_type: str
-    """"" where it is about all of them"""
+    """"" for all bias types together"""
     rows: NDArray[np.int64]  # [n] places in the states
     labels: NDArray[np.str_]  # [n]
     clusters: tuple[str, ...]  # [n] target term or pair: on one side of a fold, drawn as one by the bootstrap
     strata: tuple[str, ...]  # [n] every fold trains on something of each
-    wordings: tuple[str, ...]  # [n] what the control task gives a label
+    wordings: tuple[str, ...]  # [n] units of the control task
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -52,7 +52,7 @@ class Question:
 
     @property
     def chance(self) -> float:
-        """Balanced accuracy of a guess, in percent."""
+        """Balanced accuracy of random guessing, in percent."""
         return 100 / len(self.classes)
 
 
@@ -77,12 +77,12 @@ class ProbeScores:
 
 
 def dealt(clusters: Sequence[str], strata: Sequence[str], *, seed: int, folds: int = FOLDS) -> NDArray[np.int64]:
-    """The fold of each row: [n]. Whole clusters, shuffled, the largest first, each to its stratum's emptiest fold.
+    """The fold of each row: [n]. Whole clusters, shuffled, the largest first, each in the smallest fold of its stratum.
 
     By hand: four clusters of one row each, two folds -> two rows in each fold.
 
     Raises:
-        ValueError: a stratum has fewer than two clusters, and would be missing where it is trained.
+        ValueError: a stratum has only one cluster, and would be missing in the training data of one fold.
     """
     members: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for row, (stratum, cluster) in enumerate(zip(strata, clusters, strict=True)):
@@ -107,7 +107,7 @@ def predicted(states: States, labels: NDArray[np.str_], folds: NDArray[np.int64]
     make, found = _logistic(), labels.copy()
     for fold in np.unique(folds):
         train, test = folds != fold, folds == fold
-        if len(set(labels[train].tolist())) < 2:  # a control's draw in very few rows
+        if len(set(labels[train].tolist())) < 2:  # possible for a control with very few rows
             found[test] = labels[train][0]
             continue
         mean, spread = states[train].mean(0), states[train].std(0)
@@ -118,10 +118,10 @@ def predicted(states: States, labels: NDArray[np.str_], folds: NDArray[np.int64]
 
 
 def read(states: States, question: Question, *, seed: int = 0) -> Floats:
-    """Everything that the scores of a question at one layer are made of: [n, 3 * 2 * classes].
+    """The values from which the scores of a question at one layer are computed: [n, 3 * 2 * classes].
 
-    For the labels, the control task and the shuffled labels each, and for each class: whether the row was predicted
-    rightly, and whether it is of that class. The controls are means over their draws, which are the same for all
+    For the labels, the control task and the shuffled labels, and for each class: whether the row was predicted
+    correctly, and whether it belongs to that class. The controls are means over their draws, which are the same for all
     states of a question.
     """
     folds = dealt(question.clusters, question.strata, seed=seed)
@@ -137,11 +137,11 @@ def read(states: States, question: Question, *, seed: int = 0) -> Floats:
 def scores(question: Question, stages: Sequence[Floats], *, seed: int = 0) -> ProbeScores:
     """Accuracies of each stage and how they changed from the first to the last, in percent, with 95 % intervals.
 
-    The bootstrap draws clusters and leaves the probes as they were trained. Accuracies of two stages, or of the
-    labels and the control, are differences of the same draws.
+    The bootstrap draws clusters and does not train the probes again. Differences between two stages, or between the
+    labels and the control, are computed within the same draws.
 
     Args:
-        stages: what `read` gave for each state of the model, before debiasing and after.
+        stages: the values of `read` for each state of the model, before debiasing and after.
     """
     width = 2 * len(question.classes)
     sample = resample(np.concatenate(stages, axis=1), question.clusters, question.strata, seed=seed)
@@ -166,12 +166,12 @@ def scores(question: Question, stages: Sequence[Floats], *, seed: int = 0) -> Pr
 
 
 def balanced(means: Floats) -> Floats:
-    """Mean over classes of the share of each that was predicted rightly, in percent: [..., 2 * classes] -> [...].
+    """Mean over classes of the share of each that was predicted correctly, in percent: [..., 2 * classes] -> [...].
 
     By hand: 3 of 4 and 1 of 2, of six rows: (3/6, 1/6, 4/6, 2/6) -> 62.5
     """
     hits, sizes = np.split(means, 2, axis=-1)
-    there = sizes > 0  # a draw may have nothing of a class
+    there = sizes > 0  # a draw may contain no row of a class
     shares = np.divide(hits, sizes, out=np.zeros_like(hits), where=there)
     found: Floats = 100 * shares.sum(-1) / there.sum(-1)
     return found
@@ -187,7 +187,7 @@ def _hits(
 
 
 def _by_wording(question: Question, rng: np.random.Generator) -> NDArray[np.str_]:
-    """A label for each wording, drawn with the frequencies of the labels."""
+    """A random label for each wording, with the frequencies of the labels."""
     given = {wording: rng.choice(question.labels) for wording in sorted(set(question.wordings))}
     return np.array([given[wording] for wording in question.wordings])
 

@@ -1,12 +1,13 @@
-"""Two models on the same units: paired tests, the difference with its interval, and a verdict in words.
+"""Two models on the same units: paired tests, the difference with its interval, and a verdict.
 
-Scores of two values (SS, accuracy) are tested by McNemar's exact test on the units that differ (McNemar 1947), others
-by flipping the signs of whole clusters' differences (Fisher's randomization test; exact up to 16 clusters, else 10,000
-draws with the observed one counted, Phipson and Smyth 2010). Over bias types the p-values are adjusted by Holm (1979).
+Scores with two values (SS, accuracy) are tested by McNemar's exact test on the units that differ (McNemar 1947), others
+by flipping the signs of the differences of whole clusters (Fisher's randomization test; exact up to 16 clusters, else
+10,000 draws with the observed one counted, Phipson and Smyth 2010). Over bias types the p-values are adjusted by Holm
+(1979).
 
-Whether a change is for the better is another question than whether there is one: for SS better means nearer to 50, and
-|SS - 50| is no mean over items, so that no test of items speaks of it. The verdict therefore asks for two things: the
-test finds a difference, and the clustered paired bootstrap interval of the change of the distance from the ideal,
+Whether there is a change and whether it is an improvement are two questions: for SS, better means nearer to 50, and
+|SS - 50| is not a mean over items, so that no test on items applies to it. The verdict therefore has two conditions:
+the test is significant, and the clustered paired bootstrap interval of the change of the distance from the ideal,
 |SS_b - 50| - |SS_a - 50|, lies on one side of 0. SS 60 -> 40 is a difference, and neither better nor worse.
 """
 
@@ -41,10 +42,10 @@ EXACT_CLUSTERS = 16
 FLIPS = 10_000
 
 TOO_COARSE = 0.1
-"""A score of two values that cannot show a tenth of its span (10 points of SS) has too few items."""
+"""A score with two values has too few items if a change of a tenth of its range (10 points of SS) is undetectable."""
 
 TOO_COARSE_SPREADS = 0.2
-"""Any other score: a fifth of its standard deviation, which for SS at 50 is the same."""
+"""For any other score: a fifth of its standard deviation, which is the same for an SS of 50."""
 
 
 
@@ -89,7 +90,7 @@ class PairedTest:
     smallest_difference: float | None
     """That such data can detect (80 % power); None if it is unknown, since nothing differs."""
     too_few: bool
-    """Is that too coarse to conclude from?"""
+    """Whether that is too large for a conclusion."""
     identical: bool
     over_debiased: bool
     """For an ideal of 50: the interval of b lies below it."""
@@ -189,12 +190,12 @@ def compare_pairs(pairs: Pairs, ideal: float | None, average: Average = "units",
 
 
 def distance(values: Floats, ideal: float) -> Floats:
-    """How far from the ideal."""
+    """Absolute distance from the ideal."""
     return np.abs(values - ideal)
 
 
 def mcnemar(up: int, down: int) -> float:
-    """Exact two-sided p: that many units went up and down, by the toss of a coin.
+    """Exact two-sided p-value of so many units going up and down, if both directions are equally likely.
 
     By hand: 12 up, 3 down: 2 * (1 + 15 + 105 + 455) / 2^15 = 0.0352.
     """
@@ -204,7 +205,7 @@ def mcnemar(up: int, down: int) -> float:
 
 
 def sign_flips(sums: Floats, *, seed: int = 0) -> float:
-    """Two-sided p of a sum of clusters' differences, were the sign of each cluster's difference by chance.
+    """Two-sided p-value of a sum of differences of clusters, if the sign of each difference is random.
 
     By hand: differences 1, 2, 3: of the 8 sums only +6 and -6 are as far from 0, so p = 2 / 8.
     """
@@ -256,11 +257,11 @@ def _test(pairs: Pairs, average: Average, seed: int) -> dict[str, Any]:
 
 
 def _smallest(pairs: Pairs, sample: Sample) -> tuple[float | None, bool]:
-    """The smallest difference that such data can show, and whether that is too coarse to conclude from."""
+    """The smallest difference that can be detected, and whether it is too large for a conclusion."""
     drawn = [part for part in (sample.clustered, sample.items) if part is not None]
     found = DETECTABLE * max(float(np.std(part[:, 1] - part[:, 0])) for part in drawn)
     if len(np.unique(pairs.values)) > 2:
-        never = 2.0 ** (1 - sample.clusters) > LEVEL  # not even if all clusters agree
+        never = 2.0 ** (1 - sample.clusters) > LEVEL  # not significant even if all clusters agree
         return found or None, never or found > TOO_COARSE_SPREADS * float(pairs.values.std())
     span = float(np.ptp(pairs.values) or np.abs(pairs.values).max())
     smallest = max(found, smallest_difference(len(pairs.values)) / 100 * span)
@@ -293,13 +294,13 @@ def _distance_over_types(parts: Sequence[Pairs], ideal: float, average: Average,
 
 
 def _wider(sample: Sample) -> Floats:
-    """[draws, 2], of the clusters or, where those are few and agree more than items would, of the items."""
+    """[draws, 2], from drawing clusters or, with few clusters, items: whichever spreads more."""
     parts = [part for part in (sample.clustered, sample.items) if part is not None]
     return max(parts, key=lambda part: float(np.std(part[:, 1] - part[:, 0])))
 
 
 def _distances_of_clusters(pairs: Pairs, ideal: float) -> Pairs:
-    """Every cluster a unit: how far its mean is from the ideal."""
+    """Clusters as units: the distance of the mean of each from the ideal."""
     groups = grouped(pairs.clusters, pairs.bias_types)
     means = np.add.reduceat(pairs.values[groups.order], groups.starts) / groups.sizes[:, None]
     firsts = groups.order[groups.starts]

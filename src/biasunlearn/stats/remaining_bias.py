@@ -9,7 +9,7 @@ from biasunlearn.stats.stereoset import FORMULATIONS, Comparison, Item, comparis
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A target term: the share of its pairs whose stereotype is likelier, in percent."""
+    """A target term: the share of its pairs whose stereotype is preferred, in percent."""
 
     bias_type: str
     target: str
@@ -18,14 +18,14 @@ class Term:
     after: float
 
     @property
-    def beyond_luck(self) -> float:
+    def beyond_chance(self) -> float:
         """|SS - 50| minus its expected value for an unbiased model with as many pairs."""
         return abs(self.after - 50) - fair_distance(self.pairs)
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A pair of sentences: by how much the stereotype is likelier, in nats a token."""
+class PairMargin:
+    """A pair of sentences: by how much the stereotype is preferred, in nats per token."""
 
     bias_type: str
     target: str
@@ -36,16 +36,16 @@ class Pair:
 
 
 def terms(after: Iterable[Item], before: Iterable[Item] = ()) -> list[Term]:
-    """Every target term, the one with most remaining bias first."""
+    """All target terms, the one with the most remaining bias first."""
     first, last = _by_term(_main(before)), _by_term(_main(after))
     found = []
     for (bias_type, target), rows in last.items():
         earlier = first.get((bias_type, target))
         found.append(Term(bias_type, target, len(rows), _ss(earlier) if earlier else None, _ss(rows)))
-    return sorted(found, key=lambda term: (-term.beyond_luck, -term.pairs, term.bias_type, term.target))
+    return sorted(found, key=lambda term: (-term.beyond_chance, -term.pairs, term.bias_type, term.target))
 
 
-def pairs(after: Sequence[Item], before: Sequence[Item] = ()) -> list[Pair]:
+def pairs(after: Sequence[Item], before: Sequence[Item] = ()) -> list[PairMargin]:
     """Every pair, the one with the strongest preference for its stereotype first."""
     first = {(row.bias_type, row.cluster): row.margin for row in _main(before)}
     ids: dict[str, dict[str, str]] = defaultdict(dict)
@@ -55,25 +55,25 @@ def pairs(after: Sequence[Item], before: Sequence[Item] = ()) -> list[Pair]:
     for row in _main(after):
         sides = ids[row.cluster]
         found.append(
-            Pair(row.bias_type, row.target, sides["stereotype"], sides["anti-stereotype"],
+            PairMargin(row.bias_type, row.target, sides["stereotype"], sides["anti-stereotype"],
                  first.get((row.bias_type, row.cluster)), row.margin)
         )  # fmt: skip
     return sorted(found, key=lambda pair: -pair.after)
 
 
-def most_changed(found: Iterable[Pair], count: int) -> list[Pair]:
+def most_changed(found: Iterable[PairMargin], count: int) -> list[PairMargin]:
     """The pairs whose margin changed most, in either direction."""
     known = [pair for pair in found if pair.before is not None]
     return sorted(known, key=lambda pair: -abs(pair.after - (pair.before or 0.0)))[:count]
 
 
-def still_worst(found: Iterable[Pair], count: int) -> list[Pair]:
+def still_worst(found: Iterable[PairMargin], count: int) -> list[PairMargin]:
     """The pairs with the strongest preference for the stereotype now."""
     return [pair for pair in found if pair.after > 0][:count]
 
 
 def _main(items: Iterable[Item]) -> list[Comparison]:
-    """The pairs of the kind that the headline is about: intrasentence, or whatever else there is."""
+    """The pairs of the main kind: intrasentence, or another one if there are none."""
     by_kind: Mapping[str, list[Item]] = defaultdict(list)
     for item in items:
         if item.benchmark == "stereoset":

@@ -1,15 +1,14 @@
-"""Do two bias types differ along the same directions of the hidden states? Angles, in degrees, with what to hold them
-against.
+"""Whether two bias types use the same directions of the hidden states: angles in degrees, with reference values.
 
-From the differences stereotype - anti-stereotype of each type's pairs come two things. The *direction*: their mean,
-which is where the two class means lie apart; two of them may be 0 (the same) to 180 degrees (opposite) apart. The
-*subspace*: their first principal components, as sentence_debias takes them (arXiv 2007.08100). A component does not
-change where some differences change their sign, so the subspace knows where sentences of a pair differ, and nothing of
-which one is the stereotype.
+Two quantities are computed from the differences stereotype - anti-stereotype of the pairs of each bias type. The
+*direction* is their mean, the difference of the two class means; the angle between two directions is 0 (the same) to
+180 degrees (opposite). The *subspace* is spanned by their first principal components, as in sentence_debias (arXiv
+2007.08100). A component does not change if some differences change their sign, so the subspace contains where the
+sentences of a pair differ, but not which of them is the stereotype.
 
-An angle says little on its own: two means of the same few noisy differences are far from parallel. Every angle is
-therefore one between halves, and the yardstick is that of two halves of one type, split by target term. Two types share
-a direction as far as their angle comes near the yardsticks of both.
+An angle alone is hard to interpret, since two means of few noisy differences are far from parallel. Every angle is
+therefore computed between halves of the pairs, split by target term, and compared with the angle between two halves of
+one bias type. Two bias types share a direction to the extent that their angle is close to those within each of them.
 """
 
 from collections import defaultdict
@@ -25,10 +24,10 @@ from biasunlearn.stats.bootstrap import Estimate
 Floats = NDArray[np.float64]
 
 COMPONENTS = 3
-"""Of a subspace."""
+"""Principal components of a subspace."""
 
 SPLITS = 10
-"""Random halves of every type; means over them are shown, with the smallest and the largest."""
+"""Random splits into halves; their mean is reported, with the smallest and the largest value."""
 
 
 def angle(one: Floats, other: Floats) -> float:
@@ -45,7 +44,7 @@ def subspace_angle(one: Floats, other: Floats) -> float:
 
 
 def components(differences: Floats, count: int = COMPONENTS) -> Floats:
-    """The first principal components of differences, which pass through the origin: [hidden, count]."""
+    """The first principal components of differences, without centring: [hidden, count]."""
     rows, width = differences.shape
     count = min(count, rows, width)
     if width <= rows:
@@ -56,7 +55,7 @@ def components(differences: Floats, count: int = COMPONENTS) -> Floats:
 
 
 def halves(terms: Sequence[str], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which rows make the first half: [n]. Whole target terms, dealt in random order to the smaller half."""
+    """Which rows are in the first half: [n]. Whole target terms, each assigned in random order to the smaller half."""
     members: dict[str, list[int]] = defaultdict(list)
     for row, term in enumerate(terms):
         members[term].append(row)
@@ -93,7 +92,7 @@ def angles(
 
     Args:
         differences: bias type -> [pairs, hidden].
-        terms: bias type -> the target term of each pair; two different ones at least.
+        terms: bias type -> the target term of each pair; at least two different ones.
     """
     rng = np.random.default_rng(seed)
     seen: dict[str, dict[tuple[str, str], list[float]]] = {
@@ -126,7 +125,7 @@ def angles(
 
 
 def turned(before: Floats, after: Floats) -> float:
-    """By how far the direction of a type turned: the angle between the means of the same pairs' differences."""
+    """The angle between the directions of a bias type before and after, from the same pairs."""
     return angle(before.mean(0), after.mean(0))
 
 

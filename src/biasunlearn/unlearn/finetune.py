@@ -1,7 +1,7 @@
-"""Ordinary fine-tuning of all weights on rows of tokens: no reference, no roles. What a debiasing must outlast.
+"""Ordinary fine-tuning of all weights on rows of tokens, without reference and roles, for `relearn`.
 
-Dropout stays off, as everywhere here, and the batch of a step depends on nothing but the seed and the step: a course
-that was killed goes on from its last checkpoint exactly, and two models can be given the same rows in the same order.
+Dropout is off, as everywhere in this package. The batch of a step depends only on the seed and the step, so a killed
+training resumes exactly from its last checkpoint, and two models can be trained on the same rows in the same order.
 """
 
 from collections.abc import Sequence
@@ -14,51 +14,51 @@ import numpy as np
 import torch
 
 from biasunlearn.errors import RequestError
-from biasunlearn.models.batches import Row, collate, start_token
+from biasunlearn.models.batches import TokenRow, collate, start_token
 from biasunlearn.models.forward import logits_at
 from biasunlearn.models.logprobs import token_log_probs
 from biasunlearn.runs.atomic import whole_file
 
 WARMUP = 10
-"""Steps in which the rate rises from 0; from then on it is constant, so that a shorter course is a part of a longer."""
+"""Steps over which the rate rises from 0; afterwards it is constant, so that the first steps of every length agree."""
 
 MAX_GRAD_NORM = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class FineTuningConfig:
     """How to fine-tune."""
 
     rate: float = 5e-5
     """Of AdamW without weight decay (transformers' own default)."""
     batch: int = 16
-    """Rows of a step."""
+    """Rows in a step."""
     length: int = 64
-    """Tokens of a row of running text, at most."""
+    """Tokens in a row of running text, at most."""
 
     def __post_init__(self) -> None:
         if not (self.rate > 0 and self.batch > 0 and self.length > 1):
-            raise RequestError("rate and batch must be above 0, and a row must have at least two tokens")
+            raise RequestError("--rate and --batch must be above 0, and a row must have at least two tokens")
 
 
-def blocks(tokenizer: Any, text: str, length: int) -> list[Row]:
-    """Running text as rows of `length` tokens behind a start token; the last one may be shorter.
+def blocks(tokenizer: Any, text: str, length: int) -> list[TokenRow]:
+    """Running text as rows of a start token and `length` tokens; the last row may be shorter.
 
     Raises:
-        RequestError: there is no token to learn from.
+        RequestError: the text has no token to train on.
     """
     ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     start = start_token(tokenizer)
     opening = () if start is None else (start,)
-    rows = [Row((*opening, *ids[at : at + length]), 1) for at in range(0, len(ids), length)]
+    rows = [TokenRow((*opening, *ids[at : at + length]), 1) for at in range(0, len(ids), length)]
     rows = [row for row in rows if row.scored > 0]
     if not rows:
-        raise RequestError("the text has no token to learn from")
+        raise RequestError("the text has no token to train on; give a longer one")
     return rows
 
 
-def batch_at(step: int, rows: Sequence[Row], size: int, seed: int) -> list[Row]:
-    """The rows of a step, counted from 1: pass after pass over all of them, each in an order of its own."""
+def batch_at(step: int, rows: Sequence[TokenRow], size: int, seed: int) -> list[TokenRow]:
+    """The rows of a step, counted from 1: one epoch after the other, each in an order of its own."""
     places = range((step - 1) * size, step * size)
     return [rows[_order(len(rows), seed, place // len(rows))[place % len(rows)]] for place in places]
 
@@ -69,30 +69,30 @@ def _order(count: int, seed: int, turn: int) -> tuple[int, ...]:
 
 
 class FineTuning:
-    """A model that is being fine-tuned, and how far it is."""
+    """A model in training, with its optimizer and the number of steps taken."""
 
-    def __init__(self, model: Any, rows: Sequence[Row], lesson: Lesson, seed: int):
+    def __init__(self, model: Any, rows: Sequence[TokenRow], config: FineTuningConfig, seed: int):
         self.model = model
         self.step = 0
-        self._rows, self._lesson, self._seed = rows, lesson, seed
+        self._rows, self._config, self._seed = rows, config, seed
         self._parameters = [parameter.requires_grad_(True) for parameter in model.parameters()]
-        self._optimizer = torch.optim.AdamW(self._parameters, lr=lesson.rate, weight_decay=0.0)
+        self._optimizer = torch.optim.AdamW(self._parameters, lr=config.rate, weight_decay=0.0)
 
     def take(self) -> float:
-        """One step. Returns its loss: the mean negative log-probability of a token, in nats.
+        """One step. Returns its loss: the mean negative log-probability per token, in nats.
 
         Raises:
-            RequestError: the loss is no number any more.
+            RequestError: the loss is not finite.
         """
         self.step += 1
-        rate = self._lesson.rate * min(1.0, self.step / WARMUP)
+        rate = self._config.rate * min(1.0, self.step / WARMUP)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        chosen = batch_at(self.step, self._rows, self._lesson.batch, self._seed)
+        chosen = batch_at(self.step, self._rows, self._config.batch, self._seed)
         batch = collate(chosen, device=next(self.model.parameters()).device)
         loss = -token_log_probs(logits_at(self.model, batch), batch.targets).mean()
         if not torch.isfinite(loss):
-            raise RequestError(f"the loss of step {self.step} is no number: training breaks the model; lower --rate")
+            raise RequestError(f"step {self.step}: the loss is not finite; lower --rate")
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self._parameters, MAX_GRAD_NORM)
         self._optimizer.step()
@@ -100,7 +100,7 @@ class FineTuning:
         return float(loss.detach())
 
     def save(self, path: Path, identity: str) -> None:
-        """Weights, optimizer and step. Raises WriteError where the disk is full; what was there before stays."""
+        """Writes weights, optimizer and step. Raises WriteError if the disk is full; the previous file then stays."""
         content = {
             "identity": identity, "step": self.step, "optimizer": self._optimizer.state_dict(),
             "weights": {name: parameter.detach() for name, parameter in self.model.named_parameters()},
@@ -109,10 +109,10 @@ class FineTuning:
             torch.save(content, handle)
 
     def restore(self, path: Path, identity: str) -> None:
-        """Goes on from a checkpoint, where there is one of this course that can be read."""
+        """Resumes from a checkpoint; without a readable one of the same training, nothing is changed."""
         try:
             content = torch.load(path, weights_only=True)
-        except Exception:  # whatever a half-written or foreign file raises: then the course begins anew
+        except Exception:  # a half-written or foreign file raises anything: training then starts from the beginning
             return
         if content.get("identity") != identity:
             return

@@ -1,41 +1,43 @@
-"""Losses as pure functions of log-probabilities: the three of BiasUnlearn (arXiv 2509.25673) and other methods'.
+"""Losses as pure functions of log-probabilities: the three of BiasUnlearn (arXiv 2509.25673), and those of others.
 
-None of them knows a model. Each returns one value per sentence; the caller weighs and averages.
+None of them uses a model. Each returns one value per sentence; the caller multiplies by weights and averages.
 `log_prob` of a sentence is log p(y | x): the sum over the tokens of its supervised part, in nats.
 """
-
-import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def npo_loss(log_prob: Tensor, reference: Tensor, beta: float) -> Tensor:
-    """Negative preference optimisation, L_forget, per sentence.
+def npo_of_ratio(ratio: Tensor, beta: float) -> Tensor:
+    """-(2 / beta) log sigmoid(-beta r), the form of NPO and SimNPO. At r = 0: (2 / beta) log 2."""
+    return -(2 / beta) * F.logsigmoid(-beta * ratio)
 
-    -(2 / beta) log sigmoid(-beta r) with r = log p_theta(y|x) - log p_ref(y|x). At theta = ref this is
-    (2 / beta) log 2 with gradient +1 on log_prob (gradient ascent); as r falls the gradient fades to 0.
+
+def npo_loss(log_prob: Tensor, reference: Tensor, beta: float) -> Tensor:
+    """Negative preference optimisation (NPO), L_forget, per sentence.
+
+    -(2 / beta) log sigmoid(-beta r) with r = log p_theta(y|x) - log p_ref(y|x). At theta = ref the gradient in log_prob
+    is +1, as in gradient ascent; as r falls, it decreases to 0.
 
     By hand, beta = 0.1: r = 0 -> 20 log 2 = 13.8629; r = -10 -> 20 log(1 + e^-1) = 6.2652.
 
     Args:
-        log_prob: [sentences] under the model that learns.
-        reference: [sentences] under the reference; carries no gradient.
+        log_prob: [sentences] under the model that is trained.
+        reference: [sentences] under the reference; it carries no gradient.
     Returns:
         [sentences]
     """
-    ratio = log_prob - reference.detach()
-    return -(2 / beta) * F.logsigmoid(-beta * ratio)
+    return npo_of_ratio(log_prob - reference.detach(), beta)
 
 
 def npo_loss_batch_mean(log_prob: Tensor, reference: Tensor, tokens: Tensor, beta: float) -> Tensor:
-    """The released code's form: one ratio per batch, of token means averaged over the sentences.
+    """The form of the released code: one ratio per batch, of token means averaged over the sentences. Returns [1].
 
-    A deviation from the equation, kept as an option (`npo_ratio: batch_mean`). Returns [1].
+    It differs from the equation of the paper and is an option (`npo_ratio: batch_mean`).
     """
     ratio = (log_prob / tokens).mean() - (reference.detach() / tokens).mean()
-    return -(2 / beta) * F.logsigmoid(-beta * ratio).reshape(1)
+    return npo_of_ratio(ratio, beta).reshape(1)
 
 
 def retention_loss(log_prob: Tensor) -> Tensor:
@@ -49,13 +51,13 @@ def simnpo_loss(mean_log_prob: Tensor, beta: float) -> Tensor:
     -(2 / beta) log sigmoid(-beta log p(y|x) / |y|). By hand, beta = 1: p = 1 -> 2 log 2 = 1.3863.
 
     Args:
-        mean_log_prob: [sentences] log p(y|x) / |y|, in nats a token.
+        mean_log_prob: [sentences] log p(y|x) / |y|, in nats per token.
     """
-    return -(2 / beta) * F.logsigmoid(-beta * mean_log_prob)
+    return npo_of_ratio(mean_log_prob, beta)
 
 
 def ascent_loss(log_prob: Tensor) -> Tensor:
-    """Gradient ascent (Jang et al., arXiv 2210.01504): the likelihood itself is minimised, without a floor."""
+    """Gradient ascent (Jang et al., arXiv 2210.01504): the log-likelihood is minimised, without a lower bound."""
     return log_prob
 
 
@@ -63,7 +65,7 @@ def dpo_loss(margin: Tensor, beta: float) -> Tensor:
     """DPO (arXiv 2305.18290, eq. 7) per pair: -log sigmoid(beta margin). At theta = ref: log 2 = 0.6931.
 
     Args:
-        margin: [pairs] r of the preferred sentence minus r of the other, in nats.
+        margin: [pairs] r of the preferred sentence minus r of the other one, in nats.
     """
     return -F.logsigmoid(beta * margin)
 
@@ -76,11 +78,11 @@ def ipo_loss(margin: Tensor, beta: float) -> Tensor:
 def kto_losses(undesired: Tensor, desired: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     """KTO on pairs (arXiv 2402.01306, eq. 8): 1 - sigmoid(beta (z - r)) and 1 - sigmoid(beta (r - z)).
 
-    The reference point z is the batch's mean ratio of the other role, no less than 0 and without a gradient: the
-    pairwise estimate that the authors' code offers beside one from mismatched texts. At theta = ref both are 0.5.
+    The reference point z is the mean ratio of the other role in the batch, at least 0 and without a gradient: the
+    pairwise estimate in the code of the authors, which also has one from mismatched texts. At theta = ref both are 0.5.
 
     Args:
-        undesired, desired: [sentences] r of what is forgotten and of what is retained, in nats.
+        undesired, desired: [sentences] r of the forget and of the retain sentences, in nats.
     """
     above, below = (other.detach().mean().clamp(min=0) for other in (desired, undesired))
     return 1 - torch.sigmoid(beta * (above - undesired)), 1 - torch.sigmoid(beta * (desired - below))
@@ -89,10 +91,10 @@ def kto_losses(undesired: Tensor, desired: Tensor, beta: float) -> tuple[Tensor,
 def odds_ratio_loss(preferred: Tensor, other: Tensor) -> Tensor:
     """ORPO's second term (arXiv 2403.07691, eq. 7) per pair: -log sigmoid(log odds(preferred) - log odds(other)).
 
-    odds(p) = p / (1 - p) with p = exp(mean log-probability of a token). Equal sentences: log 2.
+    odds(p) = p / (1 - p) with p = exp(mean log-probability per token). For equal sentences: log 2.
 
     Args:
-        preferred, other: [pairs] mean log-probabilities of a token, in nats; below 0.
+        preferred, other: [pairs] mean log-probabilities per token, in nats; below 0.
     """
     return -F.logsigmoid(_log_odds(preferred) - _log_odds(other))
 
@@ -102,18 +104,19 @@ def _log_odds(log_p: Tensor) -> Tensor:
 
 
 def equal_loss(margin: Tensor, delta: float) -> Tensor:
-    """Ours, `equalize`, per pair: Huber's loss of the pair's own margin; 0 where both sentences are equally likely.
+    """The loss of `equalize`, developed in this project, per pair: the Huber loss of the margin of the pair.
 
-    margin^2 / 2 up to delta, then delta (|margin| - delta / 2); divided by delta, so that the slope of the line is 1.
+    margin^2 / 2 up to delta, then delta (|margin| - delta / 2), both divided by delta, so that the linear part has
+    slope 1. It is 0 if both sentences are equally likely.
 
-    SS counts on which side of 0 the margins lie. A shift that all pairs share is where a debiased model differs, and
-    the best common shift of a square puts their mean at 0, that of a line their median: then half of the pairs lie on
-    each side, which is SS 50. So delta is small. Where the rest should lie for unseen pairs: objectives.equalize.
+    SS is the share of margins above 0. Of all shifts that are common to all pairs, the squared loss is smallest where
+    the mean margin is 0, and the absolute loss where the median is 0, that is where half of the pairs lie on each side
+    and SS is 50. Delta is therefore small. The target margin for unseen pairs is set in objectives.equalize.
 
     By hand, delta = 0.1: margin 0 -> 0; 0.1 -> 0.05; 1 or -1 -> 0.95.
 
     Args:
-        margin: [pairs] mean log-probability of a token, of one sentence minus of the other, in nats.
+        margin: [pairs] mean log-probability per token of one sentence minus that of the other, in nats.
     """
     return F.huber_loss(margin, torch.zeros_like(margin), reduction="none", delta=delta) / delta
 
@@ -124,7 +127,7 @@ def kl_loss(logits: Tensor, reference_logits: Tensor) -> Tensor:
     Args:
         logits, reference_logits: [tokens, vocabulary], unnormalised; the reference carries no gradient.
     Returns:
-        [tokens], each >= 0 and 0 where the two agree.
+        [tokens], each at least 0, and 0 where the two distributions are equal.
     """
     log_p = F.log_softmax(logits.float(), dim=-1)
     log_ref = F.log_softmax(reference_logits.detach().float(), dim=-1)
@@ -132,11 +135,6 @@ def kl_loss(logits: Tensor, reference_logits: Tensor) -> Tensor:
 
 
 def cross_entropy_to_reference(logits: Tensor, reference_logits: Tensor) -> Tensor:
-    """The released code's "KL": -sum p_ref log p_theta per token. Its gradient is that of the KL. [tokens]"""
+    """The "KL" of the released code: -sum p_ref log p_theta, [tokens]. Its gradient is that of the KL."""
     log_p = F.log_softmax(logits.float(), dim=-1)
     return -(reference_logits.detach().float().softmax(-1) * log_p).sum(-1)
-
-
-def npo_at_reference(beta: float) -> float:
-    """The value of L_forget where training starts: (2 / beta) log 2."""
-    return 2 / beta * math.log(2)

@@ -1,4 +1,4 @@
-"""From files to sets: training pairs, unrelated sentences and the report file become what the loop runs on."""
+"""From data files to training sets and stop split: read, check, join, split, and build the sets."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,26 +21,25 @@ EARLY = 13
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The sets of a run, its stop and report triplets, and everything worth storing about where they came from."""
+    """The training sets and the stop split of a run, and what is stored about their origin."""
 
     sets: TrainingSets
     stop: tuple[Triplet, ...]
-    report: DataFile
     facts: RunData
     """Counts, hashes, skipped rows and findings, for results.json."""
     manifest: Manifest
-    """What goes into the adapter folder, so that a later `measure` can tell whether its data was seen."""
+    """Hashes for the adapter folder, with which a later `measure` recognises data that was trained on."""
 
 
 def prepare(
     train: str, report: str | DataFile, unrelated: str | None, config: DebiasConfig, *, skip_invalid: bool = False
 ) -> Prepared:
-    """Reads, checks, joins, splits and builds the sets.
+    """Reads and checks the files, joins target terms and unrelated sentences, splits, and builds the sets.
 
     Args:
-        report: a path, or what was read of it.
+        report: a path, or the data read from it.
     Raises:
-        RequestError: a file or a row is wrong, a bias type is too small to be split, nothing to compute KL on.
+        RequestError: a file or a row is wrong, a bias type is too small to be split, or nothing to compute KL on.
     """
     pairs = read_triplets(train, skip_invalid=skip_invalid)
     reported = read_triplets(report, skip_invalid=skip_invalid)
@@ -49,12 +48,12 @@ def prepare(
     findings = [line for data in read for line in data.remarks]
     findings += check_pairs(pairs.triplets, reported.triplets)
     if shared := overlap(pairs.triplets, reported.triplets):
-        findings.append(f"{shared} pairs of {train} also stand in {reported.path}: the result is stamped contaminated")
+        findings.append(f"{shared} pairs of {train} are also in {reported.path}: the result is marked as contaminated")
     named = unrelated_data.triplets if isinstance(unrelated_data, DataFile) else ()
     joined = with_unrelated(with_targets(pairs.triplets, named), named)
     triplets = joined if config.shared_terms == "kept" else _unseen(joined, reported.triplets)
     parts = split(triplets, stop_share=config.stop_share, seed=config.seed)
-    stop = _stop_clusters(parts, reported.triplets, config)
+    stop = _stop_items(parts, reported.triplets, config)
     chosen = _supervised_kinds(parts.train, config)
     sentences, source_hash = _unrelated_set(unrelated_data, triplets, parts, config)
     sets = training_sets(
@@ -65,7 +64,7 @@ def prepare(
         supervised_to=config.supervised_to,
     )
     if config.supervised_from == "early":
-        sets = _begun_early(sets)
+        sets = _supervised_early(sets)
     splits = Splits(
         train=_split_facts(chosen),
         stop=_split_facts(stop),
@@ -85,7 +84,7 @@ def prepare(
     )
     seen = sorted({triplet_hash(c) for c in (*chosen, *stop)})
     manifest = Manifest(train=facts.train, unrelated=facts.unrelated, splits=splits, seed=config.seed, pairs=seen)
-    return Prepared(sets, stop, reported, facts, manifest)
+    return Prepared(sets, stop, facts, manifest)
 
 
 def _file_facts(data: DataFile, path: str) -> FileFacts:
@@ -98,15 +97,15 @@ def _split_facts(triplets: Sequence[Triplet]) -> SplitFacts:
 
 
 def _unrelated_data(unrelated: str | None, skip_invalid: bool) -> DataFile | str | None:
-    """The triplets of the unrelated file, which may name target terms and unrelated sentences of the pairs; the path of
-    a text file as it is."""
+    """The items of the unrelated file, which may have the target terms and unrelated sentences of the pairs; of a text
+    file only its path."""
     if unrelated is None or is_plain_text(unrelated):
         return unrelated
     return read_triplets(unrelated, skip_invalid=skip_invalid)
 
 
 def _unseen(triplets: Sequence[Triplet], report: Sequence[Triplet]) -> list[Triplet]:
-    """The pairs that are about none of the report file's target terms."""
+    """The pairs that are not about a target term of the report file."""
     reported = {group_of(c) for c in report}
     unseen = [c for c in triplets if group_of(c) not in reported]
     if gone := {c.bias_type for c in triplets} - {c.bias_type for c in unseen}:
@@ -117,8 +116,8 @@ def _unseen(triplets: Sequence[Triplet], report: Sequence[Triplet]) -> list[Trip
     return unseen
 
 
-def _stop_clusters(parts: Split, report: Sequence[Triplet], config: DebiasConfig) -> tuple[Triplet, ...]:
-    """Intrasentence ones where there are any: intersentence pairs show no preference to begin with."""
+def _stop_items(parts: Split, report: Sequence[Triplet], config: DebiasConfig) -> tuple[Triplet, ...]:
+    """The stop split: intrasentence items if there are any, since intersentence pairs show no bias before training."""
     trained = {c.bias_type for c in parts.train}
     triplets = tuple(c for c in report if c.bias_type in trained) if config.stop_on == "report" else parts.stop
     stop = tuple(c for c in triplets if c.kind == "intrasentence") or triplets
@@ -142,7 +141,7 @@ def _stop_clusters(parts: Split, report: Sequence[Triplet], config: DebiasConfig
 
 
 def _supervised_kinds(train: Sequence[Triplet], config: DebiasConfig) -> tuple[Triplet, ...]:
-    """The pairs of the kinds that train; a bias type that has no intrasentence pair trains on what it has."""
+    """The pairs of the kinds that are trained on; a bias type without intrasentence pairs keeps those it has."""
     if config.train_kinds == "both":
         return tuple(train)
     has = {c.bias_type for c in train if c.kind == "intrasentence"}
@@ -155,7 +154,7 @@ def _supervised_kinds(train: Sequence[Triplet], config: DebiasConfig) -> tuple[T
 def _unrelated_set(
     unrelated_data: DataFile | str | None, triplets: Sequence[Triplet], parts: Split, config: DebiasConfig
 ) -> tuple[tuple[str, ...], str | None]:
-    """Sentences for the KL term, without those that the stop split measures LMS with."""
+    """Sentences for the KL term, without those with which LMS is measured on the stop split; and their hash."""
     source_hash = None
     if unrelated_data is not None:
         sentences, source_hash = read_unrelated(unrelated_data)
@@ -171,8 +170,8 @@ def _unrelated_set(
     return sentences, source_hash
 
 
-def _begun_early(sets: TrainingSets) -> TrainingSets:
-    """The released code's boundary for GPT tokenizers: y begins 13 characters before it should."""
+def _supervised_early(sets: TrainingSets) -> TrainingSets:
+    """The boundary of the released code with GPT tokenizers: y begins 13 characters too early, in pairs as well."""
 
     def early(passage: Passage) -> Passage:
         whole, cut = passage.prefix + passage.text, max(0, len(passage.prefix) - EARLY)
@@ -182,4 +181,5 @@ def _begun_early(sets: TrainingSets) -> TrainingSets:
         sets,
         forget={b: tuple(map(early, passages)) for b, passages in sets.forget.items()},
         retain={b: tuple(map(early, passages)) for b, passages in sets.retain.items()},
+        pairs={b: tuple((early(one), early(other)) for one, other in pairs) for b, pairs in sets.pairs.items()},
     )

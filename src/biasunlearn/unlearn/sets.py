@@ -1,6 +1,6 @@
-"""Forget set, retain set, adversarial forget set, unrelated set; and the swap that exchanges the first two.
+"""Forget set with its adversarial subset, retain set, unrelated set; and the swap that exchanges the first two.
 
-Roles are data here: a set is a tuple of samples per bias type, and no code path depends on which it is.
+A role is data: a set is a tuple of sentences per bias type, and no code path depends on which role it has.
 """
 
 from collections import defaultdict
@@ -17,16 +17,16 @@ PerType = Mapping[str, tuple[Passage, ...]]
 
 @dataclass(frozen=True, slots=True)
 class TrainingSets:
-    """What each loss is computed on. Forget and retain are kept per bias type, since the swap acts on one type."""
+    """The sentences of each loss. Forget and retain sets are stored per bias type, since a swap exchanges one type."""
 
     forget: PerType
     retain: PerType
     pairs: Mapping[str, tuple[tuple[Passage, Passage], ...]]
-    """Every sentence of the forget set with the one of the retain set that belongs to it: its own anti-stereotype,
-    or for an adversarial sentence itself. The parts that two such sentences share cancel in the gradient."""
+    """Every sentence of the forget set with the retain sentence of the same pair: its anti-stereotype or, for an
+    adversarial sentence, itself. The gradients of the parts that the two sentences share cancel."""
     unrelated: tuple[Passage, ...]
     exchanged: frozenset[str] = frozenset()
-    """Bias types whose forget and retain sets are exchanged at present."""
+    """Bias types whose forget and retain sets are exchanged."""
 
     @property
     def bias_types(self) -> tuple[str, ...]:
@@ -44,10 +44,10 @@ def training_sets(
     """Builds the sets of the paper from training triplets.
 
     forget    = stereotypes + adversarial subset: a seeded sample of the anti-stereotypes of the same bias type.
-                Its opposing gradient keeps the model from running past 50. (The released code takes the first
-                quarter instead of a sample.)
-    retain    = anti-stereotypes, the adversarial ones among them (as in the released code).
-    unrelated = sentences for the KL term, scored whole.
+                Its gradient is opposite, which prevents the SS from falling below 50. (The released code takes the
+                first quarter instead of a sample.)
+    retain    = anti-stereotypes, including the adversarial ones (as in the released code).
+    unrelated = sentences for the KL term, supervised as a whole.
 
     Args:
         supervised_to: where the supervised part of a sentence ends (`Triplet.supervised`).
@@ -71,7 +71,7 @@ def training_sets(
 
 
 def swapped(sets: TrainingSets, bias_types: Iterable[str]) -> TrainingSets:
-    """Exchanges forget and retain set of these bias types. Doing it twice is doing nothing."""
+    """Exchanges the forget and retain sets of these bias types. Applied twice, it changes nothing."""
     chosen = frozenset(bias_types)
     return replace(
         sets,

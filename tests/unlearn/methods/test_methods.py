@@ -174,7 +174,7 @@ def test_every_family_has_a_matrix_to_edit(family: str) -> None:
 def told_apart(one: torch.Tensor, other: torch.Tensor) -> float:
     """Share that a linear reader of these very representations gets right; one half is chance."""
     rows = torch.cat([one, other])
-    read = (rows - rows.mean(0)) @ projection.reading_direction(rows, len(one))
+    read = (rows - rows.mean(0)) @ projection.classifier_direction(rows, len(one))
     return float(((read > 1e-9) == (torch.arange(len(rows)) < len(one))).double().mean())
 
 

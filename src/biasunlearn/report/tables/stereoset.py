@@ -120,5 +120,5 @@ def _term_cells(term: Term, both: bool) -> tuple[Cell, ...]:
     return (
         name_cell(term.target, limit=60), name_cell(term.bias_type), count_cell(term.pairs),
         StripCell(estimate_of(term.after), estimate_of(term.before)), *values,
-        NumberCell(round(term.beyond_luck, 4), signed=True),
+        NumberCell(round(term.beyond_chance, 4), signed=True),
     )  # fmt: skip

@@ -1,9 +1,9 @@
-"""Counterfactual data augmentation: training on ordinary text with its groups exchanged as well.
+"""Counterfactual data augmentation: training on ordinary text and on the same text with its groups exchanged.
 
 Zmigrod et al., arXiv 1906.04571; Webster et al., arXiv 2010.06032 (two-sided: the sentence and its counterfactual).
-The corpus is the unrelated set, which may be any text file (`--unrelated FILE.txt`); sentences that name no group, or
-whose counterfactual would be a guess, are left out (data/counterfactual.py). The shipped term list that has the name
-of a bias type serves it; the paper's lists are other ones. The labelled pairs are only used for the stop split.
+The corpus is the unrelated set, which may be any text file (`--unrelated FILE.txt`). Sentences that name no group, or
+whose counterfactual is ambiguous, are left out (data/counterfactual.py). A bias type uses the shipped term list of its
+name, which differs from the lists of the papers. The labelled pairs are used for the stop split only.
 """
 
 from dataclasses import replace
@@ -24,12 +24,12 @@ def run(task: Task) -> MethodResult:
     """
     sets = augmented(task.sets, seed=task.config.seed)
     for bias_type in sorted(set(task.sets.bias_types) - set(sets.bias_types)):
-        task.say(f"cda: no term list of the name {bias_type}, or no sentence to swap: this bias type does not train")
+        task.say(f"cda: {bias_type}: no term list of this name, or no sentence to swap; it is not trained on")
     return run_on(task, sets)
 
 
 def augmented(sets: TrainingSets, *, seed: int) -> TrainingSets:
-    """Pairs (sentence, counterfactual) of the unrelated set, by bias type, in place of the labelled ones."""
+    """Training sets with pairs (sentence, counterfactual) of the unrelated set in place of the labelled pairs."""
     pairs = {}
     for bias_type in sets.bias_types:
         try:

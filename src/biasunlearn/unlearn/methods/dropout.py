@@ -1,8 +1,8 @@
-"""Dropout as a method: going on with training on ordinary text, dropout raised (Webster et al., arXiv 2010.06032).
+"""Dropout as a method: continued training on ordinary text with higher dropout (Webster et al., arXiv 2010.06032).
 
-The paper pre-trains on with 0.15 on hidden states and attention; here the adapter does, and the corpus is the unrelated
-set (`--unrelated FILE.txt`). An architecture without dropout (some have it on attention only) is refused, or has
-only that. The labelled pairs are only used for the stop split.
+The paper continues pre-training with dropout of 0.15 on hidden states and attention. Here an adapter is trained, and
+the corpus is the unrelated set (`--unrelated FILE.txt`). An architecture without dropout is rejected; one with
+dropout on attention only uses that. The labelled pairs are used for the stop split only.
 """
 
 from dataclasses import replace
@@ -13,7 +13,7 @@ from biasunlearn.unlearn.methods.task import MethodResult, Task
 
 
 def run(task: Task) -> MethodResult:
-    """Cross-entropy on the unrelated set under `models.base_dropout`.
+    """Cross-entropy on the unrelated set with `base_dropout` (models/adapters.py).
 
     Raises:
         RequestError: fewer than two unrelated sentences; an architecture without dropout.

@@ -1,4 +1,4 @@
-"""Every method that differs from BiasUnlearn only in what its gradient descends (objectives.py): the same loop."""
+"""Every method that differs from BiasUnlearn only in its objective (objectives.py): the same training loop."""
 
 from dataclasses import replace
 
@@ -11,12 +11,12 @@ from biasunlearn.unlearn.trainer import train
 
 
 def run(task: Task) -> MethodResult:
-    """Trains an adapter (with `lora_rank: 0` the whole model) by the method's objective.
+    """Trains an adapter (with `lora_rank: 0` all weights) with the objective of the method.
 
     Raises:
-        RequestError: the whole of a quantised model.
+        RequestError: `lora_rank: 0` for a quantised model.
     """
-    if not task.config.lora_rank and kind(task.loaded.model):  # saved so: the recipe alone does not tell
+    if not task.config.lora_rank and kind(task.loaded.model):  # a quantised folder needs no `dtype`
         raise RequestError("lora_rank: 0 trains all weights, and this model's are quantised; train an adapter")
     model = with_lora(task.loaded.model, task.config) if task.config.lora_rank else task.loaded.model
     outcome = train(
@@ -27,5 +27,5 @@ def run(task: Task) -> MethodResult:
 
 
 def run_on(task: Task, sets: TrainingSets) -> MethodResult:
-    """The same on other sentences."""
+    """The same with other training sets."""
     return run(replace(task, sets=sets))

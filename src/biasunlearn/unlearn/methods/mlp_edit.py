@@ -1,20 +1,20 @@
-"""A closed-form edit of one MLP's output matrix: the pairs' margins are driven to zero where the BLANK is read.
+"""A closed-form edit of the output matrix of one MLP, which sets the margins of the pairs to zero at the BLANK.
 
-The matrix is taken as a memory of keys (what goes into it) and values, as in ROME (arXiv 2202.05262) and MEMIT
-(arXiv 2210.07229). The update is MEMIT's (eq. 14),
+The matrix is regarded as a memory of keys (its inputs) and values (its outputs), as in ROME (arXiv 2202.05262) and
+MEMIT (arXiv 2210.07229). The update is that of MEMIT (eq. 14),
 
     Delta = R K^T (cov + K K^T)^-1,
 
-least squares that writes the residuals R at the keys K and leaves other keys, of covariance cov, as they are. What
-differs from both, and from FAST (arXiv 2402.11764), which trains an added layer in the same place:
+a least-squares solution that adds the residuals R at the keys K and preserves other keys, of covariance cov.
+Differences from both, and from FAST (arXiv 2402.11764), which trains an added layer in the same place:
 
-- the residual is not optimised by gradient descent: it is the smallest change of the value that takes the pair's margin
-  m (mean log-probability of a token, stereotype minus anti-stereotype) to zero to first order, -m g / |g|^2 with g the
-  gradient of m in the value;
-- it is written at the last token before the BLANK, which both sentences of a pair share, not at the subject;
-- one layer, in the middle; cov comes from the unrelated set; the strength is the one nearest to 50 on the stop split.
+- the residual is not optimised by gradient descent. It is the smallest change of the value that sets the margin m of
+  the pair (mean log-probability per token, stereotype minus anti-stereotype) to zero to first order: -m g / |g|^2, with
+  g the gradient of m with respect to the value;
+- it is added at the last token before the BLANK, which both sentences of a pair share, and not at the subject;
+- one layer, in the middle; cov comes from the unrelated set; the strength is searched on the stop split.
 
-The update has the form of a LoRA adapter, cut to `RANK` singular values, and is one: a plain PEFT adapter.
+The update is truncated to `RANK` singular values and stored as a LoRA adapter: a plain PEFT adapter.
 """
 
 import contextlib
@@ -36,20 +36,20 @@ from biasunlearn.models.logprobs import sum_by_row, token_log_probs
 from biasunlearn.unlearn.methods.task import MethodResult, Task, nearest, search_outcome
 
 OUTPUTS = ("mlp.c_proj", "mlp.down_proj", "mlp.dense_4h_to_h", "mlp.fc2", "fc2", "output.dense")
-"""What the families call the matrix that an MLP ends with."""
+"""Names of the output matrix of an MLP in the model families."""
 
 STRENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 RANK = 64
 
 PRESERVED = 10.0
-"""How much the covariance of other keys counts against those that are written, in units of their number."""
+"""Weight of the covariance of other keys relative to the edited keys, in units of their number."""
 
 LONGEST_STEP = 1.0
-"""Of a residual, in norms of the value that it changes: the margin is a line only nearby."""
+"""Largest norm of a residual, in norms of the value: the margin is approximately linear only for small changes."""
 
 AT_ONCE = 16
-"""Pairs read at a time, with gradients."""
+"""Pairs of a forward and backward pass."""
 
 
 def run(task: Task) -> MethodResult:
@@ -59,7 +59,7 @@ def run(task: Task) -> MethodResult:
         RequestError: no MLP of a known kind; no pair has words before its BLANK; no unrelated sentences.
     """
     if not task.sets.unrelated:
-        raise RequestError("method: mlp_edit: needs unrelated sentences, which it is to leave alone: give --unrelated")
+        raise RequestError("method: mlp_edit: needs unrelated sentences, whose keys it preserves; give --unrelated")
     model = task.loaded.model
     name = edited_module(model)
     pairs = [pair for b in task.sets.bias_types for pair in task.sets.pairs[b] if pair[0] != pair[1]]
@@ -122,7 +122,7 @@ def _read_pairs(loaded: Loaded, name: str, pairs: Sequence[tuple[Passage, Passag
 
 
 def keys_of(loaded: Loaded, name: str, passages: Sequence[Passage]) -> Tensor:
-    """What goes into the matrix at every token of ordinary sentences: [inner, tokens], float64."""
+    """The inputs of the matrix at every token of ordinary sentences: [inner, tokens], float64."""
     rows = encode(loaded.tokenizer, passages[:1000], max_tokens=max_tokens(loaded.model))
     found = []
     with evaluating(loaded.model), _opened(loaded.model, name) as seen:
@@ -144,7 +144,7 @@ def solved(keys: Tensor, residuals: Tensor, others: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def _opened(model: Any, name: str) -> Iterator[dict[str, Tensor]]:
-    """Shows what goes into a module and comes out of it, with a shift of its output to take gradients in."""
+    """Records the input and output of a module, with a shift added to its output for which gradients are computed."""
     seen: dict[str, Tensor] = {}
 
     def show(_module: Any, args: tuple[Tensor, ...], output: Tensor) -> Tensor:

@@ -1,16 +1,17 @@
-"""Representation methods: find what the two sentences of a pair differ in, and project it out (models/erased.py).
+"""Representation methods: directions in which the sentences of a pair differ are projected out (models/erased.py).
 
 - sentence_debias (Liang et al., arXiv 2007.08100): the first principal component of the differences between the
   representations of paired sentences, of each bias type, is projected out.
-- inlp (Ravfogel et al., arXiv 2004.07667): again and again a linear classifier is fitted that tells stereotype from
-  anti-stereotype, and the direction that it reads is projected out. Its classifier here is ridge regression.
+- inlp (Ravfogel et al., arXiv 2004.07667): repeatedly, a linear classifier of stereotype against anti-stereotype is
+  fitted, and its direction is projected out. The classifier here is ridge regression.
 - leace (Belrose et al., arXiv 2306.03819, the authors' package concept-erasure): the smallest affine change after
   which no linear classifier does better than the class means.
 
-As in the bias-bench study (Meade et al., arXiv 2110.08527) a sentence is the mean of the last hidden states of its
-tokens. The papers pair sentences that differ in a group word (he, she); here they are the training pairs, for every
-method on the same data, for any bias type and language. In a StereoSet pair the group is the same and the attribute
-differs, behind words that are the same: what is erased can only act on what follows. So expect little of them on SS.
+As in the bias-bench study (Meade et al., arXiv 2110.08527), a sentence is represented by the mean of the last hidden
+states of its tokens. The papers pair sentences that differ in a group word (he, she). Here the training pairs are used,
+so that every method has the same data, for any bias type and language. In a StereoSet pair the group is the same and
+the attribute differs, after identical words; erasing a direction can only affect the words that follow. The effect on
+SS is therefore expected to be small.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
-from biasunlearn.models.batches import Row, collate, encode
+from biasunlearn.models.batches import TokenRow, collate, encode
 from biasunlearn.models.erased import Erased, backbone
 from biasunlearn.models.forward import evaluating, max_tokens
 from biasunlearn.models.load import Loaded
@@ -35,7 +36,7 @@ RIDGE = 1e-3
 """Of INLP's classifiers, relative to the variance of the representations."""
 
 AT_ONCE = 64
-"""Sentences read at a time."""
+"""Sentences of a forward pass."""
 
 Fit = Callable[[Sequence[tuple[Tensor, Tensor]]], tuple[Tensor, Tensor]]
 """From the paired representations of each bias type, [pairs, hidden] twice, to projection and center."""
@@ -69,7 +70,7 @@ def _pairs(task: Task) -> list[tuple[Passage, Passage]]:
 
 
 def _differing(pairs: Sequence[tuple[Passage, Passage]]) -> list[tuple[Passage, Passage]]:
-    """Without the adversarial ones, which are paired with themselves."""
+    """The pairs without the adversarial sentences, which are paired with themselves."""
     return [(one, other) for one, other in pairs if one != other]
 
 
@@ -82,7 +83,7 @@ def represented(loaded: Loaded, passages: Sequence[Passage]) -> Tensor:
     return torch.cat(found)
 
 
-def _mean(model: Any, rows: Sequence[Row]) -> Tensor:
+def _mean(model: Any, rows: Sequence[TokenRow]) -> Tensor:
     batch = collate(rows, device=model.device)
     hidden = backbone(model)(
         input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
@@ -101,24 +102,24 @@ def fit_sentence_debias(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor,
 
 
 def fit_inlp(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Projects out, for each bias type, the directions that `ROUNDS` classifiers in a row read."""
+    """Projects out, for each bias type, the directions of `ROUNDS` classifiers, one after the other."""
     size = pairs[0][0].shape[1]
     kept = torch.eye(size, dtype=torch.float64, device=pairs[0][0].device)
     for one, other in pairs:
         for _ in range(min(ROUNDS, size - 1)):
-            direction = reading_direction(torch.cat([one, other]) @ kept, len(one)) @ kept
+            direction = classifier_direction(torch.cat([one, other]) @ kept, len(one)) @ kept
             if direction.norm() < 1e-9:
-                break  # nothing is left to be read
+                break  # no linear information is left
             direction = direction / direction.norm()
             kept = kept - kept @ torch.outer(direction, direction)
-            left, values, _ = torch.linalg.svd(kept)  # exactly a projection again, rounding taken away
+            left, values, _ = torch.linalg.svd(kept)  # an exact projection again, without rounding errors
             basis = left[:, values > 0.5]
             kept = basis @ basis.T
     return torch.eye(size, dtype=torch.float64, device=kept.device) - kept, torch.zeros(size, dtype=torch.float64)
 
 
-def reading_direction(rows: Tensor, first: int) -> Tensor:
-    """The weights of ridge regression that tell the first rows (+1) from the others (-1): [hidden], float64."""
+def classifier_direction(rows: Tensor, first: int) -> Tensor:
+    """The weights of a ridge regression of +1 for the first rows and -1 for the others: [hidden], float64."""
     centred = rows - rows.mean(0)
     labels = torch.full((len(rows),), -1.0, dtype=rows.dtype, device=rows.device)
     labels[:first] = 1.0

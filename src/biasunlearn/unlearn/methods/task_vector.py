@@ -1,8 +1,8 @@
-"""Task arithmetic by negation: learn the stereotypes, then take away what was learned (arXiv 2212.04089, section 3).
+"""Task arithmetic by negation: train on the stereotypes, then subtract the change (arXiv 2212.04089, section 3).
 
-theta = theta_base - scale * (theta_stereotypes - theta_base). The paper searches the scale on held-out data; here that
-is the stop split. The task vector is a LoRA adapter and not a fine-tuned model, and the result is that adapter with
-its sign turned: a plain PEFT adapter.
+theta = theta_base - scale * (theta_stereotypes - theta_base). The paper searches the scale on held-out data, which is
+the stop split here. The task vector is a LoRA adapter instead of a fine-tuned model, and the result is that adapter
+with the opposite sign: a plain PEFT adapter.
 """
 
 from dataclasses import replace
@@ -19,10 +19,10 @@ SCALES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 
 
 def run(task: Task) -> MethodResult:
-    """Trains on the stereotypes without looking, then searches the scale.
+    """Trains on the stereotypes without evaluations, then searches the scale.
 
     Raises:
-        RequestError: `lora_rank: 0`, which would leave nothing to be subtracted from.
+        RequestError: `lora_rank: 0`, since the base weights must stay unchanged.
     """
     if not task.config.lora_rank:
         raise RequestError("method: task_vector: the vector is an adapter; --set lora_rank=8 or the like")
@@ -41,7 +41,7 @@ def run(task: Task) -> MethodResult:
 
 
 def subtracted(model: Any, vector: dict[str, torch.Tensor], scale: float) -> Any:
-    """The model at theta_base - scale * vector; at scale 0 it is the base. LoRA's update is linear in its B."""
+    """The model at theta_base - scale * vector; scale 0 is the base model. The update of LoRA is linear in its B."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name in vector:

@@ -1,0 +1,44 @@
+"""From files to training sets: where the supervised part begins, whichever way a batch is drawn."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from biasunlearn.config import DebiasConfig
+from biasunlearn.data.records import Passage
+from biasunlearn.unlearn.prepare import EARLY, prepare
+from biasunlearn.unlearn.sampler import BatchSampler, StepBatch
+
+CONTEXT = "The people who live near {} are BLANK."
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[str, str]:
+    """Training pairs about ten places and report pairs about two others; 13 characters fit before every BLANK."""
+    for name, places in (("train", range(10)), ("report", range(10, 12))):
+        rows = [
+            {"bias_type": "region", "target": f"place{n}", "context": CONTEXT.format(f"place{n}"),
+             "stereotype": CONTEXT.format(f"place{n}").replace("BLANK", "tired"),
+             "anti_stereotype": CONTEXT.format(f"place{n}").replace("BLANK", "quiet"),
+             "unrelated": CONTEXT.format(f"place{n}").replace("BLANK", "table")}
+            for n in places
+        ]  # fmt: skip
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(tmp_path / "train.jsonl"), str(tmp_path / "report.jsonl")
+
+
+def batch(files: tuple[str, str], **settings: str) -> StepBatch:
+    config = DebiasConfig(adversarial_share=0.0, forget_batch=4, retain_batch=4, **settings)  # type: ignore[arg-type]
+    return BatchSampler(prepare(*files, None, config).sets, config).next({"region": 1.0})
+
+
+@pytest.mark.parametrize("way", ["matched", "independent"])
+def test_supervision_begins_early_whichever_way_a_batch_is_drawn(way: str, files: tuple[str, str]) -> None:
+    """The same batch as from the BLANK on, with the last 13 characters of every prefix moved to the supervised part."""
+    plain, early = (batch(files, batch_pairs=way, supervised_from=begin) for begin in ("blank", "early"))
+    for role in ("forget", "retain"):
+        expected = [Passage(p.prefix[:-EARLY], p.prefix[-EARLY:] + p.text) for p in getattr(plain, role)]
+        assert list(getattr(early, role)) == expected
+    assert early.unrelated == plain.unrelated  # scored as whole sentences in both
+    assert all(p.prefix.endswith("are") for p in plain.forget)  # the control: without it, the BLANK is the boundary
