@@ -88,7 +88,8 @@ def test_stereoset_comes_to_our_numbers(exported):
     loaded, process = tiny.gpt2(), module(exported, "biasunlearn_stereoset")
     how = defaultdict(lambda: process.mean_over_terms, icat=process.icat)
     found = as_lm_eval(process, loaded, lambda doc: [Passage("", s) for s in doc["sentences"]], how)
-    _, entry = stereoset.run(loaded, str(exported / "stereoset.jsonl"))
+    _, result = stereoset.run(loaded, str(exported / "stereoset.jsonl"), EvalPlan())
+    entry = result.to_dict()
     assert found == pytest.approx({
         "ss": entry["overall"]["ss"]["value"], "lms": entry["overall"]["lms"]["value"],
         "icat": entry["overall"]["icat"]["value"], "ss_a_b": entry["bias_types"]["a b"]["ss"]["value"],
@@ -107,7 +108,7 @@ def test_bbq_comes_to_our_numbers(exported):
             return [Passage(f"{doc['context']}\nQuestion: {doc['question']}\nAnswer:", f" {a}") for a in doc["answers"]]
 
         found = as_lm_eval(process, loaded, requests, dict.fromkeys(bbq.IDEAL, mean))
-        _, entry = bbq.run(loaded, str(exported / "bbq.jsonl"))
+        entry = bbq.run(loaded, str(exported / "bbq.jsonl"), EvalPlan())[1].to_dict()
         ours = {name: entry["overall"][name]["value"] for name in bbq.IDEAL if entry["overall"][name]}
         assert found == pytest.approx(ours)
     assert process.load(tokenizer=loaded.tokenizer)["test"][0]["start"] == "<s>"
@@ -139,9 +140,9 @@ def test_by_hand(exported):
 
 def test_what_cannot_be_exported_is_one_line(exported, tmp_path, capsys):
     cases = {
-        f"crows_pairs={tmp_path / 'stereoset.jsonl'}": "cannot be exported; can be: stereoset, bbq",
+        f"crows_pairs={tmp_path / 'stereoset.jsonl'}": "cannot be exported; these can: stereoset, bbq",
         f"stereoset={tmp_path / 'none.json'}": "no such file",
-        f"stereoset={tmp_path / 'stereoset.jsonl'}": "is there already",
+        f"stereoset={tmp_path / 'stereoset.jsonl'}": "already exists",
     }
     for asked, message in cases.items():
         out = tmp_path / ("tasks" if "already" in message else "other")
@@ -170,11 +171,11 @@ def test_lm_eval_itself_comes_to_our_numbers(exported, tmp_path):
     models["llama"].model.config.max_position_embeddings = 256  # rotary: any length, were it not for this number
     for family, model in models.items():
         loaded = load(tiny.save(model, tmp_path / family))
-        found = run_tasks(loaded, [str(exported / "tasks")])["tasks"]
-        _, ours = stereoset.run(loaded, str(exported / "stereoset.jsonl"))
+        found = run_tasks(loaded, [str(exported / "tasks")]).to_dict()["tasks"]
+        ours = stereoset.run(loaded, str(exported / "stereoset.jsonl"), EvalPlan())[1].to_dict()
         for name in ("ss", "lms", "icat"):
             assert found["biasunlearn_stereoset"][name]["value"] == pytest.approx(ours["overall"][name]["value"])
-        _, ours = bbq.run(loaded, str(exported / "bbq.jsonl"))
+        ours = bbq.run(loaded, str(exported / "bbq.jsonl"), EvalPlan())[1].to_dict()
         for name in bbq.IDEAL:
             if ours["overall"][name]:
                 assert found["biasunlearn_bbq"][name]["value"] == pytest.approx(ours["overall"][name]["value"])
@@ -192,7 +193,7 @@ def test_lm_eval_on_a_real_model_and_published_clusters(tmp_path):
     asked = ["--benchmark", f"stereoset={tmp_path / 'dev.json'}", "--out", str(tmp_path / "tasks")]
     assert main(["export-lm-eval", *asked]) == 0
     loaded = load(str(SHARED / "models/minilm-clm"))
-    found = run_tasks(loaded, [str(tmp_path / "tasks")])["tasks"]["biasunlearn_stereoset"]
+    found = run_tasks(loaded, [str(tmp_path / "tasks")]).to_dict()["tasks"]["biasunlearn_stereoset"]
     _, ours = stereoset.run(loaded, str(tmp_path / "dev.json"), EvalPlan())
     overall = ours.to_dict()["overall"]
     for name in ("ss", "lms", "icat"):

@@ -16,7 +16,7 @@ from biasunlearn.models.spec import ModelSpec, spec_of_run
 from biasunlearn.runs.benchmark_results import Measured
 from biasunlearn.runs.folder import SCHEMA, RunFolder
 from biasunlearn.runs.results import Results
-from biasunlearn.runs.run_files import StoredRequest
+from biasunlearn.runs.run_files import Manifest, StoredRequest
 from biasunlearn.runs.sections import ScoringProtocol
 from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from tests import tiny
@@ -59,7 +59,7 @@ def test_a_saved_adapter_names_the_revision_of_its_base(tmp_path: Path) -> None:
     loaded = tiny.gpt2()
     loaded = loaded.with_model(with_lora(loaded.model, DebiasConfig(lora_rank=2)))
     for name, revision in (("with", "v2"), ("without", None)):
-        folder = save_trained(loaded, RunFolder(tmp_path / name), {}, adapter=True, revision=revision)
+        folder = save_trained(loaded, RunFolder(tmp_path / name), Manifest(), adapter=True, revision=revision)
         loaded.model.peft_config["default"].revision = None
         assert json.loads((folder / "adapter_config.json").read_text())["revision"] == revision
 
