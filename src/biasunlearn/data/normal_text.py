@@ -24,7 +24,7 @@ def normal_text(text: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """The text with composed accents and single spaces, and without invisible characters; all else as it stands."""
+    """The text with composed accents and single spaces, and without invisible characters; nothing else is changed."""
     if text.isascii():
         return " ".join(text.split())
     return " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", text)).split())

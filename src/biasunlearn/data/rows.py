@@ -1,4 +1,4 @@
-"""A row of a table: where it stands, why it cannot be used, and its fields as checked text.
+"""A row of a table: its place, why it cannot be used, and its fields as checked text.
 
 Nothing here knows a file format (delimited.py, tables.py) or what a row means (readers.py, the benchmarks).
 """
@@ -29,7 +29,7 @@ class BadRow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row stands: `text` for messages ("pairs.csv:12"), and its number within the file."""
+    """The place of a row: `text` for messages ("pairs.csv:12"), and its number within the file."""
 
     text: str
     number: int
@@ -46,7 +46,7 @@ Columns = Sequence[Sequence[str]]
 
 
 def check_columns(path: str, names: Iterable[str], columns: Columns, hint: str = "") -> None:
-    """RequestError where a name stands twice, or none of the sets of `columns` is complete among the names.
+    """RequestError where a name occurs twice, or none of the sets of `columns` is complete among the names.
 
     Args:
         hint: what the table looks like instead, appended to the message.
@@ -55,7 +55,7 @@ def check_columns(path: str, names: Iterable[str], columns: Columns, hint: str =
     seen: set[str] = set()
     for name in filter(None, names):  # an index column that pandas wrote has no name
         if name in seen:
-            raise RequestError(f"{path}: the column {name!r} stands twice in the header; rename or remove one of them")
+            raise RequestError(f"{path}: the column {name!r} occurs twice in the header; rename or remove one of them")
         seen.add(name)
     if not columns or any(seen.issuperset(group) for group in columns):
         return

@@ -8,8 +8,10 @@ of a bias type serves it; the paper's lists are other ones. The labelled pairs a
 
 from dataclasses import replace
 
-from biasunlearn.data.counterfactual import CannotSwap, TermList, counterfactual, load_term_list
+from biasunlearn.data.counterfactual import counterfactual
 from biasunlearn.data.records import Passage
+from biasunlearn.data.term_lists import TermList, load_term_list
+from biasunlearn.data.term_matches import CannotSwap
 from biasunlearn.errors import RequestError
 from biasunlearn.unlearn.methods.gradient import run_on
 from biasunlearn.unlearn.methods.task import MethodResult, Task
