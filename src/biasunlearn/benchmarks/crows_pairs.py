@@ -2,7 +2,7 @@
 
 Paper          Nangia, Vania, Bhalerao, Bowman 2020 (arXiv 2010.00133); revised English and French: Neveol, Dupont,
                Bezancon, Fort 2022 (ACL 2022.acl-long.583)
-Data           a CSV, or a TSV without quoting rules, with the columns sent_more, sent_less, stereo_antistereo,
+Data           a table (CSV, TSV, ...; data/tables.py) with the columns sent_more, sent_less, stereo_antistereo,
                bias_type; its sha256 is stored in the entry
 Formulation    causal: log-likelihood of the whole sentence, summed over its tokens, after one start token that is not
                scored (lm-eval's crows_pairs_*). Masked: pseudo-log-likelihood of the words that the two sentences

@@ -160,6 +160,8 @@ def _from_yaml(path: Path, text: str) -> TermList:
         raise RequestError(f"{path}:{line}: not YAML ({error.problem}); fix this line") from None
     except yaml.YAMLError as error:
         raise RequestError(f"{path}: not YAML ({str(error).splitlines()[0]}); save it as plain text") from None
+    except RecursionError:
+        raise RequestError(f"{path}: not a term list: nested too deeply") from None
     if not isinstance(root, yaml.MappingNode):
         raise RequestError(f"{path}:1: a term list is a mapping with the keys {', '.join(KEYS)}")
     fields = _fields(path, root)
