@@ -41,14 +41,15 @@ def delimited_rows(path: str, text: str, columns: Columns) -> Rows:
 
 
 def _under(path: str, header: Sequence[str], rows: Iterator[tuple[int, list[str] | BadRow]]) -> Rows:
+    width = len(header)
     for line, cells in rows:
         place = Place(f"{path}:{line}", line)
         if isinstance(cells, BadRow):
             yield place, cells
-        elif len(cells) != len(header):
-            yield place, BadRow(_width_problem(len(cells), len(header)))
+        elif len(cells) != width:
+            yield place, BadRow(_width_problem(len(cells), width))
         else:
-            yield place, {name: cell for name, cell in zip(header, cells, strict=True) if name}
+            yield place, dict(zip(header, cells, strict=True))
 
 
 def _cells(path: str, text: str, delimiter: str, quoted: bool) -> Iterator[tuple[int, list[str] | BadRow]]:

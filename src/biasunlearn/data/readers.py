@@ -19,7 +19,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -217,12 +217,13 @@ def _one_spelling(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tup
     A bias type has the name of `bias_type_name`, so that it is the same in every file. A target term keeps its first
     spelling: it is compared by `normal_text` between files.
     """
+    bias_type, term = cache(bias_type_name), cache(normal_text)
     types: dict[str, Counter[str]] = defaultdict(Counter)
     terms: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for c in triplets:
-        types[bias_type_name(c.bias_type)][c.bias_type] += 1
+        types[bias_type(c.bias_type)][c.bias_type] += 1
         if c.target:
-            terms[bias_type_name(c.bias_type), normal_text(c.target)][c.target] += 1
+            terms[bias_type(c.bias_type), term(c.target)][c.target] += 1
     first = {key: next(iter(spellings)) for key, spellings in terms.items()}
     notes = [
         f"{what} {' and '.join(f'{name!r} ({count})' for name, count in spellings.items())} are read as one"
@@ -232,8 +233,8 @@ def _one_spelling(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tup
     ]
 
     def respelled(c: Triplet) -> Triplet:
-        name = bias_type_name(c.bias_type)
-        target = first[name, normal_text(c.target)] if c.target else None
+        name = bias_type(c.bias_type)
+        target = first[name, term(c.target)] if c.target else None
         same = (name, target) == (c.bias_type, c.target)
         return c if same else replace(c, bias_type=name, target=target)
 
