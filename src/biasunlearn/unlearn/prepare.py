@@ -54,13 +54,8 @@ def prepare(
     pairs = read_triplets(train, skip_invalid=skip_invalid)
     reported = read_triplets(report, skip_invalid=skip_invalid)
     unrelated_data = _unrelated_data(unrelated, skip_invalid)
-    read = [pairs, reported, *([unrelated_data] if isinstance(unrelated_data, DataFile) else [])]
-    findings = [line for data in read for line in data.remarks]
-    findings += check_pairs(pairs.triplets, reported.triplets)
-    if shared := overlap(pairs.triplets, reported.triplets):
-        findings.append(
-            f"{shared} pairs of {pairs.path} also stand in {reported.path}: the result is stamped contaminated"
-        )
+    shared = overlap(pairs.triplets, reported.triplets)
+    findings = _findings(pairs, reported, unrelated_data, shared)
     named = unrelated_data.triplets if isinstance(unrelated_data, DataFile) else ()
     joined = with_unrelated(with_targets(pairs.triplets, named), named)
     triplets = joined if config.shared_terms == "kept" else _unseen(joined, reported.triplets)
@@ -104,6 +99,18 @@ def prepare(
     seen = sorted({triplet_hash(c) for c in (*chosen, *stop)})
     manifest = Manifest(train=facts.train, unrelated=facts.unrelated, splits=splits, seed=config.seed, pairs=seen)
     return Prepared(sets, stop, reported, facts, manifest)
+
+
+def _findings(pairs: DataFile, reported: DataFile, unrelated: DataFile | str | None, shared: int) -> list[str]:
+    """What the user should know about the data before training, one line each."""
+    files = [pairs, reported, *([unrelated] if isinstance(unrelated, DataFile) else [])]
+    findings = [line for data in files for line in data.remarks]
+    findings += check_pairs(pairs.triplets, reported.triplets)
+    if shared:
+        findings.append(
+            f"{shared} pairs of {pairs.path} are also in {reported.path}: the result is marked as contaminated"
+        )
+    return findings
 
 
 def _file_facts(data: DataFile) -> FileFacts:
