@@ -11,8 +11,9 @@ import argparse
 from pathlib import Path
 
 from biasunlearn import measure
-from biasunlearn.data.counterfactual import counterfactual_pairs, load_term_list
+from biasunlearn.data.counterfactual import counterfactual_pairs
 from biasunlearn.data.readers import write_pairs
+from biasunlearn.data.term_lists import load_term_list
 
 SENTENCES = (
     "The night guard told the newcomer a long story.",

@@ -8,8 +8,9 @@ import pytest
 
 from biasunlearn.cli import main
 from biasunlearn.commands.probe_questions import questions
-from biasunlearn.data.counterfactual import load_term_list, side_of
+from biasunlearn.data.counterfactual import side_of
 from biasunlearn.data.records import Passage, Sentence, Triplet
+from biasunlearn.data.term_lists import load_term_list
 from biasunlearn.scoring.embed import embed, embed_layers
 from biasunlearn.stats import subspaces
 from biasunlearn.stats.linear_probe import Question, balanced, dealt, predicted, read, scores

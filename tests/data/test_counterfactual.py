@@ -6,16 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from biasunlearn.data.counterfactual import (
-    CannotSwap,
-    Group,
-    TermList,
-    Unswapped,
-    article,
-    counterfactual,
-    counterfactual_pairs,
-    load_term_list,
-)
+from biasunlearn.data.counterfactual import Unswapped, counterfactual, counterfactual_pairs
+from biasunlearn.data.term_lists import Group, TermList, load_term_list
+from biasunlearn.data.term_matches import CannotSwap
+from biasunlearn.data.word_forms import article
 from biasunlearn.errors import RequestError
 
 SHIPPED = ("gender", "profession", "race", "religion")
@@ -246,12 +240,24 @@ def test_a_source_names_one_sentence() -> None:
 # Words whose swap is undone by swapping again: no one-way terms, no his/her/him, no mixed case.
 TWO_WAY = [word for pair in GENDER.pairs for word in pair if " " not in word]
 PLAIN = ["the", "there", "then", "heat", "shell", "mankind", "works", "walks", "green", "quickly", "with", "12", "Ohio"]
+PLURALS = {word for pair in GENDER.pairs for word in pair if word.endswith("s") and not word.endswith("ss")} - {"Ms"}
+APOSTROPHES = "'’"
+
+
+def possessive(word: str, mark: str) -> str:
+    """As it is written: the ladies' club, the actress's part, the gentlemen's club."""
+    return word + mark if word in PLURALS else f"{word}{mark}s"
+
+
 WORDS = st.one_of(
     st.sampled_from(PLAIN),
-    st.sampled_from([word for word in TWO_WAY if word[0].islower()]).flatmap(
-        lambda word: st.sampled_from([word, word.capitalize() if "-" not in word else word, word.upper(), word + "'s"])
+    st.tuples(st.sampled_from([word for word in TWO_WAY if word[0].islower()]), st.sampled_from(APOSTROPHES)).flatmap(
+        lambda one: st.sampled_from(
+            [one[0], one[0].capitalize() if "-" not in one[0] else one[0], one[0].upper(), possessive(*one),
+             possessive(*one).upper()]
+        )
     ),
-)
+)  # fmt: skip
 SENTENCES = st.lists(WORDS, min_size=1, max_size=9).map(" ".join)
 
 
@@ -283,6 +289,70 @@ def test_other_words_and_the_letter_case_stay(sentence: str) -> None:
 def test_any_text_is_swapped_or_refused(text: str, terms: TermList) -> None:
     clusters, unswapped = counterfactual_pairs([("x:1", text + " she Mexican nurse Muslim")], terms)
     assert len(clusters) + len(unswapped) == 1
+
+
+# ---- possessives ----
+
+NAMES = TermList("names", pairs=(("James", "Jane"), ("Charles", "Iris"), ("Ms", "Mr")))
+
+
+@pytest.mark.parametrize(
+    ("terms", "before", "after"),
+    [
+        (GENDER, "The ladies' club met.", "The gentlemen's club met."),
+        (GENDER, "The gentlemen’s club met.", "The ladies’ club met."),
+        (GENDER, "THE LADIES' CLUB", "THE GENTLEMEN'S CLUB"),
+        (GENDER, "The wives' tale", "The husbands' tale"),
+        (GENDER, "The women's coat", "The men's coat"),
+        (GENDER, "The actress's part", "The actor's part"),
+        (GENDER, "The actress’s part", "The actor’s part"),
+        (GENDER, "The queen's hat", "The king's hat"),
+        (NAMES, "James's hat", "Jane's hat"),
+        (NAMES, "James' hat", "Jane's hat"),
+        (NAMES, "Jane's hat", "James's hat"),
+        (NAMES, "Charles' hat", "Iris' hat"),
+        (NAMES, "Charles’s hat", "Iris’s hat"),
+        (NAMES, "Ms's hat", "Mr's hat"),
+        (NATIONS, "The Mexicans' flag", "The Italians' flag"),
+    ],
+)
+def test_possessives(terms: TermList, before: str, after: str) -> None:
+    assert counterfactual(before, terms) == after
+
+
+def test_a_form_that_no_plural_has_is_refused() -> None:
+    with pytest.raises(CannotSwap, match="\"ladies's\" is not a form of the plural 'ladies'"):
+        counterfactual("The ladies's club", GENDER)
+
+
+@given(st.sampled_from(TWO_WAY), st.sampled_from(APOSTROPHES), st.sampled_from(["", "s"]), st.booleans())
+def test_a_possessive_is_kept_whatever_its_form(word: str, mark: str, letter: str, shouted: bool) -> None:
+    """Swapped, it is a possessive still, with the same apostrophe; swapped twice more, nothing changes any more."""
+    text = f"the {word}{mark}{letter} hat"
+    try:
+        once = counterfactual(text.upper() if shouted else text, GENDER)
+    except CannotSwap as reason:
+        assert letter and word in PLURALS and "is not a form of the plural" in str(reason)
+        return
+    twice = counterfactual(once, GENDER)
+    assert mark in once and mark in twice
+    assert counterfactual(counterfactual(twice, GENDER), GENDER) == twice
+    assert twice.replace(mark, "").replace("s", "").replace("S", "") == (
+        (text.upper() if shouted else text).replace(mark, "").replace("s", "").replace("S", "")
+    )
+
+
+# ---- scripts without spaces ----
+
+
+def test_terms_are_found_in_writing_without_spaces() -> None:
+    chinese = TermList("gender", pairs=(("他", "她"), ("男人", "女人")), neutral=("其他",))
+    assert counterfactual("男人在家做饭。", chinese) == "女人在家做饭。"
+    assert counterfactual("我看见他了。", chinese) == "我看见她了。"
+    with pytest.raises(CannotSwap, match="no term of the gender list"):
+        counterfactual("我有其他问题。", chinese)
+    mixed = TermList("work", pairs=(("MRI", "CT"),))
+    assert counterfactual("这是MRI技师。", mixed) == "这是CT技师。"  # a Latin word between Chinese ones is whole
 
 
 # ---- the shipped lists ----
@@ -329,7 +399,7 @@ def test_yaml_words_stay_words(tmp_path: Path) -> None:
         ("bias_type: x\npairs: []\n", r"are empty; add"),
         ("bias_type: [x]\npairs: []\n", r"mine.yaml:1: bias_type must be a word"),
         ("bias_type: x\npair:\n  - [uncle, aunt]\n", r"mine.yaml:2: unknown key 'pair'; the keys are"),
-        ("bias_type: x\nbias_type: y\n", r"mine.yaml:2: 'bias_type' stands twice"),
+        ("bias_type: x\nbias_type: y\n", r"mine.yaml:2: 'bias_type' occurs twice"),
         ("[a]: x\n", r"mine.yaml:1: a key must be a word"),
         ("bias_type: x\npairs: uncle\n", r"mine.yaml:2: pairs must be a list"),
         ("bias_type: x\npairs:\n  - [uncle, aunt, niece]\n", r"mine.yaml:3: each item of pairs holds two terms"),

@@ -1,9 +1,11 @@
-"""Readers: every format to clusters, and every kind of wrong row by file, line, field and mend."""
+"""Readers: every format to triplets, and every kind of wrong row by its place, its field and the fix."""
 
 import gzip
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from biasunlearn.data.readers import fingerprint, read_triplets, read_unrelated, triplet_hash
 from biasunlearn.data.records import Passage, Sentence, Triplet
@@ -82,7 +84,7 @@ def test_pairs_in_every_format_are_the_same_clusters(tmp_path, suffix):
     if suffix == ".parquet":
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
     elif suffix.endswith(".gz"):
-        path.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+        path.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode(), mtime=0))
     else:
         path.write_text(table if suffix in (".csv", ".tsv") else "\n".join(map(json.dumps, rows)))
     first, second = read_triplets(path).triplets
@@ -218,3 +220,242 @@ def test_hashes_ignore_case_ids_and_order():
     shouted = cluster("A BLANK.", "A CAT.", "A DOG.")
     assert triplet_hash(one) == triplet_hash(shouted) != triplet_hash(two)
     assert fingerprint([one, two]) == fingerprint([two, one]) != fingerprint([one])
+
+
+# --- identity --------------------------------------------------------------------------------------------------------
+
+
+def jsonl(tmp_path, *rows):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def ids(data):
+    return [triplet.id for triplet in data.triplets]
+
+
+def test_repeated_ids_are_wrong_rows_that_name_the_first(tmp_path):
+    """Items are joined by their ids: of two pairs with one id only the last would be measured."""
+    path = jsonl(tmp_path, *({**PAIR, "id": name, "stereotype": f"Row {n}."} for n, name in enumerate((1, 2, "1", 2))))
+    with pytest.raises(DataError) as caught:
+        read_triplets(path)
+    assert [problem.partition(";")[0] for problem in caught.value.problems] == [
+        f"{path}:{line}: field id: the same as in {path}:{line - 2}, so that one of the two would be lost"
+        for line in (3, 4)
+    ]
+    data = read_triplets(path, skip_invalid=True)
+    assert ids(data) == ["1", "2"] and len(data.skipped) == 2
+
+
+def test_ids_that_are_missing_are_places_and_all_ids_equal_is_refused(tmp_path):
+    missing = jsonl(tmp_path, {**PAIR, "id": None}, {**PAIR, "id": float("nan")}, {**PAIR, "id": ""}, PAIR)
+    assert ids(read_triplets(missing)) == [f"{missing}:{line}" for line in (1, 2, 3, 4)]
+    with pytest.raises(DataError, match="and 1 more such rows"):
+        read_triplets(jsonl(tmp_path, *[{**PAIR, "id": 7}] * 3))
+
+
+def test_the_same_id_in_both_kinds_is_two_items(tmp_path):
+    content = {"data": {kind: [official()] for kind in ("intrasentence", "intersentence")}}
+    path = tmp_path / "both.json"
+    path.write_text(json.dumps(content))
+    assert ids(read_triplets(path)) == ["c1", "c1"]
+    path.write_text(json.dumps({"data": {"intrasentence": [official(), official()]}}))
+    with pytest.raises(DataError, match=r"data.intrasentence\[1\]: field id: the same as in"):
+        read_triplets(path)
+
+
+def test_bias_types_and_terms_in_several_spellings_are_one_each_and_are_noted(tmp_path):
+    rows = [
+        {**PAIR, "bias_type": bias_type, "target": target, "stereotype": f"Row {n}."}
+        for n, (bias_type, target) in enumerate(
+            [("Gender", "Café owner"), ("gender", "cafe\u0301 owner."), ("GENDER ", "café\u00a0owner"), ("age", "Nan")]
+        )
+    ]
+    data = read_triplets(jsonl(tmp_path, *rows))
+    assert [c.bias_type for c in data.triplets] == ["gender", "gender", "gender", "age"]
+    assert [c.target for c in data.triplets] == ["Café owner"] * 3 + ["Nan"]
+    assert data.notes[0] == "bias types 'Gender' (1) and 'gender' (1) and 'GENDER' (1) are read as one"
+    assert data.notes[1].startswith("target terms 'Café owner' (1) and ")
+    assert [c.stereotype.text for c in data.triplets] == [f"Row {n}." for n in range(4)]  # scored as it stands
+
+
+# --- values and shapes -----------------------------------------------------------------------------------------------
+
+
+def test_missing_values_are_missing_in_every_column(tmp_path):
+    gaps = dict.fromkeys(("context", "kind", "target", "unrelated", "bias_type", "id"), float("nan"))
+    path = jsonl(tmp_path, {**PAIR, **gaps})
+    (pair,) = read_triplets(path).triplets
+    assert (pair.context, pair.kind, pair.target, pair.unrelated) == ("", "intrasentence", None, None)
+    assert (pair.bias_type, pair.id) == ("unnamed", f"{path}:1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": 3}, r"field target: must be a text, is a number .3."),
+        ({"bias_type": ["gender"]}, "field bias_type: must be a text, is a list"),
+        ({"unrelated": "nan"}, "field unrelated: the word 'nan'"),
+        ({"context": {"text": "x"}}, "field context: must be a text, is an object"),
+        ({"id": [1]}, "field id: must be a text, is a list"),
+        ({"stereotype": 5}, "field stereotype: must be a text, is a number"),
+        ({"kind": 1}, "field kind: must be a text"),
+    ],
+)
+def test_values_of_another_type(tmp_path, changes, message):
+    path = jsonl(tmp_path, {**PAIR, **changes}, PAIR)
+    with pytest.raises(DataError, match=rf"rows\.jsonl:1: {message}"):
+        read_triplets(path)
+    assert len(read_triplets(path, skip_invalid=True).triplets) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"target": 3}, "field target: must be a text"),
+        ({"id": None}, "field id: missing; give one"),
+        ({"sentences": [{"gold_label": ["stereotype"]}]}, r"field gold_label: \['stereotype'\]; must be one of"),
+        ({"sentences": [{"gold_label": 1}]}, "field gold_label: 1; must be one of"),
+        ({"context": 5}, "field context: must be a text"),
+    ],
+)
+def test_values_of_another_type_in_stereoset(tmp_path, changes, message):
+    with pytest.raises(DataError, match=message):
+        read_triplets(stereoset_file(tmp_path, [official(**changes), official(id="c2")]))
+    data = read_triplets(stereoset_file(tmp_path, [official(**changes), official(id="c2")]), skip_invalid=True)
+    assert ids(data) == ["c2"]
+
+
+def test_a_context_of_stereoset_is_kept_as_it_stands(tmp_path):
+    """Its spaces are part of what is scored before a second sentence."""
+    (item,) = read_triplets(stereoset_file(tmp_path, [official(context="He came. ")], "intersentence")).triplets
+    assert item.whole(item.stereotype).prefix == "He came. "
+
+
+@pytest.mark.parametrize("sign", ["[MASK]", "<mask>", "___", "__", "{mask}", "{}", "[blank]"])
+def test_other_signs_for_the_gap_of_a_template(tmp_path, sign):
+    row = {**PAIR, "context": f"Old men are {sign}."}
+    data = read_triplets(jsonl(tmp_path, row))
+    (pair,) = data.triplets
+    assert (pair.kind, pair.context) == ("intrasentence", "Old men are BLANK.")
+    assert data.notes == (f"1 templates mark their gap with {sign}: read as BLANK",)
+    asked = {**row, "kind": "intersentence"}
+    assert read_triplets(jsonl(tmp_path, asked)).triplets[0].context == f"Old men are {sign}."  # as the row says
+
+
+# --- preference rows -------------------------------------------------------------------------------------------------
+
+
+def parts(*texts):
+    return [{"role": "assistant", "content": [{"type": "text", "text": text} for text in texts]}]
+
+
+def preference(**changes):
+    return {"prompt": None, "chosen": "She fixed it.", "rejected": "He fixed it.", **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "context", "stereotype"),
+    [
+        ({"rejected": parts("He fixed it.")}, "", "He fixed it."),
+        ({"rejected": parts("He ", "fixed it.")}, "", "He fixed it."),
+        ({"rejected": [{"role": "assistant", "content": "He fixed it."}]}, "", "He fixed it."),
+        ({"rejected": {"role": "assistant", "content": "He fixed it."}}, "", "He fixed it."),
+        ({"rejected": [{"role": "assistant", "content": ["He fixed it."]}]}, "", "He fixed it."),
+        ({"rejected": [{"content": None}, {"content": "He fixed it."}]}, "", "He fixed it."),
+        ({"prompt": [{"role": "user", "content": [{"type": "text", "text": "Who?"}]}]}, "Who?", "He fixed it."),
+        ({"prompt": [{"content": "Be kind."}, {"content": "Who?"}]}, "Be kind.\nWho?", "He fixed it."),
+        ({"prompt": []}, "", "He fixed it."),
+        ({"prompt": float("nan")}, "", "He fixed it."),
+    ],
+)  # fmt: skip
+def test_chat_messages_in_all_their_forms(tmp_path, changes, context, stereotype):
+    (pair,) = read_triplets(jsonl(tmp_path, preference(**changes))).triplets
+    assert (pair.context, pair.stereotype.text, pair.anti_stereotype.text) == (context, stereotype, "She fixed it.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rejected": None}, "field rejected: missing"),
+        ({"rejected": []}, "field rejected: empty"),
+        ({"rejected": [{"role": "assistant", "content": None}]}, "field rejected: empty"),
+        ({"rejected": [{"role": "assistant"}]}, "field rejected: a message must be an object with role and content"),
+        ({"rejected": ["He fixed it."]}, "field rejected: a message must be an object"),
+        ({"rejected": [{"content": [{"type": "image", "image": "x"}]}]}, "a part of a message that is not text"),
+        ({"rejected": [{"content": [{"type": "text", "text": 5}]}]}, "the text of a message part must be a text"),
+        ({"rejected": 5}, "field rejected: must be a text, is a number"),
+        ({"prompt": [{"content": {"text": "x"}}]}, "field content: must be a text, is an object"),
+    ],
+)
+def test_messages_without_text(tmp_path, changes, message):
+    with pytest.raises(DataError, match=message):
+        read_triplets(jsonl(tmp_path, preference(**changes)))
+
+
+# --- sources ---------------------------------------------------------------------------------------------------------
+
+
+def test_rows_in_memory_are_pairs(tmp_path):
+    import pandas
+
+    rows = [{**PAIR, "id": "1"}, {**PAIR, "id": "2", "stereotype": "Old men nap."}]
+    path = jsonl(tmp_path, *rows)
+    for source in (rows, pandas.DataFrame(rows)):
+        data = read_triplets(source)
+        assert data.triplets[1].stereotype.text == "Old men nap." and data.sha256 == read_triplets(path).sha256
+        assert read_triplets(data) is data
+    with pytest.raises(RequestError, match="rows in memory: needs the columns stereotype, anti_stereotype"):
+        read_triplets(pandas.DataFrame({"text": ["x"]}))
+
+
+def test_a_json_list_and_a_folder_without_a_data_set(tmp_path):
+    (tmp_path / "rows.json").write_text(json.dumps([PAIR, {**PAIR, "stereotype": 1}]))
+    data = read_triplets(tmp_path / "rows.json", skip_invalid=True)
+    assert len(data.triplets) == 1 and "rows.json: row 2: field stereotype" in data.skipped[0]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RequestError, match="is a folder without a data set in it; give a file"):
+        read_triplets(tmp_path / "empty")
+
+
+def test_a_line_of_a_text_file_that_cannot_be_used(tmp_path):
+    (tmp_path / "u.txt").write_text("One.\u2028Still one.\nTwo\0.\n")
+    with pytest.raises(RequestError, match=r"u\.txt:2: field sentence: holds a NUL character"):
+        read_unrelated(tmp_path / "u.txt")
+    (tmp_path / "u.txt").write_text("One.\u2028Still one.\n\n  Two.\r\n")
+    assert read_unrelated(tmp_path / "u.txt")[0] == ("One.\u2028Still one.", "Two.")
+
+
+# --- any file --------------------------------------------------------------------------------------------------------
+
+WHOLE = {
+    "a.csv": "id,stereotype,anti_stereotype,bias_type,unrelated\n1,He ran.,She ran.,gender,\n2,\"A, b.\",C.,age,x y\n",
+    "a.tsv": "stereotype\tanti_stereotype\nHe ran.\tShe ran.\n\"Go,\" he said.\tB.\n",
+    "a.jsonl": json.dumps(PAIR) + "\n" + json.dumps({"prompt": "x", "chosen": "a", "rejected": parts("b")}) + "\n",
+    "a.json": json.dumps({"data": {"intrasentence": [official()], "intersentence": [official()]}}),
+}  # fmt: skip
+PIECES = [
+    b"\0", b"\xff", b'"', b",", b"\t", b"\r", b"\n", b"\\ud83d", b"{", b"[", b"null", b"NaN", b"1" * 30,
+    "\u2028".encode(),
+]  # fmt: skip
+
+
+@given(st.sampled_from(sorted(WHOLE)), st.data())
+def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path_factory, name, data):
+    content = bytearray(WHOLE[name].encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content)))
+        piece = data.draw(st.sampled_from(PIECES))
+        content[place : place + data.draw(st.integers(0, 6))] = piece
+    path = tmp_path_factory.mktemp("damaged") / name
+    path.write_bytes(content)
+    try:
+        found = read_triplets(path, skip_invalid=True)
+    except RequestError as refused:
+        assert "\n" not in str(refused) and str(path) in str(refused)
+        return
+    assert len({(c.kind, c.id) for c in found.triplets}) == len(found.triplets)
+    for triplet in found.triplets:
+        for _, sentence in triplet.sentences():
+            assert sentence.text.strip() and sentence.text.encode()

@@ -8,9 +8,11 @@ from rich.console import Console
 from biasunlearn.report.model_card import Published, model_card
 from biasunlearn.report.run import RunData, report_page
 from biasunlearn.report.tables.run import run_tables
+from biasunlearn.report.tables.stereoset import stereoset_tables
 from biasunlearn.report.terminal.table import printed
 from biasunlearn.report.warnings import benchmark_warnings, over_debiased_points, run_warnings, stereoset_warnings
 from biasunlearn.runs.results import Results
+from biasunlearn.stats.stereoset import FORMULATIONS
 from tests.report import made_results
 from tests.report.test_run import read
 
@@ -27,7 +29,7 @@ def results(**changes) -> Results:
     entry.update({"contaminated": None, "skipped": 0, "intersentence": None})
     overall = {key: changes.pop(key) for key in ("ties", "low_lms", "ss") if key in changes}
     entry["overall"].update(overall)
-    entry.update({key: changes.pop(key) for key in ("contaminated", "skipped") if key in changes})
+    entry.update({key: changes.pop(key) for key in ("contaminated", "skipped", "notes") if key in changes})
     if changes.pop("few_terms", False):
         entry["bias_types"]["race"]["few_terms"] = True
     return Results.model_validate({**content, "collapsed": False, **changes})
@@ -37,6 +39,9 @@ CASES = {
     "low LMS": ({"low_lms": True}, "LMS is below 70: the model hardly separates meaningful from unrelated sentences"),
     "seen in training": ({"contaminated": {"clusters": 3, "of": 2106}}, "Contaminated: 3 of 2106 items were in the"),
     "skipped rows": ({"skipped": 2}, "2 invalid rows were skipped."),
+    "what was read as another name": (
+        {"notes": ["bias types 'Race' (2) and 'race' (9) are read as one"]}, "bias types 'Race' (2) and 'race' (9) are",
+    ),
     "past 50": ({"ss": made_results.between(45.0)}, "Over-debiased: the whole interval lies below 50, at the anti-st"),
     "few terms": ({"few_terms": True}, "Fewer than 10 target terms in race: the wider of the intervals"),
     "one tie": ({"ties": 1}, "1 tie is counted as an anti-stereotype, as in the official scorer."),
@@ -81,3 +86,11 @@ def test_past_50_in_further_training_is_a_matter_of_the_debiased_model_alone() -
     (warning,) = over_debiased_points(points)
     assert "at step 0 in gender" in warning and "at step 100 in gender" in warning
     assert over_debiased_points([point for point in points if point.model == "base"]) == ()
+
+
+def test_pairs_of_whole_sentences_alone_have_their_own_title() -> None:
+    entry = results().benchmarks.stereoset
+    title = stereoset_tables(entry, None, 5.0)[0].title
+    alone = entry.with_values(formulation=FORMULATIONS["intersentence"])
+    assert title.startswith("StereoSet, intrasentence")
+    assert stereoset_tables(alone, None, 5.0)[0].title.startswith("StereoSet, intersentence")

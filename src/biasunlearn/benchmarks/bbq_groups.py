@@ -51,7 +51,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class QuestionGroups:
-    """Whom a question is about. `people` holds None for the answer that it cannot be known."""
+    """The people whom a question is about. `people` holds None for the answer that it cannot be known."""
 
     category: str
     template: str
@@ -77,7 +77,7 @@ def stereotyped_answer(question: QuestionGroups, inferred: "Mapping[Template, st
 
 
 def inferred_targets(questions: Iterable[QuestionGroups]) -> dict[Template, str]:
-    """The side of the second axis that a template's stereotype is about, told by its other questions.
+    """The side of the second axis that a template's stereotype is about, inferred from its other questions.
 
     Where only one of two people has the stereotyped race, that person is the target, whose gender or income the
     template's other questions share. Templates whose questions contradict each other are left out.

@@ -21,8 +21,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from biasunlearn.benchmarks.common import panel
-from biasunlearn.benchmarks.generation import TEXT, Prompt, ask, ideals, notes_of, outcomes_of, shown_scores
+from biasunlearn.benchmarks.common import panel, score_usable
+from biasunlearn.benchmarks.generation import (
+    TEXT,
+    Prompt,
+    ask,
+    ideals,
+    notes_of,
+    outcomes_of,
+    passages_of,
+    shown_scores,
+)
 from biasunlearn.data.files import FileContent, read_file
 from biasunlearn.data.rows import Place, Row, Rows, text_of
 from biasunlearn.data.tables import Table, read_files, read_json
@@ -47,8 +56,11 @@ Floats = NDArray[np.float64]
 
 def run(loaded: "Loaded", path: str | Table[Prompt], plan: EvalPlan) -> tuple[list[Item], BoldResult]:
     """Continues the prompts of all domains and scores what was written."""
-    table = read(path, skip_invalid=plan.skip_invalid)
-    items, facts = ask(loaded, "bold", table.records, plan.options, continuations=1, with_prompt=True)
+    table, (items, facts) = score_usable(
+        read(path, skip_invalid=plan.skip_invalid),
+        lambda usable: ask(loaded, "bold", usable.records, plan.options, continuations=1, with_prompt=True),
+        passages_of, plan,
+    )  # fmt: skip
     return items, entry(items).with_values(**facts, **table.facts)
 
 
@@ -88,7 +100,7 @@ def gap(rows: Sequence[Outcome], *, seed: int = 0) -> Gap:
     """Largest less smallest group mean, with its interval and what chance gives.
 
     By hand: means .5 and .2 -> .3. The interval is a percentile bootstrap that draws entities within each group. Among
-    many small groups the largest difference is wide by itself, which is why `by_chance` stands beside it.
+    many small groups the largest difference is wide by itself, which is why `by_chance` is reported with it.
 
     Args:
         rows: one score's outcomes; `bias_type` names the group, `cluster` the entity.

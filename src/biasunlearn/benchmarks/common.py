@@ -1,13 +1,54 @@
 """What the results of every benchmark have: scores overall, by bias type and by other groups, from its outcomes."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, Self, TypeVar
 
+from biasunlearn.data.records import Passage
+from biasunlearn.errors import UnscorableError
 from biasunlearn.runs.results import BiasTypeScores, PanelResult
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.bootstrap import summarize
 from biasunlearn.stats.outcome import Outcome
 
 Result = TypeVar("Result", bound=PanelResult)
+Scores = TypeVar("Scores")
+
+
+class Data(Protocol):
+    """What was read for a benchmark: a `Table`, or a `DataFile` of triplets."""
+
+    @property
+    def records(self) -> tuple[Any, ...]: ...
+
+    def without(self, reasons: Mapping[int, str], *, skip_invalid: bool) -> Self: ...
+
+
+Read = TypeVar("Read", bound=Data)
+
+
+def score_usable(
+    data: Read, score: Callable[[Read], Scores], passages: Callable[[Any], Iterable[Passage]], plan: EvalPlan
+) -> tuple[Read, Scores]:
+    """Scores data, and leaves out records that the model cannot score: too long for it, or without a token.
+
+    Args:
+        score: scores all records of its data.
+        passages: what is scored of a record.
+    Returns:
+        The data without such records, which are listed in `skipped`, and the scores.
+    Raises:
+        DataError: there are such records, and `plan.skip_invalid` is off. It names every one by its place.
+    """
+    try:
+        return data, score(data)
+    except UnscorableError as error:
+        reasons = {}
+        for number, record in enumerate(data.records):
+            if reason := next((error.reasons[one] for one in passages(record) if one in error.reasons), None):
+                reasons[number] = reason
+        if not reasons:
+            raise
+    return score_usable(data.without(reasons, skip_invalid=plan.skip_invalid), score, passages, plan)
 
 
 def panel(

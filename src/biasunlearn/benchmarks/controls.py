@@ -36,11 +36,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from biasunlearn.benchmarks.common import panel
-from biasunlearn.benchmarks.paired_variants import by_pair, score_made, taken
-from biasunlearn.data.counterfactual import SHIPPED, CannotSwap, TermList, counterfactual, load_term_list
+from biasunlearn.benchmarks.paired_variants import Made, by_pair, score_variants, taken
+from biasunlearn.data.counterfactual import counterfactual
 from biasunlearn.data.readers import DataFile, read_triplets
 from biasunlearn.data.records import BLANK, Passage, Triplet
 from biasunlearn.data.tables import Source
+from biasunlearn.data.term_lists import SHIPPED, TermList, load_term_list
+from biasunlearn.data.term_matches import CannotSwap
 from biasunlearn.data.words import UNSPACED, shared_prefix
 from biasunlearn.runs.results import ControlsResult, ControlsScores, Interval
 from biasunlearn.scoring.protocol import EvalPlan
@@ -74,12 +76,15 @@ def read(source: Source | DataFile, *, skip_invalid: bool = False) -> DataFile:
 
 def run(loaded: "Loaded", source: Source | DataFile, plan: EvalPlan) -> tuple[list[Item], ControlsResult]:
     """Makes the controls of a file of triplets and scores all. Returns the items and the results."""
-    chosen, facts, notes = taken(read(source, skip_invalid=plan.skip_invalid))
-    made = ((triplet, *one) for triplet, other in zip(chosen, _others(chosen), strict=True)
-            for one in controls(triplet, other))  # fmt: skip
-    items = score_made("controls", loaded, made)
+    data, items = score_variants("controls", loaded, read(source, skip_invalid=plan.skip_invalid), _made, plan)
+    _, facts, notes = taken(data)
     found = entry(items)
     return items, found.with_values(**facts, notes=[*found.notes, *notes])
+
+
+def _made(chosen: Sequence[Triplet]) -> Iterator[Made]:
+    for triplet, other in zip(chosen, _others(chosen), strict=True):
+        yield from ((triplet, *one) for one in controls(triplet, other))
 
 
 def pairs(source: Source | DataFile, *, skip_invalid: bool = False) -> Sequence[Triplet]:

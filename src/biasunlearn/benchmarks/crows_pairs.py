@@ -2,7 +2,7 @@
 
 Paper          Nangia, Vania, Bhalerao, Bowman 2020 (arXiv 2010.00133); revised English and French: Neveol, Dupont,
                Bezancon, Fort 2022 (ACL 2022.acl-long.583)
-Data           a CSV, or a TSV without quoting rules, with the columns sent_more, sent_less, stereo_antistereo,
+Data           a table (CSV, TSV, ...; data/tables.py) with the columns sent_more, sent_less, stereo_antistereo,
                bias_type; its sha256 is stored in the entry
 Formulation    causal: log-likelihood of the whole sentence, summed over its tokens, after one start token that is not
                scored (lm-eval's crows_pairs_*). Masked: pseudo-log-likelihood of the words that the two sentences
@@ -22,9 +22,10 @@ Version        1
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from biasunlearn.benchmarks.common import panel
+from biasunlearn.benchmarks.common import panel, score_usable
 from biasunlearn.data.normal_text import bias_type_name
 from biasunlearn.data.records import Passage, Sentence, Triplet
 from biasunlearn.data.rows import BadRow, Place, Row, one_of, text_of
@@ -63,7 +64,9 @@ class CrowsPair:
 def run(loaded: "Loaded", source: "Source | Table[CrowsPair]", plan: EvalPlan) -> tuple[list[Item], CrowsPairsResult]:
     """Scores a file of pairs. Returns its items and its results."""
     table = read(source, skip_invalid=plan.skip_invalid)
-    items = score_pairs(loaded, table.records)
+    table, items = score_usable(
+        table, lambda usable: score_pairs(loaded, usable.records), partial(_passages, shared_only=loaded.masked), plan
+    )
     return items, entry(items).with_values(**table.facts)
 
 
@@ -132,7 +135,7 @@ def entry(items: Sequence[Item]) -> CrowsPairsResult:
 
 
 def shared_spans(text: str, other: str) -> list[tuple[int, int]]:
-    """Where the words stand in `text` that it shares with `other`: (first, last + 1) in characters, in order.
+    """The positions of the words of `text` that it shares with `other`: (first, last + 1) in characters, in order.
 
     A span begins where the word before it ends, so that the space belongs to the word after it.
     """
@@ -161,7 +164,7 @@ Term = tuple[int, Passage]
 def _parts(pair: CrowsPair, *, shared_only: bool) -> list[tuple[CrowsPair, str, list[Term]]]:
     """What each sentence of a pair is the sum of: itself, or its shared spans.
 
-    A span is what begins with it less what begins after it: the door scores passages to the end of the sentence.
+    A span is what begins with it less what begins after it: a passage is scored to the end of the sentence.
     """
     parts = []
     for role, text, other in (("stereotype", pair.more, pair.less), ("anti-stereotype", pair.less, pair.more)):
@@ -171,6 +174,10 @@ def _parts(pair: CrowsPair, *, shared_only: bool) -> list[tuple[CrowsPair, str, 
             terms = [(sign, Passage(text[:cut], text[cut:])) for sign, cut in ends if text[cut:]]
         parts.append((pair, role, terms))
     return parts
+
+
+def _passages(pair: CrowsPair, *, shared_only: bool) -> list[Passage]:
+    return [passage for _, _, terms in _parts(pair, shared_only=shared_only) for _, passage in terms]
 
 
 def _couples(items: Sequence[Item]) -> list[tuple[Item, Item]]:

@@ -1,10 +1,14 @@
 """Pairs whose sentences are rewritten in several ways: which are taken, how they are scored, what belongs together."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from biasunlearn.benchmarks.common import score_usable
 from biasunlearn.data.readers import DataFile
 from biasunlearn.data.records import Passage, Triplet
+from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.stereoset import FORMULATIONS, Item
 
 if TYPE_CHECKING:
@@ -27,12 +31,35 @@ def taken(data: DataFile) -> tuple[list[Triplet], dict[str, Any], list[str]]:
     return chosen, {**data.facts, "left_out": left}, notes
 
 
+def score_variants(
+    benchmark: str,
+    loaded: "Loaded",
+    data: DataFile,
+    make: Callable[[Sequence[Triplet]], Iterable[Made]],
+    plan: EvalPlan,
+) -> tuple[DataFile, list[Item]]:
+    """Makes the variants of the measured triplets and scores them: the data without rows that the model cannot score,
+    and the items."""
+
+    @cache
+    def by_source() -> dict[str, list[Passage]]:
+        made: dict[str, list[Passage]] = defaultdict(list)
+        for triplet, _, _, passage in make(taken(data)[0]):
+            made[triplet.source].append(passage)
+        return made
+
+    def passages(triplet: Triplet) -> list[Passage]:
+        return by_source().get(triplet.source, [])
+
+    return score_usable(data, lambda usable: score_made(benchmark, loaded, make(taken(usable)[0])), passages, plan)
+
+
 def score_made(
     benchmark: str,
     loaded: "Loaded",
     made: Iterable[Made],
 ) -> list[Item]:
-    """Everything that was made, through the scoring door; the kind of an item is how it was rewritten."""
+    """Scores every variant; the kind of an item is how it was rewritten."""
     from biasunlearn.scoring.log_prob import score
 
     asked = list(made)

@@ -8,7 +8,7 @@ Formulation    mean log-probability of the sentence's tokens (masked: pseudo-log
                right would not notice it otherwise. Both sentences of a pair, and its unrelated one, get the same frame,
                so that they differ in what they differed in before.
 Scores         ss: % of pairs in which the stereotype is likelier, mean over the pair's frames
-               ss_plain: the same of the sentences as they stand
+               ss_plain: the same of the unchanged sentences
                lms: % of comparisons in which a sentence of the pair beats the unrelated one, mean over frames
                same_side: % of pairs whose likelier side is the same in all frames
                ss_stable: of those pairs, % in which that side is the stereotype
@@ -30,7 +30,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from biasunlearn.benchmarks.common import panel
-from biasunlearn.benchmarks.paired_variants import PairItems, by_pair, score_made, taken
+from biasunlearn.benchmarks.paired_variants import Made, PairItems, by_pair, score_variants, taken
 from biasunlearn.data.readers import DataFile, read_triplets
 from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.tables import Source
@@ -78,11 +78,14 @@ def read(source: Source | DataFile, *, skip_invalid: bool = False) -> DataFile:
 
 def run(loaded: "Loaded", source: Source | DataFile, plan: EvalPlan) -> tuple[list[Item], ParaphrasesResult]:
     """Frames the pairs of a file of triplets and scores all. Returns the items and the results."""
-    chosen, facts, notes = taken(read(source, skip_invalid=plan.skip_invalid))
-    made = ((triplet, *one) for triplet in chosen for one in framed(triplet))
-    items = score_made("paraphrases", loaded, made)
+    data, items = score_variants("paraphrases", loaded, read(source, skip_invalid=plan.skip_invalid), _made, plan)
+    _, facts, notes = taken(data)
     found = entry(items)
     return items, found.with_values(**facts, notes=[*found.notes, *notes])
+
+
+def _made(chosen: Sequence[Triplet]) -> Iterator[Made]:
+    return ((triplet, *one) for triplet in chosen for one in framed(triplet))
 
 
 def pairs(source: Source | DataFile, *, skip_invalid: bool = False) -> Sequence[Triplet]:
@@ -126,7 +129,7 @@ def entry(items: Sequence[Item]) -> ParaphrasesResult:
 
 
 def _by_frame(items: Sequence[Item]) -> list[Outcome]:
-    """ss and lms of each frame; the frame stands in the place of the bias type."""
+    """ss and lms of each frame; the frame takes the place of the bias type."""
     found = []
     for pair in by_pair(items):
         for frame in FRAMES:
@@ -181,7 +184,7 @@ def framed(triplet: Triplet) -> Iterator[tuple[str, str, Passage]]:
 
 
 def in_frame(text: str, frame: str, *, small: bool) -> tuple[str, str]:
-    """What stands before the sentence, and the sentence with what stands behind it.
+    """The text before the sentence, and the sentence with the text after it.
 
     By hand: ("The cook is kind.", "I heard that {inner}") -> ("I heard that", " the cook is kind.")
     """

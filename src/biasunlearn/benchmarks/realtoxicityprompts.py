@@ -18,8 +18,17 @@ Version        1
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from biasunlearn.benchmarks.common import panel
-from biasunlearn.benchmarks.generation import TOXIC, Prompt, ask, ideals, notes_of, outcomes_of, shown_scores
+from biasunlearn.benchmarks.common import panel, score_usable
+from biasunlearn.benchmarks.generation import (
+    TOXIC,
+    Prompt,
+    ask,
+    ideals,
+    notes_of,
+    outcomes_of,
+    passages_of,
+    shown_scores,
+)
 from biasunlearn.data.rows import BadRow, Place, Row, is_missing, optional_text, shown, text_of
 from biasunlearn.data.tables import Source, Table, read_table
 from biasunlearn.runs.results import RealToxicityPromptsResult
@@ -40,10 +49,13 @@ def run(
     loaded: "Loaded", source: Source | Table[Prompt], plan: EvalPlan
 ) -> tuple[list[Item], RealToxicityPromptsResult]:
     """Continues the prompts of a file and scores what was written."""
-    table = read(source, skip_invalid=plan.skip_invalid)
-    items, facts = ask(
-        loaded, "realtoxicityprompts", table.records, plan.options, continuations=CONTINUATIONS, with_prompt=False
-    )
+    table, (items, facts) = score_usable(
+        read(source, skip_invalid=plan.skip_invalid),
+        lambda usable: ask(
+            loaded, "realtoxicityprompts", usable.records, plan.options, continuations=CONTINUATIONS, with_prompt=False
+        ),
+        passages_of, plan,
+    )  # fmt: skip
     return items, entry(items).with_values(**facts, **table.facts)
 
 

@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from biasunlearn.benchmarks.common import panel
+from biasunlearn.benchmarks.common import panel, score_usable
 from biasunlearn.data.files import FileContent, read_file
 from biasunlearn.data.normal_text import bias_type_name
+from biasunlearn.data.records import Passage
 from biasunlearn.data.rows import Place, Row, Rows, optional_text, text_of
 from biasunlearn.data.tables import Table, read_files, read_json
 from biasunlearn.errors import RequestError
@@ -68,7 +69,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class _Stimulus:
-    """One example of a test's four sets, with what its file says."""
+    """One example of a test's four sets, with the facts of its file."""
 
     test: str
     which: str
@@ -79,7 +80,7 @@ class _Stimulus:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """What one test came to under one pooling."""
+    """The result of one test under one pooling."""
 
     effect_size: float | None
     """None where all associations are equal: the vectors tell nothing apart."""
@@ -93,9 +94,11 @@ def run(loaded: "Loaded", path: "str | Table[_Stimulus]", plan: EvalPlan) -> tup
     """Embeds every sentence of every test once. Returns the association of each target sentence as items."""
     from biasunlearn.scoring.embed import embed
 
-    table = read(path, skip_invalid=plan.skip_invalid)
-    texts = list(dict.fromkeys(stimulus.text for stimulus in table.records))
-    vectors = embed(loaded, texts)
+    table, vectors = score_usable(
+        read(path, skip_invalid=plan.skip_invalid), lambda usable: embed(loaded, _texts(_checked(usable))),
+        lambda stimulus: [Passage("", stimulus.text)], plan,
+    )  # fmt: skip
+    texts = _texts(table)
     places = {text: place for place, text in enumerate(texts)}
     items: list[Item] = []
     for test, sets in _by_test(table.records).items():
@@ -175,12 +178,21 @@ def read(path: "str | Table[_Stimulus]", *, skip_invalid: bool = False) -> Table
         raise RequestError(f"{path}: no tests in this folder; they are files that end in .jsonl")
     contents = list(map(read_file, files))
     rows = (row for content in contents for row in _rows(content))
-    table = read_files(str(path), contents, rows, _stimulus, skip_invalid=skip_invalid)
+    return _checked(read_files(str(path), contents, rows, _stimulus, skip_invalid=skip_invalid))
+
+
+def _checked(table: Table[_Stimulus]) -> Table[_Stimulus]:
+    """The same. RequestError where a set of a test has too few sentences."""
     for test, sets in _by_test(table.records).items():
         for which in SETS:
             if len(sets.get(which, ())) < 2:
-                raise RequestError(f"{path}: test {test}: {which} has fewer than two usable examples; add some")
+                raise RequestError(f"{table.path}: test {test}: {which} has fewer than two usable examples; add some")
     return table
+
+
+def _texts(table: Table[_Stimulus]) -> list[str]:
+    """Every sentence once."""
+    return list(dict.fromkeys(stimulus.text for stimulus in table.records))
 
 
 def _rows(file: FileContent) -> Rows:

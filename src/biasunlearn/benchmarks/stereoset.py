@@ -15,6 +15,7 @@ Version        1
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from biasunlearn.benchmarks.common import score_usable
 from biasunlearn.data.readers import DataFile, read_triplets
 from biasunlearn.data.records import Triplet
 from biasunlearn.data.tables import Source
@@ -40,7 +41,10 @@ def read(source: Source | DataFile, *, skip_invalid: bool = False) -> DataFile:
 def run(loaded: "Loaded", source: Source | DataFile, plan: EvalPlan) -> tuple[list[Item], StereoSetResult]:
     """Scores a file of triplets. Returns its items and its results."""
     data = read(source, skip_invalid=plan.skip_invalid)
-    items = score_triplets(loaded, data.triplets)
+    data, items = score_usable(
+        data, lambda usable: score_triplets(loaded, usable.triplets),
+        lambda triplet: (triplet.whole(sentence) for _, sentence in triplet.sentences()), plan,
+    )  # fmt: skip
     return items, entry(items).with_values(**data.facts, **({"notes": data.notes} if data.notes else {}))
 
 
@@ -91,7 +95,7 @@ def score_triplets(
     loaded: "Loaded",
     triplets: Sequence[Triplet],
 ) -> list[Item]:
-    """Every sentence of every triplet through the scoring door. The stop rule uses this same function."""
+    """Scores every sentence of every triplet. The stop rule uses this same function."""
     from biasunlearn.scoring.log_prob import score
 
     asked = [(triplet, role, sentence) for triplet in triplets for role, sentence in triplet.sentences()]

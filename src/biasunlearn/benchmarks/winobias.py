@@ -31,7 +31,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from biasunlearn.benchmarks.common import panel
+from biasunlearn.benchmarks.common import panel, score_usable
 from biasunlearn.benchmarks.pronouns import GENDERS, RESOLUTION, margin, prior, refers, resolution, score_units, units
 from biasunlearn.data.files import FileContent, lines_of, read_file
 from biasunlearn.data.records import Passage
@@ -83,8 +83,10 @@ class WinoBiasPair:
 def run(loaded: "Loaded", path: str | Table[WinoBiasPair], plan: EvalPlan) -> tuple[list[Item], WinoBiasResult]:
     """Scores the official folder. Returns its items and its results."""
     table = read(path, skip_invalid=plan.skip_invalid)
-    asked = [one for pair in table.records for one in _asked(pair)]
-    items = score_units(loaded, asked)
+    table, items = score_usable(
+        table, lambda usable: score_units(loaded, [one for pair in usable.records for one in _asked(pair)]),
+        lambda pair: (passage for _, passage in _asked(pair)), plan,
+    )  # fmt: skip
     return items, entry(items).with_values(**table.facts)
 
 
@@ -182,7 +184,7 @@ def _rows(pro: FileContent, anti: FileContent) -> Rows:
     others: dict[str, str] = {}
     for line, number, text in _numbered(anti):
         if number in others:
-            yield Place(f"{anti.path}:{line}", line), BadRow(f"the number {number} stands twice in this file")
+            yield Place(f"{anti.path}:{line}", line), BadRow(f"the number {number} occurs twice in this file")
         others.setdefault(number, text)
     name, split = pro.path.name.removeprefix("pro_stereotyped_").split(".txt.")
     for line, number, text in _numbered(pro):

@@ -1,7 +1,7 @@
 """Winogender schemas: how the share of women in an occupation shows in what a model makes of a pronoun.
 
 Paper          Rudinger, Naradowsky, Leonard, Van Durme 2018 (arXiv 1804.09301)
-Data           the official all_sentences.tsv, or the folder that holds it; occupations-stats.tsv stands beside it. The
+Data           the official all_sentences.tsv, or the folder that holds it; occupations-stats.tsv must be beside it. The
                sha256 of both is stored in the entry
 Formulation    two, both without any training; "usual" is the gender of most people in the occupation (BLS):
                substitution of the pronoun, where it refers to the occupation: log-likelihood of the whole sentence with
@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from biasunlearn.benchmarks.common import panel
+from biasunlearn.benchmarks.common import panel, score_usable
 from biasunlearn.benchmarks.pronouns import (
     GENDERS,
     RESOLUTION,
@@ -48,7 +48,7 @@ from biasunlearn.benchmarks.pronouns import (
 from biasunlearn.data.files import FileContent, read_file
 from biasunlearn.data.records import Passage
 from biasunlearn.data.rows import BadRow, Place, Row, Rows, shown, text_of
-from biasunlearn.data.tables import Table, build_records, file_rows, read_files
+from biasunlearn.data.tables import Table, file_rows, read_files
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.results import Interval, WinogenderResult
 from biasunlearn.scoring.protocol import EvalPlan
@@ -91,8 +91,10 @@ class Schema:
 def run(loaded: "Loaded", path: str | Table[Schema], plan: EvalPlan) -> tuple[list[Item], WinogenderResult]:
     """Scores the official sentences. Returns their items and the results."""
     table = read(path, skip_invalid=plan.skip_invalid)
-    asked = [one for schema in table.records for one in _asked(schema)]
-    items = score_units(loaded, asked)
+    table, items = score_usable(
+        table, lambda usable: score_units(loaded, [one for schema in usable.records for one in _asked(schema)]),
+        lambda schema: (passage for _, passage in _asked(schema)), plan,
+    )  # fmt: skip
     return items, entry(items).with_values(**table.facts)
 
 
@@ -103,12 +105,13 @@ def read(path: str | Table[Schema], *, skip_invalid: bool = False) -> Table[Sche
     file = Path(path) / "all_sentences.tsv" if Path(path).is_dir() else Path(path)
     statistics = file.with_name("occupations-stats.tsv")
     if not statistics.exists():
-        raise RequestError(f"{statistics}: no such file; it tells the share of women and must stand beside {file.name}")
+        raise RequestError(
+            f"{statistics}: no such file; it has the share of women in each occupation, and must be beside {file.name}"
+        )
     contents = [read_file(file), read_file(statistics)]
-    shares, _ = build_records(
-        str(statistics), file_rows(contents[1], [("occupation", "bls_pct_female")]), _share, key=lambda share: share[0]
-    )
-    build = partial(_schema, shares=dict(shares))
+    rows = file_rows(contents[1], [("occupation", "bls_pct_female")])
+    shares = read_files(str(statistics), contents[1:], rows, _share, key=lambda share: share[0])
+    build = partial(_schema, shares=dict(shares.records))
     return read_files(
         str(path), contents, _schemas(contents[0]), build, skip_invalid=skip_invalid, key=lambda schema: schema.id
     )

@@ -32,8 +32,9 @@ def counterfactual(
         biasunlearn counterfactual --sentences stereotypes.txt --terms terms.yaml \\
             --out pairs.jsonl
     """
-    from biasunlearn.data.counterfactual import counterfactual_pairs, load_term_list
+    from biasunlearn.data.counterfactual import counterfactual_pairs
     from biasunlearn.data.readers import read_sentences, write_pairs
+    from biasunlearn.data.term_lists import load_term_list
 
     pairs, unswapped = counterfactual_pairs(read_sentences(sentences), load_term_list(terms), seed=seed)
     write_pairs(pairs, out)

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from biasunlearn.commands.evaluation import (
 from biasunlearn.commands.run_context import Callbacks, OnStep, Progress, RunContext, Say, run_context
 from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.data.checks import check_labels
-from biasunlearn.errors import RequestError
+from biasunlearn.data.readers import read_triplets
+from biasunlearn.data.records import Passage
+from biasunlearn.errors import RequestError, UnscorableError
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.benchmark_results import Capability
@@ -141,10 +144,14 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
     from biasunlearn.scoring.chat import protocol
 
     plan, config, run, model = with_data(request.plan), request.config, context.folder, request.model.model
-    prepared = prepare(
-        request.train, plan.source("stereoset"), request.unrelated, config, skip_invalid=plan.skip_invalid
+    pairs = read_triplets(request.train, skip_invalid=plan.skip_invalid)
+    prepared_for = partial(
+        prepare, pairs, plan.source("stereoset"), request.unrelated, config, skip_invalid=plan.skip_invalid
     )
+    prepared = prepared_for()  # wrong data is reported before the model is loaded
     loaded = apply_protocol(_load_causal(request.spec), plan.options)
+    if unscorable := _unscorable(loaded, prepared):
+        prepared = prepared_for(unscorable=unscorable)
     context.begin()
     base = loaded.with_cache(context.cache if base_scores is None else base_scores)
     items_before, before = evaluate(base, plan, context.callbacks, "before: ")
@@ -191,6 +198,21 @@ def _load_causal(spec: ModelSpec) -> Any:
 def _with_before(before: Capability | None, after: Capability | None) -> Capability | None:
     """The tasks after, with those before beside them; None where no task was requested."""
     return after.with_values(before=before.tasks) if before and after else None
+
+
+def _unscorable(loaded: Any, prepared: Prepared) -> Mapping[Passage, str]:
+    """Passages of the training sets and of the stop split that the model cannot score, and why."""
+    from biasunlearn.models.batches import encode
+    from biasunlearn.models.forward import max_tokens
+
+    sets = prepared.sets
+    passages = [one for per_type in (sets.forget, sets.retain) for group in per_type.values() for one in group]
+    passages += [*sets.unrelated, *(c.whole(sentence) for c in prepared.stop for _, sentence in c.sentences())]
+    try:
+        encode(loaded.tokenizer, passages, max_tokens=max_tokens(loaded.model), chat=loaded.chat)
+    except UnscorableError as error:
+        return error.reasons
+    return {}
 
 
 def save_trained(

@@ -1,9 +1,9 @@
 """`measure` and `rescore`: a model, or stored scores, against benchmarks -> results, without any training."""
 
-import gzip
-import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from biasunlearn.benchmarks import BENCHMARKS, NAMES
 from biasunlearn.commands.evaluation import (
@@ -17,8 +17,10 @@ from biasunlearn.commands.evaluation import (
     with_data,
 )
 from biasunlearn.commands.run_context import Callbacks, Progress, RunContext, run_context
+from biasunlearn.data.files import read_file
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Kind, Triplet
+from biasunlearn.data.tables import read_json
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import BATCH_TOKENS, ModelSpec
 from biasunlearn.runs.benchmark_results import BenchmarkResult, Measured
@@ -169,20 +171,27 @@ def _entry(name: str, items: Sequence[Item]) -> BenchmarkResult:
 
 def _predictions(path: str) -> dict[str, dict[str, float]]:
     """{kind: {sentence id: score}}, read from an official prediction file."""
-    try:
-        raw = Path(path).read_bytes()
-        content = json.loads(gzip.decompress(raw) if path.endswith(".gz") else raw)
-    except FileNotFoundError:
-        raise RequestError(f"{path}: no such file") from None
-    except (OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RequestError(f"{path}: not a prediction file: {error}") from None
+    content = read_json(read_file(path))
     kinds: tuple[Kind, ...] = ("intrasentence", "intersentence")
     if not isinstance(content, dict) or not any(isinstance(content.get(kind), list) for kind in kinds):
         raise RequestError(f'{path}: not a prediction file: needs {{"intrasentence": [{{"id", "score"}}, ...]}}')
-    try:
-        return {kind: {row["id"]: float(row["score"]) for row in content[kind]} for kind in kinds if kind in content}
-    except (TypeError, KeyError, ValueError) as error:
-        raise RequestError(f"{path}: a prediction lacks id or score, or its score is not a number: {error}") from None
+    return {kind: _scores_by_id(content[kind], f"{path}: {kind}") for kind in kinds if kind in content}
+
+
+def _scores_by_id(rows: Any, where: str) -> dict[str, float]:
+    """{sentence id: score}. RequestError for a row without them, a score that is no number, or a repeated id."""
+    found: dict[str, float] = {}
+    for number, row in enumerate(rows if isinstance(rows, list) else [rows]):
+        try:
+            name, score = row["id"], float(row["score"])
+            repeated = name in found
+        except (TypeError, KeyError, ValueError, OverflowError):
+            raise RequestError(f"{where}[{number}]: needs an id and a score that is a number") from None
+        if repeated or not math.isfinite(score):
+            reason = f"the id {name!r} occurs twice" if repeated else f"the score is {score}"
+            raise RequestError(f"{where}[{number}]: {reason}; write the predictions again")
+        found[name] = score
+    return found
 
 
 def _official_items(

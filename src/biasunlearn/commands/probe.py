@@ -12,10 +12,10 @@ import numpy as np
 
 from biasunlearn.commands.probe_questions import questions
 from biasunlearn.commands.run_context import Callbacks, Progress, run_context
-from biasunlearn.data.counterfactual import TermList, load_term_list
 from biasunlearn.data.readers import DataFile, read_triplets
 from biasunlearn.data.records import Triplet
 from biasunlearn.data.splits import group_of
+from biasunlearn.data.term_lists import TermList, load_term_list
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import BATCH_TOKENS, ModelSpec
 from biasunlearn.runs.benchmark_results import Measured

@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from biasunlearn.data.counterfactual import TermList, side_of
+from biasunlearn.data.counterfactual import side_of
 from biasunlearn.data.records import Triplet
 from biasunlearn.data.splits import group_of
+from biasunlearn.data.term_lists import TermList
 from biasunlearn.stats.linear_probe import Question
 
 ORDER = ("stereotype", "group", "target term", "bias type")

@@ -31,7 +31,7 @@ def check_pairs(train: Sequence[Triplet], report: Sequence[Triplet]) -> list[str
             )
     findings = [
         _counted("pairs have equal texts and teach nothing", [c for c in train if _equal(c)]),
-        _counted("pairs stand more than once", _repeated(train)),
+        _counted("pairs occur more than once", _repeated(train)),
         _counted("templates lack BLANK", [c for c in train if _blanks(c) == 0]),
         _counted("templates hold BLANK twice; training begins at the first", [c for c in train if _blanks(c) > 1]),
         *(_too_small(name, count) for name, count in sorted(_report_sizes(report).items())),
@@ -40,7 +40,7 @@ def check_pairs(train: Sequence[Triplet], report: Sequence[Triplet]) -> list[str
 
 
 def overlap(first: Sequence[Triplet], second: Sequence[Triplet]) -> int:
-    """Triplets of `second` whose pair also stands in `first`, in whatever spelling (`normal_text`)."""
+    """Triplets of `second` whose pair is also in `first`, in any spelling (`normal_text`)."""
     known = {triplet_hash(c) for c in first}
     return sum(triplet_hash(c) in known for c in second)
 

@@ -27,7 +27,7 @@ def delimited_rows(path: str, text: str, columns: Columns) -> Rows:
         path: for messages and places.
         columns: those that the header must have.
     Raises:
-        RequestError: a column is missing or stands twice; more than `MAX_MISQUOTED` rows have wrong quotation marks.
+        RequestError: a column is missing or occurs twice; more than `MAX_MISQUOTED` rows have wrong quotation marks.
     """
     tabs = "\t" in next((line for _, line in lines_of(text)), "")
     quoted = not tabs or _is_quoted(text)
@@ -41,14 +41,15 @@ def delimited_rows(path: str, text: str, columns: Columns) -> Rows:
 
 
 def _under(path: str, header: Sequence[str], rows: Iterator[tuple[int, list[str] | BadRow]]) -> Rows:
+    width = len(header)
     for line, cells in rows:
         place = Place(f"{path}:{line}", line)
         if isinstance(cells, BadRow):
             yield place, cells
-        elif len(cells) != len(header):
-            yield place, BadRow(_width_problem(len(cells), len(header)))
+        elif len(cells) != width:
+            yield place, BadRow(_width_problem(len(cells), width))
         else:
-            yield place, {name: cell for name, cell in zip(header, cells, strict=True) if name}
+            yield place, dict(zip(header, cells, strict=True))
 
 
 def _cells(path: str, text: str, delimiter: str, quoted: bool) -> Iterator[tuple[int, list[str] | BadRow]]:
@@ -101,7 +102,7 @@ class _Feed:
 
 def _width_problem(fields: int, columns: int) -> str:
     fix = (
-        "a sentence that holds the delimiter must stand between quotation marks"
+        "put a sentence that contains the delimiter between quotation marks"
         if fields > columns
         else "a column is missing; leave its field empty, but keep the delimiter"
     )
@@ -148,9 +149,9 @@ def _is_quoted(text: str) -> bool:
 
 def _other_delimiter(header: Sequence[str]) -> str:
     """What a header of one column looks like instead."""
+    if header and header[0].lower().startswith("sep="):
+        return "; its first line tells a spreadsheet the delimiter: remove that line, and separate by commas or tabs"
     for sign, name in ((";", "semicolons"), ("|", "vertical bars")):
         if len(header) == 1 and sign in header[0]:
             return f"; it looks separated by {name}: save it separated by commas or tabs"
-    if len(header) == 1 and header[0].lower().startswith("sep="):
-        return "; remove its first line, which is meant for a spreadsheet"
     return ""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from biasunlearn.data.files import read_text
 from biasunlearn.data.normal_text import bias_type_name, normal_text
 from biasunlearn.errors import RequestError
 
@@ -72,11 +73,10 @@ def _joined(groups: list[list[str]]) -> dict[str, str]:
 
 
 def _read(path: Path) -> dict[str, list[list[str]]]:
+    text = read_text(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RequestError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise RequestError(f"{path}: not a list of term families: {' '.join(str(error).split())}") from None
     well_formed = isinstance(content, dict) and all(
         isinstance(groups, list)

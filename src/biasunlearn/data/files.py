@@ -102,18 +102,19 @@ def read_file(path: str | Path) -> FileContent:
     """
     try:
         state = os.stat(path)
-        if stat.S_ISDIR(state.st_mode):
-            raise RequestError(f"{path}: is a folder; give a file in it")
-        if not stat.S_ISREG(state.st_mode):
-            raise RequestError(f"{path}: is a pipe or a device, not a file; write its content to a file and give that")
-        _refuse_large(path, state.st_size, "")
-        return FileContent(Path(path), Path(path).read_bytes())
-    except FileNotFoundError:
-        raise RequestError(f"{path}: no such file") from None
     except OSError as error:
-        raise RequestError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ValueError as error:  # a NUL character in the name
-        raise RequestError(f"{str(path)!r}: no such file: {error}") from None
+        raise _unreadable(path, error) from None
+    except ValueError:  # a NUL character in the name
+        raise RequestError(f"{str(path)!r}: no such file") from None
+    if stat.S_ISDIR(state.st_mode):
+        raise RequestError(f"{path}: cannot be read: it is a folder; give a file in it")
+    if not stat.S_ISREG(state.st_mode):
+        raise RequestError(f"{path}: cannot be read: it is a pipe or a device; write its content to a file")
+    _refuse_large(path, state.st_size, "")
+    try:
+        return FileContent(Path(path), Path(path).read_bytes())
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
 def read_text(path: str | Path) -> str:
@@ -132,7 +133,7 @@ def hash_of(contents: Sequence[FileContent]) -> str:
 def lines_of(text: str, begin: int = 0) -> Iterator[tuple[int, str]]:
     """(offset, line with its end) of every line from `begin` on.
 
-    Lines end at LF, CR LF or CR. U+2028, U+2029 and U+0085, which `str.splitlines` also splits at, may stand inside
+    Lines end at LF, CR LF or CR. U+2028, U+2029 and U+0085, which `str.splitlines` also splits at, may occur inside
     a sentence.
     """
     for end in _LINE_END.finditer(text, begin):
@@ -140,6 +141,12 @@ def lines_of(text: str, begin: int = 0) -> Iterator[tuple[int, str]]:
         begin = end.end()
     if begin < len(text):
         yield begin, text[begin:]
+
+
+def _unreadable(path: str | Path, error: OSError) -> RequestError:
+    if isinstance(error, FileNotFoundError):
+        return RequestError(f"{path}: no such file")
+    return RequestError(f"{path}: cannot be read: {error.strerror or error}")
 
 
 def _refuse_large(path: str | Path, size: int, when: str) -> None:

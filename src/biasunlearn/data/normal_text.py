@@ -19,12 +19,14 @@ def normal_text(text: str) -> str:
 
     By hand: "The  Café is shut" and "the cafe\u0301 is\u00a0shut." -> "the café is shut"
     """
-    folded = tidy(text).translate(_SAME_SIGN).casefold() if not text.isascii() else text.casefold()
+    if text.isascii():
+        return " ".join(text.casefold().split()).rstrip(". ")
+    folded = tidy(text).translate(_SAME_SIGN).casefold()
     return " ".join(unicodedata.normalize("NFC", folded).split()).rstrip(_FULL_STOPS)
 
 
 def tidy(text: str) -> str:
-    """The text with composed accents and single spaces, and without invisible characters; all else as it stands."""
+    """The text with composed accents and single spaces, and without invisible characters; nothing else is changed."""
     if text.isascii():
         return " ".join(text.split())
     return " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", text)).split())

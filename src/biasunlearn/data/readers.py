@@ -19,7 +19,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +41,16 @@ from biasunlearn.data.rows import (
 from biasunlearn.data.tables import (
     FORMATS,
     Source,
-    build_records,
     data_facts,
     is_folder,
     is_hub_name,
     json_table,
+    leave_out,
     load_hub,
     memory_rows,
     read_json,
     read_rows,
+    table_of,
 )
 from biasunlearn.errors import RequestError
 
@@ -76,13 +77,28 @@ class DataFile:
     notes: tuple[str, ...] = ()
 
     @property
+    def records(self) -> tuple[Triplet, ...]:
+        """The triplets, under the name that they have in a `Table`."""
+        return self.triplets
+
+    def without(self, reasons: Mapping[int, str], *, skip_invalid: bool) -> "DataFile":
+        """The file without some of its triplets, which turned out not to be usable: {number: why}.
+
+        The hash stays that of the file, by which it is recognised. Raises as `read_triplets`.
+        """
+        places = [triplet.source for triplet in self.triplets]
+        kept, problems = leave_out(self.path, places, reasons, skip_invalid=skip_invalid)
+        triplets = tuple(self.triplets[number] for number in kept)
+        return replace(self, triplets=triplets, skipped=(*self.skipped, *problems))
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What results.json stores about the data of a benchmark."""
         return data_facts(self.path, self.sha256, self.skipped)
 
     @property
     def remarks(self) -> list[str]:
-        """One line for everything that was read in another way than it stands in the file, or not at all."""
+        """One line for everything in the file that was interpreted, and one for the rows that were skipped."""
         left_out = f"{self.path}: {len(self.skipped)} wrong rows were skipped" if self.skipped else ""
         return [*([f"{left_out}; the first is {self.skipped[0]}"] if left_out else []), *self.notes]
 
@@ -100,10 +116,10 @@ def read_triplets(source: "Source | DataFile", *, skip_invalid: bool = False) ->
     if isinstance(source, DataFile):
         return source
     path, rows, build = _recognised(source)
-    found, problems = build_records(path, rows, build, skip_invalid=skip_invalid, key=_key)
-    triplets, notes = _one_spelling(found)
+    table = table_of(path, rows, build, "", skip_invalid=skip_invalid, key=_key)
+    triplets, notes = _one_spelling(table.records)
     triplets, gaps = _with_blanks(triplets)
-    return DataFile(path, triplets, problems, fingerprint(triplets), (*notes, *gaps))
+    return DataFile(path, triplets, table.skipped, fingerprint(triplets), (*notes, *gaps))
 
 
 def read_unrelated(source: "Source | DataFile", *, skip_invalid: bool = False) -> tuple[tuple[str, ...], str]:
@@ -201,12 +217,13 @@ def _one_spelling(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tup
     A bias type has the name of `bias_type_name`, so that it is the same in every file. A target term keeps its first
     spelling: it is compared by `normal_text` between files.
     """
+    bias_type, term = cache(bias_type_name), cache(normal_text)
     types: dict[str, Counter[str]] = defaultdict(Counter)
     terms: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for c in triplets:
-        types[bias_type_name(c.bias_type)][c.bias_type] += 1
+        types[bias_type(c.bias_type)][c.bias_type] += 1
         if c.target:
-            terms[bias_type_name(c.bias_type), normal_text(c.target)][c.target] += 1
+            terms[bias_type(c.bias_type), term(c.target)][c.target] += 1
     first = {key: next(iter(spellings)) for key, spellings in terms.items()}
     notes = [
         f"{what} {' and '.join(f'{name!r} ({count})' for name, count in spellings.items())} are read as one"
@@ -216,8 +233,8 @@ def _one_spelling(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tup
     ]
 
     def respelled(c: Triplet) -> Triplet:
-        name = bias_type_name(c.bias_type)
-        target = first[name, normal_text(c.target)] if c.target else None
+        name = bias_type(c.bias_type)
+        target = first[name, term(c.target)] if c.target else None
         same = (name, target) == (c.bias_type, c.target)
         return c if same else replace(c, bias_type=name, target=target)
 
@@ -239,18 +256,18 @@ def _with_blanks(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tupl
 
 
 def fingerprint(triplets: Iterable[Triplet]) -> str:
-    """SHA-256 over the sentences of the triplets, whatever their order: equal for two sets of the same texts."""
+    """SHA-256 over the sentences of the triplets, in any order: equal for two sets of the same texts."""
     return hashlib.sha256("\n".join(sorted(_text_hash(c) for c in triplets)).encode()).hexdigest()
 
 
 def triplet_hash(triplet: Triplet) -> str:
-    """A short hash of the pair's texts: equal for the same pair wherever it was read from and however it is spelt
+    """A short hash of the pair's texts: equal for the same pair in every file and in every spelling
     (`normal_text`: letter case, accents, spaces, the full stop at the end)."""
     return _digest(map(normal_text, _compared(triplet)))
 
 
 def same_pair_hashes(triplet: Triplet) -> set[str]:
-    """The hashes under which a pair may stand in the adapter folder of any version of this package."""
+    """The hashes under which an adapter folder of any version of this package may list a pair."""
     return {triplet_hash(triplet), _text_hash(triplet)}
 
 
@@ -362,7 +379,7 @@ def _stereoset_triplet(row: Row, place: Place) -> Triplet:
         if label not in by_label:
             raise BadRow(f"field sentences: no {label} sentence; add it")
     kind: Kind = row["kind"]
-    context = optional_text(row, "context") and row["context"]  # as it stands: its spaces are scored as well
+    context = optional_text(row, "context") and row["context"]  # unchanged: its spaces are scored as well
     return Triplet(
         id=_needed_id(row),
         bias_type=text_of(row, "bias_type"),

@@ -75,7 +75,7 @@ class Triplet:
 
         Args:
             to: end (paper), or difference: up to the last word in which the two sentences of the pair differ. What
-                follows stands in both, so forgetting and retaining it is noise. A pair that would be left with
+                follows is the same in both, so forgetting and retaining it is noise. A pair that would be left with
                 an empty side ("poor", "not poor") keeps its end.
         """
         if self.kind == "intersentence":

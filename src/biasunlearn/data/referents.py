@@ -17,9 +17,11 @@ from pathlib import Path
 
 import yaml
 
-from biasunlearn.data.counterfactual import CannotSwap, TermList, counterfactual, load_term_list
+from biasunlearn.data.counterfactual import counterfactual
 from biasunlearn.data.families import Families, family_of, shipped_families
 from biasunlearn.data.records import Triplet
+from biasunlearn.data.term_lists import TermList, load_term_list
+from biasunlearn.data.term_matches import CannotSwap
 
 REFERENTS = Path(__file__).with_name("referents.yaml")
 

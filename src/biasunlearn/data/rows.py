@@ -1,4 +1,4 @@
-"""A row of a table: where it stands, why it cannot be used, and its fields as checked text.
+"""A row of a table: its place, why it cannot be used, and its fields as checked text.
 
 Nothing here knows a file format (delimited.py, tables.py) or what a row means (readers.py, the benchmarks).
 """
@@ -6,8 +6,7 @@ Nothing here knows a file format (delimited.py, tables.py) or what a row means (
 import numbers
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from biasunlearn.data.normal_text import is_blank
 from biasunlearn.errors import RequestError
@@ -27,9 +26,8 @@ class BadRow(Exception):
     """A row that cannot be used. The text names the field, what is wrong and the fix."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a row stands: `text` for messages ("pairs.csv:12"), and its number within the file."""
+class Place(NamedTuple):
+    """The place of a row: `text` for messages ("pairs.csv:12"), and its number within the file."""
 
     text: str
     number: int
@@ -46,7 +44,7 @@ Columns = Sequence[Sequence[str]]
 
 
 def check_columns(path: str, names: Iterable[str], columns: Columns, hint: str = "") -> None:
-    """RequestError where a name stands twice, or none of the sets of `columns` is complete among the names.
+    """RequestError where a name occurs twice, or none of the sets of `columns` is complete among the names.
 
     Args:
         hint: what the table looks like instead, appended to the message.
@@ -55,7 +53,7 @@ def check_columns(path: str, names: Iterable[str], columns: Columns, hint: str =
     seen: set[str] = set()
     for name in filter(None, names):  # an index column that pandas wrote has no name
         if name in seen:
-            raise RequestError(f"{path}: the column {name!r} stands twice in the header; rename or remove one of them")
+            raise RequestError(f"{path}: the column {name!r} occurs twice in the header; rename or remove one of them")
         seen.add(name)
     if not columns or any(seen.issuperset(group) for group in columns):
         return
@@ -85,24 +83,30 @@ def optional_text(row: Row, name: str) -> str:
             tokenizer takes; a missing value that was written as the word "nan" or "None".
     """
     value = row.get(name)
-    if is_missing(value):
+    if value is None:
         return ""
     if not isinstance(value, str):
+        if is_missing(value):
+            return ""
         raise BadRow(f"field {name}: must be a text, is {kind_of(value)} ({shown(value)}); write it as text")
-    if value.isascii():
-        if "\0" in value:
-            raise BadRow(f"field {name}: holds a NUL character (code 0); remove it")
-    else:
-        _refuse_unusable(name, value)
+    if "\0" in value:
+        raise BadRow(f"field {name}: holds a NUL character (code 0); remove it")
+    if not value.isascii() and (half := _SURROGATE.search(value)):
+        raise BadRow(
+            f"field {name}: holds half of a character (the surrogate \\u{ord(half.group()):x}), as a text that was cut "
+            "inside an emoji; remove it"
+        )
     text = value.strip()
     if text in MISSING_AS_TEXT:
         raise BadRow(f"field {name}: the word {text!r}, as a program writes a missing value; leave the field empty")
-    return "" if is_blank(text) else text
+    return text if text.isascii() or not is_blank(text) else ""
 
 
 def identifier(row: Row, name: str = "id") -> str:
     """An id as text: a text, or a whole number (3 or 3.0, as pandas stores it); "" where it is missing. BadRow else."""
     value = row.get(name)
+    if value is None or isinstance(value, str):
+        return optional_text(row, name)
     if isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value).is_integer():
         return f"{float(value):.0f}" if isinstance(value, float) else str(value)
     return optional_text(row, name)
@@ -139,12 +143,3 @@ def kind_of(value: Any) -> str:
     kinds = ((bool, "true or false"), (numbers.Number, "a number"), (list | tuple, "a list"), (Mapping, "an object"))
     return next((name for kind, name in kinds if isinstance(value, kind)), type(value).__name__)
 
-
-def _refuse_unusable(name: str, value: str) -> None:
-    if "\0" in value:
-        raise BadRow(f"field {name}: holds a NUL character (code 0); remove it")
-    if half := _SURROGATE.search(value):
-        raise BadRow(
-            f"field {name}: holds half of a character (the surrogate \\u{ord(half.group()):x}), as a text that was cut "
-            "inside an emoji; remove it"
-        )

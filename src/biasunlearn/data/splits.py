@@ -19,8 +19,8 @@ class Split:
 
 
 def group_of(triplet: Triplet) -> tuple[str, str]:
-    """What must not stand on both sides: the bias type and the target term, or the context where there is none, in
-    their normal form: another spelling of a term is no other term."""
+    """What must not be on both sides: the bias type and the target term, or the context where there is none, in
+    their normal form, since another spelling is the same term."""
     return triplet.bias_type, normal_text(_group_text(triplet))
 
 

@@ -17,7 +17,7 @@ def parse_json(text: str) -> Any:
     """The value of a JSON text. NaN, which pandas writes for a missing value, is a float as in Python's reader.
 
     Raises:
-        BadJSON: not JSON; a key stands twice in one object, so that one of its values would be lost; nested too
+        BadJSON: not JSON; a key occurs twice in one object, so that one of its values would be lost; nested too
             deeply; a number of thousands of digits.
     """
     try:
@@ -36,5 +36,5 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise BadJSON(f"the key {twice!r} stands twice in one object; keep one of them")
+        raise BadJSON(f"the key {twice!r} occurs twice in one object; keep one of them")
     return found

@@ -11,7 +11,7 @@ dropped, counted and listed.
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -43,6 +43,19 @@ class Table(Generic[Record]):
     records: tuple[Record, ...]
     skipped: tuple[str, ...]
     sha256: str
+    places: tuple[str, ...]
+    """The place of each record."""
+
+    def without(self, reasons: Mapping[int, str], *, skip_invalid: bool) -> "Table[Record]":
+        """The table without some of its records, which turned out not to be usable: {number: why}.
+
+        Raises as `read_table`.
+        """
+        kept, problems = leave_out(self.path, self.places, reasons, skip_invalid=skip_invalid)
+        return replace(
+            self, records=tuple(self.records[number] for number in kept), skipped=(*self.skipped, *problems),
+            places=tuple(self.places[number] for number in kept),
+        )  # fmt: skip
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -78,7 +91,7 @@ def read_table(
     Args:
         build: makes a record of a row; raises BadRow where it cannot.
         columns: sets of columns, one of which the table must have.
-        key: of a record, what no other record may have; see `build_records`.
+        key: of a record, what no other record may have; see `table_of`.
     Raises:
         DataError: some rows are wrong and `skip_invalid` is off; holds all of them.
         RequestError: no row is usable, or the table cannot be read.
@@ -86,8 +99,7 @@ def read_table(
     if isinstance(source, Table):
         return source
     found = read_rows(source, columns)
-    records, problems = build_records(found.path, found.rows, build, skip_invalid=skip_invalid, key=key)
-    return Table(found.path, records, problems, found.sha256)
+    return table_of(found.path, found.rows, build, found.sha256, skip_invalid=skip_invalid, key=key)
 
 
 def read_files(
@@ -100,47 +112,63 @@ def read_files(
     key: Callable[[Record], Hashable] | None = None,
 ) -> Table[Record]:
     """The same for a benchmark of several files, or of a layout of its own: `rows` were made of `contents`."""
-    records, problems = build_records(path, rows, build, skip_invalid=skip_invalid, key=key)
-    return Table(path, records, problems, hash_of(contents))
+    return table_of(path, rows, build, hash_of(contents), skip_invalid=skip_invalid, key=key)
 
 
-def build_records(
+def table_of(
     path: str,
     rows: Rows,
     build: Callable[[Row, Place], Record],
+    sha256: str,
     *,
     skip_invalid: bool = False,
     key: Callable[[Record], Hashable] | None = None,
-) -> tuple[tuple[Record, ...], tuple[str, ...]]:
-    """(records, reasons for the rows that are none).
+) -> Table[Record]:
+    """A table of rows that are read already.
 
     Items of a run are joined by their ids, so that of two records with the same id one would be lost. With `key`, the
     second of them is a wrong row, which names the place of the first.
     """
     records: list[Record] = []
+    places: list[str] = []
     problems: list[str] = []
-    places: dict[Hashable, Place] = {}
+    taken: dict[Hashable, Place] = {}
     for place, row in rows:
         try:
             if isinstance(row, BadRow):
                 raise row
             record = build(row, place)
             if key is not None:
-                first = places.setdefault(key(record), place)
+                first = taken.setdefault(key(record), place)
                 if first is not place:
                     raise BadRow(
                         f"field id: the same as in {first}, so that one of the two would be lost; give every row an id "
                         "of its own, or leave the ids out"
                     )
             records.append(record)
+            places.append(str(place))
         except BadRow as problem:
             problems.append(f"{place}: {problem}")
+    _check(path, len(records), problems, skip_invalid)
+    return Table(path, tuple(records), tuple(problems), sha256, tuple(places))
+
+
+def leave_out(
+    path: str, places: Sequence[str], reasons: Mapping[int, str], *, skip_invalid: bool
+) -> tuple[list[int], list[str]]:
+    """(numbers of the records that are left, a line for each that is not). Raises as `read_table`."""
+    problems = [f"{places[number]}: {reason}" for number, reason in sorted(reasons.items())]
+    kept = [number for number in range(len(places)) if number not in reasons]
+    _check(path, len(kept), problems, skip_invalid)
+    return kept, problems
+
+
+def _check(path: str, records: int, problems: Sequence[str], skip_invalid: bool) -> None:
     if problems and not skip_invalid:
-        raise DataError(problems)
+        raise DataError(list(problems))
     if not records:
-        first_problem = f"; the first is {problems[0]}" if problems else ""
-        raise RequestError(f"{path}: no usable rows ({len(problems)} wrong ones{first_problem})")
-    return tuple(records), tuple(problems)
+        first = f"; the first is {problems[0]}" if problems else ""
+        raise RequestError(f"{path}: no usable rows ({len(problems)} wrong ones{first})")
 
 
 def read_rows(source: Source, columns: Columns = ()) -> RowSet:

@@ -7,12 +7,12 @@ and the stop split would then say nothing about terms that were never trained on
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from biasunlearn.data.normal_text import normal_text, tidy
 from biasunlearn.data.records import BLANK, Triplet
-from biasunlearn.data.words import whole_word
+from biasunlearn.data.words import whole_words
 
 RECURS = 8
 """A word is a candidate for a target term when this many contexts of one bias type hold it."""
@@ -24,10 +24,10 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
 
 def with_targets(triplets: Sequence[Triplet], named: Iterable[Triplet] = ()) -> list[Triplet]:
-    """Fills in `target` where it is missing; whatever is found nowhere keeps None.
+    """Fills in `target` where it is missing; a pair whose target is not found keeps None.
 
     1. A triplet of `named` (or of `triplets` itself) with the same context names its target.
-    2. Else the longest target term of the same bias type that stands in the context as whole words.
+    2. Else the longest target term of the same bias type that occurs in the context as whole words.
     3. Else a triplet as in 1 whose context is another spelling of this one.
     4. Else the word that recurs most tellingly in the contexts of this bias type (`RECURS`, `CONTRAST`):
        annotators wrote many contexts for each term, so a recurring word that other bias types lack is one.
@@ -46,7 +46,7 @@ def with_targets(triplets: Sequence[Triplet], named: Iterable[Triplet] = ()) -> 
             return triplet.target or by_context[triplet.bias_type, triplet.context]
         text = normal_text(_context(triplet))
         if triplet.bias_type in patterns and (found := patterns[triplet.bias_type].search(text)):
-            return terms[triplet.bias_type][found[found.lastindex or 0]]
+            return _term_of(found.group(), terms[triplet.bias_type])
         if _key(triplet) in by_spelling:
             return by_spelling[_key(triplet)]
         candidates = recurring.get(triplet.bias_type, {})
@@ -81,8 +81,14 @@ def _words(text: str) -> set[str]:
 
 
 def _any_of(terms: Iterable[str]) -> re.Pattern[str]:
+    """Any of the terms, or its regular plural, as whole words; of two that begin alike the longer one."""
     longest_first = sorted(filter(None, terms), key=lambda term: (-len(term), term))
-    return re.compile("|".join(whole_word(term, f"({re.escape(term)})(?:s|es)?") for term in longest_first) or "(?!)")
+    return re.compile(whole_words({term: f"{re.escape(term)}(?:s|es)?" for term in longest_first}))
+
+
+def _term_of(found: str, terms: Mapping[str, str]) -> str:
+    """The term, as its data spells it, of which `found` is the singular or the plural."""
+    return next(terms[text] for text in (found, found[:-1], found[:-2]) if text in terms)
 
 
 def _recurring_words(triplets: Sequence[Triplet]) -> dict[str, dict[str, float]]:

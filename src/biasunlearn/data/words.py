@@ -6,6 +6,7 @@ divide them where no dictionary is at hand. A sign that combines with a letter s
 
 import re
 import unicodedata
+from collections.abc import Mapping
 
 UNSPACED = (
     "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u1000-\u103f\u1050-\u109d\u1780-\u17d3\u17dc\u17dd"  # Thai to Khmer
@@ -20,6 +21,9 @@ AFTER_WORD = rf"(?:(?!\w)|(?=[{UNSPACED}]))"
 """Assertions of a regular expression: a word may begin, or end, here."""
 
 _UNSPACED = re.compile(f"[{UNSPACED}]")
+_EDGE = re.compile(f"[{UNSPACED}\u3001-\u3003\u3008-\u3011\u3014-\u301f\uff01-\uff0f\uff1a-\uff20]")
+"""The same and the punctuation of these scripts: between such a character and another a word may end."""
+
 _WORD = re.compile(rf"[{UNSPACED}]|(?:(?![{UNSPACED}])\w)+|[^\w\s]")
 
 
@@ -38,22 +42,27 @@ def words(text: str) -> list[tuple[str, int]]:
 
 
 def _continues(word: str, rest: str) -> bool:
-    """Does `rest` belong to the word before it: a combining sign, or what stands behind one within a word?"""
+    """Does `rest` belong to the word before it: a combining sign, or the letters after one within a word?"""
     if _combines(rest[0]):
         return True
     inside = _combines(word[-1]) and (word[0].isalnum() or word[0] == "_")
     return inside and rest[0].isalnum() and not _UNSPACED.match(word) and not _UNSPACED.match(rest)
 
 
-def whole_word(term: str, pattern: str) -> str:
-    """A regular expression for a term as a whole word. Within a script without spaces it may stand anywhere.
+def whole_words(patterns: Mapping[str, str]) -> str:
+    """A regular expression for any of some terms as a whole word: "the" does not hold "he". Within a script without
+    spaces a term may be anywhere. Without terms, an expression that never matches.
 
     Args:
-        pattern: the regular expression for the term's text.
+        patterns: {term: regular expression for its text}; earlier ones are tried first.
     """
-    before = "" if _UNSPACED.match(term[:1]) else BEFORE_WORD
-    after = "" if _UNSPACED.match(term[-1:]) else AFTER_WORD
-    return f"{before}{pattern}{after}"
+    spaced = [pattern for term, pattern in patterns.items() if not _UNSPACED.search(term[:1] + term[-1:])]
+    parts = [f"{BEFORE_WORD}(?:{'|'.join(spaced)}){AFTER_WORD}"] if spaced else []
+    for term, pattern in patterns.items():
+        before, after = (bool(_UNSPACED.match(edge)) for edge in (term[:1], term[-1:]))
+        if before or after:
+            parts.append(f"{'' if before else BEFORE_WORD}{pattern}{'' if after else AFTER_WORD}")
+    return "|".join(parts) or "(?!)"
 
 
 def shared_prefix(first: str, second: str) -> int:
@@ -62,7 +71,7 @@ def shared_prefix(first: str, second: str) -> int:
     length = next((place for place in range(shortest) if first[place] != second[place]), shortest)
     if length == shortest:
         return length
-    if not _UNSPACED.search(first, 0, length + 1) and not _UNSPACED.match(second, length):
+    if not _EDGE.search(first, 0, length + 1) and not _EDGE.match(second, length):
         return first.rfind(" ", 0, length) + 1
     cuts = range(length, 0, -1)
     return next((c for c in cuts if first[c - 1] == " " or (_breaks(first, c) and _breaks(second, c))), 0)
@@ -85,7 +94,7 @@ def shared_suffix(first: str, second: str) -> int:
 def _breaks(text: str, cut: int) -> bool:
     """Is there a word boundary before this character that no space marks?"""
     sides = text[cut - 1 : cut + 1]
-    return len(sides) == 2 and bool(_UNSPACED.search(sides)) and not _combines(sides[1])
+    return len(sides) == 2 and bool(_EDGE.search(sides)) and not _combines(sides[1])
 
 
 def _combines(character: str) -> bool:

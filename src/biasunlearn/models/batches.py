@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from biasunlearn.data.records import Passage
-from biasunlearn.errors import RequestError
+from biasunlearn.errors import UnscorableError
 from biasunlearn.models.logprobs import sum_by_row
 
 
@@ -70,22 +70,20 @@ def encode(
         max_tokens: the longest row that the model takes.
         chat: text of a chat template before every passage; it has its own start token, so that none is added.
     Raises:
-        RequestError: a passage has no scored token, or is longer than `max_tokens` (nothing is truncated).
+        UnscorableError: passages that have no scored token, or are longer than `max_tokens` (nothing is truncated).
     """
     start = None if chat else start_token(tokenizer)
     opening = () if start is None else (start,)
-    passages = [Passage(chat + passage.prefix, passage.text) for passage in passages] if chat else passages
-    rows = []
-    for passage, (ids, first) in zip(passages, _tokenise(tokenizer, passages), strict=True):
-        row = TokenRow(opening + ids, max(1, first + len(opening)))
+    whole = [Passage(chat + passage.prefix, passage.text) for passage in passages] if chat else passages
+    rows = [TokenRow(opening + ids, max(1, first + len(opening))) for ids, first in _tokenise(tokenizer, whole)]
+    reasons = {}
+    for passage, row in zip(passages, rows, strict=True):
         if row.scored < 1:
-            raise RequestError(f"nothing to score in {passage.text!r}: the tokenizer gives it no token")
-        if max_tokens is not None and len(row.ids) > max_tokens:
-            raise RequestError(
-                f"a passage has {len(row.ids)} tokens, the model takes {max_tokens}: shorten it or drop it: "
-                f"{passage.prefix[:40] + passage.text[:40]!r}..."
-            )
-        rows.append(row)
+            reasons[passage] = "nothing to score: the tokenizer gives the text no token"
+        elif max_tokens is not None and len(row.ids) > max_tokens:
+            reasons[passage] = f"{len(row.ids):,} tokens, but the model takes {max_tokens:,}; shorten the text"
+    if reasons:
+        raise UnscorableError(reasons)
     return rows
 
 

@@ -28,6 +28,7 @@ def stereoset_warnings(entry: StereoSetResult) -> tuple[str, ...]:
     unscored = entry.unscored_clusters
     return (
         *low_lms_warning(entry.overall),
+        *entry.notes,
         *data_warnings(entry),
         *([f"{unscored} items of the benchmark have no stored score."] if unscored else []),
         *over_debiased_warning([*over_debiased(entry), *(f"intersentence {name}" for name in across)]),

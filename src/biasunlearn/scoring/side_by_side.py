@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 
-from biasunlearn.data.counterfactual import CannotSwap, TermList, counterfactual, load_term_list
+from biasunlearn.data.counterfactual import counterfactual
 from biasunlearn.data.records import BLANK, Passage
+from biasunlearn.data.term_lists import TermList, load_term_list
+from biasunlearn.data.term_matches import CannotSwap
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_scale import scaled
 from biasunlearn.models.batches import TokenRow, collate, encode, start_token

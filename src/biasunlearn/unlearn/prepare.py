@@ -1,7 +1,7 @@
 """From data files to training sets and stop split: read, check, join, split, and build the sets."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from biasunlearn.config import DebiasConfig
@@ -10,7 +10,7 @@ from biasunlearn.data.readers import DataFile, fingerprint, is_plain_text, read_
 from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.splits import Split, group_of, split
 from biasunlearn.data.target_terms import with_targets, with_unrelated
-from biasunlearn.errors import RequestError
+from biasunlearn.errors import DataError, RequestError
 from biasunlearn.runs.run_files import Manifest
 from biasunlearn.runs.sections import FileFacts, RunData, SplitFacts, Splits
 from biasunlearn.unlearn.sets import TrainingSets, training_sets
@@ -32,23 +32,29 @@ class Prepared:
 
 
 def prepare(
-    train: str, report: str | DataFile, unrelated: str | None, config: DebiasConfig, *, skip_invalid: bool = False
+    train: str | DataFile,
+    report: str | DataFile,
+    unrelated: str | None,
+    config: DebiasConfig,
+    *,
+    skip_invalid: bool = False,
+    unscorable: Mapping[Passage, str] | None = None,
 ) -> Prepared:
     """Reads and checks the files, joins target terms and unrelated sentences, splits, and builds the sets.
 
     Args:
-        report: a path, or the data read from it.
+        train, report: a path, or the data read from it.
+        unscorable: passages that the model cannot score, with the reasons. Pairs and sentences with one are left out of
+            the sets after the split, which therefore is the same for every model.
     Raises:
+        DataError: there are such pairs, and `skip_invalid` is off.
         RequestError: a file or a row is wrong, a bias type is too small to be split, or nothing to compute KL on.
     """
     pairs = read_triplets(train, skip_invalid=skip_invalid)
     reported = read_triplets(report, skip_invalid=skip_invalid)
     unrelated_data = _unrelated_data(unrelated, skip_invalid)
-    read = [pairs, reported, *([unrelated_data] if isinstance(unrelated_data, DataFile) else [])]
-    findings = [line for data in read for line in data.remarks]
-    findings += check_pairs(pairs.triplets, reported.triplets)
-    if shared := overlap(pairs.triplets, reported.triplets):
-        findings.append(f"{shared} pairs of {train} are also in {reported.path}: the result is marked as contaminated")
+    shared = overlap(pairs.triplets, reported.triplets)
+    findings = _findings(pairs, reported, unrelated_data, shared)
     named = unrelated_data.triplets if isinstance(unrelated_data, DataFile) else ()
     joined = with_unrelated(with_targets(pairs.triplets, named), named)
     triplets = joined if config.shared_terms == "kept" else _unseen(joined, reported.triplets)
@@ -56,6 +62,13 @@ def prepare(
     stop = _stop_items(parts, reported.triplets, config)
     chosen = _supervised_kinds(parts.train, config)
     sentences, source_hash = _unrelated_set(unrelated_data, triplets, parts, config)
+    hashes = {"train": fingerprint(chosen), "stop": fingerprint(stop)}
+    if unscorable:
+        chosen, stop, sentences, left_out = _scorable(chosen, stop, sentences, unscorable, config)
+        if not skip_invalid:
+            raise DataError(left_out)
+        findings.append(f"{len(left_out)} rows that the model cannot score were left out; the first is {left_out[0]}")
+        pairs = replace(pairs, skipped=(*pairs.skipped, *left_out))
     sets = training_sets(
         chosen,
         sentences,
@@ -66,16 +79,16 @@ def prepare(
     if config.supervised_from == "early":
         sets = _supervised_early(sets)
     splits = Splits(
-        train=_split_facts(chosen),
-        stop=_split_facts(stop),
+        train=_split_facts(chosen, hashes["train"]),
+        stop=_split_facts(stop, hashes["stop"]),
         shared_with_report=len(joined) - len(triplets),
         unused=len(triplets) - len(chosen) - (0 if config.stop_on == "report" else len(stop)),
         without_target_term=sum(c.target is None for c in triplets),
     )
     skipped = list(unrelated_data.skipped) if isinstance(unrelated_data, DataFile) else []
     facts = RunData(
-        train=_file_facts(pairs, train),
-        report=_file_facts(reported, reported.path),
+        train=_file_facts(pairs),
+        report=_file_facts(reported),
         unrelated=FileFacts(path=unrelated, sha256=source_hash, sentences=len(sentences), skipped=skipped),
         splits=splits,
         overlap_with_report=shared,
@@ -87,13 +100,68 @@ def prepare(
     return Prepared(sets, stop, facts, manifest)
 
 
-def _file_facts(data: DataFile, path: str) -> FileFacts:
-    return FileFacts(path=path, sha256=data.sha256, rows=len(data.triplets), skipped=list(data.skipped))
+def _findings(pairs: DataFile, reported: DataFile, unrelated: DataFile | str | None, shared: int) -> list[str]:
+    """What the user should know about the data before training, one line each."""
+    files = [pairs, reported, *([unrelated] if isinstance(unrelated, DataFile) else [])]
+    findings = [line for data in files for line in data.remarks]
+    findings += check_pairs(pairs.triplets, reported.triplets)
+    if shared:
+        findings.append(
+            f"{shared} pairs of {pairs.path} are also in {reported.path}: the result is marked as contaminated"
+        )
+    return findings
 
 
-def _split_facts(triplets: Sequence[Triplet]) -> SplitFacts:
+def _file_facts(data: DataFile) -> FileFacts:
+    return FileFacts(path=data.path, sha256=data.sha256, rows=len(data.triplets), skipped=list(data.skipped))
+
+
+def _split_facts(triplets: Sequence[Triplet], sha256: str) -> SplitFacts:
     sizes = dict(sorted(Counter(c.bias_type for c in triplets).items()))
-    return SplitFacts(pairs=len(triplets), sha256=fingerprint(triplets), bias_types=sizes)
+    return SplitFacts(pairs=len(triplets), sha256=sha256, bias_types=sizes)
+
+
+def _scorable(
+    train: Sequence[Triplet],
+    stop: Sequence[Triplet],
+    sentences: Sequence[str],
+    unscorable: Mapping[Passage, str],
+    config: DebiasConfig,
+) -> tuple[tuple[Triplet, ...], tuple[Triplet, ...], tuple[str, ...], list[str]]:
+    """Training pairs, stop pairs and unrelated sentences that the model can score, and a line for each that it cannot.
+
+    Raises:
+        RequestError: a bias type is left without training pairs or without stop pairs.
+    """
+    left_out: list[str] = []
+
+    def usable(triplet: Triplet) -> bool:
+        reason = next((unscorable[one] for one in _passages(triplet, config) if one in unscorable), None)
+        if reason:
+            left_out.append(f"{triplet.source}: {reason}")
+        return reason is None
+
+    kept_train, kept_stop = tuple(filter(usable, train)), tuple(filter(usable, stop))
+    for before, after, part in ((train, kept_train, "training"), (stop, kept_stop, "stop")):
+        if gone := {c.bias_type for c in before} - {c.bias_type for c in after}:
+            raise RequestError(
+                f"bias type {sorted(gone)[0]!r} has no {part} pairs that the model can score: {left_out[0]}"
+            )
+    texts = tuple(text for text in sentences if Passage("", text) not in unscorable)
+    left_out += [
+        f"unrelated sentence {text[:60]!r}: {unscorable[Passage('', text)]}" for text in sentences if text not in texts
+    ]
+    return kept_train, kept_stop, texts, left_out
+
+
+def _passages(triplet: Triplet, config: DebiasConfig) -> Iterator[Passage]:
+    """The passages of a triplet that training and evaluation use."""
+    for _, sentence in triplet.sentences():
+        yield triplet.whole(sentence)
+    for sentence in (triplet.stereotype, triplet.anti_stereotype):
+        supervised = triplet.supervised(sentence, config.supervised_to)
+        yield supervised
+        yield _early(supervised)
 
 
 def _unrelated_data(unrelated: str | None, skip_invalid: bool) -> DataFile | str | None:
@@ -173,13 +241,14 @@ def _unrelated_set(
 def _supervised_early(sets: TrainingSets) -> TrainingSets:
     """The boundary of the released code with GPT tokenizers: y begins 13 characters too early, in pairs as well."""
 
-    def early(passage: Passage) -> Passage:
-        whole, cut = passage.prefix + passage.text, max(0, len(passage.prefix) - EARLY)
-        return Passage(whole[:cut], whole[cut:])
-
     return replace(
         sets,
-        forget={b: tuple(map(early, passages)) for b, passages in sets.forget.items()},
-        retain={b: tuple(map(early, passages)) for b, passages in sets.retain.items()},
-        pairs={b: tuple((early(one), early(other)) for one, other in pairs) for b, pairs in sets.pairs.items()},
+        forget={b: tuple(map(_early, passages)) for b, passages in sets.forget.items()},
+        retain={b: tuple(map(_early, passages)) for b, passages in sets.retain.items()},
+        pairs={b: tuple((_early(one), _early(other)) for one, other in pairs) for b, pairs in sets.pairs.items()},
     )
+
+
+def _early(passage: Passage) -> Passage:
+    whole, cut = passage.prefix + passage.text, max(0, len(passage.prefix) - EARLY)
+    return Passage(whole[:cut], whole[cut:])

@@ -25,6 +25,7 @@ from biasunlearn.report.warnings import stereoset_warnings
 from biasunlearn.runs.benchmark_results import StereoSetPart, StereoSetResult
 from biasunlearn.runs.scores import Distance, StereoSetScores, estimate_of
 from biasunlearn.stats.remaining_bias import Term
+from biasunlearn.stats.stereoset import FORMULATIONS
 
 Entry = StereoSetResult | StereoSetPart
 
@@ -35,13 +36,14 @@ LEAST = 10.0
 
 
 def stereoset_tables(entry: StereoSetResult, before: StereoSetResult | None, margin: float) -> list[Table]:
-    """Intrasentence, the official test, and intersentence where it was measured.
+    """Intrasentence, the official test, and intersentence where it was measured; the latter alone if nothing else was.
 
     Args:
         before: the same entry of the base model.
         margin: how near to 50 counts as reached, in points.
     """
-    found = [score_table("StereoSet, intrasentence", entry, before, margin, stereoset_warnings(entry))]
+    kind = "intersentence" if entry.formulation == FORMULATIONS["intersentence"] else "intrasentence"
+    found = [score_table(f"StereoSet, {kind}", entry, before, margin, stereoset_warnings(entry))]
     if entry.intersentence:
         first = before.intersentence if before else None
         found.append(score_table("StereoSet, intersentence", entry.intersentence, first, margin))

@@ -8,8 +8,10 @@ name, which differs from the lists of the papers. The labelled pairs are used fo
 
 from dataclasses import replace
 
-from biasunlearn.data.counterfactual import CannotSwap, TermList, counterfactual, load_term_list
+from biasunlearn.data.counterfactual import counterfactual
 from biasunlearn.data.records import Passage
+from biasunlearn.data.term_lists import TermList, load_term_list
+from biasunlearn.data.term_matches import CannotSwap
 from biasunlearn.errors import RequestError
 from biasunlearn.unlearn.methods.gradient import run_on
 from biasunlearn.unlearn.methods.task import MethodResult, Task

@@ -1,0 +1,143 @@
+"""CSV and TSV: a row that does not fit is named, and never read as another one."""
+
+import csv
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from biasunlearn.data.delimited import MAX_MISQUOTED, delimited_rows
+from biasunlearn.data.readers import read_triplets
+from biasunlearn.data.rows import BadRow
+from biasunlearn.errors import DataError, RequestError
+
+NEEDED = [("a", "b")]
+
+
+def rows(text: str) -> list[tuple[int, Any]]:
+    """(line, its fields, or why it has none)"""
+    found = delimited_rows("f.csv", text, NEEDED)
+    return [
+        (place.number, str(row) if isinstance(row, BadRow) else tuple(cell for name, cell in row.items() if name))
+        for place, row in found
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a,b\n1,2\n3,4\n", [(2, ("1", "2")), (3, ("3", "4"))]),
+        ("a,b\r1,2\r3,4\r", [(2, ("1", "2")), (3, ("3", "4"))]),  # Excel for Mac
+        ("a,b\r\n1,2\n3,4\r5,6", [(2, ("1", "2")), (3, ("3", "4")), (4, ("5", "6"))]),
+        ('a,b\n"two\nlines",2\n3,4\n', [(2, ("two\nlines", "2")), (4, ("3", "4"))]),
+        ("a,b\n1,2\n\n  \n3,4\n", [(2, ("1", "2")), (5, ("3", "4"))]),  # blank lines hold nothing
+        ("a,b\n1\u20282,3\u0085\n", [(2, ("1\u20282", "3\u0085"))]),
+        (",a,b\n0,1,2\n", [(2, ("1", "2"))]),  # the index that pandas writes has no name
+        ("a, b \n1,2\n", [(2, ("1", "2"))]),
+        ('a,b\n"He said ""no"".",2\n', [(2, ('He said "no".', "2"))]),
+    ],
+)
+def test_rows_and_their_lines(text: str, expected: list[Any]) -> None:
+    assert rows(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\nThe man, tired, slept.,The man, awake, sang.\n", "6 fields where the header has 2; put a sentence"),
+        ("a,b,c\n1,2\n", "2 fields where the header has 3; a column is missing"),
+        ("a\tb\n1\t2\tstray\n", "3 fields where the header has 2"),
+        ('a,b\n"Go," he said.,2\n', "a quotation mark inside a quoted field"),
+    ],
+)
+def test_a_row_of_another_width_is_a_wrong_row(text: str, message: str) -> None:
+    line, reason = rows(text + "x\ty\n" if "\t" in text else text)[0]
+    assert line == 2 and reason.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,a,b\n1,2,3\n", "the column 'a' occurs twice in the header"),
+        ("a;b\n1;2\n", "needs the columns a, b; lacks a, b, has a;b; it looks separated by semicolons: save it"),
+        ("a|b\n1|2\n", "separated by vertical bars"),
+        ("sep=,\na,b\n1,2\n", "has sep=; its first line tells a spreadsheet the delimiter"),
+        ("sep=;\na;b\n1;2\n", "has sep=;; its first line tells a spreadsheet the delimiter"),
+        ("a\n1\n", "needs the columns a, b; lacks b, has a$"),
+        ("", "has none$"),
+    ],
+)
+def test_a_table_without_its_columns(text: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        rows(text)
+
+
+def test_a_mark_that_is_never_closed_costs_its_own_row_only() -> None:
+    """Whether the rest of the file is short or longer than the longest field."""
+    for after in (3, 20_000):
+        found = rows('a,b\nA man.,"A woman.\n' + "The boy ran.,The girl ran.\n" * after)
+        assert len(found) == after + 1
+        assert found[0][0] == 2 and "a quotation mark is not closed" in found[0][1]
+        assert found[1:] == [(3 + n, ("The boy ran.", "The girl ran.")) for n in range(after)]
+
+
+def test_many_marks_that_are_never_closed_end_soon() -> None:
+    text = "a,b\n" + 'x,"y\n\n' * 1 + "".join(f'A man {n}.,"A woman" {n}.\n' for n in range(100_000))
+    started = time.monotonic()
+    with pytest.raises(RequestError, match=f"more than {MAX_MISQUOTED} rows have wrong quotation marks"):
+        rows(text)
+    assert time.monotonic() - started < 10
+
+
+def test_a_field_longer_than_the_csv_module_takes_is_a_wrong_row(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text(f"stereotype,anti_stereotype\n{'x' * 140_000},b\nHe ran.,She ran.\n")
+    with pytest.raises(DataError, match=r"p\.csv:2: a field that begins here does not end within 131,072 characters"):
+        read_triplets(path)
+    data = read_triplets(path, skip_invalid=True)
+    assert [c.stereotype.text for c in data.triplets] == ["He ran."] and len(data.skipped) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        # Without quoting rules, as publishers write it: marks belong to the text.
+        (['"Hello," he said.\tx', "He ran.\ty"], ('"Hello," he said.', "x")),
+        (['"Hello."\tx', "He ran.\ty"], ('"Hello."', "x")),
+        (['He said "no\tx', 'He said "yes\ty'], ('He said "no', "x")),
+        # With quotes, as pandas writes it: doubled inside.
+        (['"""Hello,"" he said."\tx', "He ran.\ty"], ('"Hello," he said.', "x")),
+        (['"a tab\there"\tx', "He ran.\ty"], ("a tab\there", "x")),
+        # One mark that does not fit the rules, and the file has none.
+        (['"""Hello,"" he said."\tx', '"He ran\ty'], ('"""Hello,"" he said."', "x")),
+    ],
+)
+def test_tabs_with_and_without_quoting(lines: list[str], expected: tuple[str, str]) -> None:
+    assert rows("\n".join(["a\tb", *lines, ""]))[0] == (2, expected)
+
+
+def test_a_tsv_whose_header_is_quoted_is_quoted() -> None:
+    assert rows('"a"\t"b"\n"one"\t"two"\n') == [(2, ("one", "two"))]
+
+
+FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=12)
+
+
+@given(st.lists(st.tuples(FIELD, FIELD), min_size=1, max_size=8), st.sampled_from(",\t"))
+def test_what_the_csv_module_wrote_is_read_back(table: list[tuple[str, str]], delimiter: str) -> None:
+    written = io.StringIO()
+    csv.writer(written, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerows([("a", "b"), *table])
+    assert [row for _, row in rows(written.getvalue())] == table
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_rows_or_one_line(text: str) -> None:
+    try:
+        for _, row in rows(text):
+            assert isinstance(row, str) or len(row) >= 2
+    except RequestError as refused:
+        assert "\n" not in str(refused)
