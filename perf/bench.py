@@ -230,6 +230,7 @@ def _step_ours(loaded: Any, clusters: Sequence[Any], arguments: argparse.Namespa
     from biasunlearn.config import DebiasConfig
     from biasunlearn.models.adapters import trainable, with_lora
     from biasunlearn.models.batches import encode
+    from biasunlearn.models.packed_forward import RowCache
     from biasunlearn.models.prefix_sharing import groups, opening
     from biasunlearn.unlearn.reference import ReferenceStore, stored_reference
     from biasunlearn.unlearn.sampler import StepBatch
@@ -238,12 +239,13 @@ def _step_ours(loaded: Any, clusters: Sequence[Any], arguments: argparse.Namespa
     size, config = _size(loaded.model), DebiasConfig()
     model = with_lora(loaded.model, config)
     optimizer = torch.optim.AdamW(list(trainable(model).values()), lr=1e-4)
-    refer = stored_reference(model, loaded.tokenizer, ReferenceStore())
+    cache = RowCache(loaded.tokenizer, model)
+    refer = stored_reference(model, cache, ReferenceStore())
 
     def step(roles: dict[str, tuple[Any, ...]]) -> None:
         ones = {role: (1.0,) * len(passages) for role, passages in roles.items()}
         batch = StepBatch(roles["forget"], roles["retain"], roles["unrelated"], ones["forget"], ones["retain"])
-        loss_terms(model, loaded.tokenizer, batch, config, refer).total(config).backward()
+        loss_terms(model, cache, batch, config, refer).total(config).backward()
         optimizer.step()
         optimizer.zero_grad()
 

@@ -59,11 +59,13 @@ class _Steps:
     def __init__(self, loaded: Any, clusters: Any):
         from biasunlearn.config import DebiasConfig
         from biasunlearn.models.adapters import with_lora
+        from biasunlearn.models.packed_forward import RowCache
         from biasunlearn.unlearn.reference import ReferenceStore, stored_reference
 
-        self.config, self.tokenizer, self.triplets = DebiasConfig(), loaded.tokenizer, clusters
+        self.config, self.triplets = DebiasConfig(), clusters
         self.model = with_lora(loaded.model, self.config)
-        self.refer = stored_reference(self.model, loaded.tokenizer, ReferenceStore())
+        self.cache = RowCache(loaded.tokenizer, self.model)
+        self.refer = stored_reference(self.model, self.cache, ReferenceStore())
 
     def take(self, number: int) -> float:
         import bench
@@ -76,7 +78,7 @@ class _Steps:
         batch = StepBatch(forget, retain, unrelated, (1.0,) * len(forget), (1.0,) * len(retain))
         known = self.refer(batch)
         begun = time.process_time()
-        loss_terms(self.model, self.tokenizer, batch, self.config, lambda _batch: known).total(self.config).backward()
+        loss_terms(self.model, self.cache, batch, self.config, lambda _batch: known).total(self.config).backward()
         return time.process_time() - begun
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from biasunlearn.data.records import Passage
+from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import reference, trainable, with_lora
 from biasunlearn.models.batches import encode
 from biasunlearn.models.cpu_kernels import fuse_activations
@@ -14,7 +15,7 @@ from biasunlearn.models.feature_checks import abilities
 from biasunlearn.models.lm_head import OutputLayer
 from biasunlearn.models.load import Loaded
 from biasunlearn.models.logprobs import token_log_probs
-from biasunlearn.models.packed_forward import Read, read
+from biasunlearn.models.packed_forward import Read, RowCache, read, read_rows
 from biasunlearn.models.prefix_sharing import groups, packed
 from biasunlearn.unlearn.losses import cross_entropy_to_reference, kl_loss
 from tests import tiny
@@ -192,3 +193,34 @@ def test_a_part_is_what_its_passages_are() -> None:
     part: Read = found.part(2, 5)
     assert part.rows == 3 and torch.allclose(part.log_probs, found.log_probs[2:5], atol=1e-5)
     assert part.tokens.tolist() == found.tokens[2:5].tolist()
+
+
+def test_a_row_cache_gives_the_rows_of_encode_and_tokenises_each_passage_once(monkeypatch) -> None:
+    loaded = tiny.gpt2()
+    expected = encode(loaded.tokenizer, PASSAGES)
+    asked: list[Passage] = []
+
+    def counted(tokenizer, passages, **options):
+        asked.extend(passages)
+        return encode(tokenizer, passages, **options)
+
+    monkeypatch.setattr("biasunlearn.models.packed_forward.encode", counted)
+    cache = RowCache(loaded.tokenizer, loaded.model)
+    assert cache.rows(PASSAGES) == expected
+    assert cache.rows(PASSAGES[::-1]) == expected[::-1]
+    assert sorted(asked, key=str) == sorted(set(PASSAGES), key=str)
+    assert cache.rows([]) == []
+
+
+def test_reading_rows_of_a_cache_is_reading_passages_bit_for_bit() -> None:
+    loaded = tiny.gpt2()
+    with torch.no_grad():
+        rows = RowCache(loaded.tokenizer, loaded.model).rows(PASSAGES)
+        one, other = read(loaded.model, loaded.tokenizer, PASSAGES), read_rows(loaded.model, rows)
+        assert torch.equal(one.log_probs, other.log_probs)
+
+
+def test_a_row_cache_refuses_a_passage_that_is_too_long() -> None:
+    loaded = tiny.gpt2(n_positions=8)
+    with pytest.raises(RequestError, match="the model takes 8"):
+        RowCache(loaded.tokenizer, loaded.model).rows([Passage("", "The nurse said that she was tired. " * 3)])

@@ -11,6 +11,7 @@ from biasunlearn.config import DebiasConfig, config_from
 from biasunlearn.errors import RequestError
 from biasunlearn.method_defaults import SETTINGS
 from biasunlearn.models.adapters import base_dropout, with_lora
+from biasunlearn.models.packed_forward import RowCache
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.unlearn import losses
 from biasunlearn.unlearn.checkpoint import Checkpointer
@@ -175,7 +176,8 @@ def test_the_swap_weight_does_not_multiply_the_loss_of_equalize() -> None:
     chosen = settings("equalize", set_point=0.0, batch_allocation="even")
     loaded = fresh(chosen)
     full, half = (BatchSampler(SETS, chosen).next({"gender": weight, "race": weight}) for weight in (1.0, 0.5))
-    one, other = (loss_terms(loaded.model, loaded.tokenizer, batch, chosen) for batch in (full, half))
+    cache = RowCache(loaded.tokenizer, loaded.model)
+    one, other = (loss_terms(loaded.model, cache, batch, chosen) for batch in (full, half))
     assert other.forget.item() == pytest.approx(one.forget.item())
     assert other.retain.item() == pytest.approx(one.retain.item() / 2)
 
@@ -197,7 +199,7 @@ def test_at_the_reference_the_loss_of_dpo_is_log_2_in_the_loop_as_well() -> None
     chosen = settings("dpo")
     loaded = fresh(chosen)
     batch = BatchSampler(SETS, chosen).next({"gender": 1.0, "race": 1.0})
-    terms = loss_terms(loaded.model, loaded.tokenizer, batch, chosen)
+    terms = loss_terms(loaded.model, RowCache(loaded.tokenizer, loaded.model), batch, chosen)
     assert terms.raw_forget.item() == pytest.approx(LOG2, abs=1e-5)
     assert terms.raw_retain.item() == 0.0 and float(terms.log_ratio) == pytest.approx(0, abs=1e-4)
     assert terms.total(chosen).item() == pytest.approx(LOG2, abs=1e-5)
@@ -213,7 +215,7 @@ def test_dpo_in_the_loop_is_the_dpo_of_a_plain_reckoning() -> None:
     with loaded.model.disable_adapter():
         ref = torch.tensor([found.log_prob for found in score(loaded, passages)])
     retain, forget = (now - ref).chunk(2)
-    terms = loss_terms(loaded.model, loaded.tokenizer, batch, chosen)
+    terms = loss_terms(loaded.model, RowCache(loaded.tokenizer, loaded.model), batch, chosen)
     assert terms.raw_forget.item() == pytest.approx(float(losses.dpo_loss(retain - forget, 0.1).mean()), abs=1e-4)
 
 

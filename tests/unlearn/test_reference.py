@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from biasunlearn.data.records import Passage
+from biasunlearn.models.packed_forward import RowCache
 from biasunlearn.unlearn.reference import ReferenceStore, live_reference, stored_reference
 from biasunlearn.unlearn.sampler import BatchSampler
 from tests import tiny
@@ -63,13 +64,13 @@ def test_a_full_store_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.Monk
 def test_stored_or_computed_again_is_the_same_reference(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("biasunlearn.unlearn.reference.MEMORY_LIMIT", limit)
     loaded = fresh(config())
-    live, store = live_reference(loaded.model, loaded.tokenizer), ReferenceStore()
-    stored, feed = stored_reference(loaded.model, loaded.tokenizer, store), BatchSampler(SETS, config())
+    cache, sampler = RowCache(loaded.tokenizer, loaded.model), BatchSampler(SETS, config())
+    live, stored = live_reference(loaded.model, cache), stored_reference(loaded.model, cache, ReferenceStore())
     read: list[int] = []
     loaded.model.register_forward_pre_hook(
         lambda _module, _args, given: read.append(int(given["input_ids"].numel())), with_kwargs=True
     )
-    for step, batch in enumerate([BATCH, *(feed.next({"gender": 1.0, "race": -1.0}) for _ in range(30)), BATCH]):
+    for step, batch in enumerate([BATCH, *(sampler.next({"gender": 1.0, "race": -1.0}) for _ in range(30)), BATCH]):
         tiny.perturb(loaded.model, seed=step, spread=0.01)  # the adapter moves, the reference does not
         expected = live(batch)
         read.clear()

@@ -175,6 +175,21 @@ def test_a_negative_weight_is_the_swap_of_the_sets() -> None:
     assert Counter(turned.retain) == Counter(plain.retain) == Counter(sets.forget["race"])
 
 
+def test_sets_are_exchanged_once_for_all_steps_with_the_same_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[frozenset[str]] = []
+
+    def counted(sets: TrainingSets, bias_types: frozenset[str]) -> TrainingSets:
+        calls.append(bias_types)
+        return swapped(sets, bias_types)
+
+    monkeypatch.setattr("biasunlearn.unlearn.sampler.swapped", counted)
+    sampler = BatchSampler(sets_of({"gender": 9, "race": 9}), config())
+    for weights in ({"gender": 1.0, "race": -1.0}, {"gender": 0.3, "race": -0.2}, {"gender": 0.3, "race": 0.2}):
+        for _ in range(3):
+            sampler.next(weights)
+    assert calls == [frozenset({"race"}), frozenset()]
+
+
 def test_bias_types_alternate_even_if_the_batch_is_smaller_than_their_number() -> None:
     names = ["age", "gender", "race", "religion"]
     sampler = BatchSampler(sets_of(dict.fromkeys(names, 9)), config(forget_batch=3, retain_batch=1))

@@ -17,7 +17,7 @@ from biasunlearn.data.records import Passage, Sentence, Triplet
 from biasunlearn.errors import RequestError, WriteError
 from biasunlearn.models.adapters import reference, trainable, with_lora
 from biasunlearn.models.load import Loaded
-from biasunlearn.models.packed_forward import read
+from biasunlearn.models.packed_forward import RowCache, read
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.stats.stereoset import comparisons
 from biasunlearn.unlearn.checkpoint import Checkpointer
@@ -245,7 +245,7 @@ def test_loss_terms_and_their_gradients_are_those_of_a_plain_reckoning(changes: 
     loaded = fresh(settings)
     tiny.perturb(loaded.model)
     parameters = list(trainable(loaded.model).values())
-    terms = loss_terms(loaded.model, loaded.tokenizer, BATCH, settings)
+    terms = loss_terms(loaded.model, RowCache(loaded.tokenizer, loaded.model), BATCH, settings)
     expected = plain_losses(loaded, BATCH, settings)
     for found, by_hand in zip((terms.forget, terms.retain, terms.kl), expected, strict=True):
         assert found.item() == pytest.approx(by_hand.item(), abs=1e-4)
@@ -263,7 +263,7 @@ def test_the_log_ratio_is_the_mean_of_the_forget_sentences() -> None:
     now = [found.log_prob for found in score(loaded, FORGET)]
     with reference(loaded.model):
         ref = [found.log_prob for found in score(loaded, FORGET)]
-    terms = loss_terms(loaded.model, loaded.tokenizer, BATCH, config())
+    terms = loss_terms(loaded.model, RowCache(loaded.tokenizer, loaded.model), BATCH, config())
     assert float(terms.log_ratio) == pytest.approx((sum(now) - sum(ref)) / 3, abs=1e-4)
     assert not terms.log_ratio.requires_grad
 
@@ -275,7 +275,8 @@ def test_a_sentence_s_loss_does_not_depend_on_its_neighbours() -> None:
 
     def forget(*chosen: int) -> float:
         batch = StepBatch(tuple(FORGET[i] for i in chosen), RETAIN, UNRELATED, (1.0,) * len(chosen), (1.0, 1.0))
-        return float(loss_terms(loaded.model, loaded.tokenizer, batch, settings).forget.detach())
+        cache = RowCache(loaded.tokenizer, loaded.model)
+        return float(loss_terms(loaded.model, cache, batch, settings).forget.detach())
 
     alone = [forget(i) for i in range(3)]
     assert forget(0, 1, 2) == pytest.approx(sum(alone) / 3, abs=1e-4)
@@ -285,7 +286,7 @@ def test_a_sentence_s_loss_does_not_depend_on_its_neighbours() -> None:
 def test_without_unrelated_sentences_the_kl_is_zero() -> None:
     loaded = fresh(config())
     batch = StepBatch(FORGET, RETAIN, (), (1.0,) * 3, (1.0,) * 2)
-    terms = loss_terms(loaded.model, loaded.tokenizer, batch, config())
+    terms = loss_terms(loaded.model, RowCache(loaded.tokenizer, loaded.model), batch, config())
     assert float(terms.kl) == 0.0
     terms.total(config()).backward()
 
@@ -503,7 +504,7 @@ def test_full_fine_tuning_starts_at_the_same_losses_and_trains_all_weights() -> 
 def test_the_stored_reference_is_the_untrained_model() -> None:
     """After the weights have moved, the losses are those of the same move against a second, untouched model."""
     settings, loaded = config(lora_rank=0), tiny.gpt2()
-    refer = precomputed_reference(loaded.model, loaded.tokenizer, SETS)
+    refer = precomputed_reference(loaded.model, RowCache(loaded.tokenizer, loaded.model), SETS)
     untouched = adapted_from(tiny.gpt2())
     batch = BatchSampler(SETS, settings).next({"gender": 1.0, "race": -1.0})
     before, after = refer(batch), untouched(batch)
@@ -517,14 +518,15 @@ def test_the_stored_reference_is_the_untrained_model() -> None:
 
 def adapted_from(loaded: Loaded) -> Callable[[StepBatch], ReferenceValues]:
     """The reference with an adapter that does nothing."""
-    return live_reference(with_lora(loaded.model, config()), loaded.tokenizer)
+    model = with_lora(loaded.model, config())
+    return live_reference(model, RowCache(loaded.tokenizer, model))
 
 
 def test_stored_reference_logits_have_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("biasunlearn.unlearn.reference.PRECOMPUTED_LIMIT", 1000)
     loaded = tiny.gpt2()
     with pytest.raises(RequestError, match="lora_rank"):
-        precomputed_reference(loaded.model, loaded.tokenizer, SETS)
+        precomputed_reference(loaded.model, RowCache(loaded.tokenizer, loaded.model), SETS)
 
 
 def test_a_killed_full_fine_tuning_resumes_against_the_same_reference(tmp_path: Path) -> None:

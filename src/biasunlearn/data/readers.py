@@ -263,7 +263,7 @@ def fingerprint(triplets: Iterable[Triplet]) -> str:
 def triplet_hash(triplet: Triplet) -> str:
     """A short hash of the pair's texts: equal for the same pair in every file and in every spelling
     (`normal_text`: letter case, accents, spaces, the full stop at the end)."""
-    return _digest(map(normal_text, _compared(triplet)))
+    return _normal_hash(_compared(triplet))
 
 
 def same_pair_hashes(triplet: Triplet) -> set[str]:
@@ -273,7 +273,18 @@ def same_pair_hashes(triplet: Triplet) -> set[str]:
 
 def _text_hash(triplet: Triplet) -> str:
     """The same of the texts as they were read, but for letter case: what identifies a file."""
-    return _digest(text.casefold().strip() for text in _compared(triplet))
+    return _plain_hash(_compared(triplet))
+
+
+# A run hashes each pair several times: the file, its checks, its splits and the adapter's manifest.
+@lru_cache(maxsize=2**16)
+def _normal_hash(texts: tuple[str, str, str]) -> str:
+    return _digest(map(normal_text, texts))
+
+
+@lru_cache(maxsize=2**16)
+def _plain_hash(texts: tuple[str, str, str]) -> str:
+    return _digest(text.casefold().strip() for text in texts)
 
 
 def _compared(triplet: Triplet) -> tuple[str, str, str]:

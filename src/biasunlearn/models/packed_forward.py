@@ -60,11 +60,30 @@ class Read:
 
 
 def read(model: Any, tokenizer: Any, passages: Sequence[Passage]) -> Read:
-    """One forward pass over all passages. Equal passages and shared beginnings are computed once.
+    """One forward pass over all passages. Raises RequestError for a passage that is too long or has no token."""
+    return read_rows(model, encode(tokenizer, passages, max_tokens=max_tokens(unwrapped(model))))
 
-    A process without passages still runs a made-up row and discards it: in a split model the others wait for it.
+
+class RowCache:
+    """Token rows of passages that are read many times, as in training: each passage is tokenised once."""
+
+    def __init__(self, tokenizer: Any, model: Any):
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens(unwrapped(model))
+        self._rows: dict[Passage, TokenRow] = {}
+
+    def rows(self, passages: Sequence[Passage]) -> list[TokenRow]:
+        """As `encode`, in the order given."""
+        new = list(dict.fromkeys(passage for passage in passages if passage not in self._rows))
+        self._rows |= zip(new, encode(self._tokenizer, new, max_tokens=self._max_tokens), strict=True)
+        return [self._rows[passage] for passage in passages]
+
+
+def read_rows(model: Any, rows: Sequence[TokenRow]) -> Read:
+    """One forward pass over all rows. Equal rows and shared beginnings are computed once.
+
+    A process without rows still runs a made-up one and discards it: in a split model the others wait for it.
     """
-    rows = encode(tokenizer, passages, max_tokens=max_tokens(unwrapped(model)))
     unique = list(dict.fromkeys(rows)) or [made_up(2)]
     able = abilities(model)
     output = able.output(unwrapped(model))

@@ -20,7 +20,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import reference
 from biasunlearn.models.distributed import summed
 from biasunlearn.models.forward import evaluating
-from biasunlearn.models.packed_forward import read
+from biasunlearn.models.packed_forward import RowCache, read_rows
 from biasunlearn.runs.atomic import writing
 from biasunlearn.unlearn.sampler import StepBatch
 from biasunlearn.unlearn.sets import TrainingSets
@@ -120,7 +120,7 @@ class ReferenceStore:
         os.truncate(self._path, self._size)
 
 
-def live_reference(model: Any, tokenizer: Any, *, retain: bool = False) -> Reference:
+def live_reference(model: Any, cache: RowCache, *, retain: bool = False) -> Reference:
     """The model with its adapter off, computed for every batch: one more forward pass, no memory.
 
     Args:
@@ -129,13 +129,13 @@ def live_reference(model: Any, tokenizer: Any, *, retain: bool = False) -> Refer
 
     def values(batch: StepBatch) -> ReferenceValues:
         scored = (*batch.forget, *batch.retain) if retain else batch.forget
-        log_probs, states = _with_adapter_off(model, tokenizer, scored, batch.unrelated)
+        log_probs, states = _with_adapter_off(model, cache, scored, batch.unrelated)
         return _by_role(batch, log_probs, torch.cat(states) if states else log_probs[:0])
 
     return values
 
 
-def stored_reference(model: Any, tokenizer: Any, store: ReferenceStore, *, retain: bool = False) -> Reference:
+def stored_reference(model: Any, cache: RowCache, store: ReferenceStore, *, retain: bool = False) -> Reference:
     """The same, but each sentence is computed once.
 
     With several processes each computes its own share; if one of them must, all do, since the model may be sharded.
@@ -147,7 +147,7 @@ def stored_reference(model: Any, tokenizer: Any, store: ReferenceStore, *, retai
         new_unrelated = tuple(dict.fromkeys(p for p in batch.unrelated if not store.has("states", p)))
         computed: dict[tuple[Kind, Passage], Tensor] = {}
         if summed(torch.tensor(float(len(new) + len(new_unrelated)), device=model.device)) > 0:
-            log_probs, states = _with_adapter_off(model, tokenizer, new, new_unrelated)
+            log_probs, states = _with_adapter_off(model, cache, new, new_unrelated)
             computed |= {("log_prob", p): value for p, value in zip(new, log_probs, strict=True)}
             computed |= {("states", p): value for p, value in zip(new_unrelated, states, strict=True)}
             for (kind, passage), value in computed.items():
@@ -167,7 +167,7 @@ def stored_reference(model: Any, tokenizer: Any, store: ReferenceStore, *, retai
     return values
 
 
-def precomputed_reference(model: Any, tokenizer: Any, sets: TrainingSets, *, retain: bool = False) -> Reference:
+def precomputed_reference(model: Any, cache: RowCache, sets: TrainingSets, *, retain: bool = False) -> Reference:
     """For full fine-tuning, where there is no adapter to switch off: everything is computed before training.
 
     One number for every sentence that can be in the forget set (after a swap that is both sets), and half-precision
@@ -183,9 +183,9 @@ def precomputed_reference(model: Any, tokenizer: Any, sets: TrainingSets, *, ret
     with evaluating(model):
         for first in range(0, len(sentences), AT_ONCE):
             chosen = sentences[first : first + AT_ONCE]
-            log_probs |= dict(zip(chosen, read(model, tokenizer, chosen).log_probs.tolist(), strict=True))
+            log_probs |= dict(zip(chosen, read_rows(model, cache.rows(chosen)).log_probs.tolist(), strict=True))
         for passage in dict.fromkeys(sets.unrelated):
-            logits[passage] = read(model, tokenizer, [passage]).logits.to("cpu", torch.float16)
+            logits[passage] = read_rows(model, cache.rows([passage])).logits.to("cpu", torch.float16)
             size += logits[passage].nbytes
             if size > PRECOMPUTED_LIMIT:
                 raise RequestError(
@@ -204,11 +204,11 @@ def precomputed_reference(model: Any, tokenizer: Any, sets: TrainingSets, *, ret
 
 
 def _with_adapter_off(
-    model: Any, tokenizer: Any, scored: Sequence[Passage], unrelated: Sequence[Passage]
+    model: Any, cache: RowCache, scored: Sequence[Passage], unrelated: Sequence[Passage]
 ) -> tuple[Tensor, list[Tensor]]:
     """Log-probabilities [sentences] of the scored sentences, and the states of each unrelated one."""
     with reference(model):
-        whole = read(model, tokenizer, (*scored, *unrelated))
+        whole = read_rows(model, cache.rows((*scored, *unrelated)))
         found, rest = whole.part(0, len(scored)), whole.part(len(scored), whole.rows)
         return found.log_probs, list(rest.states.split([int(number) for number in rest.tokens.tolist()]))
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from biasunlearn.data.records import Passage
-from biasunlearn.models.packed_forward import Read, read
+from biasunlearn.models.packed_forward import Read, RowCache, read_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ class StepLogProbs:
 
 def log_probs_by_role(
     model: Any,
-    tokenizer: Any,
+    cache: RowCache,
     *,
     forget: Sequence[Passage],
     retain: Sequence[Passage],
     unrelated: Sequence[Passage],
 ) -> StepLogProbs:
     """Reads all sentences of a step in one packed forward pass."""
-    whole = read(model, tokenizer, (*forget, *retain, *unrelated))
+    whole = read_rows(model, cache.rows((*forget, *retain, *unrelated)))
     scored = whole.part(0, len(forget) + len(retain))
     values, tokens = (found.tensor_split([len(forget)]) for found in (scored.log_probs, scored.tokens))
     return StepLogProbs(

@@ -20,7 +20,7 @@ from biasunlearn.models.adapters import adapter_dropout, base_dropout, trainable
 from biasunlearn.models.distributed import average_gradients, count, is_split, mean, summed
 from biasunlearn.models.libraries import accelerate, on_cpu
 from biasunlearn.models.logprobs import sum_by_row
-from biasunlearn.models.packed_forward import Read
+from biasunlearn.models.packed_forward import Read, RowCache
 from biasunlearn.unlearn.checkpoint import Checkpointer, TrainingState
 from biasunlearn.unlearn.decision import decide, first_decision
 from biasunlearn.unlearn.evaluation import Evaluation, StopScores
@@ -64,16 +64,16 @@ class LossTerms:
 
 
 def loss_terms(
-    model: Any, tokenizer: Any, batch: StepBatch, config: DebiasConfig, reference: Reference | None = None
+    model: Any, cache: RowCache, batch: StepBatch, config: DebiasConfig, reference: Reference | None = None
 ) -> LossTerms:
     """The role losses of the method's objective (default: L_forget and L_retention) and L_KL of a batch.
 
     The loss of a sentence is multiplied by the swap weight of its bias type.
     """
     both = config.method in BOTH_REFERENCES
-    ref = (reference or live_reference(model, tokenizer, retain=both))(batch)
+    ref = (reference or live_reference(model, cache, retain=both))(batch)
     log_probs = log_probs_by_role(
-        model, tokenizer, forget=batch.forget, retain=batch.retain, unrelated=batch.unrelated
+        model, cache, forget=batch.forget, retain=batch.retain, unrelated=batch.unrelated
     )
     device = log_probs.unrelated.device
     weights, retain_weights = (torch.tensor(w, device=device) for w in (batch.forget_weights, batch.retain_weights))
@@ -129,7 +129,7 @@ class _Training:
     model: Any
     learner: Any  # the model, wrapped by accelerate if there are several processes
     split: bool  # whether the weights of the base are split over the processes
-    tokenizer: Any
+    cache: RowCache
     config: DebiasConfig
     parameters: list[torch.nn.Parameter]
     optimizer: Any
@@ -151,7 +151,7 @@ class _Training:
             group["lr"] = rate_at(state.step, config)
         batch = self.sampler.next(state.decision.swap_weights).share()
         with _dropout(self.model, state, config):
-            terms = loss_terms(self.learner, self.tokenizer, batch, config, self.reference)
+            terms = loss_terms(self.learner, self.cache, batch, config, self.reference)
         self.accelerator.backward(terms.total(config) * count())  # gradients are averaged, our parts of a mean add up
         if self.split:
             average_gradients(self.parameters)
@@ -219,11 +219,11 @@ def _start(
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     average, sampler = WeightAverage(model, config.average), BatchSampler(sets, config)
-    both = config.method in BOTH_REFERENCES
+    cache, both = RowCache(tokenizer, model), config.method in BOTH_REFERENCES
     if config.lora_rank:
-        reference = stored_reference(model, tokenizer, checkpointer.references, retain=both)
+        reference = stored_reference(model, cache, checkpointer.references, retain=both)
     else:
-        reference = precomputed_reference(model, tokenizer, sets, retain=both)
+        reference = precomputed_reference(model, cache, sets, retain=both)
     state = checkpointer.restore(model, optimizer, average, sampler)
     if state is None:
         if base_scores is None:
@@ -235,7 +235,7 @@ def _start(
     split = is_split(model)  # then the adapter is the same in every process, and there is nothing to wrap
     learner, optimizer = (model, optimizer) if split else accelerator.prepare(model, optimizer)
     return _Training(
-        model=model, learner=learner, split=split, tokenizer=tokenizer, config=config, parameters=parameters,
+        model=model, learner=learner, split=split, cache=cache, config=config, parameters=parameters,
         optimizer=optimizer, accelerator=accelerator, average=average, sampler=sampler, reference=reference,
         state=state,
     )  # fmt: skip
