@@ -68,6 +68,7 @@ def test_a_row_of_another_width_is_a_wrong_row(text: str, message: str) -> None:
         ("sep=,\na,b\n1,2\n", "has sep=; its first line tells a spreadsheet the delimiter"),
         ("sep=;\na;b\n1;2\n", "has sep=;; its first line tells a spreadsheet the delimiter"),
         ("a\n1\n", "needs the columns a, b; lacks b, has a$"),
+        ("A,B\n1,2\n", "has A, B; the letter case of the names counts$"),
         ("", "has none$"),
     ],
 )

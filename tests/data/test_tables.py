@@ -49,6 +49,12 @@ def test_every_format_gives_the_same_records(tmp_path: Path, name: str, packed: 
     assert table.facts["data"].endswith(name + packed) and len(table.sha256) == 64
 
 
+def test_the_letter_case_of_an_ending_does_not_count(tmp_path: Path) -> None:
+    for name, content in (("A.CSV", b"a,b\none,x\n"), ("A.NDJSON.GZ", gzip.compress(b'{"a": "one", "b": "x"}'))):
+        (tmp_path / name).write_bytes(content)
+        assert read_table(str(tmp_path / name), build).records == (("one", "x"),)
+
+
 def test_rows_in_memory_and_of_libraries() -> None:
     import datasets
     import pandas

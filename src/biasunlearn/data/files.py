@@ -51,7 +51,11 @@ class FileContent:
     @property
     def plain_name(self) -> str:
         """The name without .gz, which tells the format."""
-        return self.path.name.removesuffix(".gz")
+        return self.path.stem if self._packed else self.path.name
+
+    @property
+    def _packed(self) -> bool:
+        return self.path.suffix.lower() == ".gz"
 
     def unpacked(self) -> bytes:
         """The bytes, decompressed where the name ends in .gz.
@@ -59,7 +63,7 @@ class FileContent:
         Raises:
             RequestError: the compressed file is damaged, or larger than `MAX_BYTES` once it is unpacked.
         """
-        if self.path.suffix != ".gz":
+        if not self._packed:
             return self.raw
         try:
             content = gzip.GzipFile(fileobj=io.BytesIO(self.raw)).read(MAX_BYTES + 1)

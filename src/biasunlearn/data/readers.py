@@ -141,7 +141,7 @@ def read_unrelated(source: "Source | DataFile", *, skip_invalid: bool = False) -
 
 def is_plain_text(source: "Source | DataFile") -> bool:
     """Is this the path of a file with one sentence a line?"""
-    return isinstance(source, str | Path) and str(source).removesuffix(".gz").endswith(".txt")
+    return isinstance(source, str | Path) and str(source).lower().removesuffix(".gz").endswith(".txt")
 
 
 def read_sentences(path: str | Path) -> list[tuple[str, str]]:
@@ -305,7 +305,7 @@ def _recognised(source: Source) -> tuple[str, Rows, Build]:
     """(name, rows, what makes a triplet of a row): a StereoSet file or hub data set, or a table of pairs."""
     if isinstance(source, str | Path) and (is_folder(source) or is_hub_name(source)):
         return _data_set(str(source))
-    if isinstance(source, str | Path) and str(source).removesuffix(".gz").endswith(".json"):
+    if isinstance(source, str | Path) and str(source).lower().removesuffix(".gz").endswith(".json"):
         content = read_json(read_file(source))
         if isinstance(content, list):
             return str(source), json_table(str(source), content), _pair

@@ -59,6 +59,8 @@ def check_columns(path: str, names: Iterable[str], columns: Columns, hint: str =
         return
     needed = " (or ".join(", ".join(group) for group in columns) + ")" * (len(columns) > 1)
     missing = ", ".join(name for name in columns[0] if name not in seen)
+    if any({name.casefold() for name in seen}.issuperset(group) for group in columns):
+        hint = "; the letter case of the names counts"
     has = shown(", ".join(sorted(seen)) or "none", quotes=False)
     raise RequestError(f"{path}: needs the columns {needed}; lacks {missing}, has {has}{hint}")
 

@@ -1,6 +1,6 @@
 """One reader for every table: a path, a data set of the hub, or rows in memory -> rows with their places -> records.
 
-    .csv .tsv .jsonl .json .parquet      a file; .gz of each is read through
+    .csv .tsv .jsonl .json .parquet      a file; .gz of each is read through (.ndjson is .jsonl)
     owner/name[:configuration[:split]]   a data set of the hub, where there is no such path
     [{...}, ...]                         rows in memory: a list of dicts, a DataFrame, a datasets.Dataset
 
@@ -183,8 +183,8 @@ def read_rows(source: Source, columns: Columns = ()) -> RowSet:
 
 def file_rows(content: FileContent, columns: Columns = ()) -> Rows:
     """The rows of a file, by the format that its name ends in. RequestError for a file of another format."""
-    path, name = str(content.path), content.plain_name
-    if name.endswith(".jsonl"):
+    path, name = str(content.path), content.plain_name.lower()
+    if name.endswith((".jsonl", ".ndjson")):
         return json_lines(path, content.text())
     if name.endswith((".csv", ".tsv")):
         return delimited_rows(path, content.text(), columns)
