@@ -102,6 +102,13 @@ class DebiasConfig:
     """Weight of L_retention. Paper 0.4, released code 0.3."""
     kl_weight: float = 2.0
     """Weight of L_KL. Paper 0.2 (with which perplexity rose by several percent in our runs)."""
+    invariance_weight: float = 0.0
+    """Weight of the invariance loss: what the model expects behind a target term must not depend on the group
+    (unlearn/losses.py). Paper: no such loss."""
+    context_batch: int = 4
+    """Sentences of a step whose target term is replaced for the invariance loss."""
+    context_terms: int = 3
+    """Replacements of the target term in each of them."""
     npo_ratio: Literal["sentence", "batch_mean"] = "sentence"
     """Log ratio of NPO: one for each sentence, or one for the whole batch, of token means. Released code:
     batch_mean."""
@@ -333,13 +340,13 @@ def _check_values(config: DebiasConfig) -> None:
             lambda v: v > 0,
         ),
         "must not be negative": (
-            ("forget_weight", "retain_weight", "kl_weight", "weight_decay", "warmup", "lora_rank", "lms_floor", "seed"),
+            ("forget_weight", "retain_weight", "kl_weight", "invariance_weight", "weight_decay", "warmup", "lora_rank",
+             "lms_floor", "seed"),
             lambda v: v >= 0,
         ),
         "must be at least 1": (
             ("forget_batch", "retain_batch", "unrelated_batch", "max_steps", "evaluate_every", "first_evaluation",
-             "confirm",
-             "batch_tokens", "padded_to"),
+             "context_batch", "context_terms", "confirm", "batch_tokens", "padded_to"),
             lambda v: v >= 1,
         ),
     }  # fmt: skip

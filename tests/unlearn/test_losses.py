@@ -11,6 +11,7 @@ from torch import tensor
 from biasunlearn.models.logprobs import sum_by_row, token_log_probs
 from biasunlearn.unlearn.losses import (
     cross_entropy_to_reference,
+    invariance_loss,
     kl_loss,
     npo_loss,
     npo_loss_batch_mean,
@@ -184,3 +185,30 @@ def test_sum_by_row() -> None:
     sums[0].backward()
     assert values.grad is not None
     assert values.grad.tolist() == [1.0, 1.0, 0.0, 1.0]
+
+
+# --- L_invariance --------------------------------------------------------------------------------------------------
+
+
+def test_invariance_by_hand() -> None:
+    """The mixture of (0.8, 0.2) and (0.4, 0.6) is (0.6, 0.4): (0.6 log(0.6/0.8) + 0.4 log(0.4/0.2) + ...) / 2."""
+    found = tensor([[[0.8, 0.2], [0.4, 0.6]]]).log()
+    assert invariance_loss(found, found).tolist() == pytest.approx([(0.1046496 + 0.0810930) / 2], abs=1e-6)
+
+
+def test_invariance_is_zero_at_the_mixture_and_only_there() -> None:
+    reference = tensor([[[0.8, 0.2], [0.4, 0.6]]]).log()
+    mixture = tensor([[[0.6, 0.4], [0.6, 0.4]]]).log()
+    assert invariance_loss(mixture, reference).item() == pytest.approx(0.0, abs=1e-6)
+    flat = tensor([[[0.5, 0.5], [0.5, 0.5]]]).log()  # equal for both groups, but not what the model expected
+    assert invariance_loss(flat, reference).item() > 0.01
+
+
+def test_invariance_pulls_the_groups_together_and_carries_no_gradient_to_the_reference() -> None:
+    logits = tensor([[[0.8, 0.2], [0.4, 0.6]]]).log().requires_grad_()
+    reference = logits.detach().clone().requires_grad_()
+    invariance_loss(logits, reference).sum().backward()
+    assert reference.grad is None and logits.grad is not None
+    # d/dz KL(q || p) = p - q for each member, halved by the mean over two members.
+    expected = [[[0.1, -0.1], [-0.1, 0.1]]]
+    assert torch.allclose(logits.grad, tensor(expected), atol=1e-6)

@@ -28,6 +28,7 @@ class MetricsRow(Record):
     loss_forget: float | None = None
     loss_retain: float | None = None
     loss_kl: float | None = None
+    loss_invariance: float | None = None
     log_ratio: float | None = None
     lr: Number | None = None
     ss: Mapping[str, Number] | None = None

@@ -4,6 +4,8 @@ None of them uses a model. Each returns one value per sentence; the caller multi
 `log_prob` of a sentence is log p(y | x): the sum over the tokens of its supervised part, in nats.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -132,6 +134,28 @@ def kl_loss(logits: Tensor, reference_logits: Tensor) -> Tensor:
     log_p = F.log_softmax(logits.float(), dim=-1)
     log_ref = F.log_softmax(reference_logits.detach().float(), dim=-1)
     return F.kl_div(log_p, log_ref, reduction="none", log_target=True).sum(-1)
+
+
+def invariance_loss(logits: Tensor, reference_logits: Tensor) -> Tensor:
+    """What the model expects next is the same whichever group the sentence is about. Developed in this project.
+
+    With p_j the distribution behind the sentence about term j and q = mean_j p_ref,j, the mixture of the reference
+    model's distributions over the terms: mean_j KL(q || p_j). The target does not depend on the group, so the loss
+    removes what differs between groups, and it is fixed, so the distributions cannot agree by becoming flat.
+
+    By hand, two members, a vocabulary of two: p_ref = (0.8, 0.2) and (0.4, 0.6) give q = (0.6, 0.4); at p = p_ref the
+    loss is (KL(q || p_1) + KL(q || p_2)) / 2 = (0.1046 + 0.0811) / 2 = 0.0929.
+
+    Args:
+        logits, reference_logits: [tokens, members, vocabulary], unnormalised; the reference carries no gradient.
+    Returns:
+        [tokens], each at least 0.
+    """
+    mixture = torch.logsumexp(F.log_softmax(reference_logits.detach().float(), dim=-1), dim=1) - math.log(
+        logits.shape[1]
+    )
+    log_p = F.log_softmax(logits.float(), dim=-1)
+    return F.kl_div(log_p, mixture.unsqueeze(1).expand_as(log_p), reduction="none", log_target=True).sum(-1).mean(1)
 
 
 def cross_entropy_to_reference(logits: Tensor, reference_logits: Tensor) -> Tensor:

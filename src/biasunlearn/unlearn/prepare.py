@@ -13,7 +13,8 @@ from biasunlearn.data.target_terms import with_targets, with_unrelated
 from biasunlearn.errors import DataError, RequestError
 from biasunlearn.runs.run_files import Manifest
 from biasunlearn.runs.sections import FileFacts, RunData, SplitFacts, Splits
-from biasunlearn.unlearn.sets import TrainingSets, training_sets
+from biasunlearn.unlearn.contexts import counterfactual_contexts, families_of
+from biasunlearn.unlearn.sets import Context, TrainingSets, training_sets
 
 EARLY = 13
 """Characters before the BLANK where the released code begins to supervise: the length of "<|endoftext|>"."""
@@ -76,6 +77,8 @@ def prepare(
         seed=config.seed,
         supervised_to=config.supervised_to,
     )
+    if config.invariance_weight:
+        sets = replace(sets, contexts=_contexts(chosen, (*stop, *reported.triplets), config))
     if config.supervised_from == "early":
         sets = _supervised_early(sets)
     splits = Splits(
@@ -236,6 +239,12 @@ def _unrelated_set(
             ".txt of ordinary sentences), or --set kl_weight=0"
         )
     return sentences, source_hash
+
+
+def _contexts(chosen: Sequence[Triplet], later: Sequence[Triplet], config: DebiasConfig) -> tuple[Context, ...]:
+    """Counterfactual contexts of the training pairs. Term families of the stop and the report split are not used."""
+    found = counterfactual_contexts(chosen, count=config.context_terms, seed=config.seed, without=families_of(later))
+    return tuple(context for contexts in found.values() for context in contexts)
 
 
 def _supervised_early(sets: TrainingSets) -> TrainingSets:

@@ -46,6 +46,7 @@ class ReferenceValues:
     forget: Tensor  # [sentences] log p_ref(y | x)
     retain: Tensor  # the same; empty where the objective does not use it
     unrelated: Tensor  # [tokens, hidden] states behind the supervised tokens, as `Read` has them; or their logits
+    contexts: Tensor  # the same of all members of the counterfactual contexts
 
 
 Reference = Callable[[StepBatch], ReferenceValues]
@@ -129,8 +130,8 @@ def live_reference(model: Any, cache: RowCache, *, retain: bool = False) -> Refe
 
     def values(batch: StepBatch) -> ReferenceValues:
         scored = (*batch.forget, *batch.retain) if retain else batch.forget
-        log_probs, states = _with_adapter_off(model, cache, scored, batch.unrelated)
-        return _by_role(batch, log_probs, torch.cat(states) if states else log_probs[:0])
+        log_probs, states = _with_adapter_off(model, cache, scored, _compared(batch))
+        return _by_role(batch, log_probs, states)
 
     return values
 
@@ -144,25 +145,22 @@ def stored_reference(model: Any, cache: RowCache, store: ReferenceStore, *, reta
     def values(batch: StepBatch) -> ReferenceValues:
         scored = (*batch.forget, *batch.retain) if retain else batch.forget
         new = tuple(dict.fromkeys(p for p in scored if not store.has("log_prob", p)))
-        new_unrelated = tuple(dict.fromkeys(p for p in batch.unrelated if not store.has("states", p)))
+        compared = _compared(batch)
+        new_states = tuple(dict.fromkeys(p for p in compared if not store.has("states", p)))
         computed: dict[tuple[Kind, Passage], Tensor] = {}
-        if summed(torch.tensor(float(len(new) + len(new_unrelated)), device=model.device)) > 0:
-            log_probs, states = _with_adapter_off(model, cache, new, new_unrelated)
+        if summed(torch.tensor(float(len(new) + len(new_states)), device=model.device)) > 0:
+            log_probs, states = _with_adapter_off(model, cache, new, new_states)
             computed |= {("log_prob", p): value for p, value in zip(new, log_probs, strict=True)}
-            computed |= {("states", p): value for p, value in zip(new_unrelated, states, strict=True)}
+            computed |= {("states", p): value for p, value in zip(new_states, states, strict=True)}
             for (kind, passage), value in computed.items():
                 store.put(kind, passage, value)
 
         def all_of(kind: Kind, passages: Sequence[Passage]) -> list[Tensor]:
             return [computed[kind, p] if (kind, p) in computed else store.get(kind, p) for p in passages]
 
-        stored, stored_states = all_of("log_prob", scored), all_of("states", batch.unrelated)
-        empty = torch.zeros(0)
-        return _by_role(
-            batch,
-            (torch.stack(stored) if stored else empty).to(model.device),
-            (torch.cat(stored_states) if stored_states else empty).to(model.device),
-        )
+        stored = all_of("log_prob", scored)
+        log_probs = (torch.stack(stored) if stored else torch.zeros(0)).to(model.device)
+        return _by_role(batch, log_probs, [states.to(model.device) for states in all_of("states", compared)])
 
     return values
 
@@ -171,7 +169,7 @@ def precomputed_reference(model: Any, cache: RowCache, sets: TrainingSets, *, re
     """For full fine-tuning, where there is no adapter to switch off: everything is computed before training.
 
     One number for every sentence that can be in the forget set (after a swap that is both sets), and half-precision
-    logits for every token of the unrelated set.
+    logits for every token of the unrelated set. The invariance loss needs an adapter (`_check_settings` in trainer.py).
 
     Raises:
         RequestError: the logits need more than `PRECOMPUTED_LIMIT` bytes.
@@ -195,24 +193,30 @@ def precomputed_reference(model: Any, cache: RowCache, sets: TrainingSets, *, re
 
     def values(batch: StepBatch) -> ReferenceValues:
         scored = (*batch.forget, *batch.retain) if retain else batch.forget
-        parts = [logits[p] for p in batch.unrelated]
-        empty = torch.empty(0, device=model.device)
-        unrelated = torch.cat(parts).to(model.device) if parts else empty
-        return _by_role(batch, torch.tensor([log_probs[p] for p in scored], device=model.device), unrelated)
+        found = torch.tensor([log_probs[p] for p in scored], device=model.device)
+        return _by_role(batch, found, [logits[p].to(model.device) for p in batch.unrelated])
 
     return values
 
 
 def _with_adapter_off(
-    model: Any, cache: RowCache, scored: Sequence[Passage], unrelated: Sequence[Passage]
+    model: Any, cache: RowCache, scored: Sequence[Passage], compared: Sequence[Passage]
 ) -> tuple[Tensor, list[Tensor]]:
-    """Log-probabilities [sentences] of the scored sentences, and the states of each unrelated one."""
+    """Log-probabilities [sentences] of the scored sentences, and the states of each compared one."""
     with reference(model):
-        whole = read_rows(model, cache.rows((*scored, *unrelated)))
+        whole = read_rows(model, cache.rows((*scored, *compared)))
         found, rest = whole.part(0, len(scored)), whole.part(len(scored), whole.rows)
         return found.log_probs, list(rest.states.split([int(number) for number in rest.tokens.tolist()]))
 
 
-def _by_role(batch: StepBatch, log_probs: Tensor, unrelated: Tensor) -> ReferenceValues:
-    """Splits the log-probabilities of the forget sentences from those of the retain sentences, if there are any."""
-    return ReferenceValues(log_probs[: len(batch.forget)], log_probs[len(batch.forget) :], unrelated)
+def _compared(batch: StepBatch) -> tuple[Passage, ...]:
+    """The passages whose whole distributions are compared with those of the reference."""
+    return (*batch.unrelated, *batch.context_members)
+
+
+def _by_role(batch: StepBatch, log_probs: Tensor, states: Sequence[Tensor]) -> ReferenceValues:
+    """Splits the log-probabilities and the states of `_compared` by role."""
+    parts = states[: len(batch.unrelated)], states[len(batch.unrelated) :]
+    empty = torch.zeros(0, device=log_probs.device)
+    unrelated, contexts = (torch.cat(list(part)) if part else empty for part in parts)
+    return ReferenceValues(log_probs[: len(batch.forget)], log_probs[len(batch.forget) :], unrelated, contexts)

@@ -39,6 +39,8 @@ class StepLogProbs:
     retain: RoleLogProbs
     unrelated: Read
     """Whole distributions, since the KL term compares them."""
+    contexts: Read
+    """The same of all members of all counterfactual contexts, in order."""
 
 
 def log_probs_by_role(
@@ -48,13 +50,15 @@ def log_probs_by_role(
     forget: Sequence[Passage],
     retain: Sequence[Passage],
     unrelated: Sequence[Passage],
+    contexts: Sequence[Passage] = (),
 ) -> StepLogProbs:
     """Reads all sentences of a step in one packed forward pass."""
-    whole = read_rows(model, cache.rows((*forget, *retain, *unrelated)))
+    whole = read_rows(model, cache.rows((*forget, *retain, *unrelated, *contexts)))
     scored = whole.part(0, len(forget) + len(retain))
     values, tokens = (found.tensor_split([len(forget)]) for found in (scored.log_probs, scored.tokens))
     return StepLogProbs(
         forget=RoleLogProbs(values[0], tokens[0]),
         retain=RoleLogProbs(values[1], tokens[1]),
-        unrelated=whole.part(scored.rows, whole.rows),
+        unrelated=whole.part(scored.rows, scored.rows + len(unrelated)),
+        contexts=whole.part(scored.rows + len(unrelated), whole.rows),
     )

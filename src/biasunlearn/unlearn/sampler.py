@@ -12,7 +12,7 @@ import numpy as np
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.records import Passage
 from biasunlearn.models.distributed import mine
-from biasunlearn.unlearn.sets import TrainingSets, swapped
+from biasunlearn.unlearn.sets import Context, TrainingSets, swapped
 
 T = TypeVar("T")
 
@@ -28,6 +28,12 @@ class StepBatch:
     unrelated: tuple[Passage, ...]
     forget_weights: tuple[float, ...]
     retain_weights: tuple[float, ...]
+    contexts: tuple[Context, ...] = ()
+
+    @property
+    def context_members(self) -> tuple[Passage, ...]:
+        """All members of all contexts, in order."""
+        return tuple(passage for context in self.contexts for passage in context)
 
     def share(self) -> "StepBatch":
         """The part of this process: every process draws the whole batch and takes every n-th sentence of it."""
@@ -52,12 +58,14 @@ class BatchSampler:
         drawn = (self._matched if self._config.batch_pairs == "matched" else self._independent)(sets, active)
         weights = dict.fromkeys(active, max(active.values())) if self._config.batch_allocation == "gap" else active
         size = self._config.unrelated_batch if sets.unrelated else 0
+        contexts = self._config.context_batch if sets.contexts else 0
         return StepBatch(
             tuple(passage for _, passage in drawn["forget"]),
             tuple(passage for _, passage in drawn["retain"]),
             tuple(self._draw("unrelated", sets.unrelated) for _ in range(size)),
             tuple(weights[bias_type] for bias_type, _ in drawn["forget"]),
             tuple(weights[bias_type] for bias_type, _ in drawn["retain"]),
+            tuple(self._draw("contexts", sets.contexts) for _ in range(contexts)),
         )
 
     def _exchanged(self, bias_types: frozenset[str]) -> TrainingSets:

@@ -12,6 +12,9 @@ import numpy as np
 
 from biasunlearn.data.records import Passage, Triplet
 
+Context = tuple[Passage, ...]
+"""One sentence and its versions about other groups; the first is the sentence as it is in the data."""
+
 PerType = Mapping[str, tuple[Passage, ...]]
 
 
@@ -25,6 +28,8 @@ class TrainingSets:
     """Every sentence of the forget set with the retain sentence of the same pair: its anti-stereotype or, for an
     adversarial sentence, itself. The gradients of the parts that the two sentences share cancel."""
     unrelated: tuple[Passage, ...]
+    contexts: tuple[Context, ...] = ()
+    """Training sentences with their versions about other groups (unlearn/contexts.py)."""
     exchanged: frozenset[str] = frozenset()
     """Bias types whose forget and retain sets are exchanged."""
 

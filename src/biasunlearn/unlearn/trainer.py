@@ -6,8 +6,9 @@ evaluated, and unlearn/decision.py determines how training goes on.
 
 import contextlib
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,22 +23,23 @@ from biasunlearn.models.libraries import accelerate, on_cpu
 from biasunlearn.models.logprobs import sum_by_row
 from biasunlearn.models.packed_forward import Read, RowCache
 from biasunlearn.unlearn.checkpoint import Checkpointer, TrainingState
+from biasunlearn.unlearn.contexts import aligned
 from biasunlearn.unlearn.decision import decide, first_decision
 from biasunlearn.unlearn.evaluation import Evaluation, StopScores
 from biasunlearn.unlearn.interruption import interruptible
-from biasunlearn.unlearn.losses import cross_entropy_to_reference, kl_loss
+from biasunlearn.unlearn.losses import cross_entropy_to_reference, invariance_loss, kl_loss
 from biasunlearn.unlearn.objectives import BOTH_REFERENCES, OBJECTIVES, PAIRED, SHIFTED
 from biasunlearn.unlearn.reference import Reference, live_reference, precomputed_reference, stored_reference
 from biasunlearn.unlearn.roles import log_probs_by_role
 from biasunlearn.unlearn.sampler import BatchSampler, StepBatch
-from biasunlearn.unlearn.sets import TrainingSets
+from biasunlearn.unlearn.sets import Context, TrainingSets
 from biasunlearn.unlearn.stop import distance, is_best
 from biasunlearn.unlearn.weight_average import WeightAverage
 
 
 @dataclass(frozen=True, slots=True)
 class LossTerms:
-    """The three losses of a step; in the role losses each sentence has the swap weight of its bias type.
+    """The losses of a step; in the role losses each sentence has the swap weight of its bias type.
 
     With several processes each has its part of every mean; the parts add up to the mean.
     """
@@ -45,22 +47,25 @@ class LossTerms:
     forget: Tensor
     retain: Tensor
     kl: Tensor
+    invariance: Tensor | None
+    """None in a step without counterfactual contexts."""
     raw_forget: Tensor
     raw_retain: Tensor
     log_ratio: Tensor
     """Mean of r = log p_theta - log p_ref over the forget sentences, in nats."""
 
     def total(self, config: DebiasConfig) -> Tensor:
-        """L = w_f L_forget + w_r L_retention + w_kl L_KL."""
-        return config.forget_weight * self.forget + config.retain_weight * self.retain + config.kl_weight * self.kl
+        """L = w_f L_forget + w_r L_retention + w_kl L_KL + w_i L_invariance; the paper has the first three."""
+        paper = config.forget_weight * self.forget + config.retain_weight * self.retain + config.kl_weight * self.kl
+        return paper if self.invariance is None else paper + config.invariance_weight * self.invariance
 
     def log(self) -> dict[str, float]:
         """What metrics.jsonl stores: the losses without any weight, as in the equations."""
         parts = {
             "loss_forget": self.raw_forget, "loss_retain": self.raw_retain, "loss_kl": self.kl,
-            "log_ratio": self.log_ratio,
+            "log_ratio": self.log_ratio, "loss_invariance": self.invariance,
         }  # fmt: skip
-        return {name: float(summed(part)) for name, part in parts.items()}
+        return {name: float(summed(part)) for name, part in parts.items() if part is not None}
 
 
 def loss_terms(
@@ -73,7 +78,12 @@ def loss_terms(
     both = config.method in BOTH_REFERENCES
     ref = (reference or live_reference(model, cache, retain=both))(batch)
     log_probs = log_probs_by_role(
-        model, cache, forget=batch.forget, retain=batch.retain, unrelated=batch.unrelated
+        model,
+        cache,
+        forget=batch.forget,
+        retain=batch.retain,
+        unrelated=batch.unrelated,
+        contexts=batch.context_members,
     )
     device = log_probs.unrelated.device
     weights, retain_weights = (torch.tensor(w, device=device) for w in (batch.forget_weights, batch.retain_weights))
@@ -87,10 +97,12 @@ def loss_terms(
     if config.npo_ratio == "batch_mean" and len(forget_losses) == 1:
         weights = weights.mean()
     kl = kl_losses(log_probs.unrelated, ref.unrelated, config)
+    invariance = invariance_losses(log_probs.contexts, ref.contexts, batch.contexts, cache)
     return LossTerms(
         forget=mean(forget_losses * weights),
         retain=mean(retain_losses * retain_weights),
         kl=mean(kl),
+        invariance=mean(invariance) if config.invariance_weight else None,
         raw_forget=mean(forget_losses),
         raw_retain=mean(retain_losses),
         log_ratio=mean((log_probs.forget.values - ref.forget).detach()),
@@ -105,6 +117,25 @@ def kl_losses(unrelated: Read, reference: Tensor, config: DebiasConfig) -> Tenso
         return unrelated.compared(reference, kl_loss)
     per_token = unrelated.compared(reference, cross_entropy_to_reference)
     return sum_by_row(per_token, unrelated.owners, unrelated.rows) / config.padded_to
+
+
+def invariance_losses(members: Read, reference: Tensor, contexts: Sequence[Context], cache: RowCache) -> Tensor:
+    """L_invariance of each context, [contexts]: the mean over the tokens that all its members have in common.
+
+    Args:
+        members: all members of all contexts, in order.
+        reference: the states of the reference at the same tokens.
+    """
+    losses, begin = [], 0
+    for context in contexts:
+        rows = cache.rows(context)
+        starts = list(itertools.accumulate((row.scored for row in rows), initial=begin))
+        begin = starts.pop()
+        where = aligned(tuple(rows)).to(members.device) + torch.tensor(starts, device=members.device)
+        if where.numel():
+            now, before = (members.output.logits(states[where]) for states in (members.states, reference))
+            losses.append(invariance_loss(now, before).mean())
+    return torch.stack(losses) if losses else torch.zeros(0, device=members.device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +275,8 @@ def _start(
 def _check_settings(config: DebiasConfig) -> None:
     if config.npo_ratio == "batch_mean" and count() > 1:
         raise RequestError("npo_ratio: batch_mean is one ratio of a whole batch; run it in one process")
+    if config.invariance_weight and not config.lora_rank:
+        raise RequestError("invariance_weight: needs an adapter, which can be switched off; set lora_rank above 0")
     if config.method in PAIRED and config.batch_pairs != "matched":
         raise RequestError(f"method: {config.method} compares the sentences of a pair; --set batch_pairs=matched")
 
@@ -288,9 +321,7 @@ def evaluation_schedule(sets: TrainingSets, config: DebiasConfig) -> EvaluationS
     return EvaluationSchedule(min(config.first_evaluation, epoch), min(config.evaluate_every, epoch), config.max_steps)
 
 
-def _evaluate(
-    training: _Training, row: dict[str, Any], evaluate: Evaluate | None, checkpointer: Checkpointer
-) -> None:
+def _evaluate(training: _Training, row: dict[str, Any], evaluate: Evaluate | None, checkpointer: Checkpointer) -> None:
     """Evaluates the averaged weights, decides, marks the best weights and saves. Without evaluations the last are."""
     model, state, config = training.model, training.state, training.config
     if evaluate is None:

@@ -1,0 +1,122 @@
+"""Counterfactual contexts: which sentences become one, which tokens its members share, and what training on it does."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from biasunlearn.data.records import Passage, Sentence, Triplet
+from biasunlearn.models.adapters import trainable
+from biasunlearn.models.batches import TokenRow
+from biasunlearn.models.packed_forward import RowCache, read
+from biasunlearn.scoring.log_prob import score
+from biasunlearn.unlearn.contexts import aligned, counterfactual_contexts, families_of
+from biasunlearn.unlearn.sampler import BatchSampler
+from biasunlearn.unlearn.trainer import loss_terms
+from tests import tiny
+from tests.unlearn.test_trainer import SETS, config, fresh
+
+
+def pair(target: str, stereotype: str, anti: str, bias_type: str = "religion") -> Triplet:
+    return Triplet(
+        id=stereotype, bias_type=bias_type, kind="intrasentence", context="", target=target,
+        stereotype=Sentence("s", stereotype), anti_stereotype=Sentence("a", anti),
+    )  # fmt: skip
+
+
+def test_both_sentences_of_a_pair_become_contexts_about_others() -> None:
+    triplet = pair("Muslim", "The Muslim man is strict.", "The Muslim man is kind.")
+    (first, second) = counterfactual_contexts([triplet], count=3, seed=0)["religion"]
+    assert first[0] == Passage("", "The Muslim man is strict.") and second[0] == Passage("", "The Muslim man is kind.")
+    assert len(first) == len(second) == 4 and len(set(first)) == 4
+    for one, other in zip(first, second, strict=True):  # the same person in both sentences
+        assert one.text.removesuffix("strict.") == other.text.removesuffix("kind.")
+    assert not any("Muslim" in passage.text for passage in first[1:])
+
+
+def test_families_of_later_data_are_not_used_and_what_cannot_be_replaced_has_no_context() -> None:
+    triplet = pair("Muslim", "The Muslim man is strict.", "The Muslim man is kind.")
+    many = counterfactual_contexts([triplet], count=50, seed=0)["religion"][0]
+    assert any("Christian" in passage.text for passage in many)  # the control: without the rule they are used
+    later = families_of([pair("Christian", "A Christian is strict.", "A Christian is kind.")])
+    rest = counterfactual_contexts([triplet], count=50, seed=0, without=later)["religion"][0]
+    assert len(rest) > 1 and not any("Christian" in passage.text for passage in rest)
+    absent = pair("Muslim", "He is strict.", "He is kind.")
+    assert counterfactual_contexts([absent], count=3, seed=0) == {}
+    assert counterfactual_contexts([dataclasses.replace(triplet, kind="intersentence")], count=3, seed=0) == {}
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        # 0 is the start token and is not scored; the members differ in one token
+        ([(0, 5, 7, 8), (0, 6, 7, 8)], [[1, 1], [2, 2]]),
+        # a term of two tokens: what follows is shifted
+        ([(0, 5, 7, 8), (0, 6, 9, 7, 8)], [[1, 2], [2, 3]]),
+        # what comes before the term is not compared: the members agree there by construction
+        ([(0, 1, 5, 7), (0, 1, 6, 7)], [[2, 2]]),
+        # a second difference is left out, what follows it is not
+        ([(0, 5, 7, 3, 8), (0, 6, 7, 4, 8)], [[1, 1], [3, 3]]),
+        ([(0, 5), (0, 6)], []),
+    ],
+)
+def test_the_tokens_that_members_share_by_hand(rows: list[tuple[int, ...]], expected: list[list[int]]) -> None:
+    found = aligned(tuple(TokenRow(ids, 1) for ids in rows))
+    assert found.shape == (len(expected), len(rows)) and found.tolist() == expected
+
+
+CONTEXTS = tuple(
+    tuple(Passage("", f"The {who} is {word}.") for who in ("nurse", "poet", "doctor")) for word in ("tired", "quiet")
+)
+WITH_CONTEXTS = dataclasses.replace(SETS, contexts=CONTEXTS)
+
+
+def test_the_loss_is_that_of_a_plain_computation() -> None:
+    settings = config(invariance_weight=5.0, context_batch=2)
+    loaded = fresh(settings)
+    tiny.perturb(loaded.model)
+    cache = RowCache(loaded.tokenizer, loaded.model)
+    batch = BatchSampler(WITH_CONTEXTS, settings).next({"gender": 1.0, "race": 1.0})
+    terms = loss_terms(loaded.model, cache, batch, settings)
+    expected = []
+    for context in batch.contexts:
+        rows = cache.rows(context)
+        where = aligned(tuple(rows))
+        now = [read(loaded.model, loaded.tokenizer, [p]).logits.log_softmax(-1) for p in context]
+        with loaded.model.disable_adapter():
+            before = [read(loaded.model, loaded.tokenizer, [p]).logits.softmax(-1) for p in context]
+        per_token = []
+        for positions in where.tolist():
+            q = sum(before[j][k] for j, k in enumerate(positions)) / len(positions)
+            per_token.append(sum((q * (q.log() - now[j][k])).sum() for j, k in enumerate(positions)) / len(positions))
+        expected.append(sum(per_token) / len(per_token))
+    assert terms.invariance is not None
+    assert terms.invariance.item() == pytest.approx(float(sum(expected) / len(expected)), abs=1e-5)
+    without = dataclasses.replace(settings, invariance_weight=0.0)
+    plain = loss_terms(loaded.model, cache, dataclasses.replace(batch, contexts=()), without)
+    assert plain.invariance is None and "loss_invariance" not in plain.log()
+    difference = terms.total(settings).item() - plain.total(without).item()
+    assert difference == pytest.approx(5 * terms.invariance.item(), abs=1e-4)
+
+
+def test_training_removes_what_depends_on_the_group_and_keeps_the_mean() -> None:
+    """Beside it the control: the same steps with weight 0 leave the difference between the groups as it is."""
+    spread = {}
+    for weight in (0.0, 5.0):
+        settings = config(invariance_weight=weight, forget_weight=0.0, retain_weight=0.0, kl_weight=0.0)
+        loaded = fresh(settings)
+        cache = RowCache(loaded.tokenizer, loaded.model)
+        optimizer = torch.optim.AdamW(list(trainable(loaded.model).values()), lr=1e-2)
+        sampler = BatchSampler(WITH_CONTEXTS, settings)
+        for _ in range(30):
+            terms = loss_terms(loaded.model, cache, sampler.next({"gender": 1.0, "race": 1.0}), settings)
+            if terms.total(settings).requires_grad:
+                terms.total(settings).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        margins = [
+            a.log_prob - b.log_prob
+            for a, b in zip(score(loaded, CONTEXTS[0]), score(loaded, CONTEXTS[1]), strict=True)
+        ]
+        spread[weight] = max(margins) - min(margins)
+    assert spread[0.0] > 1e-4 and spread[5.0] < 0.5 * spread[0.0]
