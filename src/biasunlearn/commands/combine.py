@@ -23,7 +23,7 @@ from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.folder import SCHEMA, environment
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.run_files import Manifest
-from biasunlearn.runs.sections import Combined, FileFacts, Part, RunData, ScoringProtocol
+from biasunlearn.runs.sections import Combined, DataFacts, FileFacts, Part, ScoringProtocol
 from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 
 How = Literal["cat", "svd", "linear"]
@@ -102,7 +102,7 @@ def _combine(
         protocol=ScoringProtocol(**protocol(loaded), dtype=spec.dtype, masked=False, **facts(loaded.model)),
         before=before,
         benchmarks=after,
-        data=RunData(report=report),
+        data=DataFacts(report=report),
         environment=environment(),
     )
     return context.finish(results, {"before": items_before, "after": items_after}, plan.source("stereoset"))

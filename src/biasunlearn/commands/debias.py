@@ -31,7 +31,7 @@ from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
 from biasunlearn.runs.results import Results, only_given
 from biasunlearn.runs.run_files import Manifest
 from biasunlearn.runs.score_cache import ScoreCache
-from biasunlearn.runs.sections import Cost, Recipe, RunData, ScoringProtocol, Stopped
+from biasunlearn.runs.sections import Cost, DataFacts, Recipe, ScoringProtocol, Stopped
 from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.stats.stereoset import Comparison, comparisons
 from biasunlearn.unlearn.evaluation import StopScores, stop_scores
@@ -236,7 +236,7 @@ def save_trained(
 
 def _unlearn(
     base: Any, prepared: Prepared, config: DebiasConfig, context: RunContext
-) -> tuple[Any, dict[str, Any], RunData]:
+) -> tuple[Any, dict[str, Any], DataFacts]:
     """Evaluates the base model on the stop split and runs the method: its result, its cost, and the data with findings.
 
     Args:

@@ -76,6 +76,7 @@ from biasunlearn.runs.sections import (
     Combined,
     CompatibilityFacts,
     Cost,
+    DataFacts,
     Direct,
     Effect,
     Environment,
@@ -95,7 +96,6 @@ from biasunlearn.runs.sections import (
     ReadingChange,
     Recipe,
     Relearned,
-    RunData,
     Scale,
     ScoringProtocol,
     SplitFacts,
@@ -110,12 +110,12 @@ from biasunlearn.stats.stereoset import Item
 __all__ = [
     "Angles", "BBQResult", "BBQScores", "BenchmarkResult", "BiasTypeScores", "BoldResult", "Candidate", "Capability",
     "ChanceAngles", "Change", "ClassifierFacts", "Combined", "CompatibilityFacts", "Contamination", "ControlsResult",
-    "ControlsScores", "Cost", "CountedScore", "CrowsPairsResult", "FileFacts", "StoredRequest", "Direct", "Distance",
-    "Effect", "Ends", "Environment", "Equivalence", "Gap", "GeneratedResult", "GenerationFacts", "Interval", "Item",
-    "Kept", "LayerAngles", "LayerAnswer", "Manifest", "Measured", "Metric", "MetricsRow", "PanelResult",
+    "ControlsScores", "Cost", "CountedScore", "CrowsPairsResult", "DataFacts", "FileFacts", "StoredRequest", "Direct",
+    "Distance", "Effect", "Ends", "Environment", "Equivalence", "Gap", "GeneratedResult", "GenerationFacts", "Interval",
+    "Item", "Kept", "LayerAngles", "LayerAnswer", "Manifest", "Measured", "Metric", "MetricsRow", "PanelResult",
     "ParaphrasesResult", "ParaphrasesScores", "Part", "PerplexityResult", "Point", "PointScores", "ProbeData",
     "ProbeQuestion", "ProbeSettings", "Probes", "PromptFacts", "Quantised", "Reading", "ReadingChange",
-    "RealToxicityPromptsResult", "Recipe", "Relearned", "Results", "RunConfig", "RunData", "SCHEMA", "SCHEMA_FILE",
+    "RealToxicityPromptsResult", "Recipe", "Relearned", "Results", "RunConfig", "SCHEMA", "SCHEMA_FILE",
     "Scale", "Score", "ScoredPart", "ScoringProtocol", "SeatResult", "SeatTest", "SplitFacts", "Splits",
     "StepDecision", "StereoSetPart", "StereoSetResult", "StereoSetScores", "Stopped", "TaskScores", "TasksResult",
     "TextFacts", "Transferred", "Unseen", "Verdict", "WinoBiasResult", "WinogenderResult", "WorstFrame",
@@ -158,7 +158,7 @@ class Results(Record):
     cost: Cost | None = None
     search: Sequence[Candidate] = ()
     probes: Probes | None = None
-    data: RunData = RunData()
+    data: DataFacts = DataFacts()
     config: Recipe | None = None
     environment: Environment = Environment()
     known_skew: Mapping[str, Number] | None = None

@@ -90,7 +90,7 @@ class Splits(Record):
         return {name: part for name, part in self if isinstance(part, SplitFacts)}
 
 
-class RunData(Record):
+class DataFacts(Record):
     """What a run was made from: files with their hashes, splits, and findings of the checks."""
 
     train: FileFacts | None = None

@@ -12,7 +12,7 @@ from biasunlearn.data.splits import Split, group_of, split
 from biasunlearn.data.target_terms import with_targets, with_unrelated
 from biasunlearn.errors import DataError, RequestError
 from biasunlearn.runs.run_files import Manifest
-from biasunlearn.runs.sections import FileFacts, RunData, SplitFacts, Splits
+from biasunlearn.runs.sections import DataFacts, FileFacts, SplitFacts, Splits
 from biasunlearn.unlearn.contexts import counterfactual_contexts, families_of
 from biasunlearn.unlearn.sets import Context, TrainingSets, training_sets
 
@@ -26,7 +26,7 @@ class Prepared:
 
     sets: TrainingSets
     stop: tuple[Triplet, ...]
-    facts: RunData
+    facts: DataFacts
     """Counts, hashes, skipped rows and findings, for results.json."""
     manifest: Manifest
     """Hashes for the adapter folder, with which a later `measure` recognises data that was trained on."""
@@ -89,7 +89,7 @@ def prepare(
         without_target_term=sum(c.target is None for c in triplets),
     )
     skipped = list(unrelated_data.skipped) if isinstance(unrelated_data, DataFile) else []
-    facts = RunData(
+    facts = DataFacts(
         train=_file_facts(pairs),
         report=_file_facts(reported),
         unrelated=FileFacts(path=unrelated, sha256=source_hash, sentences=len(sentences), skipped=skipped),
