@@ -259,7 +259,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(
     if code == NO_MOUNT:
         pytest.skip("no file system can be mounted here")
     assert code == 3 and len(said(folder)) == 1
-    assert "cannot be written: No space left on device; what was saved before is untouched" in said(folder)[0]
+    assert "cannot be written: No space left on device; what was saved before is unchanged" in said(folder)[0]
     kept = {entry.name for entry in (folder / "seen/run").iterdir()}
     assert not any(name.endswith(".part") for name in kept)
     assert ("checkpoint.pt" in kept) is (checkpoints > 1)
