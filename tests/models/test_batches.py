@@ -136,7 +136,7 @@ def test_a_row_is_never_cut(longest: int) -> None:
     if longest == 4:
         assert len(encode(TOKENIZERS["bytes"], passages, max_tokens=longest)[0].ids) == 4
     else:
-        with pytest.raises(RequestError, match="4 tokens, the model takes 3.*The nurse is"):
+        with pytest.raises(RequestError, match="4 tokens, but the model takes 3.*The nurse is"):
             encode(TOKENIZERS["bytes"], passages, max_tokens=longest)
 
 

@@ -182,7 +182,7 @@ def test_a_passage_that_does_not_fit_is_refused_and_never_cut() -> None:
     letters = "t" * 15  # one token each, and the start token: 16
     assert len(loaded.tokenizer.encode(letters)) == 15
     assert score(loaded, [Passage("", letters)])[0].tokens == 15
-    with pytest.raises(RequestError, match="17 tokens, the model takes 16"):
+    with pytest.raises(RequestError, match="17 tokens, but the model takes 16"):
         score(loaded, [PASSAGES[1], Passage("", letters + "t")])
 
 
