@@ -109,6 +109,9 @@ class DebiasConfig:
     """Sentences of a step whose target term is replaced for the invariance loss."""
     context_terms: int = 3
     """Replacements of the target term in each of them."""
+    guard_batch: int = 4
+    """Sentences in a step, beside the unrelated ones, that hold for one group by the meaning of their words, or do not:
+    the KL term keeps them as they are. Only used with an invariance loss."""
     npo_ratio: Literal["sentence", "batch_mean"] = "sentence"
     """Log ratio of NPO: one for each sentence, or one for the whole batch, of token means. Released code:
     batch_mean."""
@@ -341,7 +344,7 @@ def _check_values(config: DebiasConfig) -> None:
         ),
         "must not be negative": (
             ("forget_weight", "retain_weight", "kl_weight", "invariance_weight", "weight_decay", "warmup", "lora_rank",
-             "lms_floor", "seed"),
+             "lms_floor", "guard_batch", "seed"),
             lambda v: v >= 0,
         ),
         "must be at least 1": (

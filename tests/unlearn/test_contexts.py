@@ -120,3 +120,17 @@ def test_training_removes_what_depends_on_the_group_and_keeps_the_mean() -> None
         ]
         spread[weight] = max(margins) - min(margins)
     assert spread[0.0] > 1e-4 and spread[5.0] < 0.5 * spread[0.0]
+
+
+def test_guard_sentences_join_the_kl_term_of_every_step() -> None:
+    settings = config(invariance_weight=5.0, context_batch=2, guard_batch=2)
+    guard = tuple(Passage("", f"The {who} is a town.") for who in ("nurse", "poet", "doctor"))
+    sets = dataclasses.replace(WITH_CONTEXTS, guard=guard)
+    sampler, drawn = BatchSampler(sets, settings), []
+    for _ in range(3):
+        batch = sampler.next({"gender": 1.0, "race": 1.0})
+        assert len(batch.unrelated) == settings.unrelated_batch + 2
+        drawn += [passage for passage in batch.unrelated if passage in guard]
+    assert len(drawn) == 6 and set(drawn) == set(guard)  # each once an epoch
+    plain = BatchSampler(WITH_CONTEXTS, settings).next({"gender": 1.0, "race": 1.0})
+    assert len(plain.unrelated) == settings.unrelated_batch and not set(plain.unrelated) & set(guard)

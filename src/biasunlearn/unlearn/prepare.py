@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.checks import check_pairs, overlap
+from biasunlearn.data.definitional import definitional_pairs
 from biasunlearn.data.readers import DataFile, fingerprint, is_plain_text, read_triplets, read_unrelated, triplet_hash
 from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.splits import Split, group_of, split
@@ -78,7 +79,7 @@ def prepare(
         supervised_to=config.supervised_to,
     )
     if config.invariance_weight:
-        sets = replace(sets, contexts=_contexts(chosen, (*stop, *reported.triplets), config))
+        sets = replace(sets, contexts=_contexts(chosen, (*stop, *reported.triplets), config), guard=_guard())
     if config.supervised_from == "early":
         sets = _supervised_early(sets)
     splits = Splits(
@@ -245,6 +246,11 @@ def _contexts(chosen: Sequence[Triplet], later: Sequence[Triplet], config: Debia
     """Counterfactual contexts of the training pairs. Term families of the stop and the report split are not used."""
     found = counterfactual_contexts(chosen, count=config.context_terms, seed=config.seed, without=families_of(later))
     return tuple(context for contexts in found.values() for context in contexts)
+
+
+def _guard() -> tuple[Passage, ...]:
+    """Both sentences of every definitional pair that training may use."""
+    return tuple(Passage("", text) for pair in definitional_pairs("guard") for text in (pair.holds, pair.does_not))
 
 
 def _supervised_early(sets: TrainingSets) -> TrainingSets:

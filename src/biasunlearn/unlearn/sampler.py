@@ -59,10 +59,12 @@ class BatchSampler:
         weights = dict.fromkeys(active, max(active.values())) if self._config.batch_allocation == "gap" else active
         size = self._config.unrelated_batch if sets.unrelated else 0
         contexts = self._config.context_batch if sets.contexts else 0
+        guard = self._config.guard_batch if sets.guard else 0
         return StepBatch(
             tuple(passage for _, passage in drawn["forget"]),
             tuple(passage for _, passage in drawn["retain"]),
-            tuple(self._draw("unrelated", sets.unrelated) for _ in range(size)),
+            tuple(self._draw("unrelated", sets.unrelated) for _ in range(size))
+            + tuple(self._draw("guard", sets.guard) for _ in range(guard)),
             tuple(weights[bias_type] for bias_type, _ in drawn["forget"]),
             tuple(weights[bias_type] for bias_type, _ in drawn["retain"]),
             tuple(self._draw("contexts", sets.contexts) for _ in range(contexts)),

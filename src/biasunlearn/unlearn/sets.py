@@ -30,6 +30,8 @@ class TrainingSets:
     unrelated: tuple[Passage, ...]
     contexts: tuple[Context, ...] = ()
     """Training sentences with their versions about other groups (unlearn/contexts.py)."""
+    guard: tuple[Passage, ...] = ()
+    """Sentences that hold for one group by meaning, and the same about others: the KL term keeps them as they are."""
     exchanged: frozenset[str] = frozenset()
     """Bias types whose forget and retain sets are exchanged."""
 
