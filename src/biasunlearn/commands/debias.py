@@ -255,7 +255,7 @@ def _unlearn(
         return comparisons(score_triplets(scorer, prepared.stop))
 
     def evaluate_stop(model: Any) -> StopScores:
-        return stop_scores(compare(loaded.with_model(model)), seed=config.seed)
+        return stop_scores(compare(loaded.in_training(model)), seed=config.seed)
 
     compared = compare(base)
     facts = prepared.facts.with_values(findings=[*prepared.facts.findings, *check_labels(compared)])

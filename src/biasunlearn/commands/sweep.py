@@ -169,7 +169,7 @@ def _trained(
         return stop_scores(comparisons(found), seed=config.seed)
 
     def evaluate_stop(state: Any) -> StopScores:
-        scores = scored(loaded.with_model(state))
+        scores = scored(loaded.in_training(state))
         if watch:
             far = distance(Evaluation(0, scores, lms_before=first.lms), config)
             watch(far, _objectives(scores.ss, first.lms, scores.lms))
