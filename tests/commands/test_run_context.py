@@ -9,6 +9,7 @@ from biasunlearn.commands.run_context import Callbacks, run_context
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.benchmark_results import Measured
 from biasunlearn.runs.folder import SCHEMA, environment
+from biasunlearn.runs.identity import identity
 from biasunlearn.runs.results import Results
 
 REQUEST = {"measure": {"model": "m"}}
@@ -45,7 +46,7 @@ def test_the_configuration_is_written_first_and_the_results_last(tmp_path, monke
     monkeypatch.setattr("biasunlearn.report.run.report_page", fail)
     with pytest.raises(OSError, match="no report"), run_context(tmp_path, REQUEST) as context:
         context.finish(results(), {"": []})
-    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == REQUEST
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == {**REQUEST, "identity": identity(REQUEST)}
     assert (tmp_path / "items.parquet").exists() and not (tmp_path / "results.json").exists()
 
 
@@ -56,7 +57,7 @@ def test_a_killed_run_is_resumed_by_the_same_request_only(tmp_path):
         raise KeyboardInterrupt
     with pytest.raises(RequestError, match="already holds an unfinished run; add --resume"):
         run_context(tmp_path, REQUEST).__enter__()
-    with pytest.raises(RequestError, match="scores of another request"):
+    with pytest.raises(RequestError, match="an unfinished run of another request"):
         run_context(tmp_path, OTHER, resume=True).__enter__()
     with run_context(tmp_path, REQUEST, resume=True) as context:
         assert context.resume and context.stored is None

@@ -12,7 +12,8 @@ import pytest
 
 from biasunlearn.errors import RequestError, WriteError
 from biasunlearn.runs.atomic import append, tidy, whole_file, whole_folder, writing
-from biasunlearn.runs.folder import RunFolder, finished, new_run
+from biasunlearn.runs.folder import IDENTITY, RunFolder, finished, new_run
+from biasunlearn.runs.identity import identity
 from biasunlearn.runs.lock import LOCK, acquire_lock, releasing_locks
 from biasunlearn.runs.score_cache import ScoreCache
 
@@ -191,17 +192,21 @@ def test_what_can_be_resumed(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_is_known_by_its_very_request(tmp_path: Path) -> None:
-    run, config = RunFolder(tmp_path / "run"), {"measure": {"model": "m", "rate": 1e-05}}
-    assert finished(run.path, config) is None
+    run, request = RunFolder(tmp_path / "run"), {"measure": {"model": "m", "rate": 1e-05}}
+    known = identity(request)
+    assert finished(run.path, known) is None
     run.path.mkdir()
-    run.write_yaml("config.yaml", config)
-    assert finished(run.path, config) is None
+    run.write_yaml("config.yaml", {**request, IDENTITY: known})
+    assert finished(run.path, known) is None
     run.write_json("results.json", {"schema": 1, "benchmarks": {}})
     for name in ("checkpoint.pt", "checkpoint-before.pt", "scored.jsonl", ".x.1.part"):
         (run.path / name).touch()
-    assert finished(run.path, {"measure": {"model": "n"}}) is None and "checkpoint.pt" in listed(run.path)
+    for other in ({**known, "version": "0.0.1"}, identity({"measure": {"model": "n", "rate": 1e-05}})):
+        with pytest.raises(RequestError, match="another request"):
+            finished(run.path, other)
+    assert "checkpoint.pt" in listed(run.path)
     with releasing_locks():
-        assert finished(run.path, config).to_dict() == {"schema": 1, "benchmarks": {}}
+        assert finished(run.path, known).to_dict() == {"schema": 1, "benchmarks": {}}
     assert listed(run.path) == {"config.yaml", "results.json"}
 
 

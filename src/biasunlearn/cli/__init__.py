@@ -3,6 +3,7 @@
 Never in this package: a computation, a file format, or an import of torch before a command runs.
 """
 
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -14,6 +15,8 @@ from biasunlearn.cli.help import help_text
 from biasunlearn.cli.output import emit, failure, wrong_request
 from biasunlearn.cli.parse import parse
 from biasunlearn.errors import RequestError, WriteError
+from biasunlearn.runs.places import check_name
+from biasunlearn.runs.signals import handling, interrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return run(words)
+        with handling(interrupt):
+            return run(words)
     except RequestError as error:
         wrong_request(str(error))
         return WRONG_REQUEST
@@ -37,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return DONE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            wrong_request(f"{str(error.filename)[:40]}...: this name is too long for a file; choose a shorter one")
+            return WRONG_REQUEST
         if "--traceback" in words:
             import traceback
 
@@ -55,4 +62,7 @@ def run(words: Sequence[str]) -> int:
         emit(help_text(app, words))
         return DONE
     function, bound = parse(app, words)
+    for value in (bound.arguments.get("out"), *(getattr(one, "out", None) for one in bound.arguments.values())):
+        if isinstance(value, str):
+            check_name(value)
     return int(function(*bound.args, **bound.kwargs) or DONE)

@@ -255,7 +255,7 @@ def _unlearn(
         return comparisons(score_triplets(scorer, prepared.stop))
 
     def evaluate_stop(model: Any) -> StopScores:
-        return stop_scores(compare(loaded.with_model(model)), seed=config.seed)
+        return stop_scores(compare(loaded.in_training(model)), seed=config.seed)
 
     compared = compare(base)
     facts = prepared.facts.with_values(findings=[*prepared.facts.findings, *check_labels(compared)])
@@ -273,9 +273,16 @@ def _unlearn(
 
 
 def _identity(loaded: Any, prepared: Prepared, config: DebiasConfig) -> str:
-    """What a checkpoint belongs to: the same recipe on the same pairs and the same base model."""
+    """What a checkpoint belongs to: the same recipe on the same sets, with the same base model and tokenizer."""
+    from biasunlearn.models.batches import encode
     from biasunlearn.models.weights_hash import weights_hash
 
-    hashes = [facts.sha256 if facts else None for facts in map(prepared.facts.split, ("train", "stop"))]
-    parts = [weights_hash(loaded.model), to_dict(config), *hashes]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    sets = prepared.sets
+    digest = hashlib.sha256(json.dumps([weights_hash(loaded.model), to_dict(config)], sort_keys=True).encode())
+    for name, per_type in (("forget", sets.forget), ("retain", sets.retain), ("", {"unrelated": sets.unrelated})):
+        for bias_type, passages in per_type.items():
+            rows = encode(loaded.tokenizer, list(passages))
+            digest.update(f"{name} {bias_type} {[(row.ids, row.first_scored) for row in rows]}\n".encode())
+    stop = prepared.facts.split("stop")
+    digest.update(str(stop.sha256 if stop else None).encode())
+    return digest.hexdigest()

@@ -2,13 +2,15 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from biasunlearn.data.readers import DataFile
-from biasunlearn.runs.folder import RunFolder, finished, new_run
+from biasunlearn.runs.folder import IDENTITY, RunFolder, finished, new_run
+from biasunlearn.runs.identity import identity
 from biasunlearn.runs.lock import releasing_locks
+from biasunlearn.runs.places import check_out
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.stats.stereoset import Item
@@ -48,6 +50,8 @@ class RunContext:
     request: Mapping[str, Any]
     """What the run was asked for: the content of config.yaml."""
     callbacks: Callbacks
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    """The request by the content of what it reads (runs/identity.py)."""
     resume: bool = False
     """Continue from what an interrupted or killed run has stored."""
     stored: Results | None = None
@@ -66,7 +70,7 @@ class RunContext:
     def begin(self) -> None:
         """Writes config.yaml early: from here on the folder holds a run, and another request is refused."""
         if self.stored_in is not None:
-            self.stored_in.write_yaml("config.yaml", dict(self.request))
+            self.stored_in.write_yaml("config.yaml", {**self.request, IDENTITY: self.identity})
 
     def finish(self, results: Results, stages: dict[str, list[Item]], report: DataFile | None = None) -> Results:
         """Writes config.yaml, the items, the report, and last results.json, which marks the run as finished.
@@ -108,7 +112,7 @@ def run_context(
 
     Args:
         out: None: the run is not stored.
-        request: identifies the run; only the same request can resume it.
+        request: only the same request, by the content of what it reads, can resume a run.
         resume: continue a run that was interrupted or killed. One that has finished is found in `stored`.
     Raises:
         RequestError: the folder holds another run, or is locked by another process; there is nothing to resume.
@@ -118,9 +122,18 @@ def run_context(
         if out is None:
             yield RunContext(request, callbacks)
             return
-        stored = finished(out, dict(request)) if resume else None
+        check_out(out, *_models(request))
+        known = identity(request)
+        stored = finished(out, known) if resume else None
         if stored is not None:
-            yield RunContext(request, callbacks, resume, stored)
+            yield RunContext(request, callbacks, known, resume, stored)
             return
-        folder = new_run(out, resume=resume)
-        yield RunContext(request, callbacks, resume, None, ScoreCache(folder.scored, request), folder)
+        folder = new_run(out, resume=resume, identity=known)
+        yield RunContext(request, callbacks, known, resume, None, ScoreCache(folder.scored, known), folder)
+
+
+def _models(request: Mapping[str, Any]) -> Iterator[str | None]:
+    """The models and adapters that a request names."""
+    for arguments in request.values():
+        if isinstance(arguments, Mapping):
+            yield from (arguments.get(key) for key in ("model", "adapter", "to"))

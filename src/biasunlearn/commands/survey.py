@@ -20,6 +20,7 @@ from biasunlearn.report.survey import survey_page
 from biasunlearn.report.tables.survey import OF_TYPE, point_of
 from biasunlearn.runs.benchmark_results import Measured, PanelResult, PerplexityResult
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
+from biasunlearn.runs.places import check_out
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.scores import Interval
 from biasunlearn.runs.sections import Cost
@@ -60,6 +61,7 @@ def survey(
         RequestError: as `debias`; an unknown method; none of the methods could run.
         Interrupted: Ctrl-C; call again to continue.
     """
+    check_out(out, model)
     configs = _configs(methods, seeds, config, changes)
     experiment = experiment_of(model, common)
     found, refused = _run_all(experiment, configs, Path(out), train, text)

@@ -15,6 +15,8 @@ from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.errors import RequestError
 from biasunlearn.report.sweep import sweep_page
 from biasunlearn.runs.folder import RunFolder
+from biasunlearn.runs.identity import first_difference, identity
+from biasunlearn.runs.places import check_out
 from biasunlearn.runs.results import MetricsRow, Results
 from biasunlearn.runs.series import ChosenRun, Knee, Sweep, SweepRequest, Trial
 from biasunlearn.unlearn.prepare import Prepared
@@ -70,6 +72,7 @@ def sweep(
             report split; a study of another request.
         Interrupted: Ctrl-C; call again to continue.
     """
+    check_out(out, model)
     optuna, config = _optuna(), config or DebiasConfig()
     if trials < 1 or not seeds:
         raise RequestError("sweep: needs at least one trial and one seed")
@@ -81,7 +84,9 @@ def sweep(
     prepared = experiment.prepared(train, config)
     parts = prepared.facts.splits.parts if prepared.facts.splits else {}
     splits = {name: part.sha256 for name, part in parts.items()}
+    read = {"model": model, "train": train, "report": common["report"], "unrelated": common.get("unrelated")}
     request = {"model": model, "recipe": to_dict(config), "seeds": [*seeds], "splits": splits}
+    request["identity"] = identity({**request, "sweep": read, "model": None})
     study = _study(optuna, Path(out), storage, request)
     _search(optuna, study, _objective(optuna, study, experiment, config, train, seeds), trials)
     result = _result(optuna, study, SweepRequest.model_validate(request))
@@ -169,7 +174,7 @@ def _trained(
         return stop_scores(comparisons(found), seed=config.seed)
 
     def evaluate_stop(state: Any) -> StopScores:
-        scores = scored(loaded.with_model(state))
+        scores = scored(loaded.in_training(state))
         if watch:
             far = distance(Evaluation(0, scores, lms_before=first.lms), config)
             watch(far, _objectives(scores.ss, first.lms, scores.lms))
@@ -267,9 +272,11 @@ def _study(optuna: Any, out: Path, storage: str | None, request: Mapping[str, An
     except Exception as error:  # whatever a database or its driver raises
         raise RequestError(f"--storage {storage or out}: no study there: {str(error).splitlines()[0]}") from None
     stored = study.user_attrs.get("request")
-    if stored is not None and stored != request:
+    if stored is not None and (found := first_difference(stored.get("identity", {}), request["identity"])):
         where = storage or out
-        raise RequestError(f"{where}: holds a study of another request; repeat that one, or choose another place")
+        raise RequestError(
+            f"{where}: holds a study of another request ({found}); repeat that one, or choose another place"
+        )
     study.set_user_attr("request", request)
     begun = (trial for trial in study.get_trials(deepcopy=False) if trial.state != optuna.trial.TrialState.FAIL)
     if next(begun, None) is None and all(_holds(key, request["recipe"][key]) for key in SPACE):

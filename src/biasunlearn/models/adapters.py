@@ -1,11 +1,12 @@
 """Adapters on a model: a new LoRA, a saved one, the reference with the adapter off, and dropout of either part."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
@@ -13,6 +14,12 @@ from biasunlearn.models import erased, prompted
 from biasunlearn.models.adapter_files import check_adapter
 from biasunlearn.models.forward import evaluating
 from biasunlearn.models.libraries import first_line, peft
+
+KINDS = ("LORA", "ADALORA", "IA3", "LN_TUNING", "LOHA", "LOKR", "OFT", "PREFIX_TUNING", "VERA")
+"""Kinds of PEFT adapters that are accepted: every scorer is tested against PEFT's own forward pass on each of them."""
+
+SHIFTING = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "CPT")
+"""Kinds with virtual tokens, which move the positions of a text's own tokens."""
 
 RAISED_DROPOUT = 0.15
 """Of hidden states and of attention, in Webster et al. (arXiv 2010.06032) for BERT; models are trained with 0.1."""
@@ -46,7 +53,7 @@ def with_adapter(model: Any, folder: str | Path, *, name: str = "default") -> An
     for kind in (erased, prompted):
         if (Path(folder) / kind.FILE).exists():
             return kind.attached(model, Path(folder))
-    check_adapter(folder)
+    _check_kind(folder, check_adapter(folder).peft_type)
     try:
         if isinstance(model, peft().PeftModel):
             adapted = model
@@ -56,11 +63,43 @@ def with_adapter(model: Any, folder: str | Path, *, name: str = "default") -> An
         saved = peft().load_peft_weights(str(folder), device="cpu")
     except Exception as error:  # peft checks no types: a wrong one in adapter_config.json raises anything
         raise RequestError(f"{folder}: the adapter does not fit the model: {first_line(error)}") from None
-    # PEFT only warns of weights that are missing in the file, and drops those that have no place in the model.
-    needed = peft().get_peft_model_state_dict(adapted, adapter_name=name, save_embedding_layers=False)
-    if odd := sorted(key for key in saved.keys() ^ needed.keys() if "lora_" in key):
-        raise RequestError(f"{folder}: the adapter does not fit the model: {odd[0]} is only in one of them")
+    _check_in_place(folder, adapted, saved, name)
     return adapted
+
+
+def _check_kind(folder: str | Path, kind: str) -> None:
+    """RequestError for a kind of adapter whose scores have not been checked against PEFT's own forward pass."""
+    if kind in SHIFTING:
+        raise RequestError(
+            f"{folder}: a {kind} adapter, which puts virtual tokens before every text; it cannot be scored with "
+            "--adapter. Use prefix tuning, or an adapter of the weights (LoRA)"
+        )
+    if kind not in KINDS:
+        raise RequestError(f"{folder}: a {kind} adapter; known: {', '.join(KINDS)}; merge it into its model")
+
+
+def _check_in_place(folder: str | Path, adapted: Any, saved: Mapping[str, Tensor], name: str) -> None:
+    """RequestError unless every tensor of the file, and no other, is in the model's adapter.
+
+    PEFT only warns of weights that are missing in the file, and drops those that have no place in the model: a part of
+    the adapter, or all of it, would then be as it was drawn.
+    """
+    needed = peft().get_peft_model_state_dict(adapted, adapter_name=name, save_embedding_layers=False)
+    own = adapted.state_dict()  # an adapter with new tokens stores whole embeddings of the base, too
+    odd = sorted(key for key in needed.keys() - saved.keys())
+    odd += sorted(key for key in saved.keys() - needed.keys() if not _same(saved[key], own.get(key)))
+    if odd:
+        raise RequestError(f"{folder}: the adapter does not fit the model: {odd[0]} is only in one of them")
+    other = sorted(key for key in saved.keys() & needed.keys() if not _same(saved[key], needed[key]))
+    if other:
+        raise RequestError(f"{folder}: the adapter does not fit the model: {other[0]} has other values there")
+
+
+def _same(saved: Tensor, loaded: Tensor | None) -> bool:
+    """Whether a stored tensor is what the model has, in the precision of the model."""
+    if loaded is None or saved.shape != loaded.shape:
+        return False
+    return torch.equal(saved.to(loaded.dtype), loaded.detach().cpu())
 
 
 def with_lora(model: Any, config: DebiasConfig) -> Any:

@@ -83,7 +83,8 @@ def hidden_states(model: Any, batch: Batch) -> tuple[Tensor, ...]:
         output = model(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, output_hidden_states=True
         )
-    return tuple(output.hidden_states)
+    width = batch.input_ids.shape[1]  # behind the virtual tokens of a tuned prompt, which have states of their own
+    return tuple(states[:, -width:] for states in output.hidden_states)
 
 
 def max_tokens(model: Any) -> int | None:

@@ -16,8 +16,14 @@ def transformers() -> Any:
 
     transformers.utils.logging.disable_progress_bar()
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else one line per layer and forward pass
+    logging.getLogger("transformers.modeling_utils").addFilter(_no_load_report)
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
     return transformers
+
+
+def _no_load_report(record: logging.LogRecord) -> bool:
+    """False for a table of weights that fit nowhere, many lines long: load_checks refuses such a model in one line."""
+    return "LOAD REPORT" not in record.getMessage()
 
 
 def peft() -> Any:
@@ -25,6 +31,8 @@ def peft() -> Any:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     import peft
 
+    # with_adapter refuses what PEFT only warns of.
+    warnings.filterwarnings("ignore", message="Found missing adapter keys")
     # An adapter trained on quantised layers may meet GPT-2's own layers, whose weights are stored transposed.
     warnings.filterwarnings("ignore", message="fan_in_fan_out is set to False but the target module is `Conv1D`")
     return peft

@@ -14,6 +14,7 @@ from biasunlearn.models import distributed, quantization
 from biasunlearn.models.adapters import with_adapter
 from biasunlearn.models.cpu_kernels import fuse_activations
 from biasunlearn.models.libraries import accelerate, first_line, on_cpu, transformers
+from biasunlearn.models.load_checks import check_chain_rule, check_complete, check_is_model, with_start_token
 from biasunlearn.models.spec import BATCH_TOKENS, ModelSpec
 from biasunlearn.models.weights_hash import weights_hash
 from biasunlearn.runs.score_cache import ScoreCache
@@ -37,6 +38,10 @@ class Loaded:
     """Stores scores as they come, so that they need not be computed twice."""
     progress: Callable[[int, int], None] | None = None
     """Called with (done, of) while something is scored, embedded or generated."""
+    notes: tuple[str, ...] = ()
+    """What loading found that every result has to be read with, in full sentences."""
+    may_diverge: bool = False
+    """In training: a score that is no number is a result there, and the run goes on from its best checkpoint."""
 
     @property
     def device(self) -> torch.device:
@@ -51,6 +56,10 @@ class Loaded:
     def with_cache(self, cache: ScoreCache | None) -> "Loaded":
         """The same model, whose scores are stored as those of its current weights."""
         return replace(self, cache=cache and cache.for_model(weights_hash(self.model)))
+
+    def in_training(self, model: Any) -> "Loaded":
+        """The same tokenizer and protocol with a state of the model that may have diverged."""
+        return replace(self, model=model, may_diverge=True)
 
     def with_progress(self, progress: Callable[[int, int], None] | None) -> "Loaded":
         """The same model, which reports its progress."""
@@ -68,9 +77,9 @@ def load(spec: ModelSpec | str) -> Loaded:
     Args:
         spec: a string is short for a ModelSpec without options.
     Raises:
-        RequestError: no such folder, revision or device; no weights; no tokenizer, or one that does not fit; an adapter
-            for another model; a quantised model that is to be split, has no layers to quantise, or lacks bitsandbytes;
-            DeepSpeed.
+        RequestError: no such folder, revision or device; no weights, or weights that do not fit the configuration; no
+            tokenizer, or one that does not fit; a causal model that sees ahead; an adapter for another model; a
+            quantised model that is to be split, has no layers to quantise, or lacks bitsandbytes; DeepSpeed.
     """
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
     name = spec.model
@@ -89,18 +98,20 @@ def load(spec: ModelSpec | str) -> Loaded:
     options = {"use_safetensors": True, "output_loading_info": True, **source}
     options |= quantization.loading_options(spec.dtype, auto.BitsAndBytesConfig, device)
     model, info = _from_library(name, "model", lambda: kind.from_pretrained(name, **options))
-    if info["missing_keys"]:
-        raise RequestError(f"{name}: the weights lack {sorted(info['missing_keys'])[0]}; use the full model's folder")
+    check_complete(name, info["missing_keys"], info["unexpected_keys"])
     tokenizer = _from_library(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **source))
     _check_tokenizer(name, model, tokenizer)
+    tokenizer, note = with_start_token(name, model, tokenizer)
     quantization.check_loaded(model, spec)
     fuse_activations(model)
     if not quantization.kind(model):  # a quantised model is on its device already
         model = distributed.split(model, device) if distributed.splits_model() else model.to(device)
-    if spec.adapter is not None:
-        model = with_adapter(model, spec.adapter)
     model.eval()
-    return Loaded(model, tokenizer, masked, batch_tokens=spec.batch_tokens)
+    if not masked:
+        check_chain_rule(name, model, tokenizer)
+    if spec.adapter is not None:
+        model = with_adapter(model, spec.adapter).eval()
+    return Loaded(model, tokenizer, masked, batch_tokens=spec.batch_tokens, notes=(note,) if note else ())
 
 
 def load_classifier(name: str, device: torch.device | None = None) -> Loaded:
@@ -113,8 +124,9 @@ def load_classifier(name: str, device: torch.device | None = None) -> Loaded:
     """
     auto = transformers()
     kind = auto.AutoModelForSequenceClassification
-    options = {"use_safetensors": True, "output_loading_info": True, "dtype": torch.float32}
-    config = _from_library(name, "classifier", lambda: auto.AutoConfig.from_pretrained(name))
+    no_code = {"trust_remote_code": False}  # None would ask on the terminal
+    options = {"use_safetensors": True, "output_loading_info": True, "dtype": torch.float32, **no_code}
+    config = _from_library(name, "classifier", lambda: auto.AutoConfig.from_pretrained(name, **no_code))
     architectures = [str(one) for one in getattr(config, "architectures", None) or []]
     if architectures and not any(one.endswith("ForSequenceClassification") for one in architectures):
         raise RequestError(f"{name}: no text classifier: a {architectures[0]} has no sequence-classification layer")
@@ -123,7 +135,7 @@ def load_classifier(name: str, device: torch.device | None = None) -> Loaded:
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])[0]
         raise RequestError(f"{name}: no text classifier: its weights lack {missing}; use the full model's folder")
-    tokenizer = _from_library(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name))
+    tokenizer = _from_library(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **no_code))
     _check_tokenizer(name, model, tokenizer)
     if tokenizer.pad_token_id is None:  # a causal classifier finds the last token of a text by its padding
         raise RequestError(f"{name}: its tokenizer has no pad token; set one and save it")
@@ -183,6 +195,7 @@ def _check_folder(spec: ModelSpec) -> None:
         )
     if path.is_file():
         raise RequestError(f"{name}: a file; give the model's folder")
+    check_is_model(name)
     if spec.revision is not None and path.is_dir():
         raise RequestError(
             f"--revision {spec.revision}: {name} is a folder, and only models on the hub have revisions; leave it out"

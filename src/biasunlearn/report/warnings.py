@@ -18,7 +18,7 @@ COLLAPSED = "The run collapsed: LMS fell too far during training, and the model 
 
 def run_warnings(results: Results) -> tuple[str, ...]:
     """About the run as a whole."""
-    return (COLLAPSED,) if results.collapsed else ()
+    return (*results.protocol.notes, *([COLLAPSED] if results.collapsed else []))
 
 
 def stereoset_warnings(entry: StereoSetResult) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import contextlib
 import json
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,12 +18,17 @@ import yaml
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import tidy, whole_file
 from biasunlearn.runs.first_process import is_first
+from biasunlearn.runs.identity import first_difference
 from biasunlearn.runs.lock import acquire_lock
+from biasunlearn.runs.places import check_out, refuse_links
 from biasunlearn.runs.results import SCHEMA, Environment, MetricsRow, Results, RunConfig, load_results
 from biasunlearn.runs.schema import FIX, LARGEST, read_as
 from biasunlearn.stats.stereoset import Item
 
 __all__ = ["SCHEMA"]
+
+IDENTITY = "identity"
+"""Key of config.yaml: the request by the content of what it reads, as runs/identity.py has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,49 +120,75 @@ def _lines(path: Path) -> list[str]:
         raise RequestError(f"{path}: cannot be read: {error}; {FIX}") from None
 
 
-def new_run(out: str | Path, *, resume: bool = False) -> RunFolder:
+def new_run(
+    out: str | Path, *, resume: bool = False, identity: Mapping[str, Any] | None = None
+) -> RunFolder:
     """Makes the folder of a run and locks it for this process, until the end of `lock.releasing_locks`.
 
+    Args:
+        identity: of the request (runs/identity.py); an unfinished run of another one is not resumed.
     Raises:
         RequestError: it already holds a run, or a half-finished one that was not asked to be resumed; another process
-            is writing there; it cannot be written.
+            is writing there; it cannot be written; it holds links.
     """
     run = RunFolder(Path(out))
     if not is_first():
         return run
-    _check_free(run, resume)
+    check_out(out)
+    _check_free(run, resume, identity)
     try:
         acquire_lock(run.path)
         tidy(run.path)
     except OSError as error:
         raise RequestError(f"{out}: cannot be written: {error.strerror or error}") from None
-    _check_free(run, resume)  # again: whoever held it until now may have finished
+    _check_free(run, resume, identity)  # again: whoever held it until now may have finished
     return run
 
 
-def _check_free(run: RunFolder, resume: bool) -> None:
+def _check_free(run: RunFolder, resume: bool, identity: Mapping[str, Any] | None) -> None:
+    refuse_links(run.path, written=True)
     if (run.path / "results.json").exists():
         raise RequestError(f"{run.path}: already holds a finished run; choose another --out or remove it")
-    begun = (run.path / "config.yaml").exists() or run.scored.exists()
+    has_config = (run.path / "config.yaml").exists()
+    begun = has_config or run.scored.exists()
     if begun and not resume:
         raise RequestError(f"{run.path}: already holds an unfinished run; add --resume to go on, or remove it")
     # A run that was killed in its first moment left at most hidden files: going on with it is to begin.
     just_made = run.path.is_dir() and all(entry.name.startswith(".") for entry in run.path.iterdir())
     if resume and not begun and not just_made:
         raise RequestError(f"{run.path}: nothing to resume here (config.yaml is missing)")
+    if has_config and identity is not None:
+        _check_identity(run, identity)
 
 
-def finished(out: str | Path, config: dict[str, Any]) -> Results | None:
-    """The results of the very same request, where a resumed run finds them already written. Else None."""
+def _check_identity(run: RunFolder, identity: Mapping[str, Any]) -> None:
+    """RequestError unless config.yaml has this identity."""
+    stored = (run.read_config().model_extra or {}).get(IDENTITY)
+    state = "a finished" if (run.path / "results.json").exists() else "an unfinished"
+    if not isinstance(stored, Mapping):
+        raise RequestError(
+            f"{run.path}: begun with a version that did not store what it read, so it is not known whether this is "
+            "the same request; choose another --out"
+        )
+    if found := first_difference(stored, identity):
+        raise RequestError(
+            f"{run.path}: already holds {state} run of another request ({found}); repeat that one, or choose another "
+            "--out"
+        )
+
+
+def finished(out: str | Path, identity: Mapping[str, Any]) -> Results | None:
+    """The results of the very same request, where a resumed run finds them already written. None for no results.
+
+    Raises:
+        RequestError: the results are those of another request, of other data, or of another version.
+    """
     run = RunFolder(Path(out))
+    check_out(out)
     if not (run.path / "results.json").exists():
         return None
-    try:
-        stored = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return None
-    if stored != config:
-        return None
+    refuse_links(run.path)
+    _check_identity(run, identity)
     if is_first():
         with contextlib.suppress(OSError):  # a finished folder may be read-only by now
             acquire_lock(run.path)

@@ -1,9 +1,11 @@
 """One process per run folder: a file lock that the system releases when the process ends, however it ends."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import platform
+import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +31,7 @@ def acquire_lock(folder: Path) -> None:
     made = not place.exists()
     place.mkdir(parents=True, exist_ok=True)
     while True:
-        descriptor = os.open(place / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = _open(place / LOCK)
         try:
             if _lock(descriptor, folder):
                 os.ftruncate(descriptor, 0)
@@ -58,6 +60,21 @@ def releasing_locks() -> Iterator[None]:
                 if made:
                     place.rmdir()
             os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    """The lock file, opened for writing. RequestError for a link: what it points to would be emptied."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise RequestError(f"{path}: a symbolic link, and a lock is none; remove it") from None
+        raise
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        os.close(descriptor)
+        raise RequestError(f"{path}: not a file of its own, and a lock is one; remove it")
+    return descriptor
 
 
 def _lock(descriptor: int, folder: Path) -> bool:

@@ -42,6 +42,7 @@ from biasunlearn.runs.benchmark_results import (
     WinoBiasResult,
     WinogenderResult,
 )
+from biasunlearn.runs.places import refuse_links
 from biasunlearn.runs.run_files import (
     Manifest,
     MetricsRow,
@@ -231,9 +232,10 @@ def load_results(path: str | Path) -> Results:
     Args:
         path: the run folder, or its results.json.
     Raises:
-        RequestError: no finished run there, or something in the file is not what belongs there.
+        RequestError: no finished run there, or something in the file is not what belongs there; a link in the folder.
     """
     path = Path(path)
+    refuse_links(path)
     file = path if path.suffix == ".json" else path / "results.json"
     try:
         content = read_json(file)

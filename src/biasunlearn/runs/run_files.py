@@ -86,13 +86,13 @@ class Manifest(Record):
 class AdapterConfig(Record):
     """adapter_config.json of a PEFT adapter of any kind: what this package reads or changes. The other keys are PEFT's.
 
-    LoRA alone has a rank and a strength; prefix and prompt tuning have neither.
+    LoRA alone has a rank and a strength; prefix and prompt tuning have neither, and OFT with blocks has the rank 0.
     """
 
     peft_type: str
     base_model_name_or_path: Text = None
     revision: Text = None
-    r: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+    r: Annotated[int, Field(ge=0, le=LARGEST)] | None = None
     lora_alpha: Number | None = None
     lora_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     target_modules: str | Sequence[str] | None = None

@@ -32,6 +32,8 @@ class ScoringProtocol(Record):
     dtype: Text = None
     masked: bool = False
     quantised: Quantised | None = None
+    notes: Sequence[str] = ()
+    """What the results have to be read with: no start token, an adapter that changes nothing."""
 
 
 class Stopped(Record):

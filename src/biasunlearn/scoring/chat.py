@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from biasunlearn.errors import RequestError
+from biasunlearn.models.adapter_effect import effect_note
 from biasunlearn.models.load import Loaded
 
 USER_TURN = "Write a sentence."
@@ -30,11 +31,17 @@ def with_chat_template(loaded: Loaded) -> Loaded:
 
 
 def protocol(loaded: Loaded) -> dict[str, Any]:
-    """How texts were given to the model, for results.json."""
+    """How texts were given to the model, for results.json, and what they have to be read with.
+
+    This is where a run proves that its adapter acts.
+    """
+    notes = [note for note in (*loaded.notes, effect_note(loaded.model, loaded.tokenizer)) if note]
+    found: dict[str, Any] = {"notes": notes} if notes else {}
     if not loaded.chat:
-        return {"text": "raw"}
+        return {"text": "raw", **found}
     template = str(loaded.tokenizer.chat_template)
     return {
+        **found,
         "text": "chat template",
         "user_turn": USER_TURN,
         "before_text": loaded.chat,

@@ -9,7 +9,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.distributed import count, mine, summed
 from biasunlearn.models.forward import evaluating, max_tokens
 from biasunlearn.models.load import Loaded, load_classifier
-from biasunlearn.scoring.log_prob import by_length
+from biasunlearn.scoring.log_prob import by_length, check_finite
 
 SYNONYMS = {"toxicity": ("toxicity", "toxic"), "hate": ("hate", "hateful", "hatespeech")}
 """{name of a score: names that its label may have}"""
@@ -96,6 +96,7 @@ def classify(
             batch = tokenizer.pad({"input_ids": [rows[i] for i in chosen]}, padding=True, return_tensors="pt")
             logits = model(**{key: value.to(scores.device) for key, value in batch.items()}).logits.double()
             scores[chosen] = _score(classifier, logits)
+            check_finite(classifier.loaded, [rows[i] for i in chosen], scores[chosen].tolist())
             done += len(chosen)
             if progress:
                 progress(min(done * count(), len(unique)), len(unique))

@@ -17,7 +17,7 @@ from biasunlearn.models.batches import TokenRow, collate, encode, start_token
 from biasunlearn.models.distributed import count, mine, summed
 from biasunlearn.models.forward import evaluating, hidden_states, max_tokens
 from biasunlearn.models.load import Loaded
-from biasunlearn.scoring.log_prob import batch_budget, by_length, frame
+from biasunlearn.scoring.log_prob import batch_budget, by_length, check_finite, frame
 
 POOLINGS = ("mean", "last")
 """mean: the mean over the sentence's tokens. last: its last token, which in a causal model attends to all others."""
@@ -61,6 +61,7 @@ def _read(loaded: Loaded, passages: Sequence[Passage], layers: Sequence[int], po
         lengths = [len(row.ids) for row, _ in rows]
         for chosen in mine(list(by_length(lengths, batch_budget(loaded)))):
             found[chosen] = _pooled(loaded, [rows[i] for i in chosen], layers, poolings)
+            check_finite(loaded, [rows[i][0].ids for i in chosen], found[chosen].sum((1, 2, 3)).tolist())
             done += len(chosen)
             loaded.report_progress(min(done * count(), len(unique)), len(unique))
     vectors = summed(found).cpu()

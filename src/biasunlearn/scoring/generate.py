@@ -28,7 +28,7 @@ from biasunlearn.models.load import Loaded
 from biasunlearn.models.weights_hash import weights_hash
 from biasunlearn.runs.atomic import append, writing
 from biasunlearn.runs.first_process import is_first
-from biasunlearn.scoring.log_prob import batch_budget, by_length
+from biasunlearn.scoring.log_prob import batch_budget, by_length, not_finite
 from biasunlearn.scoring.protocol import Continuation, Sampling
 
 CACHE = "generations.jsonl"
@@ -158,6 +158,7 @@ def _draw(asked: Sequence[_Asked], loaded: Loaded, sampling: Sampling) -> list[l
         generation_config=settings,
         logits_processor=library.LogitsProcessorList(
             [
+                _check_logits(loaded, asked),
                 library.TemperatureLogitsWarper(sampling.temperature),
                 *([library.TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []),
                 _select_drawn(uniform, width),
@@ -165,6 +166,18 @@ def _draw(asked: Sequence[_Asked], loaded: Loaded, sampling: Sampling) -> list[l
         ),
     )
     return [_until_end(row, ends) for row in written[:, width:].tolist()]
+
+
+def _check_logits(loaded: Loaded, asked: Sequence[_Asked]) -> Callable[[Tensor, Tensor], Tensor]:
+    """A processor that raises RequestError where the logits of a row are no numbers: its token would be arbitrary."""
+
+    def check(_input_ids: Tensor, logits: Tensor) -> Tensor:
+        wrong = (logits.isnan() | logits.isposinf()).any(-1).tolist()
+        if True in wrong and not loaded.may_diverge:
+            raise not_finite(loaded, asked[wrong.index(True)].prompt, float("nan"))
+        return logits
+
+    return check
 
 
 def _select_drawn(uniform: Tensor, width: int) -> Callable[[Tensor, Tensor], Tensor]:

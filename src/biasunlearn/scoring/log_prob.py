@@ -37,6 +37,9 @@ SAME = 1e-4
 SAME_HALF = 0.5
 """The same in half precision and 8 bits, where sums are rounded by tenths; a wrong mask is off by whole nats."""
 
+SHOWN = 100
+"""Characters of a sentence in a message."""
+
 T = TypeVar("T")
 
 
@@ -108,7 +111,14 @@ def _causal(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
         batches = list(_batches(lines, budget))
         members = [[number for line in batch for number in line.rows] for batch in batches]
         sizes = [len(numbers) for numbers in members]
-        found = _each(loaded, batches, sizes, lambda batch: _sums(loaded, rows, batch).tolist(), job)
+
+
+        def work(batch: list[Group]) -> list[float]:
+            values: list[float] = _sums(loaded, rows, batch).tolist()
+            check_finite(loaded, [rows[number].ids for line in batch for number in line.rows], values)
+            return values
+
+        found = _each(loaded, batches, sizes, work, job)
     sums = dict(zip(chain(*members), chain(*found), strict=True))
     return [sums[number] for number in range(len(rows))]
 
@@ -194,6 +204,27 @@ def _sums(loaded: Loaded, rows: Sequence[TokenRow], lines: Sequence[Group]) -> T
     return batch.sums(token_log_probs(logits_at(loaded.model, batch), batch.targets).double())
 
 
+def check_finite(loaded: Loaded, rows: Sequence[Sequence[int]], values: Sequence[float]) -> None:
+    """RequestError, which names the sentence, for the first row whose value is no number or infinite.
+
+    Args:
+        rows: token ids, and `values` the number that was computed for each of them.
+    """
+    wrong = next((place for place, value in enumerate(values) if not math.isfinite(value)), None)
+    if wrong is None or loaded.may_diverge:
+        return
+    sentence = loaded.tokenizer.decode(list(rows[wrong]), skip_special_tokens=True).strip()
+    raise not_finite(loaded, sentence, values[wrong])
+
+
+def not_finite(loaded: Loaded, sentence: str, value: float) -> RequestError:
+    """The error for a sentence for which a model computes no finite number."""
+    shown = sentence if len(sentence) <= SHOWN else f"{sentence[:SHOWN]}..."
+    half = str(loaded.model.dtype).removeprefix("torch.") in ("float16", "bfloat16")
+    fix = "use --dtype float32" if half else "its weights are damaged, or too large for this precision"
+    return RequestError(f"the model's score of {shown!r} is {value}, which is no finite number; {fix}")
+
+
 def _batches(lines: Sequence[Group], budget: int) -> Iterator[list[Group]]:
     """Shared lines and single ones separately: only the first need the larger mask."""
     for shared in (True, False):
@@ -213,7 +244,9 @@ def _reads_groups(loaded: Loaded, rows: Sequence[TokenRow], lines: Sequence[Grou
         return False
     sizes = [lambda line: -line.length, lambda line: line.length, lambda line: max(len(rows[i].ids) for i in line.rows)]
     tried = list(dict.fromkeys(max(shared, key=size) for size in sizes))
-    apart = _sums(loaded, rows, [alone(number, rows[number]) for line in tried for number in line.rows])
+    tried_rows = [number for line in tried for number in line.rows]
+    apart = _sums(loaded, rows, [alone(number, rows[number]) for number in tried_rows])
+    check_finite(loaded, [rows[number].ids for number in tried_rows], apart.tolist())
     try:
         together = _sums(loaded, rows, tried)
     except Exception:  # whatever a family raises for a mask that it does not support
@@ -250,6 +283,7 @@ def _pseudo(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
         batch = collate(masked, at_token=True, device=loaded.device)
         targets = torch.tensor([asked[i][0][asked[i][1]] for i in chosen], device=loaded.device)
         values: list[float] = token_log_probs(logits_at(loaded.model, batch), targets).double().tolist()
+        check_finite(loaded, [asked[i][0] for i in chosen], values)
         return values
 
     with evaluating(loaded.model):

@@ -1,31 +1,25 @@
-"""Ctrl-C during training: the loop ends between two steps, so that what is saved is complete."""
+"""Ctrl-C, SIGTERM and SIGHUP during training: the loop ends between two steps, so that what is saved is complete."""
 
 import contextlib
-import signal
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from biasunlearn.runs.signals import handling
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether Ctrl-C was pressed inside the block. Pressed again, it ends the block at once.
+    """Gives a function that says whether the process was asked to end inside the block; asked again, it ends at once.
 
     Outside the main thread (a notebook server, for example) signals cannot be handled, and Ctrl-C works as always.
     """
-    pressed = False
+    asked = False
 
     def note(_signal: int, _frame: Any) -> None:
-        nonlocal pressed
-        if pressed:
+        nonlocal asked
+        if asked:
             raise KeyboardInterrupt
-        pressed = True
+        asked = True
 
-    try:
-        before = signal.signal(signal.SIGINT, note)
-    except ValueError:  # not the main thread
-        yield lambda: False
-        return
-    try:
-        yield lambda: pressed
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with handling(note):
+        yield lambda: asked
