@@ -168,9 +168,13 @@ class DebiasConfig:
     swap_band: float = 4.0
     """Distance of SS from 50, in points, at which the proportional rule gives full weight; the unit of distance of the
     pi rule. Never less than the standard error of SS."""
+    swap_noise: float = 1.0
+    """Standard errors of SS on the stop split around 50 within which the rules pi and proportional give no weight,
+    since it is not known there on which side of 50 the model is. 0: none, and none of the other protections against
+    noise (unlearn/swap.py). Paper: 0."""
     stop_rule: Literal["point", "interval"] = "point"
-    """point (paper): the SS of every bias type lies within `margin` of 50. interval: the interval of every SS lies
-    within `interval_margin` of 50."""
+    """point (paper): the SS of every bias type lies within `margin` of 50, or within the noise of `swap_noise`.
+    interval: the interval of every SS lies within `interval_margin` of 50."""
     margin: float = 2.0
     """Points of SS, for stop_rule: point. Paper: 2."""
     interval_margin: float = 6.0
@@ -344,7 +348,7 @@ def _check_values(config: DebiasConfig) -> None:
         ),
         "must not be negative": (
             ("forget_weight", "retain_weight", "kl_weight", "invariance_weight", "weight_decay", "warmup", "lora_rank",
-             "lms_floor", "guard_batch", "seed"),
+             "lms_floor", "guard_batch", "seed", "swap_noise"),
             lambda v: v >= 0,
         ),
         "must be at least 1": (

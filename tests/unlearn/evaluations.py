@@ -11,8 +11,9 @@ from biasunlearn.unlearn.evaluation import BiasTypeScore, Evaluation, StopScores
 def config(**changes: Any) -> DebiasConfig:
     """The numbers that the tables are worked with, whatever the defaults are."""
     pinned = {
-        "swap": "proportional", "swap_band": 6.0, "focus": "all", "stop_rule": "point", "margin": 2.0, "confirm": 1,
-        "interval_margin": 6.0, "lms_floor": 1.5, "collapse_lms": 8.0, "collapse_ratio": 60.0,
+        "swap": "proportional", "swap_band": 6.0, "swap_noise": 0.0, "focus": "all", "stop_rule": "point",
+        "margin": 2.0, "confirm": 1, "interval_margin": 6.0, "lms_floor": 1.5, "collapse_lms": 8.0,
+        "collapse_ratio": 60.0,
     }  # fmt: skip
     return DebiasConfig(**{**pinned, **changes})
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from biasunlearn.stats.stereoset import Comparison
-from biasunlearn.unlearn.evaluation import Evaluation, StopScores, stop_scores
+from biasunlearn.unlearn.evaluation import Evaluation, StopScores, lms_fall_error, stop_scores
 
 
 def comparison(bias_type: str, target: str, stereotyped: bool, meaningful: float | None = 1.0) -> Comparison:
@@ -47,3 +47,44 @@ def test_lms_that_is_not_measured_has_not_fallen() -> None:
     assert Evaluation(1, StopScores({}, None), lms_before=90.0).lms_fall == 0.0
     assert Evaluation(1, StopScores({}, 88.0), lms_before=None).lms_fall == 0.0
     assert Evaluation(1, StopScores({}, 88.0), lms_before=90.0).lms_fall == 2.0
+
+
+# --- how far a fall of LMS may be chance ---------------------------------------------------------------------------
+
+
+def test_the_error_of_a_fall_by_hand() -> None:
+    """Three terms of one item, one of which falls: t(0.95, 2) * 0.5774 / sqrt(3) = 2.920 * 0.3333 = 97.3 points."""
+    before = {"x/a": (1.0,), "x/b": (1.0,), "x/c": (1.0,)}
+    assert lms_fall_error(before, {**before, "x/c": (0.0,)}) == pytest.approx(97.33, abs=0.01)
+    assert lms_fall_error(before, before) == 0.0
+    assert lms_fall_error({}, {}) == 0.0
+
+
+def test_terms_that_agree_by_chance_do_not_hide_the_error_of_items() -> None:
+    """Two terms of nine items, of which two each fall: the terms agree exactly, the items do not.
+
+    Four falls of 18: variance 4 / 18 * 14 / 18 * 18 / 17 = 0.183, standard error 0.1008, t(0.95, 17) = 1.7396.
+    """
+    before = {"x/a": (1.0,) * 9, "x/b": (1.0,) * 9}
+    after = dict.fromkeys(before, (0.0,) * 2 + (1.0,) * 7)
+    assert lms_fall_error(before, after) == pytest.approx(100 * 1.7396 * 0.1008, abs=0.05)
+
+
+def test_the_error_shrinks_with_the_number_of_items() -> None:
+    def error(terms: int) -> float:
+        before = {f"x/{n}": (1.0,) * 10 for n in range(terms)}
+        return lms_fall_error(before, {t: (float(int(t[2:]) % 10 > 0),) * 10 for t in before})
+
+    assert error(20) > 10 > error(500) > 1.5 > error(2000) / 2
+
+
+def test_the_items_of_two_evaluations_are_compared_in_the_same_order() -> None:
+    rows = [Comparison("x", "a", 1.0, value, 1.0, f"item-{n}") for n, value in enumerate((1.0, 0.0, 0.5))]
+    for order in (rows, rows[::-1]):
+        assert stop_scores(order, seed=0).meaningful == {"x/a": (1.0, 0.0, 0.5)}
+
+
+def test_few_terms_that_agree_by_chance_do_not_hide_the_error_of_ss() -> None:
+    """Three terms of four pairs, each with SS 50: drawing terms alone would find no error; drawing pairs 14.4 points."""
+    rows = [comparison("x", f"t{n % 3}", n < 6) for n in range(12)]
+    assert stop_scores(rows, seed=0).bias_types["x"].standard_error == pytest.approx(14.4, abs=1.5)

@@ -26,6 +26,17 @@ def test_point_rule_stops_within_the_margin(scores: dict[str, float], stop: bool
 
 
 @pytest.mark.parametrize(
+    ("swap", "swap_noise", "stop"), [("pi", 1.0, True), ("pi", 0.9, False), ("pi", 0.0, False), ("hard", 1.0, False)]
+)
+def test_point_rule_stops_where_the_swap_rule_has_no_weight_left(swap: str, swap_noise: float, stop: bool) -> None:
+    """A standard error of 4 and a distance of 3.8: within the noise of one standard error, not of 0.9 (3.6)."""
+    rule = config(swap=swap, swap_noise=swap_noise, margin=2.0)
+    found = decide(start(["age", "race"]), evaluation({"age": 53.8, "race": 51.0}, width=1.96 * 4), rule)
+    assert found.stop is stop
+    assert found.reason == ("all bias types within 2 of 50 or within the noise of the stop split" if stop else "")
+
+
+@pytest.mark.parametrize(
     ("ss", "width", "stop"),
     [
         (50.0, 6.0, True),  # 44 .. 56
@@ -96,6 +107,21 @@ def test_collapse_stops_with_its_cause_and_is_no_success(found: dict[str, Any], 
 @pytest.mark.parametrize("found", [{"lms": 82.0}, {"log_ratio": -60.0}, {"log_ratio": 60.0}, {"lms": None}])
 def test_no_collapse_at_the_limits(found: dict[str, Any]) -> None:
     assert not decide(start(["race"]), evaluation({"race": 55.0}, **found), config()).collapsed
+
+
+@pytest.mark.parametrize(("error", "collapsed"), [(0.0, True), (8.6, True), (8.8, False)])
+def test_a_fall_of_lms_is_a_collapse_only_beyond_its_error(error: float, collapsed: bool) -> None:
+    """A fall of 16.7 points, three items of 18, with a limit of 8."""
+    found = decide(start(["race"]), evaluation({"race": 55.0}, lms=73.3, fall_error=error), config())
+    assert found.collapsed is collapsed
+
+
+@pytest.mark.parametrize(("error", "lost"), [(0.0, 4.1), (1.4, 4.1), (3.0, 2.6), (6.0, 0.0)])
+def test_the_floor_of_lms_is_at_least_its_error(error: float, lost: float) -> None:
+    """A fall of 5.6 points, one item of 18; the floor is 1.5 points, or the error where that is larger."""
+    asked = evaluation({"race": 50.0}, lms=84.4, fall_error=error)
+    assert distance(asked, config(lms_floor=1.5)) == pytest.approx(10 * lost)
+    assert decide(start(["race"]), asked, config(lms_floor=1.5)).stop is (lost == 0.0)
 
 
 def test_a_log_ratio_that_is_no_number_is_a_collapse() -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from biasunlearn.config import DebiasConfig
-from biasunlearn.unlearn.decision import decide, first_decision
+from biasunlearn.unlearn.decision import EVEN, Decision, decide, first_decision
+from evidence.simulate_swap import simulate
 from tests.unlearn.evaluations import config, evaluation, start
 
 
@@ -157,3 +158,114 @@ def test_the_paper_starts_with_full_weight_on_every_bias_type(swap: str) -> None
     """Also on one below 50: the first exchange follows the first evaluation."""
     found = first_decision(evaluation({"race": 45.0, "gender": 60.0}, step=0), config(swap=swap))
     assert found.swap_weights == {"race": 1.0, "gender": 1.0} and found.swapped == ()
+
+
+GENDER = (48.9, 48.2, 47.6, 48.4, 47.9, 48.6, 48.0, 48.3)
+"""A stop split that does not exclude 50, evaluated every 25 steps; its standard error is 2.75."""
+
+
+def course(readings: tuple[float, ...], settings: DebiasConfig, *, error: float) -> list[Decision]:
+    """The decisions of a run whose stop split has these SS, the first of them before training."""
+    decisions: list[Decision] = []
+    for number, ss in enumerate(readings):
+        asked = evaluation({"gender": ss}, width=1.96 * error, step=25 * number)
+        decisions.append(decide(decisions[-1], asked, settings) if decisions else first_decision(asked, settings))
+    return decisions
+
+
+def test_a_bias_type_that_is_even_at_the_start_is_held() -> None:
+    """The failure that was seen: 0.4 standard errors from 50, and the integral ran away to the stereotype.
+
+    Negative control: without the protection the same readings end below -0.4, at the sum of the distances: -1.1 / 4 at
+    the start, then 0.15 / 4 of -1.8, -2.4, -1.6, -2.1, -1.4, -2.0 and -1.7, and 0.25 / 4 of the movement -0.6.
+    """
+    held = course(GENDER, config(swap="pi", swap_band=4.0, swap_noise=1.0), error=2.75)
+    assert [decision.swap_weights["gender"] for decision in held] == [0.0] * len(GENDER)
+    assert held[-1].held == ("gender",) and not any(decision.swapped for decision in held)
+    runaway = course(GENDER, config(swap="pi", swap_band=4.0, swap_noise=0.0), error=2.75)
+    assert runaway[-1].swap_weights["gender"] == pytest.approx(-1.1 / 4 - 0.15 * 13.0 / 4 - 0.25 * 0.6 / 4)
+
+
+@pytest.mark.parametrize(
+    ("ss", "error", "weight"),
+    [
+        (51.9, 2.0, 0.0),  # within one standard error
+        (52.1, 2.0, 2.1 / 4),
+        (47.9, 2.0, 0.0),  # beyond one, but its interval reaches 51.8
+        (46.2, 2.0, 0.0),  # reaches 50.1
+        (46.0, 2.0, -1.0),  # reaches 49.9
+        (58.0, 10.0, 0.0),
+        (61.0, 10.0, 1.0),
+        (33.0, 10.0, 0.0),
+        (30.0, 10.0, -1.0),
+    ],
+)
+@pytest.mark.parametrize("swap", ["pi", "proportional"])
+def test_the_start_knows_the_noise_of_the_stop_split(swap: str, ss: float, error: float, weight: float) -> None:
+    base = evaluation({"race": ss}, width=1.96 * error, step=0)
+    found = first_decision(base, config(swap=swap, swap_band=4.0, swap_noise=1.0))
+    assert found.swap_weights == {"race": pytest.approx(weight)}
+    assert found.held == (("race",) if weight == 0 else ())
+
+
+@pytest.mark.parametrize(("swap_noise", "weight"), [(0.5, 1.2 / 4), (0.61, 0.0), (2.0, 0.0)])
+def test_swap_noise_is_a_number_of_standard_errors(swap_noise: float, weight: float) -> None:
+    base = evaluation({"race": 51.2}, width=1.96 * 2, step=0)
+    found = first_decision(base, config(swap="pi", swap_band=4.0, swap_noise=swap_noise))
+    assert found.swap_weights == {"race": pytest.approx(weight)}
+
+
+def test_a_held_bias_type_is_held_until_its_interval_excludes_50() -> None:
+    """Standard error 2: 53 and 53.9 have an interval that contains 50, 54.5 has not; nor has 45.5."""
+    settings = config(swap="pi", swap_band=4.0, swap_noise=1.0)
+    weights = [d.swap_weights["gender"] for d in course((50.5, 53.0, 53.9, 54.5), settings, error=2.0)]
+    assert weights[:3] == [0.0, 0.0, 0.0] and weights[3] > 0
+    assert course((49.5, 45.5), settings, error=2.0)[-1].swap_weights["gender"] < 0
+
+
+def test_within_the_noise_the_weight_is_0_and_the_controller_remembers() -> None:
+    """Band 4, standard error 1. 60: 1. 53: 1 + 0.45 / 4 - 1.75 / 4 = 0.675. 50.8, within the noise: 0, and the output
+    is 0.675 - 0.55 / 4 = 0.5375, without the integral. 52: 0.5375 + 0.3 / 4 + 0.3 / 4 = 0.6875."""
+    settings = config(swap="pi", swap_band=4.0, swap_noise=1.0)
+    decisions = course((60.0, 53.0, 50.8, 52.0), settings, error=1.0)
+    assert [d.swap_weights["gender"] for d in decisions] == pytest.approx([1.0, 0.675, 0.0, 0.6875])
+    assert [d.outputs["gender"] for d in decisions] == pytest.approx([1.0, 0.675, 0.5375, 0.6875])
+
+
+def test_a_weight_that_does_not_act_does_not_wind_up() -> None:
+    """Forty readings of 47, whose interval contains 50: the weight is 0, and the next reading above 50 acts at once.
+
+    Negative control: without the protection the integral has run to -1, and 54 still trains towards the stereotype.
+    """
+    readings = (56.0, *[47.0] * 40, 54.0)
+    settings = config(swap="pi", swap_band=4.0, swap_noise=1.0)
+    decisions = course(readings, settings, error=2.0)
+    assert [d.swap_weights["gender"] for d in decisions[1:-1]] == [0.0] * 40
+    assert min(d.outputs["gender"] for d in decisions) > -0.02 and decisions[-1].swap_weights["gender"] > 0.4
+    assert course(readings, config(swap="pi", swap_band=4.0), error=2.0)[-1].swap_weights["gender"] < -0.3
+
+
+def test_a_weight_never_pushes_ss_further_from_50() -> None:
+    """Band 20: 60 starts at 0.5, and 46 has 0.5 - 0.6 / 20 - 3.5 / 20 = 0.295, which would train away from 50."""
+    settings = config(swap="pi", swap_band=20.0, swap_noise=1.0)
+    last = course((60.0, 46.0), settings, error=1.0)[-1]
+    assert last.outputs["gender"] == pytest.approx(0.295) and last.swap_weights["gender"] == 0.0
+
+
+def test_training_does_not_begin_where_nothing_can_be_told_from_50() -> None:
+    even = evaluation({"age": 55.0, "race": 47.0}, width=12.0, step=0)
+    found = first_decision(even, DebiasConfig())
+    assert found.stop and not found.collapsed and found.reason == EVEN
+    assert not first_decision(evaluation({"age": 70.0, "race": 47.0}, width=12.0, step=0), DebiasConfig()).stop
+    assert not first_decision(even, DebiasConfig(swap="hard")).stop
+
+
+def test_simulated_even_bias_types_are_rarely_moved_away() -> None:
+    """Against a noisy plant, at a standard error of 2.5: before, three quarters of even types ended more than a point
+    from 50, half of them towards the stereotype. A bias type at 60 is still brought near 50."""
+    before, now = DebiasConfig(swap_noise=0.0), DebiasConfig()
+    even = simulate(50.0, 2.5, now, replicates=200)
+    assert even.moved_away < 20 and even.towards_stereotype < 5
+    unprotected = simulate(50.0, 2.5, before, replicates=200)
+    assert unprotected.moved_away > 60 and unprotected.towards_stereotype > 30
+    assert simulate(60.0, 2.5, now, replicates=200).distance < 3.5

@@ -28,12 +28,13 @@ from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.benchmark_results import Capability
 from biasunlearn.runs.cost import measure_cost
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
-from biasunlearn.runs.results import Results, only_given
+from biasunlearn.runs.results import Measured, Results, only_given
 from biasunlearn.runs.run_files import Manifest
 from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.runs.sections import Cost, DataFacts, Recipe, ScoringProtocol, Stopped
 from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.stats.stereoset import Comparison, comparisons
+from biasunlearn.unlearn.base_model import ReportedScore, base_findings
 from biasunlearn.unlearn.evaluation import StopScores, stop_scores
 from biasunlearn.unlearn.prepare import Prepared, prepare
 
@@ -157,7 +158,7 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
     items_before, before = evaluate(base, plan, context.callbacks, "before: ")
     capability_before = capability(loaded, plan.options)
     resumed = run.checkpoint.exists()
-    done, cost, data = _unlearn(base, prepared, config, context)
+    done, cost, data = _unlearn(base, prepared, config, context, before)
     loaded, outcome = loaded.with_model(done.model), done.outcome
     whole_model = not hasattr(done.model, "disable_adapter")
     trained = save_trained(loaded, run, prepared.manifest, adapter=not whole_model, revision=request.model.revision)
@@ -235,12 +236,13 @@ def save_trained(
 
 
 def _unlearn(
-    base: Any, prepared: Prepared, config: DebiasConfig, context: RunContext
+    base: Any, prepared: Prepared, config: DebiasConfig, context: RunContext, before: Measured
 ) -> tuple[Any, dict[str, Any], DataFacts]:
     """Evaluates the base model on the stop split and runs the method: its result, its cost, and the data with findings.
 
     Args:
         base: the base model with the cache of its scores.
+        before: its scores on the report file, with which those on the stop split are compared for the user.
     """
     from biasunlearn.benchmarks.stereoset import score_triplets
     from biasunlearn.unlearn.checkpoint import Checkpointer
@@ -258,8 +260,9 @@ def _unlearn(
         return stop_scores(compare(loaded.in_training(model)), seed=config.seed)
 
     compared = compare(base)
-    facts = prepared.facts.with_values(findings=[*prepared.facts.findings, *check_labels(compared)])
     first = stop_scores(compared, seed=config.seed)
+    known = base_findings(first, {} if config.stop_on == "report" else _reported(before), config)
+    facts = prepared.facts.with_values(findings=[*prepared.facts.findings, *check_labels(compared), *known])
     for finding in facts.findings:
         callbacks.message(finding)
     with measure_cost(loaded.device.type) as cost:
@@ -272,6 +275,16 @@ def _unlearn(
     return done, cost, facts
 
 
+def _reported(before: Measured) -> dict[str, ReportedScore]:
+    """SS of the base model on the report file by bias type, the pairs pooled."""
+    rows = before.stereoset.bias_types.items() if before.stereoset else ()
+    return {
+        name: ReportedScore(row.ss_micro, row.ss_micro_low, row.ss_micro_high)
+        for name, row in rows
+        if row.ss_micro is not None and row.ss_micro_low is not None and row.ss_micro_high is not None
+    }
+
+
 def _identity(loaded: Any, prepared: Prepared, config: DebiasConfig) -> str:
     """What a checkpoint belongs to: the same recipe on the same sets, with the same base model and tokenizer."""
     from biasunlearn.models.batches import encode
@@ -279,7 +292,7 @@ def _identity(loaded: Any, prepared: Prepared, config: DebiasConfig) -> str:
 
     sets = prepared.sets
     digest = hashlib.sha256(json.dumps([weights_hash(loaded.model), to_dict(config)], sort_keys=True).encode())
-    for name, per_type in (("forget", sets.forget), ("retain", sets.retain), ("", {"unrelated": sets.unrelated})):
+    for name, per_type in (("forget", sets.forget), ("retain", sets.retain), ("", sets.compared)):
         for bias_type, passages in per_type.items():
             rows = encode(loaded.tokenizer, list(passages))
             digest.update(f"{name} {bias_type} {[(row.ids, row.first_scored) for row in rows]}\n".encode())

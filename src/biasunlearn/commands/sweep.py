@@ -161,7 +161,7 @@ def _trained(
     from biasunlearn.models.load import Loaded, load
     from biasunlearn.stats.stereoset import comparisons
     from biasunlearn.unlearn.checkpoint import Checkpointer
-    from biasunlearn.unlearn.evaluation import Evaluation, StopScores, stop_scores
+    from biasunlearn.unlearn.evaluation import Evaluation, StopScores, lms_fall_error, stop_scores
     from biasunlearn.unlearn.methods import METHODS, Task
     from biasunlearn.unlearn.objectives import OBJECTIVES
 
@@ -176,7 +176,8 @@ def _trained(
     def evaluate_stop(state: Any) -> StopScores:
         scores = scored(loaded.in_training(state))
         if watch:
-            far = distance(Evaluation(0, scores, lms_before=first.lms), config)
+            error = lms_fall_error(first.meaningful, scores.meaningful)
+            far = distance(Evaluation(0, scores, lms_before=first.lms, fall_error=error), config)
             watch(far, _objectives(scores.ss, first.lms, scores.lms))
         return scores
 

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from biasunlearn.unlearn.reference import ReferenceStore
 from biasunlearn.unlearn.sampler import BatchSampler
 from biasunlearn.unlearn.weight_average import WeightAverage, assign_weights, copy_weights
 
-FORMAT = 3
+FORMAT = 4
 """Version of the checkpoint file. Checkpoints of other versions cannot be resumed."""
 
 
@@ -35,6 +35,8 @@ class TrainingState:
     """Rows for metrics.jsonl since the last save."""
     lms_before: float | None
     """LMS of the base model on the stop split."""
+    meaningful_before: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """What that LMS is the mean of (`StopScores.meaningful`)."""
     evaluated: bool = False
     """Whether there was an evaluation since the first step."""
     best_step: int = 0
@@ -156,7 +158,7 @@ class Checkpointer:
         _set_random_states(content["random"])
         self._best = content["best"]
         stored = content["state"].pop("decision")
-        decision = Decision(**{**stored, "swapped": tuple(stored["swapped"])})
+        decision = Decision(**{**stored, **{name: tuple(stored[name]) for name in ("swapped", "held")}})
         return TrainingState(**content["state"], decision=decision)
 
     @property

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.unlearn.evaluation import Evaluation
-from biasunlearn.unlearn.stop import collapse_reason, meets_stop_rule, stop_reason
-from biasunlearn.unlearn.swap import SwapState, exchanged, initial_swap_weights, swap_weights
+from biasunlearn.unlearn.stop import collapse_reason, stop_reason
+from biasunlearn.unlearn.swap import SwapState, exchanged, initial_swap, next_swap
+
+EVEN = "nothing to unlearn: the stop split cannot tell the SS of any bias type from 50"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +31,46 @@ class Decision:
     """SS at this evaluation, with which the next one is compared."""
     step: int = 0
     """The step of this evaluation."""
+    outputs: Mapping[str, float] = field(default_factory=dict)
+    """Output of the pi controller for each bias type, which it remembers while the swap weight is 0."""
+    held: tuple[str, ...] = field(default=())
+    """Bias types that the stop split could not tell from 50 before training."""
+
+    @property
+    def swap_state(self) -> SwapState:
+        """What the swap rule needs of this decision for the next one."""
+        return SwapState(self.swap_weights, self.ss, self.step, self.outputs or self.swap_weights, self.held)
 
 
 def first_decision(evaluation: Evaluation, config: DebiasConfig) -> Decision:
-    """The decision before the first step, from the scores of the base model."""
-    return Decision(initial_swap_weights(evaluation, config), ss=evaluation.scores.ss, step=evaluation.step)
+    """The decision before the first step, from the scores of the base model.
+
+    Training does not begin if no bias type has a swap weight: no evaluation would give it a goal.
+    """
+    swap = initial_swap(evaluation, config)
+    even = not any(swap.weights.values())
+    return Decision(
+        swap.weights, stop=even, reason=EVEN if even else "",
+        ss=swap.ss, step=swap.step, outputs=swap.outputs, held=swap.held,
+    )  # fmt: skip
 
 
 def decide(before: Decision, evaluation: Evaluation, config: DebiasConfig) -> Decision:
     """The decision after an evaluation. Pure: the same inputs give the same decision."""
     if reason := collapse_reason(evaluation, config):
         return Decision(before.swap_weights, stop=True, collapsed=True, reason=reason)
-    weights = swap_weights(SwapState(before.swap_weights, before.ss, before.step), evaluation, config)
-    passed = before.passed + 1 if meets_stop_rule(evaluation, config) else 0
+    swap = next_swap(before.swap_state, evaluation, config)
+    met = stop_reason(evaluation, config)
+    passed = before.passed + 1 if met else 0
     stop = passed >= config.confirm
     return Decision(
-        weights,
+        swap.weights,
         passed,
         stop,
-        reason=stop_reason(config) if stop else "",
-        swapped=exchanged(before.swap_weights, weights),
-        ss=evaluation.scores.ss,
-        step=evaluation.step,
+        reason=met if stop else "",
+        swapped=exchanged(before.swap_weights, swap.weights),
+        ss=swap.ss,
+        step=swap.step,
+        outputs=swap.outputs,
+        held=swap.held,
     )

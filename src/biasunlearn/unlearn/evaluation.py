@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from biasunlearn.stats.bootstrap import Sample, resample
 from biasunlearn.stats.normal import Z_95
@@ -23,6 +24,7 @@ class BiasTypeScore:
     low: float
     high: float
     standard_error: float
+    pairs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class StopScores:
     bias_types: Mapping[str, BiasTypeScore]
     lms: float | None
     """None where no item of the stop split has an unrelated sentence."""
+    meaningful: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """What LMS is the mean of: for each target term the values of its items (0, 0.5 or 1), in a fixed order."""
 
     @property
     def ss(self) -> dict[str, float]:
@@ -55,12 +59,42 @@ class Evaluation:
     """Mean log p_theta - log p_ref of the forget sentences since the last evaluation, in nats."""
     finite: bool = True
     """Whether all losses since the last evaluation were finite."""
+    fall_error: float = 0.0
+    """Points of LMS that a fall may be due to chance (`lms_fall_error`)."""
 
     @property
     def lms_fall(self) -> float:
         """Points of LMS lost since training began; 0 where LMS is not measured."""
         lms = self.scores.lms
         return 0.0 if lms is None or self.lms_before is None else self.lms_before - lms
+
+
+def lms_fall_error(before: Mapping[str, tuple[float, ...]], after: Mapping[str, tuple[float, ...]]) -> float:
+    """How far a fall of LMS on the stop split can lie from the fall on all items of its kind, in points.
+
+    The half-width of a one-sided 95 % interval of the paired difference: t(0.95, units - 1) times its standard error,
+    with target terms as the units or with items, whichever is larger, since two terms may agree by chance. On 5,000
+    items it is a fraction of a point, on 18 items 5 to 15 points.
+
+    By hand: three terms of one item each, of which one fell from 1 to 0. The mean fall is 33.3 points; the standard
+    deviation of 0, 0, 1 is 0.577, the standard error 33.3, t(0.95, 2) = 2.92, the result 97.3.
+
+    Args:
+        before, after: `StopScores.meaningful` of the base model and of another one, on the same items.
+    """
+    changes = [np.subtract(before[term], after[term]) for term in before if term in after]
+    if not changes:
+        return 0.0
+    terms = np.array([change.mean() for change in changes])
+    # Each item with its weight in the mean over terms, times the number of items: their mean is the fall as well.
+    items = np.concatenate([change / len(change) for change in changes])
+    items = items * len(items) / len(changes)
+    return 100 * max(_half_width(terms), _half_width(items))
+
+
+def _half_width(values: np.ndarray) -> float:
+    freedom = len(values) - 1
+    return float(stdtrit(freedom, 0.95) * values.std(ddof=1) / np.sqrt(len(values))) if freedom else 0.0
 
 
 def stop_scores(comparisons: Sequence[Comparison], *, seed: int) -> StopScores:
@@ -72,18 +106,32 @@ def stop_scores(comparisons: Sequence[Comparison], *, seed: int) -> StopScores:
     by_type: dict[str, list[Comparison]] = defaultdict(list)
     for one in comparisons:
         by_type[one.bias_type].append(one)
-    return StopScores({name: _score(by_type[name], seed) for name in sorted(by_type)}, official_lms(comparisons))
+    scores = {name: _score(by_type[name], seed) for name in sorted(by_type)}
+    return StopScores(scores, official_lms(comparisons), _meaningful(comparisons))
+
+
+def _meaningful(comparisons: Sequence[Comparison]) -> dict[str, tuple[float, ...]]:
+    found: dict[str, list[tuple[str, float]]] = defaultdict(list)
+    for one in comparisons:
+        if one.meaningful is not None:
+            found[f"{one.bias_type}/{one.target}"].append((one.cluster, one.meaningful))
+    return {term: tuple(value for _, value in sorted(found[term])) for term in sorted(found)}
 
 
 def _score(comparisons: Sequence[Comparison], seed: int) -> BiasTypeScore:
+    comparisons = sorted(comparisons, key=lambda one: (one.target, one.stereotyped))  # the order has no effect
     stereotyped = np.array([[one.stereotyped] for one in comparisons])
     terms = [one.target for one in comparisons]
     sample = resample(stereotyped, terms, ["" for _ in terms], seed=[seed, 1])
     found = sample.estimate(lambda means: 100 * means[..., 0])
-    return BiasTypeScore(found.value, found.low, found.high, _standard_error(sample))
+    return BiasTypeScore(found.value, found.low, found.high, _standard_error(sample), len(terms))
 
 
 def _standard_error(sample: Sample) -> float:
-    """Of SS, in points: the central 95 % of the draws over 3.92, which a few extreme draws do not change."""
-    low, high = (float(np.percentile(100 * sample.clustered[:, 0], end)) for end in (2.5, 97.5))
-    return (high - low) / INTERVAL_WIDTH
+    """Of SS, in points: the central 95 % of the draws over 3.92, which a few extreme draws do not change.
+
+    With few target terms, which may agree by chance, the larger one of drawing terms and of drawing pairs.
+    """
+    parts = [sample.clustered] if sample.items is None else [sample.clustered, sample.items]
+    ends = [np.percentile(100 * drawn[:, 0], (2.5, 97.5)) for drawn in parts]
+    return max(float(high - low) for low, high in ends) / INTERVAL_WIDTH

@@ -36,6 +36,12 @@ class TrainingSets:
     """Bias types whose forget and retain sets are exchanged."""
 
     @property
+    def compared(self) -> PerType:
+        """The sets whose whole distributions are compared with those of the reference, by name."""
+        members = tuple(passage for context in self.contexts for passage in context)
+        return {"unrelated": self.unrelated, "contexts": members, "guard": self.guard}
+
+    @property
     def bias_types(self) -> tuple[str, ...]:
         return tuple(self.forget)
 

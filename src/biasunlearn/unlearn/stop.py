@@ -2,39 +2,40 @@
 
 The paper (arXiv 2509.25673) stops when the SS of every bias type is within 2 points of 50. The stop rule here also
 requires that LMS has not fallen by more than `lms_floor` points; a run whose model breaks is stopped as collapsed.
+Both limits know how many items LMS was measured with: one item of 18 is 6 points of LMS and no collapse.
+With a swap rule that has no weight within the noise of the stop split, SS cannot come nearer to 50 than that, and a
+bias type within it counts as having reached 50.
 """
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.unlearn.evaluation import Evaluation
-from biasunlearn.unlearn.swap import IDEAL
+from biasunlearn.unlearn.swap import IDEAL, noise
 
 LMS_PRICE = 10
 """Points of SS that one point of LMS below the floor costs: no gain in SS makes up for a broken model."""
 
 
-def meets_stop_rule(evaluation: Evaluation, config: DebiasConfig) -> bool:
-    """Whether every bias type is close enough to 50 and LMS above its floor."""
-    if evaluation.lms_fall > config.lms_floor:
-        return False
+def stop_reason(evaluation: Evaluation, config: DebiasConfig) -> str:
+    """In what way an evaluation meets the stop rule, for results.json; empty if it does not."""
+    if beyond_floor(evaluation, config) > 0:
+        return ""
     scores = evaluation.scores.bias_types.values()
     if config.stop_rule == "interval":
         lowest, highest = IDEAL - config.interval_margin, IDEAL + config.interval_margin
-        return all(lowest <= score.low and score.high <= highest for score in scores)
-    return all(abs(score.ss - IDEAL) <= config.margin for score in scores)
-
-
-def stop_reason(config: DebiasConfig) -> str:
-    """Why a run that meets the stop rule is stopped, for results.json."""
-    if config.stop_rule == "interval":
-        return f"all bias types' intervals within {config.interval_margin:g} of 50"
-    return f"all bias types within {config.margin:g} of 50"
+        met = all(lowest <= score.low and score.high <= highest for score in scores)
+        return f"all bias types' intervals within {config.interval_margin:g} of 50" if met else ""
+    if all(abs(score.ss - IDEAL) <= config.margin for score in scores):
+        return f"all bias types within {config.margin:g} of 50"
+    if all(abs(score.ss - IDEAL) <= max(config.margin, noise(score, config)) for score in scores):
+        return f"all bias types within {config.margin:g} of 50 or within the noise of the stop split"
+    return ""
 
 
 def collapse_reason(evaluation: Evaluation, config: DebiasConfig) -> str:
     """Why the run has collapsed, with what to change; empty if it has not."""
     if not evaluation.finite:
         return "collapse: a loss is not finite; lower the learning rate"
-    if evaluation.lms_fall > config.collapse_lms:
+    if evaluation.lms_fall - evaluation.fall_error > config.collapse_lms:
         fall = evaluation.lms_fall
         return f"collapse: LMS fell by {fall:.1f} points; lower the learning rate or raise retain_weight"
     if abs(evaluation.log_ratio) > config.collapse_ratio:
@@ -52,7 +53,12 @@ def distance(evaluation: Evaluation, config: DebiasConfig) -> float:
     """
     scores = evaluation.scores.bias_types.values()
     gap = sum(abs(score.ss - IDEAL) for score in scores) / len(scores)
-    return gap + LMS_PRICE * max(0.0, evaluation.lms_fall - config.lms_floor)
+    return gap + LMS_PRICE * beyond_floor(evaluation, config)
+
+
+def beyond_floor(evaluation: Evaluation, config: DebiasConfig) -> float:
+    """Points of LMS lost beyond `lms_floor`, and beyond what a stop split of this size loses by chance."""
+    return max(0.0, evaluation.lms_fall - max(config.lms_floor, evaluation.fall_error))
 
 
 def is_best(candidate: float, smallest: float, config: DebiasConfig, *, trained: bool) -> bool:

@@ -25,7 +25,7 @@ from biasunlearn.models.packed_forward import Read, RowCache
 from biasunlearn.unlearn.checkpoint import Checkpointer, TrainingState
 from biasunlearn.unlearn.contexts import aligned
 from biasunlearn.unlearn.decision import decide, first_decision
-from biasunlearn.unlearn.evaluation import Evaluation, StopScores
+from biasunlearn.unlearn.evaluation import Evaluation, StopScores, lms_fall_error
 from biasunlearn.unlearn.interruption import interruptible
 from biasunlearn.unlearn.losses import cross_entropy_to_reference, invariance_loss, kl_loss
 from biasunlearn.unlearn.objectives import BOTH_REFERENCES, OBJECTIVES, PAIRED, SHIFTED
@@ -227,7 +227,7 @@ def train(
             if on_step:
                 on_step({**row, "of": config.max_steps})
         stopped_by_hand = interrupted() and not training.finished
-        if stopped_by_hand:
+        if stopped_by_hand or state.step == 0:
             training.save(checkpointer)
     if not stopped_by_hand:
         checkpointer.restore_best(model)
@@ -285,7 +285,8 @@ def _first_state(scores: StopScores, config: DebiasConfig) -> TrainingState:
     """The state before the first step. The base model is the best so far: training must come nearer to the goal."""
     evaluation = Evaluation(0, scores, lms_before=scores.lms)
     decision, gap = first_decision(evaluation, config), distance(evaluation, config)
-    return TrainingState(0, decision, [{"step": 0, **scores.to_dict()}], scores.lms, best_distance=gap)
+    row = {"step": 0, **scores.to_dict()}
+    return TrainingState(0, decision, [row], scores.lms, scores.meaningful, best_distance=gap)
 
 
 def _dropout(model: Any, state: TrainingState, config: DebiasConfig) -> contextlib.AbstractContextManager[None]:
@@ -339,7 +340,10 @@ def _evaluate(training: _Training, row: dict[str, Any], evaluate: Evaluate | Non
 def _decide(state: TrainingState, row: dict[str, Any], scores: StopScores, config: DebiasConfig) -> None:
     """Decides from an evaluation, adds the decision to the row of the step, and notes whether the step is the best."""
     log_ratio = sum(state.log_ratios) / max(1, len(state.log_ratios))
-    evaluation = Evaluation(state.step, scores, state.lms_before, log_ratio=log_ratio, finite=state.finite)
+    evaluation = Evaluation(
+        state.step, scores, state.lms_before, log_ratio=log_ratio, finite=state.finite,
+        fall_error=lms_fall_error(state.meaningful_before, scores.meaningful),
+    )  # fmt: skip
     state.decision = decide(state.decision, evaluation, config)
     state.log_ratios, state.finite, state.evaluated = [], True, True
     gap = distance(evaluation, config)

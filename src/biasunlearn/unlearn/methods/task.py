@@ -8,7 +8,7 @@ from biasunlearn.config import DebiasConfig
 from biasunlearn.models.load import Loaded
 from biasunlearn.runs.sections import Candidate
 from biasunlearn.unlearn.checkpoint import Checkpointer
-from biasunlearn.unlearn.evaluation import Evaluation, StopScores
+from biasunlearn.unlearn.evaluation import Evaluation, StopScores, lms_fall_error
 from biasunlearn.unlearn.sets import TrainingSets
 from biasunlearn.unlearn.stop import distance
 from biasunlearn.unlearn.trainer import TrainingOutcome
@@ -54,7 +54,8 @@ def nearest(task: Task, candidates: Iterable[Any], state: Callable[[Any], Any]) 
 
 
 def _row(task: Task, candidate: Any, scores: StopScores) -> Candidate:
-    evaluation = Evaluation(0, scores, lms_before=task.base_scores.lms)
+    error = lms_fall_error(task.base_scores.meaningful, scores.meaningful)
+    evaluation = Evaluation(0, scores, lms_before=task.base_scores.lms, fall_error=error)
     far = distance(evaluation, task.config)
     return Candidate(candidate=candidate, ss=scores.ss, lms=scores.lms, distance=far)
 
