@@ -22,6 +22,7 @@ from biasunlearn.runs.lock import acquire_lock
 from biasunlearn.runs.results import SCHEMA, Environment, MetricsRow, Results, RunConfig, load_results
 from biasunlearn.runs.schema import FIX, LARGEST, read_as
 from biasunlearn.stats.stereoset import Item
+from biasunlearn.strict_yaml import read_yaml
 
 __all__ = ["SCHEMA"]
 
@@ -100,11 +101,9 @@ class RunFolder:
         """config.yaml. RequestError where it is missing or holds something else."""
         path = self.path / "config.yaml"
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RequestError(f"{path}: no such file; {FIX}") from None
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise RequestError(f"{path}: cannot be read: {str(error).splitlines()[0]}; {FIX}") from None
+            content = read_yaml(path)
+        except RequestError as error:
+            raise RequestError(f"{error}; {FIX}") from None
         return read_as(RunConfig, content, str(path))
 
 
@@ -153,8 +152,8 @@ def finished(out: str | Path, config: dict[str, Any]) -> Results | None:
     if not (run.path / "results.json").exists():
         return None
     try:
-        stored = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        stored = read_yaml(run.path / "config.yaml")
+    except RequestError:
         return None
     if stored != config:
         return None
