@@ -293,7 +293,8 @@ def _predictions(path: str, kind: str) -> Validation:
 def _run(path: str, kind: str) -> Validation:
     stage = read_stage(path)
     folder = RunFolder(Path(path))
-    folder.read_config()
+    if (folder.path / "config.yaml").exists():  # not where scores were computed again, or moved without it
+        folder.read_config()
     rows = folder.read_metrics()
     counts = {name: len(items) for name, items in stage.items.items()}
     notes = [f"model {stage.results.model}", f"benchmarks {', '.join(stage.entries)}", f"{len(rows)} training steps"]
