@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from biasunlearn.errors import RequestError
 from biasunlearn.method_defaults import SETTINGS
+from biasunlearn.strict_yaml import parse_yaml, read_yaml
 
 Method = Literal[
     "biasunlearn", "npo", "simnpo", "gradient_ascent", "gradient_difference",
@@ -33,6 +32,9 @@ Method = Literal[
 Dtype = Literal["float32", "bfloat16", "float16", "8bit", "4bit"]
 
 RECIPES = importlib.resources.files("biasunlearn") / "recipes"
+
+LARGEST_INTEGER = 2**63 - 1
+"""Of a seed, which NumPy and PyTorch take; no other whole number needs to be as large."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,14 +215,14 @@ def load_config(path: str | Path | None = None, overrides: typing.Iterable[str] 
         source = recipe_path(str(path)) or Path(path)
         where = str(path)
         values = _read_yaml(source, where)
-    try:
-        for override in overrides:
-            key, equals, text = override.partition("=")
-            if not equals:
-                raise RequestError(f"--set {override}: write key=value")
-            values[key.strip()] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise RequestError(f"--set {override}: the value is not YAML; quote it") from None
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise RequestError(f"--set {override}: write key=value")
+        try:
+            values[key.strip()] = parse_yaml(text, key)
+        except RequestError:
+            raise RequestError(f"--set {override[:80]}: the value is not YAML; quote it") from None
     return config_from(values, where)
 
 
@@ -291,14 +293,13 @@ def recipe_path(name: str) -> Path | None:
 
 
 def _read_yaml(source: Path, where: str) -> dict[str, Any]:
-    if not source.exists():
-        raise RequestError(f"{where}: no such file, and no recipe of that name ({', '.join(recipe_names())})")
     try:
-        content = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise RequestError(f"{where}{line}: not YAML: {getattr(error, 'problem', error)}") from None
+        content = read_yaml(source)
+    except RequestError as error:
+        if not str(error).endswith("no such file"):
+            raise
+        names = ", ".join(recipe_names())
+        raise RequestError(f"{where}: no such file, and no recipe of that name ({names})") from None
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -320,8 +321,8 @@ def _check_types(config: DebiasConfig) -> None:
         elif kind is int or isinstance(kind, types.UnionType):
             if value is None and isinstance(kind, types.UnionType):
                 continue
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise RequestError(f"{name}: {value!r}; must be a whole number")
+            if not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST_INTEGER:
+                raise RequestError(f"{name}: {_shown(value)}; must be a whole number below 2 to the power of 63")
         elif not isinstance(value, tuple) or not all(isinstance(part, str) for part in value) or not value:
             raise RequestError(f"{name}: {value!r}; must be a list of names")
 
@@ -329,11 +330,17 @@ def _check_types(config: DebiasConfig) -> None:
 def _number(name: str, value: Any) -> float:
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise RequestError(f"{name}: {value!r}; must be a number")
+        raise RequestError(f"{name}: {_shown(value)}; must be a number")
     return number
+
+
+def _shown(value: Any) -> str:
+    """A value for a message, which a wrong file may make very long."""
+    text = repr(value) if not isinstance(value, int) or abs(value) <= LARGEST_INTEGER else "a larger number"
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _check_values(config: DebiasConfig) -> None:

@@ -31,6 +31,7 @@ SMALLEST = {
     "report": ("a", "b", "--out", "page.html"),
     "gate": ("RUN", "--policy", "p.yaml"),
     "completion": ("bash",),
+    "validate": ("pairs.csv",),
 }
 """The least that each command takes."""
 

@@ -168,7 +168,7 @@ BAD = {
     "no limits": ("stereoset: {overall: {ss: 50}}", "stereoset, overall, ss: must hold limits"),
     "a list": ("- stereoset", "policy.yaml: must hold benchmarks"),
     "nothing": ("", "policy.yaml: must hold benchmarks"),
-    "no YAML": ("a: [", "policy.yaml:1: not YAML"),
+    "no YAML": ("a: [", "policy.yaml:2: not YAML"),
 }  # fmt: skip
 
 

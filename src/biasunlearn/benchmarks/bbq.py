@@ -183,6 +183,11 @@ def entry(items: Sequence[Item]) -> BBQResult:
     )
 
 
+def unknown_groups(questions: Sequence[Question]) -> Counter[str]:
+    """Per category, questions whose stereotyped answer is not known; categories without any are not listed."""
+    return Counter(question.category for question in questions if "biased" not in question.roles)
+
+
 # --- from answers to scores ----------------------------------------------------------------------------------------
 
 

@@ -35,6 +35,7 @@ COMMANDS = {
         "playground": "adapters:playground",
     },
     "Data and tools": {
+        "validate": "tools:validate",
         "counterfactual": "tools:counterfactual",
         "export-lm-eval": "tools:export_lm_eval",
         "completion": "tools:completion",

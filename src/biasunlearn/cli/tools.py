@@ -1,12 +1,84 @@
-"""Commands that make data and files for other tools: counterfactual, export-lm-eval, completion."""
+"""Commands that check or make data, and files for other tools: validate, counterfactual, export-lm-eval, completion."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from biasunlearn.cli.app import build, command
+from biasunlearn.cli.exit_codes import DONE, WRONG_REQUEST
 from biasunlearn.cli.options import DATA, OUTPUT, SETTINGS, Benchmarks, File, Folder, Integer, Output, Rows, named_paths
-from biasunlearn.cli.output import emit, show
+from biasunlearn.cli.output import SHOWN_ROWS, emit, show, wrong_request
+from biasunlearn.errors import RequestError
+
+if TYPE_CHECKING:
+    from biasunlearn.commands.validate import Validation
+
+SHOWN_BIAS_TYPES = 30
+
+
+@command
+def validate(
+    files: Annotated[tuple[str, ...], Parameter(name="FILE", consume_multiple=(1, None))],
+    /,
+    *,
+    kind: Annotated[str | None, Parameter(name="--as", metavar="KIND", group=DATA)] = None,
+    rows: Rows = Rows(),
+    output: Output = Output(),
+) -> int:
+    """Check data files, term lists, recipes, policies and run folders without loading a model.
+
+    Prints how each file was understood: its kind, the number of usable rows, bias types, target terms, duplicates, and
+    every row that cannot be used with its reason. The exit code is 2 if a file cannot be used, or if it has such rows
+    and --skip-invalid is not given.
+
+    Args:
+        files: Files or folders to check.
+        kind: Kind of the files: pairs, a benchmark (crows_pairs, bbq, ...), sentences, terms, families, recipe, policy,
+            predictions or run (default: recognized from names, columns and keys).
+
+    Examples:
+        biasunlearn validate train_pairs.jsonl dev.json
+        biasunlearn validate text.txt --as perplexity
+    """
+    from biasunlearn.commands.validate import validate
+
+    found: list[dict[str, Any]] = []
+    lines: list[str] = []
+    refused: list[str] = []
+    for path in files:
+        try:
+            checked = validate(path, kind=kind)
+        except RequestError as error:
+            refused.append(str(error))
+            found.append({"path": path, "refused": str(error)})
+            continue
+        found.append(checked.to_dict())
+        lines += _validation_lines(checked)
+        if checked.skipped and not rows.skip_invalid:
+            wrong, of = len(checked.skipped), len(checked.skipped) + checked.records
+            refused.append(f"{path}: {wrong} of {of} rows cannot be used; the first is {checked.skipped[0]}")
+    if lines or output.json:
+        show({"files": found}, output, lambda _: "\n".join(lines))
+    for message in refused:
+        wrong_request(message)
+    return WRONG_REQUEST if refused else DONE
+
+
+def _validation_lines(found: "Validation") -> list[str]:
+    lines = [f"{found.path}: {found.kind} ({found.form}), {found.records} usable, {len(found.skipped)} not"]
+    if found.bias_types:
+        sizes = [f"{name} {count}" for name, count in found.bias_types.items()]
+        more = f" and {len(sizes) - SHOWN_BIAS_TYPES} more" if len(sizes) > SHOWN_BIAS_TYPES else ""
+        lines.append(f"  bias types: {', '.join(sizes[:SHOWN_BIAS_TYPES])}{more}")
+    if found.target_terms is not None:
+        lines.append(f"  target terms: {found.target_terms}; {found.without_target_term} pairs without one")
+    if found.duplicates is not None:
+        lines.append(f"  duplicates: {found.duplicates}")
+    lines += [f"  {note}" for note in found.notes]
+    lines += [f"  not usable: {row}" for row in found.skipped[:SHOWN_ROWS]]
+    if len(found.skipped) > SHOWN_ROWS:
+        lines.append(f"  ... and {len(found.skipped) - SHOWN_ROWS} more; --json lists all of them")
+    return lines
 
 
 @command

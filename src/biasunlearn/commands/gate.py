@@ -28,8 +28,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from biasunlearn.benchmarks import NAMES
 from biasunlearn.commands.run_stages import (
     CAPABILITY,
@@ -40,15 +38,19 @@ from biasunlearn.commands.run_stages import (
     over_clusters,
     read_stage,
 )
+from biasunlearn.data.rows import shown
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.comparison import GateResult, GateRule
 from biasunlearn.runs.results import BenchmarkResult, ScoredPart, estimate_of
+from biasunlearn.runs.schema import LARGEST
 from biasunlearn.stats.bootstrap import Estimate
 from biasunlearn.stats.paired import compare_pairs, pair
+from biasunlearn.strict_yaml import read_yaml
 
 PARTS = ("overall", "bias_types")
 NUMBER = "a number"
 RANGE = "two numbers, [LOW, HIGH]"
+COUNT = "a whole number, at least 1"
 LIMITS = {
     "contains": NUMBER,
     "within": RANGE,
@@ -114,23 +116,14 @@ def gate(run: str | Path, policy: str | Path, *, base: str | Path | None = None)
 
 def read_policy(path: str | Path) -> list[Rule]:
     """The rules of a policy, in its order. RequestError for a file, key or value that is wrong."""
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RequestError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise RequestError(f"{path}{line}: not YAML: {getattr(error, 'problem', error)}") from None
+    content = read_yaml(path)
     rules = []
     for benchmark, parts in _keys(content, str(path), "benchmark", (*NAMES, CAPABILITY)):
         for part, scores in _keys(parts, f"{path}: {benchmark}", "part"):
             for score, limits in _keys(scores, f"{path}: {benchmark}, {part}", "score"):
                 where = f"{path}: {benchmark}, {part}, {score}"
                 if score == "minimum_n":
-                    rules.append(Rule(benchmark, part, "", "minimum_n", _bound(limits, "a whole number", where)))
+                    rules.append(Rule(benchmark, part, "", "minimum_n", _bound(limits, COUNT, where)))
                     continue
                 for limit, bound in _keys(limits, where, "limit", tuple(LIMITS)):
                     rules.append(Rule(benchmark, part, score, limit, _bound(bound, LIMITS[limit], f"{where}, {limit}")))
@@ -142,7 +135,7 @@ def _keys(content: Any, where: str, what: str, known: tuple[str, ...] = ()) -> I
         raise RequestError(f"{where}: must hold {what}s, as `{what}: ...` lines")
     for key, value in content.items():
         if known and key not in known:
-            raise RequestError(f"{where}: unknown {what} {key!r}; {_hint(str(key), known)}")
+            raise RequestError(f"{where}: unknown {what} {shown(key)}; {_hint(str(key), known)}")
         yield str(key), value
 
 
@@ -152,17 +145,17 @@ def _hint(key: str, known: tuple[str, ...]) -> str:
 
 
 def _bound(value: Any, kind: str, where: str) -> Any:
-    def number(one: Any) -> bool:
-        return isinstance(one, (int, float)) and not isinstance(one, bool)
+    def number(one: Any) -> bool:  # a limit of infinity would let everything pass
+        return isinstance(one, (int, float)) and not isinstance(one, bool) and abs(one) <= LARGEST
 
     fits = {
         NUMBER: number(value),
         RANGE: isinstance(value, list) and len(value) == 2 and all(map(number, value)) and value[0] <= value[1],
         "the word forbidden": value == "forbidden",
-        "a whole number": isinstance(value, int) and not isinstance(value, bool),
+        COUNT: number(value) and isinstance(value, int) and value >= 1,
     }
     if not fits[kind]:
-        raise RequestError(f"{where}: {value!r}; must be {kind}")
+        raise RequestError(f"{where}: {shown(value)}; must be {kind}")
     return value
 
 

@@ -135,7 +135,7 @@ def _official_tables(
     if "stereoset" not in benchmark:
         raise RequestError(f"{scores}: a prediction file holds ids and scores only: add --benchmark stereoset=PATH")
     data = read_triplets(benchmark["stereoset"], skip_invalid=skip_invalid)
-    items, unscored = _official_items(data.triplets, _predictions(scores), scores)
+    items, unscored = _official_items(data.triplets, read_predictions(scores), scores)
     entry = _entry("stereoset", items).with_values(**data.facts, unscored_clusters=unscored)
     return {"": items}, {"benchmarks": Measured.model_validate({"stereoset": entry})}
 
@@ -169,8 +169,8 @@ def _entry(name: str, items: Sequence[Item]) -> BenchmarkResult:
     return entry
 
 
-def _predictions(path: str) -> dict[str, dict[str, float]]:
-    """{kind: {sentence id: score}}, read from an official prediction file."""
+def read_predictions(path: str) -> dict[str, dict[str, float]]:
+    """{kind: {sentence id: score}} of an official prediction file. RequestError where it has another shape."""
     content = read_json(read_file(path))
     kinds: tuple[Kind, ...] = ("intrasentence", "intersentence")
     if not isinstance(content, dict) or not any(isinstance(content.get(kind), list) for kind in kinds):

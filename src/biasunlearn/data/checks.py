@@ -29,14 +29,20 @@ def check_pairs(train: Sequence[Triplet], report: Sequence[Triplet]) -> list[str
                 f"{where}: bias type {bias_type!r} has one pair; train and stop need at least {FEWEST_PAIRS}: "
                 "add pairs or remove it"
             )
+    small = (_too_small(name, count) for name, count in sorted(_report_sizes(report).items()))
+    return [*pair_findings(train)[0], *filter(None, small)]
+
+
+def pair_findings(triplets: Sequence[Triplet]) -> tuple[list[str], int]:
+    """(findings about the texts of pairs, one line each; how many pairs occur more than once)."""
+    repeated = _repeated(triplets)
     findings = [
-        _counted("pairs have equal texts and teach nothing", [c for c in train if _equal(c)]),
-        _counted("pairs occur more than once", _repeated(train)),
-        _counted("templates lack BLANK", [c for c in train if _blanks(c) == 0]),
-        _counted("templates hold BLANK twice; training begins at the first", [c for c in train if _blanks(c) > 1]),
-        *(_too_small(name, count) for name, count in sorted(_report_sizes(report).items())),
+        _counted("pairs have equal texts and teach nothing", [c for c in triplets if _equal(c)]),
+        _counted("pairs occur more than once", repeated),
+        _counted("templates lack BLANK", [c for c in triplets if _blanks(c) == 0]),
+        _counted("templates hold BLANK twice; training begins at the first", [c for c in triplets if _blanks(c) > 1]),
     ]
-    return [finding for finding in findings if finding]
+    return list(filter(None, findings)), len(repeated)
 
 
 def overlap(first: Sequence[Triplet], second: Sequence[Triplet]) -> int:

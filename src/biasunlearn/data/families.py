@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-import yaml
-
 from biasunlearn.data.files import read_text
 from biasunlearn.data.normal_text import bias_type_name, normal_text
 from biasunlearn.errors import RequestError
+from biasunlearn.strict_yaml import parse_yaml
 
 SHIPPED = Path(__file__).with_name("families.yaml")
 
@@ -73,11 +72,7 @@ def _joined(groups: list[list[str]]) -> dict[str, str]:
 
 
 def _read(path: Path) -> dict[str, list[list[str]]]:
-    text = read_text(path)
-    try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise RequestError(f"{path}: not a list of term families: {' '.join(str(error).split())}") from None
+    content = parse_yaml(read_text(path), str(path))
     well_formed = isinstance(content, dict) and all(
         isinstance(groups, list)
         and all(isinstance(group, list) and group and all(isinstance(t, str) for t in group) for group in groups)

@@ -22,7 +22,6 @@ or, where a term has several counterparts, `groups` in place of (or beside) `pai
 A CSV file gives pairs only: a header `term,counterpart`, one pair per row; its bias type is the file's name.
 """
 
-import csv
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,8 +29,11 @@ from pathlib import Path
 
 import yaml
 
-from biasunlearn.data.files import read_text
+from biasunlearn.data.delimited import delimited_rows
+from biasunlearn.data.files import lines_of, read_text
+from biasunlearn.data.rows import BadRow, text_of
 from biasunlearn.errors import RequestError
+from biasunlearn.strict_yaml import compose_yaml
 
 LISTS = Path(__file__).parent / "lists"
 SHIPPED = ("gender", "profession", "race", "religion")
@@ -129,23 +131,22 @@ def _refuse_contradiction(terms: TermList) -> None:
 
 
 def _from_csv(path: Path, text: str) -> TermList:
-    try:
-        rows = list(csv.reader(text.splitlines()))
-    except csv.Error as error:
-        raise RequestError(f"{path}: not CSV ({error}); save it as plain comma-separated text") from None
-    if not rows or [cell.strip() for cell in rows[0]] != ["term", "counterpart"]:
+    first = next((line for _, line in lines_of(text)), "")
+    if [cell.strip(' "\r\n') for cell in first.split(",")] != ["term", "counterpart"]:
         raise RequestError(f"{path}:1: the first line of a CSV term list must be 'term,counterpart'")
     pairs: list[tuple[str, str]] = []
     lines: dict[str, int] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        cells = [cell.strip() for cell in row]
-        if not any(cells):
-            continue
-        where = f"{path}:{number}"
-        if len(cells) != 2:
-            raise RequestError(f"{where}: {len(cells)} cells; a row has two, the term and its counterpart")
-        pairs.append(_two_terms(where, "pair", [" ".join(cell.split()) for cell in cells]))
-        lines |= {term_key(cell): number for cell in cells}
+    for place, row in delimited_rows(str(path), text, [("term", "counterpart")]):
+        try:
+            if isinstance(row, BadRow):
+                raise row
+            blank = not any(map(str.strip, row.values()))
+            cells = [] if blank else [text_of(row, name) for name in ("term", "counterpart")]
+        except BadRow as problem:
+            raise RequestError(f"{place}: {problem}") from None
+        if cells:
+            pairs.append(_two_terms(str(place), "pair", [" ".join(cell.split()) for cell in cells]))
+            lines |= {term_key(cell): place.number for cell in cells}
     if not pairs:
         raise RequestError(f"{path}: no pairs below the first line; add rows such as 'uncle,aunt'")
     return _checked(path, lines, lambda: TermList(path.stem, tuple(pairs)))
@@ -153,15 +154,7 @@ def _from_csv(path: Path, text: str) -> TermList:
 
 def _from_yaml(path: Path, text: str) -> TermList:
     """Read from the nodes, not the values: they know their line, and a bare `no` stays a word."""
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise RequestError(f"{path}:{line}: not YAML ({error.problem}); fix this line") from None
-    except yaml.YAMLError as error:
-        raise RequestError(f"{path}: not YAML ({str(error).splitlines()[0]}); save it as plain text") from None
-    except RecursionError:
-        raise RequestError(f"{path}: not a term list: nested too deeply") from None
+    root = compose_yaml(text, str(path))
     if not isinstance(root, yaml.MappingNode):
         raise RequestError(f"{path}:1: a term list is a mapping with the keys {', '.join(KEYS)}")
     fields = _fields(path, root)

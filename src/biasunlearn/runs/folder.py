@@ -24,6 +24,7 @@ from biasunlearn.runs.places import check_out, refuse_links
 from biasunlearn.runs.results import SCHEMA, Environment, MetricsRow, Results, RunConfig, load_results
 from biasunlearn.runs.schema import FIX, LARGEST, read_as
 from biasunlearn.stats.stereoset import Item
+from biasunlearn.strict_yaml import read_yaml
 
 __all__ = ["SCHEMA"]
 
@@ -105,11 +106,9 @@ class RunFolder:
         """config.yaml. RequestError where it is missing or holds something else."""
         path = self.path / "config.yaml"
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RequestError(f"{path}: no such file; {FIX}") from None
-        except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-            raise RequestError(f"{path}: cannot be read: {str(error).splitlines()[0]}; {FIX}") from None
+            content = read_yaml(path)
+        except RequestError as error:
+            raise RequestError(f"{error}; {FIX}") from None
         return read_as(RunConfig, content, str(path))
 
 
