@@ -136,7 +136,10 @@ class CountedScore(Record):
     """SS of a subset of the pairs, and how many there are. New in schema 2."""
 
     n: Count
+    terms: Count | None = None
     ss: Interval | None = None
+    margin_group: Interval | None = None
+    """Mean group part, in nats a token."""
 
 
 class Unseen(Record):
@@ -177,12 +180,20 @@ class StereoSetScores(BiasTypeScores):
     icat: Interval | None = None
     over_debiased: bool = False
     # New in schema 2:
+    n_group: Count | None = None
+    """Pairs whose margin has a group part and a wording part (stats/association.py)."""
     ss_group: Interval | None = None
+    """Share of the pairs whose group part is above 0, in percent."""
     margin_group: Interval | None = None
+    """Mean group part, in nats a token."""
     margin_wording: Interval | None = None
     unseen_wording: Unseen | None = None
     spread: Interval | None = None
+    """Standard deviation of SS between target terms, beyond chance, in points (stats/polarisation.py)."""
+    spread_p: Number | None = None
     subgroups: Mapping[str, CountedScore] | None = None
+    subgroups_p: Number | None = None
+    """Of the subgroups having one mean SS."""
     polarised: bool | None = None
     equivalence: Equivalence | None = None
 
