@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag
 
 from biasunlearn.runs.schema import Count, Number, Record
 from biasunlearn.stats.bootstrap import Estimate, Summary
+from biasunlearn.stats.polarisation import NEAR
 from biasunlearn.stats.stereoset import PairScores
 
 
@@ -204,6 +205,11 @@ class StereoSetScores(BiasTypeScores):
         if scores.ss_distance is None:
             del values["ss_distance"]
         return cls.model_validate(values)
+
+
+def hides_polarisation(row: StereoSetScores) -> bool:
+    """Is SS near 50 while target terms or subgroups differ? Near: within `NEAR` points, or 50 is in the interval."""
+    return bool(row.polarised) and (abs(row.ss.value - 50) <= NEAR or row.ss.contains(50))
 
 
 class BBQScores(BiasTypeScores):

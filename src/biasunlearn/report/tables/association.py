@@ -21,8 +21,7 @@ from biasunlearn.report.table import (
 )  # fmt: skip
 from biasunlearn.runs.association_results import AssociationChange, MeanChange, ReplacedFacts
 from biasunlearn.runs.benchmark_results import StereoSetPart, StereoSetResult
-from biasunlearn.runs.scores import CountedScore, Interval, StereoSetScores
-from biasunlearn.stats.polarisation import NEAR
+from biasunlearn.runs.scores import CountedScore, Interval, StereoSetScores, hides_polarisation
 
 Entry = StereoSetResult | StereoSetPart
 
@@ -58,8 +57,7 @@ def association_tables(
 
 def polarised_mark(row: StereoSetScores) -> str:
     """ "polarised" beside an SS near 50 that hides differences between target terms or subgroups; else ""."""
-    near = abs(row.ss.value - 50) <= NEAR or row.ss.contains(50)
-    return "polarised" if row.polarised and near else ""
+    return "polarised" if hides_polarisation(row) else ""
 
 
 def remaining_line(change: AssociationChange | None) -> str:
