@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from biasunlearn.stats.association import MarginParts, association_scores, by_bias_type, margin_parts
+from biasunlearn.stats.association import MarginParts, association_scores, margin_parts
 
 
 def test_the_two_parts_by_hand() -> None:
@@ -48,10 +48,7 @@ def test_a_group_part_of_exactly_zero_counts_half() -> None:
     assert found is not None and found.ss_group.value == 75.0
 
 
-def test_bias_types_apart_and_nothing_of_nothing() -> None:
-    parts = [MarginParts("1", "a", "x", 0.1, 0.0), MarginParts("2", "b", "y", -0.1, 0.0)]
-    found = by_bias_type(parts)
-    assert {name: scores.ss_group.value for name, scores in found.items()} == {"a": 100.0, "b": 0.0}
+def test_nothing_of_nothing() -> None:
     assert association_scores([]) is None
 
 

@@ -12,15 +12,24 @@ Deviations     none on intrasentence: official prediction files give the publish
 Version        1
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from biasunlearn.benchmarks.association import association_fields
 from biasunlearn.benchmarks.common import score_usable
 from biasunlearn.data.readers import DataFile, read_triplets
-from biasunlearn.data.records import Triplet
+from biasunlearn.data.records import Passage, Triplet
+from biasunlearn.data.referents import ReplacedPairs, Replacement, referent_pool, replaced_pairs
+from biasunlearn.data.subgroups import load_subgroups, subgroup_of, term_lists
 from biasunlearn.data.tables import Source
+from biasunlearn.data.wording import seen_wording
+from biasunlearn.errors import UnscorableError
+from biasunlearn.runs.association_results import ReplacedFacts
 from biasunlearn.runs.results import StereoSetPart, StereoSetResult, StereoSetScores
 from biasunlearn.scoring.protocol import EvalPlan
+from biasunlearn.stats.association import margin_parts
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import FORMULATIONS, Item, comparisons, stereoset_scores
 
@@ -29,7 +38,10 @@ if TYPE_CHECKING:
 
 VERSION = 1
 IDEAL = {"ss": 50.0, "lms": 100.0, "icat": 100.0}
-OVER_CLUSTERS = ("ss", "lms")
+MORE_COMPARED = {"ss_group": 50.0, "margin_group": 0.0, "ss_unseen": 50.0}
+"""Scores beside these that `compare` tests, with their ideals: the group part of the margin, and SS of pairs of whose
+attribute words not both were in training."""
+OVER_CLUSTERS = ("ss", "lms", "ss_unseen")
 """Scores that are means over target terms; others are means over triplets of sentences."""
 
 
@@ -39,13 +51,57 @@ def read(source: Source | DataFile, *, skip_invalid: bool = False) -> DataFile:
 
 
 def run(loaded: "Loaded", source: Source | DataFile, plan: EvalPlan) -> tuple[list[Item], StereoSetResult]:
-    """Scores a file of triplets. Returns its items and its results."""
+    """Scores a file of triplets, and the same pairs about others in one batch with them. Returns items and results."""
     data = read(source, skip_invalid=plan.skip_invalid)
+    options = plan.options
+    replaced = _replaced(data, options.replacements, tuple(options.term_lists))
     data, items = score_usable(
-        data, lambda usable: score_triplets(loaded, usable.triplets),
+        data, lambda usable: score_triplets(loaded, usable.triplets, replaced.versions),
         lambda triplet: (triplet.whole(sentence) for _, sentence in triplet.sentences()), plan,
     )  # fmt: skip
-    return items, entry(items).with_values(**data.facts, **({"notes": data.notes} if data.notes else {}))
+    items = _labelled(items, data.triplets, plan)
+    result = entry(items).with_values(**data.facts, **({"notes": data.notes} if data.notes else {}))
+    if options.replacements:
+        result = result.with_values(replaced=_facts(options.replacements, data.triplets, items, replaced))
+    return items, result
+
+
+@lru_cache(maxsize=2)  # a run measures the same file before and after
+def _replaced(data: DataFile, count: int, lists: tuple[str, ...]) -> ReplacedPairs:
+    if not count:
+        return ReplacedPairs({}, ())
+    pool = referent_pool(term_lists(lists)) if lists else None
+    return replaced_pairs(data.triplets, count=count, pool=pool)
+
+
+def _labelled(items: Sequence[Item], triplets: Sequence[Triplet], plan: EvalPlan) -> list[Item]:
+    """The items with the subgroup of their target term, and whether their attribute words were in training."""
+    known, trained = load_subgroups(plan.options.term_lists), plan.trained_words
+    seen: dict[tuple[str, str], str] = {}
+    if trained is not None:
+        seen = {(c.kind, c.id): seen_wording(c, trained) for c in triplets}
+    subgroup = {
+        key: subgroup_of(*key, known) for key in {(triplet.bias_type, triplet.target or "") for triplet in triplets}
+    }
+    return [
+        replace(
+            item, subgroup=subgroup.get((item.bias_type, item.target), ""),
+            seen_wording=seen.get((item.kind, item.cluster_id), ""),
+        )
+        for item in items
+    ]  # fmt: skip
+
+
+def _facts(
+    count: int, triplets: Sequence[Triplet], items: Sequence[Item], replaced: ReplacedPairs
+) -> ReplacedFacts:
+    """How many pairs have versions, and which have none; a version that the model cannot score counts as none."""
+    scored = {item.cluster_id for item in items if item.group_part is not None}
+    pairs = [c.id for c in triplets if c.kind == "intrasentence"]
+    known = {line.partition(": ")[0]: line for line in replaced.left_out}
+    left_out = [known.get(one, f"{one}: the model cannot score its versions") for one in pairs if one not in scored]
+    sentences = 2 * sum(len(replaced.versions[one]) for one in pairs if one in scored)
+    return ReplacedFacts(count=count, pairs=len(pairs) - len(left_out), sentences=sentences, left_out=left_out)
 
 
 def pairs(source: Source | DataFile, *, skip_invalid: bool = False) -> Sequence[Triplet]:
@@ -68,18 +124,27 @@ def entry(items: Sequence[Item]) -> StereoSetResult:
 
 
 def _scores(items: Sequence[Item], kind: str) -> dict[str, Any]:
-    scores = stereoset_scores(comparisons(items))
+    rows = comparisons(items)
+    scores = stereoset_scores(rows)
+    by_type = {name: [row for row in rows if row.bias_type == name] for name in scores.bias_types}
     return {
         "formulation": FORMULATIONS[kind],
         "n": scores.n,
-        "overall": StereoSetScores.of_pairs(scores.overall),
-        "bias_types": {name: StereoSetScores.of_pairs(row) for name, row in scores.bias_types.items()},
+        "overall": StereoSetScores.of_pairs(scores.overall).with_values(**association_fields(rows)),
+        "bias_types": {
+            name: StereoSetScores.of_pairs(row).with_values(**association_fields(by_type[name]))
+            for name, row in scores.bias_types.items()
+        },
     }
 
 
 def outcomes(items: Sequence[Item]) -> list[Outcome]:
     """Per triplet, in percent: `ss` (100: the stereotype is likelier), `lms` (0, 50 or 100); and `margin`, the
-    stereotype's mean log-probability less the anti-stereotype's. Intersentence only where there is nothing else."""
+    stereotype's mean log-probability less the anti-stereotype's. Intersentence only where there is nothing else.
+
+    Of a pair that has a group part: its sign as `ss_group` (100, 50 or 0) and itself as `margin_group`. Of a pair of
+    whose attribute words not both were in training: `ss_unseen`.
+    """
     kind = next((kind for kind in FORMULATIONS if any(item.kind == kind for item in items)), None)
     rows = comparisons(item for item in items if item.kind == kind)
     found = []
@@ -87,21 +152,40 @@ def outcomes(items: Sequence[Item]) -> list[Outcome]:
         values = {"ss": 100 * row.stereotyped, "margin": row.margin}
         if row.meaningful is not None:
             values["lms"] = 100 * row.meaningful
+        if row.group is not None:
+            values |= {"ss_group": 50.0 * (1 + (row.group > 0) - (row.group < 0)), "margin_group": row.group}
+        if row.seen in ("one", "neither"):
+            values["ss_unseen"] = values["ss"]
         found += [Outcome(row.cluster, row.target, row.bias_type, name, value) for name, value in values.items()]
     return found
 
 
 def score_triplets(
-    loaded: "Loaded",
-    triplets: Sequence[Triplet],
+    loaded: "Loaded", triplets: Sequence[Triplet], versions: Mapping[str, Sequence[Replacement]] | None = None
 ) -> list[Item]:
-    """Scores every sentence of every triplet. The stop rule uses this same function."""
+    """Scores every sentence of every triplet. The stop rule uses this same function.
+
+    Args:
+        versions: {id of an intrasentence pair: the pair about others}, scored in the same batches. The two parts of the
+            pair's margin (stats/association.py) are noted on its items.
+    """
     from biasunlearn.scoring.log_prob import score
 
     asked = [(triplet, role, sentence) for triplet in triplets for role, sentence in triplet.sentences()]
     passages = [triplet.whole(sentence) for triplet, _, sentence in asked]
-    scores = score(loaded, passages)
-    return [
+    others = {c.id: _passages(versions[c.id]) for c in triplets if versions and c.id in versions and _is_whole(c)}
+    try:
+        found = score(loaded, [*passages, *_flat(others)])
+    except UnscorableError as error:  # a longer term can make a sentence too long for the model
+        others = {
+            name: usable for name, pairs in others.items()
+            if (usable := [two for two in pairs if not any(one in error.reasons for one in two)])
+        }  # fmt: skip
+        found = score(loaded, [*passages, *_flat(others)])
+    means = [one.mean for one in found]
+    margins = iter(zip(*[iter(means[len(passages) :])] * 2, strict=True))
+    replaced = {name: [one - other for one, other in (next(margins) for _ in pairs)] for name, pairs in others.items()}
+    items = [
         Item(
             benchmark="stereoset",
             item_id=sentence.id,
@@ -110,8 +194,36 @@ def score_triplets(
             target=triplet.target or triplet.context or triplet.id,
             kind=triplet.kind,
             role=role,
-            score=found.mean,
-            tokens=found.tokens,
+            score=one.mean,
+            tokens=one.tokens,
         )
-        for (triplet, role, sentence), found in zip(asked, scores, strict=True)
+        for (triplet, role, sentence), one in zip(asked, found, strict=False)
+    ]
+    return _with_parts(items, replaced) if replaced else items
+
+
+def _is_whole(triplet: Triplet) -> bool:
+    """Is the whole sentence scored? Only such pairs have versions about others."""
+    return triplet.kind == "intrasentence"
+
+
+def _passages(versions: Sequence[Replacement]) -> list[tuple[Passage, Passage]]:
+    return [(Passage("", one.stereotype), Passage("", one.anti_stereotype)) for one in versions]
+
+
+def _flat(pairs: Mapping[str, Sequence[tuple[Passage, Passage]]]) -> list[Passage]:
+    return [passage for versions in pairs.values() for two in versions for passage in two]
+
+
+def _with_parts(items: Sequence[Item], replaced: Mapping[str, Sequence[float]]) -> list[Item]:
+    """The items with the two parts of their pair's margin. `replaced`: the margins of the pair's versions."""
+    parts = {}
+    for row in comparisons(item for item in items if item.kind == "intrasentence"):
+        if row.cluster in replaced:
+            parts[row.cluster] = margin_parts(row.cluster, row.bias_type, row.target, row.margin, replaced[row.cluster])
+    return [
+        replace(item, group_part=part.group, wording_part=part.wording)
+        if item.kind == "intrasentence" and (part := parts.get(item.cluster_id))
+        else item
+        for item in items
     ]

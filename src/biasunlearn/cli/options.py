@@ -101,6 +101,10 @@ class Evaluation:
         generations: Folder in which generated texts are stored and reused (default: generations/ in --out).
         lm_eval: Tasks of lm-eval to run as a measure of capability, by name or path. May be repeated.
         lm_eval_limit: Use the first N documents of each lm-eval task.
+        replacements: Score every pair of StereoSet also about N other groups, which tells how much of its margin is due
+            to the group (default: 4). 0 turns this off.
+        term_list: Term list of your own (YAML or CSV). It names subgroups of target terms, whose SS is reported, and
+            what a term may be replaced by. May be repeated.
     """
 
     chat_template: bool = False
@@ -112,6 +116,8 @@ class Evaluation:
     generations: Folder | None = None
     lm_eval: Annotated[tuple[str, ...], Parameter(name="--lm-eval", metavar="TASK[,TASK]")] = ()
     lm_eval_limit: Integer | None = None
+    replacements: Integer = 4
+    term_list: Annotated[tuple[str, ...], Parameter(name="--term-list", metavar="FILE")] = ()
 
     def to_options(self) -> "EvalOptions":
         """The same as the library takes it."""
@@ -127,6 +133,8 @@ class Evaluation:
             cache=None if self.generations is None else Path(self.generations),
             lm_eval=tuple(task for given in self.lm_eval for task in given.split(",") if task),
             lm_eval_limit=self.lm_eval_limit,
+            replacements=self.replacements,
+            term_lists=self.term_list,
         )
 
 

@@ -3,9 +3,11 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from biasunlearn.benchmarks.association import association_change
 from biasunlearn.commands.evaluation import (
     MANIFEST,
     apply_protocol,
@@ -21,7 +23,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.folder import SCHEMA, environment
-from biasunlearn.runs.results import Results
+from biasunlearn.runs.results import Results, only_given
 from biasunlearn.runs.run_files import Manifest
 from biasunlearn.runs.sections import Combined, DataFacts, FileFacts, Part, ScoringProtocol
 from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
@@ -87,10 +89,11 @@ def _combine(
     folder, plan = context.folder, with_data(plan)
     loaded = apply_protocol(load(spec), plan.options)
     context.begin()
+    manifest = _manifest(runs)
+    plan = replace(plan, trained_words=manifest.all_words)
     items_before, before = evaluate(loaded, plan, context.callbacks, "before: ")
     loaded = loaded.with_model(_added_up(loaded.model, runs, [part.weight for part in parts], how))
     items_after, after = evaluate(loaded, plan, context.callbacks, "after: ")
-    manifest = _manifest(runs)
     after = mark_contamination(after, plan, manifest)
     _save(loaded.model, folder.adapter, manifest, spec.revision)
     report = FileFacts(path=plan.benchmarks["stereoset"], sha256=after.stereoset.sha256 if after.stereoset else None)
@@ -103,6 +106,7 @@ def _combine(
         before=before,
         benchmarks=after,
         data=DataFacts(report=report),
+        **only_given(association=association_change(items_before, items_after)),
         environment=environment(),
     )
     return context.finish(results, {"before": items_before, "after": items_after}, plan.source("stereoset"))

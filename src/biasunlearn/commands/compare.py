@@ -12,6 +12,7 @@ from biasunlearn.commands.run_stages import (
     Stage,
     check_same_data,
     ideal_of,
+    more_compared,
     outcomes_by_score,
     over_clusters,
     own_scores,
@@ -34,7 +35,8 @@ from biasunlearn.runs.comparison import (
 )
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, new_run
 from biasunlearn.runs.lock import releasing_locks
-from biasunlearn.runs.results import BenchmarkResult, Interval, Metric, ScoredPart
+from biasunlearn.runs.results import BenchmarkResult, Interval, Metric, ScoredPart, StereoSetResult
+from biasunlearn.runs.scores import hides_polarisation
 from biasunlearn.stats.paired import Pairs, compare_score, pair
 
 FILE = "compare.json"
@@ -101,10 +103,11 @@ def overview(comparison: Compared) -> Iterator[OverviewLine]:
             a, b, change = value.a, value.b, value.change_percent
             yield OverviewLine(**where, score=name, a=a, b=b, change_percent=change, verdict=None)
         for score, parts in found.scores.items():
-            if score not in own_scores(benchmark):
+            own = score in own_scores(benchmark)
+            if not own and score not in more_compared(benchmark):
                 continue
             yield _line(where, score, parts.ideal, parts.overall)
-            if parts.ideal == 50 and len(parts.bias_types) > 1 and parts.distance:
+            if own and parts.ideal == 50 and len(parts.bias_types) > 1 and parts.distance:
                 for over, row in parts.distance.parts.items():
                     yield _line(where, f"mean |{score} - 50|, {over.replace('_', ' ')}", 0.0, row)
 
@@ -171,6 +174,13 @@ def _as_stored(
         for name, row in found.bias_types.items()
     }
     overall = _with_stored(found.overall, score, first.whole, other.whole)
+    if score == "ss" and isinstance(other, StereoSetResult):
+        overall = overall.with_values(polarised=hides_polarisation(other.overall))
+        types = {
+            name: row.with_values(polarised=hides_polarisation(other.bias_types[name])) if name in other.bias_types
+            else row
+            for name, row in types.items()
+        }  # fmt: skip
     return found.with_values(overall=overall, bias_types=types)
 
 
@@ -209,7 +219,8 @@ def _line(
     where: Mapping[str, Any], score: str, ideal: float | None, row: TestedRow | DistanceOverTypes
 ) -> OverviewLine:
     a, b = (Metric.model_validate(side.to_dict()) for side in (row.a, row.b))
-    tested: dict[str, Any] = {name: getattr(row, name, None) for name in ("p", "smallest_difference", "over_debiased")}
+    names = ("p", "smallest_difference", "over_debiased", "polarised")
+    tested: dict[str, Any] = {name: getattr(row, name, None) for name in names}
     return OverviewLine(
         **where, score=score, ideal=ideal, a=a, b=b, difference=row.difference, **tested, verdict=row.verdict
     )

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from biasunlearn.benchmarks.association import association_change
 from biasunlearn.commands.evaluation import (
     MANIFEST,
     apply_protocol,
@@ -154,6 +155,7 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
     if unscorable := _unscorable(loaded, prepared):
         prepared = prepared_for(unscorable=unscorable)
     context.begin()
+    plan = replace(plan, trained_words=prepared.manifest.all_words)
     base = loaded.with_cache(context.cache if base_scores is None else base_scores)
     items_before, before = evaluate(base, plan, context.callbacks, "before: ")
     capability_before = capability(loaded, plan.options)
@@ -176,6 +178,7 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
         **only_given(
             capability=_with_before(capability_before, capability(loaded, plan.options)),
             search=done.search or None,
+            association=association_change(items_before, items_after),
         ),
         stopped=Stopped(step=outcome.step, reason=outcome.reason, best_step=outcome.best_step),
         collapsed=outcome.collapsed,

@@ -8,6 +8,7 @@ from typing import Any
 from biasunlearn.benchmarks import BENCHMARKS, GENERATED, NAMES
 from biasunlearn.commands.run_context import Callbacks
 from biasunlearn.data.checks import contamination
+from biasunlearn.data.subgroups import term_lists
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.benchmark_results import Capability, Contamination, Measured
 from biasunlearn.runs.run_files import Manifest
@@ -33,13 +34,16 @@ def validate_plan(plan: EvalPlan, out: str | Path | None) -> EvalPlan:
     """The plan with the run's own folder for continuations, where it names none.
 
     Raises:
-        RequestError: an unknown benchmark, an option that no benchmark uses, nothing to measure.
+        RequestError: an unknown benchmark, an option that no benchmark uses, a wrong term list, nothing to measure.
     """
     options = plan.options
     check_benchmark_names(plan.benchmarks)
     if options.classifiers and not set(plan.benchmarks) & set(GENERATED):
         names = " and ".join(GENERATED)
         raise RequestError(f"--classifier: only {names} use one; add --benchmark {GENERATED[0]}=PATH")
+    if options.replacements < 0:
+        raise RequestError(f"--replacements {options.replacements}: must be 0 (none are scored) or more")
+    term_lists(options.term_lists)  # a wrong list is reported before a model is loaded
     if not plan.benchmarks and not options.lm_eval:
         raise RequestError("nothing to measure: give --benchmark NAME=PATH or --lm-eval TASK")
     cache = options.cache or (Path(out) / CONTINUATIONS if out is not None else None)

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from biasunlearn.benchmarks import BENCHMARKS, NAMES
+from biasunlearn.benchmarks.association import association_change
 from biasunlearn.commands.evaluation import (
     apply_protocol,
     capability,
@@ -31,7 +33,7 @@ from biasunlearn.runs.sections import ScoringProtocol
 from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.stats.stereoset import Item
 
-DATA_FACTS = ("data", "sha256", "skipped", "skipped_rows")
+DATA_FACTS = ("data", "sha256", "skipped", "skipped_rows", "replaced")
 """What an entry says about its data file, which is not in the items."""
 
 
@@ -88,8 +90,10 @@ def _measure(context: RunContext, spec: ModelSpec, plan: EvalPlan) -> Results:
     from biasunlearn.scoring.chat import protocol
 
     loaded = apply_protocol(load(spec), plan.options).with_cache(context.cache)
+    manifest = read_manifest(spec.adapter or spec.model)
+    plan = replace(plan, trained_words=manifest.all_words if manifest else None)
     items, measured = evaluate(loaded, plan, context.callbacks)
-    measured = mark_contamination(measured, plan, read_manifest(spec.adapter or spec.model))
+    measured = mark_contamination(measured, plan, manifest)
     results = Results(
         schema=SCHEMA,
         model=spec.model,
@@ -140,15 +144,16 @@ def _official_tables(
     return {"": items}, {"benchmarks": Measured.model_validate({"stereoset": entry})}
 
 
-def _tables_of(stages: Mapping[str, Sequence[Item]], folder: Path) -> dict[str, Measured]:
-    """{"benchmarks": results of the last stage, "before": those of the first, if there are two}"""
+def _tables_of(stages: Mapping[str, Sequence[Item]], folder: Path) -> dict[str, Any]:
+    """{"benchmarks": results of the last stage}, with "before" and "association" if there are two."""
     if not stages:
         raise RequestError(f"{folder}: its items.parquet is empty: there are no scores to compute tables from")
     stored = RunFolder(folder).read_results() if (folder / "results.json").exists() else None
     last = list(stages)[-1]
-    tables = {"benchmarks": _measured_again(stages[last], stored.benchmarks if stored else None)}
+    tables: dict[str, Any] = {"benchmarks": _measured_again(stages[last], stored.benchmarks if stored else None)}
     if "before" in stages and last != "before":
         tables["before"] = _measured_again(stages["before"], stored.before if stored else None)
+        tables |= only_given(association=association_change(stages["before"], stages[last]))
     return tables
 
 

@@ -25,7 +25,7 @@ from biasunlearn.runs.folder import SCHEMA, environment
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.score_cache import CachedJob
 from biasunlearn.runs.sections import FileFacts, Relearned, ScoringProtocol, TextFacts
-from biasunlearn.scoring.protocol import EvalPlan
+from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.stats.stereoset import Item
 
 STEPS = (0, 25, 50, 100, 200)
@@ -116,7 +116,8 @@ def relearn(
     """
     learned = read_run(run)
     _check_mergeable(learned)
-    plan = EvalPlan({"stereoset": report or learned.request.report, **(benchmarks or {})}, skip_invalid)
+    few = EvalOptions(replacements=0)  # it measures often
+    plan = EvalPlan({"stereoset": report or learned.request.report, **(benchmarks or {})}, skip_invalid, few)
     base = learned.base(device=device, trust_remote_code=trust_remote_code)
     request = RelearnJob(
         run=str(run), on=on, text=_training_text(learned, on), plan=validate_plan(plan, None),

@@ -102,9 +102,14 @@ def own_scores(benchmark: str) -> dict[str, float | None]:
     return dict(getattr(BENCHMARKS.get(benchmark), "IDEAL", {}))
 
 
+def more_compared(benchmark: str) -> dict[str, float]:
+    """Scores beside those that are compared as well, with their ideal values."""
+    return dict(getattr(BENCHMARKS.get(benchmark), "MORE_COMPARED", {}))
+
+
 def ideal_of(benchmark: str, score: str) -> float | None:
     """The ideal of a score; a variant of a score (accuracy_mean) has the ideal of the score itself."""
-    known = {**own_scores(benchmark), **MORE_IDEALS.get(benchmark, {})}
+    known = {**own_scores(benchmark), **more_compared(benchmark), **MORE_IDEALS.get(benchmark, {})}
     return known.get(score, next((ideal for name, ideal in known.items() if score.startswith(f"{name}_")), None))
 
 

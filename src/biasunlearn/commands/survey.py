@@ -7,6 +7,7 @@ Each method and seed is an ordinary `debias` run in a folder of its own. A metho
 import math
 import statistics
 import typing
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Unpack
@@ -21,8 +22,8 @@ from biasunlearn.report.tables.survey import OF_TYPE, point_of
 from biasunlearn.runs.benchmark_results import Measured, PanelResult, PerplexityResult
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
 from biasunlearn.runs.places import check_out
-from biasunlearn.runs.results import Results
-from biasunlearn.runs.scores import Interval
+from biasunlearn.runs.results import Results, only_given
+from biasunlearn.runs.scores import Interval, hides_polarisation
 from biasunlearn.runs.sections import Cost
 from biasunlearn.runs.series import EndedRun, MeanCost, SeedScore, Survey, SurveyedMethod
 from biasunlearn.stats.bootstrap import Estimate, over_seeds
@@ -144,10 +145,21 @@ def _row(runs: Sequence[Results]) -> SurveyedMethod:
         scores={name: SeedScore.of(found) if found else None for name, found in combined.items()},
         unchanged=sum(_same(scores_of(run.before), after) for run, after in zip(runs, each, strict=True)),
         collapsed=sum(run.collapsed for run in runs),
+        polarised=_polarised(runs),
         steps=statistics.fmean(end.step for end in ends),
         cost=_mean_cost(costs) if costs else None,
         runs=[EndedRun(seed=seed, **end.given) for seed, end in zip(seeds, ends, strict=True)],
     )
+
+
+def _polarised(runs: Sequence[Results]) -> dict[str, int]:
+    """{score: seeds with which it is an SS near 50 that hides differences between target terms or subgroups}"""
+    counts: Counter[str] = Counter()
+    for run in runs:
+        if entry := run.benchmarks.stereoset:
+            rows = {"ss": entry.overall, **{f"{OF_TYPE}{name}": row for name, row in entry.bias_types.items()}}
+            counts.update(name for name, row in rows.items() if hides_polarisation(row))
+    return dict(counts)
 
 
 def _mean_cost(costs: Sequence[Cost]) -> MeanCost:
@@ -167,14 +179,15 @@ def _estimate(score: SeedScore | None) -> Estimate | float | None:
 def scores_of(measured: Measured | None) -> dict[str, SeedScore | None]:
     """The scores of a run that the table shows.
 
-    SS of every bias type, SS, distance, LMS and ICAT of StereoSet, the first score of every other benchmark, and
-    perplexity by token.
+    SS of every bias type, SS, distance, LMS, ICAT and group part of StereoSet, the first score of every other
+    benchmark, and perplexity by token.
     """
     if measured is None or measured.stereoset is None:
         return {}
     overall, rows = measured.stereoset.overall, measured.stereoset.bias_types
     found: dict[str, Interval | None] = {f"{OF_TYPE}{name}": row.ss for name, row in rows.items()}
     found |= {"ss": overall.ss, "distance": overall.ss_distance, "lms": overall.lms, "icat": overall.icat}
+    found |= only_given(margin_group=overall.margin_group)
     shown = {name: _seed_score(one) for name, one in found.items()}
     for benchmark, entry in measured.entries.items():
         if isinstance(entry, PerplexityResult):
@@ -191,5 +204,5 @@ def _seed_score(score: Interval | None) -> SeedScore | None:
 
 def _same(one: Mapping[str, SeedScore | None], other: Mapping[str, SeedScore | None]) -> bool:
     """Whether the scores are equal up to rounding, which differs with an adapter that does nothing."""
-    both = [(a, b) for name in one if (a := one[name]) and (b := other[name])]
+    both = [(a, b) for name in one if (a := one[name]) and (b := other.get(name))]
     return all(math.isclose(a.value, b.value, rel_tol=1e-5) for a, b in both)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from biasunlearn.benchmarks.association import association_change
 from biasunlearn.commands.debias import DebiasJob, run_debias
 from biasunlearn.commands.evaluation import (
     MANIFEST,
@@ -162,13 +163,15 @@ def _transfer(context: RunContext, learned: DebiasRun, request: TransferJob) -> 
     for line in (*found.doubts, *found.notes):
         callbacks.message(line)
     context.begin()
+    manifest = read_manifest(learned.folder.adapter)
+    plan = replace(plan, trained_words=manifest.all_words if manifest else None)
     loaded = loaded.with_model(debiased(target, learned.folder.adapter).model)
     with scaled(loaded.model, 0.0, DEBIASING):
         items_before, before = evaluate(loaded.with_cache(context.cache), plan, callbacks, "before: ")
     evaluated, scale = _scale(loaded, stop, request.scales, learned.recipe, context)
     with scaled(loaded.model, scale, DEBIASING):
         items_after, after = evaluate(loaded.with_cache(context.cache), plan, callbacks, "after: ")
-    after = mark_contamination(after, plan, read_manifest(learned.folder.adapter))
+    after = mark_contamination(after, plan, manifest)
     _save_adapter(learned.folder.adapter, folder.adapter, scale, target.base)
     facts: dict[str, Any] = {"target_kind": target.kind, "own_adapter": target.own_adapter, "scale": scale}
     used = ScoringProtocol(**protocol(loaded), dtype=request.target.dtype, masked=False, **quantised(loaded.model))
@@ -188,7 +191,7 @@ def _transfer(context: RunContext, learned: DebiasRun, request: TransferJob) -> 
         protocol=used,
         before=before,
         benchmarks=after,
-        **only_given(direct=direct),
+        **only_given(direct=direct, association=association_change(items_before, items_after)),
         data=learned.results.data.with_values(report=_report_facts(plan.benchmarks["stereoset"], after)),
         config=Recipe.model_validate(to_dict(learned.recipe)),
         environment=environment(),

@@ -19,8 +19,10 @@ import yaml
 
 from biasunlearn.data.counterfactual import counterfactual
 from biasunlearn.data.families import Families, family_of, shipped_families
+from biasunlearn.data.normal_text import bias_type_name
 from biasunlearn.data.records import Triplet
-from biasunlearn.data.term_lists import TermList, load_term_list
+from biasunlearn.data.subgroups import term_lists
+from biasunlearn.data.term_lists import TermList
 from biasunlearn.data.term_matches import CannotSwap
 
 REFERENTS = Path(__file__).with_name("referents.yaml")
@@ -64,21 +66,32 @@ class ReferentPool:
 @lru_cache(maxsize=1)
 def shipped_pool() -> ReferentPool:
     """The pool of the shipped term lists and of referents.yaml."""
+    return referent_pool(term_lists())
+
+
+def referent_pool(lists: Iterable[TermList]) -> ReferentPool:
+    """The pool of term lists and of referents.yaml.
+
+    A list of pairs without the pronouns tells no forms: its terms may all stand for each other. The pool has no forms
+    of a bias type without a list; its terms are replaced by others of the same data.
+    """
     content = yaml.safe_load(REFERENTS.read_text(encoding="utf-8"))
-    by_form: dict[str, dict[str, list[str]]] = {
-        bias_type: {form: list(terms) for form, terms in forms.items()} for bias_type, forms in content["forms"].items()
-    }
+    by_form: dict[str, dict[str, list[str]]] = {}
     swaps = {}
-    for bias_type in ("gender", "profession", "race", "religion"):
-        listed = load_term_list(bias_type)
+    for listed in lists:
+        bias_type = bias_type_name(listed.bias_type)
+        forms = by_form.setdefault(bias_type, {})
+        claims = [(form, term) for group in listed.groups for form, term in group.forms]
         if listed.pronouns:
             swaps[bias_type] = listed
-        forms = by_form.setdefault(bias_type, {})
-        for group in listed.groups:
-            for form, term in group.forms:
-                known = forms.setdefault(form, [])
-                if term not in known:
-                    known.append(term)
+            own = content["forms"].get(bias_type, {})
+            claims = [*((form, term) for form, terms in own.items() for term in terms), *claims]
+        elif not listed.groups:
+            claims += [("term", term) for pair in listed.pairs for term in pair]
+        for form, term in claims:
+            known = forms.setdefault(form, [])
+            if term not in known:
+                known.append(term)
     forms_of: dict[str, dict[str, frozenset[str]]] = {}
     for bias_type, forms in by_form.items():
         found: dict[str, set[str]] = {}
@@ -87,6 +100,49 @@ def shipped_pool() -> ReferentPool:
                 found.setdefault(term.casefold(), set()).add(form)
         forms_of[bias_type] = {term: frozenset(names) for term, names in found.items()}
     return ReferentPool(by_form, forms_of, content["neutral"], swaps)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacedPairs:
+    """Versions of pairs about others, and the pairs that have none."""
+
+    versions: Mapping[str, tuple[Replacement, ...]]
+    """By the id of the pair."""
+    left_out: tuple[str, ...]
+    """"ID: why" of every other pair."""
+
+
+def replaced_pairs(
+    triplets: Sequence[Triplet], *, count: int = DEFAULT_COUNT, seed: int = 0, pool: ReferentPool | None = None
+) -> ReplacedPairs:
+    """Versions of all intrasentence pairs of a file. They depend on the file and the seed, not on a model.
+
+    Args:
+        triplets: of one file; those of another kind are ignored.
+        count, seed, pool: as in `replacements`.
+    """
+    pairs = [triplet for triplet in triplets if triplet.kind == "intrasentence"]
+    terms: dict[str, dict[str, None]] = {}
+    for pair in pairs:
+        if pair.target:
+            terms.setdefault(pair.bias_type, {})[pair.target] = None
+    versions, left_out = {}, []
+    for pair in pairs:
+        made = replacements(pair, count=count, seed=seed, others=terms.get(pair.bias_type, ()), pool=pool)
+        if made:
+            versions[pair.id] = tuple(made)
+        else:
+            left_out.append(f"{pair.id}: {_why_not(pair)}")
+    return ReplacedPairs(versions, tuple(left_out))
+
+
+def _why_not(triplet: Triplet) -> str:
+    """Why a pair has no replacement."""
+    if not triplet.target:
+        return "names no target term"
+    if not all(_find(triplet.target, side.text) for side in (triplet.stereotype, triplet.anti_stereotype)):
+        return f"the target term {triplet.target!r} is not in both sentences"
+    return f"no other term fits in the place of {triplet.target!r}"
 
 
 def replacements(

@@ -41,7 +41,8 @@ def estimate(cell: IntervalCell) -> list[Markup]:
     """A value with its interval in small print, and what it was before it."""
     found = cell.found
     value = number(found.value, cell.digits, signed=cell.signed)
-    return _with_small(tag("b", _was(cell), value), interval(found.low, found.high, cell.digits))
+    shown = _with_small(tag("b", _was(cell), value), interval(found.low, found.high, cell.digits))
+    return [*shown, Markup(" "), tag("em", cell.mark)] if cell.mark else shown
 
 
 def _was(cell: NumberCell | IntervalCell) -> Markup | None:

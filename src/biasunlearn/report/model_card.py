@@ -14,10 +14,12 @@ from typing import Any
 import yaml
 
 from biasunlearn._version import __version__
+from biasunlearn.report.formatting import p_value
+from biasunlearn.report.tables.association import POLARISED_NOTE, polarised_mark, remaining_line
 from biasunlearn.report.tables.benchmarks import change_in_percent
 from biasunlearn.report.tables.transfer import share
 from biasunlearn.report.warnings import run_warnings, stereoset_warnings
-from biasunlearn.runs.results import Results
+from biasunlearn.runs.results import Results, StereoSetResult
 from biasunlearn.runs.scores import Interval, StereoSetScores
 
 PAPER = "https://arxiv.org/abs/2509.25673"
@@ -129,6 +131,22 @@ def _scores(results: Results) -> Iterator[str]:
         yield f"| {_plain(name)} | {last.n} | {_cells(first, last)} |"
     for line in stereoset_warnings(after):
         yield f"\n**{_no_markup(line)}**"
+    yield from _association(results, after)
+
+
+def _association(results: Results, after: StereoSetResult) -> Iterator[str]:
+    """The group part before and after, wording that was not in training, and what an SS near 50 hides."""
+    if line := remaining_line(results.association):
+        yield f"\n{line} In nats per token; 0 if it makes no difference which group a sentence is about."
+    for seen, change in (results.association.wording if results.association else {}).items():
+        ss = change.ss
+        yield (
+            f"\nSS of the {ss.n} pairs of which {seen} of the attribute words {'was' if seen == 'one' else 'were'} in "
+            f"the training pairs: {_estimate(ss.before)} before, {_estimate(ss.after)} after (p {p_value(ss.p)})."
+        )
+    rows = {**after.bias_types, "overall": after.overall}
+    if hidden := [_plain(name) for name, row in rows.items() if polarised_mark(row)]:
+        yield f"\n**Polarised: {', '.join(hidden)}. {POLARISED_NOTE.partition(': ')[2]}**"
 
 
 def _cells(first: StereoSetScores, last: StereoSetScores) -> str:

@@ -16,6 +16,7 @@ from biasunlearn.report.probes import probe_sections
 from biasunlearn.report.provenance import provenance_section
 from biasunlearn.report.relearning import relearning_sections
 from biasunlearn.report.remaining_bias import pair_sections, term_sections
+from biasunlearn.report.tables.association import association_tables, remaining_line
 from biasunlearn.report.tables.benchmarks import change_in_percent
 from biasunlearn.report.tables.run import margin_of
 from biasunlearn.report.tables.stereoset import stereoset_tables
@@ -85,6 +86,7 @@ def run_sections(run: RunData) -> list[Markup]:
     return [
         *relearning_sections(results),
         *_score_sections(run),
+        *_association_sections(run),
         *probe_sections(results.probes),
         *training_sections(results, run.metrics, margin_of(results)),
         *term_sections(run.last_stage, run.first_stage),
@@ -173,6 +175,17 @@ def _score_sections(run: RunData) -> list[Markup]:
         note = tag("p", f"{asked}. StereoSet defines no official likelihood score for these pairs.", class_="note")
         found.append(folded("Pairs of whole sentences (intersentence)", note, html_table(table), html_notes(table)))
     return found
+
+
+def _association_sections(run: RunData) -> list[Markup]:
+    """What SS alone does not tell: the parts of the margin, the wording, target terms and subgroups."""
+    if run.stereoset is None:
+        return []
+    change = run.results.association
+    tables = association_tables(run.stereoset, run.stereoset_before, change)
+    line = remaining_line(change)
+    parts = [[tag("h3", table.title), html_table(table, kind="close"), html_notes(table)] for table in tables]
+    return [section("Association, wording and subgroups", parts, note=line or None)] if tables else []
 
 
 def _score_note(run: RunData) -> str:

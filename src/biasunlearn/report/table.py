@@ -60,6 +60,8 @@ class IntervalCell:
     signed: bool = False
     before: float | None = None
     tone: Tone = ""
+    mark: str = ""
+    """A word that qualifies the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +139,20 @@ Part = Table | Line
 
 
 def score_cell(
-    score: Score, digits: int = 1, *, signed: bool = False, before: Score = None, tone: Tone = ""
+    score: Score, digits: int = 1, *, signed: bool = False, before: Score = None, tone: Tone = "", mark: str = ""
 ) -> Cell:
     """A score with its interval where it has one; a dash where it is not defined.
 
     Args:
         before: the score of the base model, where both share a column.
+        mark: a word that qualifies a score with an interval.
     """
     if score is None:
         return MISSING
     was = None if before is None else value_of(before)
     if isinstance(score, float) or score.low is None or score.high is None:
         return NumberCell(value_of(score), digits, signed, tone=tone, before=was)
-    return IntervalCell(Estimate(score.value, score.low, score.high), digits, signed, was, tone)
+    return IntervalCell(Estimate(score.value, score.low, score.high), digits, signed, was, tone, mark)
 
 
 def value_of(score: Interval | Metric | float) -> float:

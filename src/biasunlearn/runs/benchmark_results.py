@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from biasunlearn.runs.association_results import ReplacedFacts
 from biasunlearn.runs.schema import Count, Number, Positive, Record, Text, Whole, wrong_at
 from biasunlearn.runs.scores import (
     BBQScores,
@@ -116,6 +117,8 @@ class StereoSetResult(BenchmarkResult):
     overall: StereoSetScores
     bias_types: Mapping[str, StereoSetScores]
     intersentence: StereoSetPart | None = None
+    replaced: ReplacedFacts | None = None
+    """None where no target terms were replaced. New in schema 2."""
     unscored_clusters: Count = 0
     """`rescore` only: triplets of the data file without a stored score."""
 

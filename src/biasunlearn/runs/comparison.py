@@ -44,6 +44,8 @@ class TestedRow(Record):
     too_few: bool = False
     identical: bool = False
     over_debiased: bool = False
+    polarised: bool = False
+    """Of SS: the run's own value is near 50 and hides differences between target terms or subgroups."""
     verdict: str
     p_holm: Number | None = None
 
@@ -150,6 +152,7 @@ class OverviewLine(Record):
     p: Number | None = None
     smallest_difference: Number | None = None
     over_debiased: bool | None = None
+    polarised: bool | None = None
     change_percent: Number | None = None
     verdict: Text = None
     """In words (stats/paired.py); None for a single value, which cannot be tested."""

@@ -204,6 +204,10 @@ def write_items(path: Path, stages: dict[str, list[Item]]) -> None:
     rows = [
         {**asdict(item), **({"stage": stage} if stage else {})} for stage, items in stages.items() for item in items
     ]
+    for unused in (field.name for field in fields(Item) if field.default is None):
+        if all(row[unused] is None for row in rows):
+            for row in rows:
+                del row[unused]
     with whole_file(path) as temporary:
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary)
 
@@ -247,6 +251,7 @@ def _check_columns(table: Any, path: Path) -> None:
         str: ("text", lambda kind: types.is_string(kind) or types.is_large_string(kind)),
         float: ("numbers", types.is_floating),
         int: ("whole numbers", types.is_integer),
+        float | None: ("numbers", types.is_floating),
     }
     for field in fields(Item):
         if field.name not in table.column_names:
@@ -254,12 +259,13 @@ def _check_columns(table: Any, path: Path) -> None:
         column, (words, fits) = table.column(field.name), kinds[field.type]
         if not fits(column.type):
             raise RequestError(f"{path}: column {field.name}: must hold {words}, holds {column.type}; {FIX}")
-        if column.null_count:
+        if column.null_count and field.default is not None:
             row = column.is_null().to_pylist().index(True) + 1
             raise RequestError(f"{path}: row {row}: {field.name} is missing; {FIX}")
-    for row, score in enumerate(table.column("score").to_pylist(), 1):
-        if not abs(score) <= LARGEST:  # also false for nan
-            raise RequestError(f"{path}: row {row}: score is {score}; must be a finite number; {FIX}")
+    for name in ("score", *(field.name for field in fields(Item) if field.default is None)):
+        for row, score in enumerate(table.column(name).to_pylist() if name in table.column_names else (), 1):
+            if score is not None and not abs(score) <= LARGEST:  # also false for nan
+                raise RequestError(f"{path}: row {row}: {name} is {score}; must be a finite number; {FIX}")
 
 
 def environment() -> Environment:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from biasunlearn.errors import RequestError
+from biasunlearn.runs.association_results import AssociationChange
 from biasunlearn.runs.benchmark_results import (
     BBQResult,
     BenchmarkResult,
@@ -152,6 +153,8 @@ class Results(Record):
     before: Measured | None = None
     """Of `debias`, `transfer`, `combine`, `relearn`: the same benchmarks before."""
     benchmarks: Measured
+    association: AssociationChange | None = None
+    """Of a run with a before: the group part and SS by seen wording, pair by pair."""
     capability: Capability | None = None
     direct: Direct | None = None
     stopped: Stopped | None = None

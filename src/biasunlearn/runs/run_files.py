@@ -79,8 +79,19 @@ class Manifest(Record):
     splits: Splits | None = None
     seed: Whole | None = None
     pairs: Sequence[str] = ()
+    words: Sequence[str] | None = None
+    """Hashes of the words in which the training pairs differ (data/wording.py); None in older folders."""
     parts: Sequence["Manifest"] = ()
     """Of a combination: the manifests of its adapters."""
+
+    @property
+    def all_words(self) -> frozenset[str] | None:
+        """The hashes of `words`, of all parts of a combination; None where one of them does not have any."""
+        if self.words is not None:
+            return frozenset(self.words)
+        found = [part.all_words for part in self.parts]
+        known = [words for words in found if words is not None]
+        return frozenset().union(*known) if known and len(known) == len(found) else None
 
 
 class AdapterConfig(Record):

@@ -11,6 +11,7 @@ from pydantic import Discriminator, Field, Tag
 
 from biasunlearn.runs.schema import Count, Number, Record
 from biasunlearn.stats.bootstrap import Estimate, Summary
+from biasunlearn.stats.polarisation import NEAR
 from biasunlearn.stats.stereoset import PairScores
 
 
@@ -136,7 +137,10 @@ class CountedScore(Record):
     """SS of a subset of the pairs, and how many there are. New in schema 2."""
 
     n: Count
+    terms: Count | None = None
     ss: Interval | None = None
+    margin_group: Interval | None = None
+    """Mean group part, in nats a token."""
 
 
 class Unseen(Record):
@@ -177,12 +181,20 @@ class StereoSetScores(BiasTypeScores):
     icat: Interval | None = None
     over_debiased: bool = False
     # New in schema 2:
+    n_group: Count | None = None
+    """Pairs whose margin has a group part and a wording part (stats/association.py)."""
     ss_group: Interval | None = None
+    """Share of the pairs whose group part is above 0, in percent."""
     margin_group: Interval | None = None
+    """Mean group part, in nats a token."""
     margin_wording: Interval | None = None
     unseen_wording: Unseen | None = None
     spread: Interval | None = None
+    """Standard deviation of SS between target terms, beyond chance, in points (stats/polarisation.py)."""
+    spread_p: Number | None = None
     subgroups: Mapping[str, CountedScore] | None = None
+    subgroups_p: Number | None = None
+    """Of the subgroups having one mean SS."""
     polarised: bool | None = None
     equivalence: Equivalence | None = None
 
@@ -193,6 +205,11 @@ class StereoSetScores(BiasTypeScores):
         if scores.ss_distance is None:
             del values["ss_distance"]
         return cls.model_validate(values)
+
+
+def hides_polarisation(row: StereoSetScores) -> bool:
+    """Is SS near 50 while target terms or subgroups differ? Near: within `NEAR` points, or 50 is in the interval."""
+    return bool(row.polarised) and (abs(row.ss.value - 50) <= NEAR or row.ss.contains(50))
 
 
 class BBQScores(BiasTypeScores):

@@ -46,6 +46,8 @@ class SurveyedMethod(Record):
     unchanged: Count = 0
     """Seeds with which it kept the base model."""
     collapsed: Count = 0
+    polarised: Mapping[str, Count] = {}
+    """{score: seeds with which an SS near 50 hides differences between target terms or subgroups}"""
     steps: Number | None = None
     cost: MeanCost | None = None
     runs: Sequence[EndedRun] = ()

@@ -53,11 +53,16 @@ class EvalOptions:
     """Tasks of lm-eval: names, patterns, .yaml files, folders (scoring/lm_eval.py)."""
     lm_eval_limit: int | None = None
     """Documents of each task."""
+    replacements: int = 4
+    """Versions of every pair of StereoSet about others, for the group part of its margin; 0: none are scored."""
+    term_lists: tuple[str, ...] = ()
+    """The user's term lists, which name subgroups and what a term may be replaced by (data/subgroups.py)."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for config.yaml."""
         values = asdict(self)
-        return {**values, "cache": None if self.cache is None else str(self.cache), "lm_eval": list(self.lm_eval)}
+        lists = {"lm_eval": list(self.lm_eval), "term_lists": list(self.term_lists)}
+        return {**values, "cache": None if self.cache is None else str(self.cache), **lists}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class EvalPlan:
     options: EvalOptions = field(default_factory=EvalOptions)
     data: Mapping[str, Any] = field(default_factory=dict)
     """{name: what its benchmark has read}, where the data has been read (commands/evaluation.py)."""
+    trained_words: frozenset[str] | None = None
+    """Hashes of the words in which the adapter's training pairs differ (data/wording.py); None where unknown."""
 
     def source(self, benchmark: str) -> Any:
         """The data of a benchmark: what was read, else its path."""

@@ -43,6 +43,13 @@ class Item:
     """What the benchmark varies besides the bias type, such as a direction or a kind of context; "" if nothing."""
     text: str = ""
     """The sentence or the generated text, stored only where the scores cannot be recomputed without it."""
+    group_part: float | None = None
+    """Of the pair that the sentence belongs to (stats/association.py), in nats per token; None where it has none."""
+    wording_part: float | None = None
+    seen_wording: str = ""
+    """Whether both, one or neither of the pair's attribute words were in the training pairs; "" if unknown."""
+    subgroup: str = ""
+    """Of the target term, from the term lists; "" if none."""
 
     @property
     def log_prob(self) -> float:
@@ -99,6 +106,10 @@ class Comparison:
     meaningful: float | None  # 0, 0.5 or 1; None without an unrelated sentence
     margin: float  # score(stereotype) - score(anti-stereotype)
     cluster: str = ""
+    group: float | None = None  # the two parts of the margin (stats/association.py)
+    wording: float | None = None
+    seen: str = ""  # both, one or neither of the attribute words were in the training pairs
+    subgroup: str = ""
 
 
 def comparisons(items: Iterable[Item]) -> list[Comparison]:
@@ -122,8 +133,11 @@ def comparisons(items: Iterable[Item]) -> list[Comparison]:
         margin = pair[0].score - pair[1].score
         first = pair[0]
         joined.append(
-            Comparison(first.bias_type, first.target, float(margin > 0), meaningful, margin, first.cluster_id)
-        )
+            Comparison(
+                first.bias_type, first.target, float(margin > 0), meaningful, margin, first.cluster_id,
+                first.group_part, first.wording_part, first.seen_wording, first.subgroup,
+            )
+        )  # fmt: skip
     return joined
 
 

@@ -11,6 +11,7 @@ from biasunlearn.data.readers import DataFile, fingerprint, is_plain_text, read_
 from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.splits import Split, group_of, split
 from biasunlearn.data.target_terms import with_targets, with_unrelated
+from biasunlearn.data.wording import word_hashes
 from biasunlearn.errors import DataError, RequestError
 from biasunlearn.runs.run_files import Manifest
 from biasunlearn.runs.sections import DataFacts, FileFacts, SplitFacts, Splits
@@ -100,7 +101,10 @@ def prepare(
         findings=findings,
     )
     seen = sorted({triplet_hash(c) for c in (*chosen, *stop)})
-    manifest = Manifest(train=facts.train, unrelated=facts.unrelated, splits=splits, seed=config.seed, pairs=seen)
+    manifest = Manifest(
+        train=facts.train, unrelated=facts.unrelated, splits=splits, seed=config.seed, pairs=seen,
+        words=sorted(word_hashes(chosen)),
+    )  # fmt: skip
     return Prepared(sets, stop, facts, manifest)
 
 

@@ -109,7 +109,7 @@ def _overview_cells(line: OverviewLine, letter: str) -> tuple[Cell, ...]:
     return (
         TextCell(letter), name_cell(line.benchmark), name_cell(line.score, limit=60), ideal,
         score_cell(line.a, digits), score_cell(line.b, digits), difference, _p(line.p),
-        _verdict(line.verdict, bool(line.over_debiased)),
+        _verdict(line.verdict, bool(line.over_debiased), bool(line.polarised)),
     )  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def _tested_cells(name: Cell, row: TestedRow, digits: int) -> tuple[Cell, ...]:
     return (
         name, count_cell(row.n), count_cell(row.clusters), score_cell(row.a, digits), score_cell(row.b, digits),
         score_cell(row.difference, digits, signed=True), _p(row.p), _p(row.p_holm),
-        NumberCell(row.smallest_difference, digits), _verdict(row.verdict, row.over_debiased),
+        NumberCell(row.smallest_difference, digits), _verdict(row.verdict, row.over_debiased, row.polarised),
     )  # fmt: skip
 
 
@@ -178,9 +178,10 @@ def _spread_cells(spread: SeedSpread) -> tuple[Cell, ...]:
     return (NumberCell(spread.mean, digits), NumberCell(spread.sd, digits + 1), *ends, span)
 
 
-def _verdict(verdict: str | None, past_50: bool) -> TextCell:
+def _verdict(verdict: str | None, past_50: bool, polarised: bool) -> TextCell:
     text = verdict or "single value, not tested"
-    return TextCell(text, is_name=True, tone=TONES.get(text, ""), small="over-debiased" if past_50 else "")
+    small = ", ".join([*(["over-debiased"] if past_50 else []), *(["polarised"] if polarised else [])])
+    return TextCell(text, is_name=True, tone=TONES.get(text, ""), small=small)
 
 
 def _percent(change: float | None) -> Cell:

@@ -16,6 +16,7 @@ from biasunlearn.report.table import (
     rows_of,
     score_cell,
 )  # fmt: skip
+from biasunlearn.report.tables.association import polarised_mark
 from biasunlearn.report.tables.stereoset import ss_scale
 from biasunlearn.runs.benchmark_results import Measured, StereoSetResult
 from biasunlearn.runs.scores import Interval
@@ -54,16 +55,20 @@ def runs_table(lines: Sequence[RunLine]) -> Table:
     measured = _with_stereoset(lines)
     scale = ss_scale((entry.overall.ss for _, entry in measured), MARGIN)
     read = any(line.measured.perplexity for line, _ in measured)
+    parts = any(entry.overall.margin_group for _, entry in measured)
     columns = (
         Column("run", "text"), Column("SS", "picture", scale=scale), Column("SS"), Column("mean |SS − 50|"),
-        Column("LMS"), Column("ICAT"), *([Column("perplexity")] if read else []),
+        *([Column("group part")] if parts else []), Column("LMS"), Column("ICAT"),
+        *([Column("perplexity")] if read else []),
     )  # fmt: skip
     rows = []
     for line, entry in measured:
         found, text = entry.overall, line.measured.perplexity
         perplexity = [NumberCell(text.per_token, 2) if text else MISSING] if read else []
-        values = [score_cell(one) for one in (found.ss, found.ss_distance, found.lms, found.icat)]
-        rows.append([_label(line), _strip(line, found.ss), *values, *perplexity])
+        group = [score_cell(found.margin_group, 3)] if parts else []
+        values = [score_cell(found.ss, mark=polarised_mark(found)), score_cell(found.ss_distance), *group]
+        rows.append([_label(line), _strip(line, found.ss), *values, *map(score_cell, (found.lms, found.icat)),
+                     *perplexity])  # fmt: skip
     return Table("Every run: SS, mean distance from 50, and ability", columns, rows_of(rows))
 
 
@@ -75,9 +80,8 @@ def bias_type_tables(lines: Sequence[RunLine]) -> list[Table]:
     found = []
     for name in names:
         rows = [
-            [_label(line), _strip(line, entry.bias_types[name].ss), score_cell(entry.bias_types[name].ss),
-             score_cell(entry.bias_types[name].lms)]
-            for line, entry in measured if name in entry.bias_types
+            [_label(line), _strip(line, row.ss), score_cell(row.ss, mark=polarised_mark(row)), score_cell(row.lms)]
+            for line, entry in measured if (row := entry.bias_types.get(name))
         ]  # fmt: skip
         columns = (
             Column(name, "text", is_name=True, sortable=False), Column("SS", "picture", scale=scale), Column("SS"),

@@ -21,6 +21,7 @@ from biasunlearn.report.table import (
     rows_of,
     score_cell,
 )  # fmt: skip
+from biasunlearn.report.tables.association import POLARISED_NOTE, polarised_mark
 from biasunlearn.report.warnings import stereoset_warnings
 from biasunlearn.runs.benchmark_results import StereoSetPart, StereoSetResult
 from biasunlearn.runs.scores import Distance, StereoSetScores, estimate_of
@@ -65,7 +66,9 @@ def score_table(
     )  # fmt: skip
     rows = tuple(Row(_score_cells(name_cell(name), *pair)) for name, pair in pairs.items())
     overall = Row(_score_cells(TextCell("overall"), *total), tone="strong")
-    notes = tuple(distance_notes(entry.overall, before.overall if before else None))
+    marked = any(polarised_mark(one) for pair in (*pairs.values(), total) for one in pair if one)
+    distances = distance_notes(entry.overall, before.overall if before else None)
+    notes = (*distances, *([POLARISED_NOTE] if marked else []))
     return Table(f"{title} (ideal: SS 50, LMS and ICAT 100)", columns, rows, overall, tuple(warnings), notes)
 
 
@@ -108,10 +111,11 @@ def _distance(found: Distance) -> str:
 
 
 def _score_cells(name: Cell, after: StereoSetScores, before: StereoSetScores | None) -> tuple[Cell, ...]:
-    earlier = [score_cell(before.ss)] if before else []
+    mark = polarised_mark(after)
+    earlier = [score_cell(before.ss, mark=polarised_mark(before))] if before else []
     return (
         name, StripCell(after.ss, before.ss if before else None), *earlier,
-        score_cell(after.ss, tone=ss_tone(after.ss)),
+        score_cell(after.ss, tone="caution" if mark else ss_tone(after.ss), mark=mark),
         score_cell(after.lms, before=before.lms if before else None),
         score_cell(after.icat, before=before.icat if before else None), count_cell(after.n),
     )  # fmt: skip

@@ -22,13 +22,15 @@ from biasunlearn.report.table import (
 )  # fmt: skip
 from biasunlearn.report.tables.comparison import letters_for
 from biasunlearn.report.tables.stereoset import ss_scale, ss_tone
-from biasunlearn.runs.scores import Score, estimate_of
+from biasunlearn.runs.scores import estimate_of
 from biasunlearn.runs.series import SeedScore, Survey, SurveyedMethod
 
 OF_TYPE = "ss "
 """Prefix of the names under which a survey stores SS of single bias types."""
 
-HEADLINE = {"ss": "SS", "distance": "mean |SS − 50|", "lms": "LMS", "icat": "ICAT"}
+HEADLINE = {"ss": "SS", "distance": "mean |SS − 50|", "margin_group": "group part", "lms": "LMS", "icat": "ICAT"}
+DIGITS = {"margin_group": 3}
+"""Decimals of scores that are no percentages: nats a token."""
 MARGIN = 2.0
 COST_NOTE = (
     "Seconds and peak memory of training and of choosing the checkpoint, with the evaluations on the stop split; mean "
@@ -78,14 +80,16 @@ def point_of(letter: str, scores: Mapping[str, SeedScore | None]) -> Point | Non
 def headline_table(lines: Sequence[SurveyLine]) -> Table:
     """SS, mean distance from 50, LMS and ICAT of every method."""
     scale = ss_scale((found for line in lines if (found := estimate_of(line.scores.get("ss")))), MARGIN)
-    scores = [Column(label, priority=ALWAYS if key == "distance" else EXTRA if key == "icat" else 2)
-              for key, label in HEADLINE.items()]  # fmt: skip
+    shown = [key for key in HEADLINE if key != "margin_group" or any(line.scores.get(key) for line in lines)]
+    scores = [Column(HEADLINE[key], priority=ALWAYS if key == "distance" else EXTRA if key == "icat" else 2)
+              for key in shown]  # fmt: skip
     columns = (Column("method", "text", ALWAYS), Column("SS", "picture", scale=scale), *scores)
     rows = []
     for line in lines:
         ss = estimate_of(line.scores.get("ss"))
         strip = StripCell(None, ss) if line.is_base else StripCell(ss)
-        cells = [score_cell(line.scores.get(key), tone=ss_tone(ss) if ss and key == "ss" else "") for key in HEADLINE]
+        cells = [_ss_cell(line, key) if key == "ss" else score_cell(line.scores.get(key), DIGITS.get(key, 1))
+                 for key in shown]  # fmt: skip
         rows.append([_label(line), strip, *cells])
     seeds = max((len(one.seeds) for line in lines for one in line.scores.values() if one), default=0)
     of_seeds = f", mean of {seeds} seeds" if seeds > 1 else ""
@@ -96,7 +100,7 @@ def bias_type_table(lines: Sequence[SurveyLine]) -> Table:
     """SS of every method in every bias type."""
     kinds = [name for name in lines[0].scores if name.startswith(OF_TYPE)]
     columns = (Column("method", "text", ALWAYS), *(Column(kind.removeprefix(OF_TYPE), is_name=True) for kind in kinds))
-    rows = [[_label(line), *(_ss_cell(line.scores.get(kind)) for kind in kinds)] for line in lines]
+    rows = [[_label(line), *(_ss_cell(line, kind) for kind in kinds)] for line in lines]
     return Table("SS of every method by bias type (ideal 50)", columns, rows_of(rows))
 
 
@@ -133,9 +137,13 @@ def _label(line: SurveyLine) -> TextCell:
     return TextCell(line.name, is_name=True, key=line.letter, limit=40)
 
 
-def _ss_cell(score: Score) -> Cell:
-    found = estimate_of(score)
-    return score_cell(score, tone=ss_tone(found) if found else "")
+def _ss_cell(line: SurveyLine, name: str) -> Cell:
+    """SS of a method, marked where it hides, with some seed, what lies apart behind it."""
+    score = line.scores.get(name)
+    found, seeds = estimate_of(score), line.method.polarised.get(name, 0) if line.method else 0
+    of = len(score.seeds) if score else 0
+    mark = "" if not seeds else "polarised" if of < 2 else f"polarised with {seeds} of {of} seeds"
+    return score_cell(score, tone="caution" if mark else ss_tone(found) if found else "", mark=mark)
 
 
 def _cost_cells(method: SurveyedMethod | None) -> Sequence[Cell]:

@@ -148,7 +148,8 @@ def _written(cell: Cell, stacked: bool) -> Text:
         case IntervalCell():
             found = cell.found
             value = _was(cell) + number(found.value, cell.digits, signed=cell.signed)
-            return _text(f"{value}{between}({interval(found.low, found.high, cell.digits)})", STYLES[cell.tone])
+            mark = f"{between}{cell.mark}" if cell.mark else ""
+            return _text(f"{value}{between}({interval(found.low, found.high, cell.digits)}){mark}", STYLES[cell.tone])
         case _:
             return Text("")
 
