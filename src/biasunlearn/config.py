@@ -165,6 +165,9 @@ class DebiasConfig:
     """Points of SS, for stop_rule: point. Paper: 2."""
     interval_margin: float = 6.0
     """Points of SS, for stop_rule: interval."""
+    fair_margin: float = 5.0
+    """Points of SS on either side of 50 that count as fair in the verdict of the run (equivalence on the report
+    split). Training does not depend on it."""
     confirm: int = 3
     """Consecutive evaluations that must meet the stop rule before the run stops, since one may meet it by chance.
     Paper: 1."""
@@ -328,7 +331,8 @@ def _check_values(config: DebiasConfig) -> None:
         "must lie between 0.05 and 0.8": (("stop_share",), lambda v: 0.05 <= v <= 0.8),
         "must be at least 0 and below 1": (("average",), lambda v: 0 <= v < 1),
         "must be above 0": (
-            ("beta", "learning_rate", "swap_band", "margin", "interval_margin", "max_grad_norm", "collapse_lms",
+            ("beta", "learning_rate", "swap_band", "margin", "interval_margin", "fair_margin",
+             "max_grad_norm", "collapse_lms",
              "collapse_ratio", "lora_alpha"),
             lambda v: v > 0,
         ),

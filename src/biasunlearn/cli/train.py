@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from biasunlearn.cli.app import command
-from biasunlearn.cli.exit_codes import DONE, INTERRUPTED
+from biasunlearn.cli.exit_codes import DONE, INTERRUPTED, REFUSED
 from biasunlearn.cli.options import (
     OUTPUT,
     TRAINING,
@@ -55,6 +55,7 @@ def debias(
     track: Annotated[tuple[Tracker, ...], Parameter(name="--track", metavar="TRACKER", group=TRAINING)] = (),
     evaluation: Evaluation = Evaluation(),
     resume: Annotated[bool, Parameter(group=OUTPUT)] = False,
+    strict: Annotated[bool, Parameter(group=OUTPUT)] = False,
     output: Output = Output(),
 ) -> int:
     """Unlearn the bias of a model with a small adapter, and report the results before and after.
@@ -66,6 +67,7 @@ def debias(
         method: Method of debiasing: biasunlearn (default), dpo, equalize, ... (docs/methods.md lists them).
         track: Experiment tracker to log training to. TensorBoard writes to logs/ in --out. May be repeated.
         resume: Continue an interrupted run in --out.
+        strict: End with exit code 1 unless the verdict is fair or improved. Everything is stored in any case.
 
     Examples:
         biasunlearn debias MODEL --train train_pairs.jsonl --report dev.json \\
@@ -95,4 +97,5 @@ def debias(
         emit(f"biasunlearn: {stop}", stderr=True)
         return INTERRUPTED
     show_results(results, output, training.out)
-    return DONE
+    succeeded = results.verdict is not None and results.verdict.succeeded
+    return REFUSED if strict and not succeeded else DONE

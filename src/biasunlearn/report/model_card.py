@@ -79,6 +79,8 @@ def on_the_hub(name: str) -> bool:
 def _body(results: Results, published: Published) -> Iterator[str]:
     base, license_id = _plain(published.base), published.license_id
     kind = "complete model, with the debiasing merged in" if published.merged else "LoRA adapter (PEFT)"
+    if verdict := results.shown_verdict:
+        yield f"**{verdict.headline}**: {_no_markup(verdict.reason)}.\n"
     yield f"# {base}, debiased\n"
     yield f"A {kind}, for `{base}`. Made by biasunlearn {__version__} (based on BiasUnlearn, {PAPER})."
     yield from _origin(results)
@@ -127,7 +129,7 @@ def _scores(results: Results) -> Iterator[str]:
     pairs = {name: (before.bias_types[name], row) for name, row in after.bias_types.items()}
     for name, (first, last) in {**pairs, "overall": (before.overall, after.overall)}.items():
         yield f"| {_plain(name)} | {last.n} | {_cells(first, last)} |"
-    for line in stereoset_warnings(after):
+    for line in stereoset_warnings(after, before):
         yield f"\n**{_no_markup(line)}**"
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from biasunlearn.runs.schema import Count, Number, Record, Text, Whole
 from biasunlearn.runs.scores import Interval, Metric
 from biasunlearn.runs.sections import Environment
+from biasunlearn.runs.verdict_results import Verdict
 
 if TYPE_CHECKING:  # heavy, and only named here
     from biasunlearn.stats.paired import PairedTest, ScoreTest
@@ -22,6 +23,8 @@ class ComparedRun(Record):
     adapter: Text = None
     method: Text = None
     seed: Whole | None = None
+    verdict: Verdict | None = None
+    """Of a run at its last stage, against its own base model."""
 
 
 class TestedRow(Record):

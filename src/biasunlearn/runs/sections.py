@@ -119,6 +119,7 @@ class Recipe(Record):
     margin: Positive | None = None
     beta: Positive | None = None
     lms_floor: Number | None = None
+    fair_margin: Positive | None = None
 
 
 class Environment(Record):
@@ -128,13 +129,6 @@ class Environment(Record):
     python: Text = None
     platform: Text = None
     versions: Mapping[str, Text] = {}
-
-
-class Verdict(Record):
-    """What a run with a before came to. New in schema 2."""
-
-    value: Literal["fair", "improved", "no evidence", "worse", "failed"]
-    reason: str = ""
 
 
 class Effect(Record):

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import chi2, f
 
 from biasunlearn.stats.bootstrap import Estimate
 
@@ -65,6 +63,9 @@ def spread(counts: Sequence[TermCount], confidence: float = 0.95) -> Spread | No
     Returns:
         None with fewer than three terms or where every pair of every term has the same answer.
     """
+    from scipy.optimize import brentq  # slow to import
+    from scipy.stats import chi2
+
     n = np.array([count.pairs for count in counts], np.float64)
     share = np.array([count.stereotyped for count in counts], np.float64) / n
     freedom = len(counts) - 1
@@ -104,6 +105,8 @@ def differences(counts: Sequence[TermCount], subgroup: Mapping[str, str]) -> Dif
     Returns:
         None where fewer than two subgroups have two terms each.
     """
+    from scipy.stats import f  # slow to import
+
     values: dict[str, list[float]] = defaultdict(list)
     for count in counts:
         if count.term in subgroup:

@@ -24,6 +24,7 @@ from biasunlearn.report.table import (
     rows_of,
     score_cell,
 )  # fmt: skip
+from biasunlearn.report.tables.run import VERDICT_TONES
 from biasunlearn.report.warnings import few_clusters_warning
 from biasunlearn.runs.comparison import (
     ComparedBenchmark,
@@ -42,9 +43,10 @@ Letters = Mapping[str, str]
 
 
 def comparison_tables(comparison: RunComparison) -> list[Part]:
-    """Which run has which letter, the overview, every benchmark by bias type, and the spread between seeds."""
+    """The verdict of every run, its letter, the overview, every benchmark by bias type, and the spread of seeds."""
     letters = dict(zip((run.name for run in comparison.runs), letters_for(len(comparison.runs)), strict=True))
-    parts: list[Part] = [*_legend(comparison, letters), overview_table(comparison, letters)]
+    parts: list[Part] = [*verdict_lines(comparison, letters), *_legend(comparison, letters)]
+    parts.append(overview_table(comparison, letters))
     parts += bias_type_tests(comparison, letters)
     for compared in comparison.comparisons:
         if compared.not_shared:
@@ -111,6 +113,14 @@ def _overview_cells(line: OverviewLine, letter: str) -> tuple[Cell, ...]:
         score_cell(line.a, digits), score_cell(line.b, digits), difference, _p(line.p),
         _verdict(line.verdict, bool(line.over_debiased)),
     )  # fmt: skip
+
+
+def verdict_lines(comparison: RunComparison, letters: Letters) -> list[Line]:
+    """The verdict of every run that has one, against its own base model."""
+    return [
+        Line(f"{letters[run.name]}  {run.verdict.headline}: {run.verdict.reason}.", VERDICT_TONES[run.verdict.value])
+        for run in comparison.runs if run.verdict
+    ]  # fmt: skip
 
 
 def _legend(comparison: RunComparison, letters: Letters) -> Iterable[Line]:

@@ -1,7 +1,7 @@
 """The demonstration: the bias that its toy world was built with, beside what was measured."""
 
 from biasunlearn.report.table import ALWAYS, Column, NumberCell, Part, Table, TextCell, rows_of, score_cell
-from biasunlearn.report.tables.run import run_tables
+from biasunlearn.report.tables.run import run_tables, score_tables, verdict_lines
 from biasunlearn.runs.results import Results
 
 NOTE = "In this world every target term has the same share of stereotyped pairs, which is why the intervals before \
@@ -19,4 +19,5 @@ def demo_tables(results: Results) -> list[Part]:
     rows = [[TextCell(name), NumberCell(skew), *(score_cell(types[name].ss) for types in measured)]
             for name, skew in results.known_skew.items()]  # fmt: skip
     title = "SS that the toy world was built with, and what was measured"
-    return [Table(title, columns, rows_of(rows), notes=(NOTE,)), *run_tables(results)]
+    known = Table(title, columns, rows_of(rows), notes=(NOTE,))
+    return [*verdict_lines(results), known, *score_tables(results)]
