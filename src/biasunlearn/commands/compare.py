@@ -210,6 +210,8 @@ def _line(
 ) -> OverviewLine:
     a, b = (Metric.model_validate(side.to_dict()) for side in (row.a, row.b))
     tested: dict[str, Any] = {name: getattr(row, name, None) for name in ("p", "smallest_difference", "over_debiased")}
+    if tested["over_debiased"] is not None and isinstance(row, TestedRow):
+        tested["base_over_debiased"] = ideal == 50 and row.a.high < 50
     return OverviewLine(
         **where, score=score, ideal=ideal, a=a, b=b, difference=row.difference, **tested, verdict=row.verdict
     )

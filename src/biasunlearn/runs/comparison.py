@@ -41,7 +41,8 @@ class TestedRow(Record):
     p: Number
     up: Count | None = None
     down: Count | None = None
-    p_clustered: Number | None = None
+    p_mcnemar: Number | None = None
+    """Of a score of two values; wrong when the items of a cluster change together."""
     smallest_difference: Number | None = None
     """The smallest difference that such data can detect."""
     too_few: bool = False
@@ -54,7 +55,7 @@ class TestedRow(Record):
     def of(cls, test: "PairedTest") -> Self:
         """From a test of the statistics; what the kind of test does not have is left out."""
         scores = {name: Interval.of(getattr(test, name)) for name in ("a", "b", "difference")}
-        optional = {name: getattr(test, name) for name in ("up", "down", "p_clustered", "p_holm")}
+        optional = {name: getattr(test, name) for name in ("up", "down", "p_mcnemar", "p_holm")}
         plain = ("n", "clusters", "few_clusters", "test", "p", "smallest_difference", "too_few", "identical",
                  "over_debiased", "verdict")  # fmt: skip
         return cls.model_validate({
@@ -153,6 +154,7 @@ class OverviewLine(Record):
     p: Number | None = None
     smallest_difference: Number | None = None
     over_debiased: bool | None = None
+    base_over_debiased: bool | None = None
     change_percent: Number | None = None
     verdict: Text = None
     """In words (stats/paired.py); None for a single value, which cannot be tested."""

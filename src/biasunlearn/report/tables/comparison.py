@@ -111,7 +111,7 @@ def _overview_cells(line: OverviewLine, letter: str) -> tuple[Cell, ...]:
     return (
         TextCell(letter), name_cell(line.benchmark), name_cell(line.score, limit=60), ideal,
         score_cell(line.a, digits), score_cell(line.b, digits), difference, _p(line.p),
-        _verdict(line.verdict, bool(line.over_debiased)),
+        _verdict(line.verdict, _past_50(bool(line.over_debiased), bool(line.base_over_debiased))),
     )  # fmt: skip
 
 
@@ -156,7 +156,8 @@ def _tested_cells(name: Cell, row: TestedRow, digits: int) -> tuple[Cell, ...]:
     return (
         name, count_cell(row.n), count_cell(row.clusters), score_cell(row.a, digits), score_cell(row.b, digits),
         score_cell(row.difference, digits, signed=True), _p(row.p), _p(row.p_holm),
-        NumberCell(row.smallest_difference, digits), _verdict(row.verdict, row.over_debiased),
+        NumberCell(row.smallest_difference, digits),
+        _verdict(row.verdict, _past_50(row.over_debiased, row.a.high < 50)),
     )  # fmt: skip
 
 
@@ -188,9 +189,14 @@ def _spread_cells(spread: SeedSpread) -> tuple[Cell, ...]:
     return (NumberCell(spread.mean, digits), NumberCell(spread.sd, digits + 1), *ends, span)
 
 
-def _verdict(verdict: str | None, past_50: bool) -> TextCell:
+def _verdict(verdict: str | None, past_50: str) -> TextCell:
     text = verdict or "single value, not tested"
-    return TextCell(text, is_name=True, tone=TONES.get(text, ""), small="over-debiased" if past_50 else "")
+    return TextCell(text, is_name=True, tone=TONES.get(text, ""), small=past_50)
+
+
+def _past_50(run: bool, baseline: bool) -> str:
+    """Whether the interval of the run lies below 50, and whether that of the baseline did already."""
+    return "" if not run else "over-debiased, as the baseline" if baseline else "over-debiased"
 
 
 def _percent(change: float | None) -> Cell:
