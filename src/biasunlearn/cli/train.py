@@ -1,5 +1,6 @@
 """Commands that train once: debias, and the demonstration of it."""
 
+import json
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -7,9 +8,11 @@ from cyclopts import Parameter
 from biasunlearn.cli.app import command
 from biasunlearn.cli.exit_codes import DONE, INTERRUPTED, REFUSED
 from biasunlearn.cli.options import (
+    DATA,
     OUTPUT,
     TRAINING,
     Evaluation,
+    File,
     Folder,
     Loading,
     Model,
@@ -52,6 +55,7 @@ def debias(
     rows: Rows = Rows(),
     loading: Loading = Loading(),
     method: Annotated[str | None, Parameter(metavar="NAME", group=TRAINING)] = None,
+    families: Annotated[File | None, Parameter(group=DATA)] = None,
     track: Annotated[tuple[Tracker, ...], Parameter(name="--track", metavar="TRACKER", group=TRAINING)] = (),
     evaluation: Evaluation = Evaluation(),
     resume: Annotated[bool, Parameter(group=OUTPUT)] = False,
@@ -65,6 +69,8 @@ def debias(
     Args:
         model: Folder of a causal language model, or its name on the Hugging Face hub.
         method: Method of debiasing: biasunlearn (default), dpo, equalize, ... (docs/methods.md lists them).
+        families: YAML file of target terms that name the same group, added to the shipped list
+            (--set term_families=FILE; docs/data.md).
         track: Experiment tracker to log training to. TensorBoard writes to logs/ in --out. May be repeated.
         resume: Continue an interrupted run in --out.
         strict: End with exit code 1 unless the verdict is fair or improved. Everything is stored in any case.
@@ -81,7 +87,9 @@ def debias(
     from biasunlearn.commands.tracking import tracked
     from biasunlearn.config import load_config, to_dict
 
-    config = load_config(training.config, [*([f"method={method}"] if method else ()), *training.set])
+    given = {"method": method, "term_families": families}
+    changes = [f"{key}={json.dumps(value)}" for key, value in given.items() if value]
+    config = load_config(training.config, [*changes, *training.set])
     try:
         with (
             progress() as (on_progress, shown),

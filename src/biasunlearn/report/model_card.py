@@ -33,7 +33,7 @@ LIMITS = """\
   produce harmful text.
 - Only the bias types in the table were unlearned and measured, on sentences of the kind that the report data contains,
   in its language.
-- The target terms of the report data were not trained on, but they are of the same kinds.
+- {families}
 - Intervals are 95 % intervals over target terms. Wide intervals mean that the data provides little evidence.
 - Further training can restore what was unlearned: measure again afterwards."""
 
@@ -90,7 +90,10 @@ def _body(results: Results, published: Published) -> Iterator[str]:
     yield "\n## Loading\n"
     yield from _loading(published)
     yield f"\n## Intended use\n\n{USE}"
-    yield f"\n## Limits\n\n{LIMITS}"
+    splits = results.data.splits
+    common = _no_markup(splits.common_families) if splits else ""
+    limits = LIMITS.format(families=common or "How many training pairs are about groups of the report data is unknown.")
+    yield f"\n## Limits\n\n{limits}"
     yield from _training(results)
     yield "\n## Licence\n"
     stated = f"`{license_id}`, as stated by the publisher." if license_id else "To be stated by the publisher."

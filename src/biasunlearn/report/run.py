@@ -203,5 +203,7 @@ def _score_note(run: RunData) -> str:
     if run.results.relearned:
         return f"{note} Before: the debiased model. After: the same model after further training."
     if run.stereoset_before:
-        return f"{note} The shaded band is 50 ± {fair_margin_of(run.results):g} points."
+        splits = run.results.data.splits
+        common = f" {splits.common_families}" if splits and splits.common_families else ""
+        return f"{note}{common} The shaded band is 50 ± {fair_margin_of(run.results):g} points."
     return note
