@@ -25,7 +25,7 @@ _.mean_margin
 _.memory_of
 _.neither
 _.overlap_with_report
-_.p_clustered
+_.p_mcnemar
 _.schema_version
 _.shared_with_report
 _.shots

@@ -55,11 +55,16 @@ class DebiasConfig:
     """Share of the anti-stereotypes that are also added to the forget set (the adversarial forget set). Released code:
     0.25."""
     stop_share: float = 0.4
-    """Share of the pairs of each bias type that is held out, by target term, for the swap and stop rules. A run reads a
+    """Share of the pairs of each bias type that is held out, by term family, for the swap and stop rules. A run reads a
     few thousand sentences at most, so training pairs are not scarce; the precision of SS on the stop split is."""
-    shared_terms: Literal["dropped", "kept"] = "dropped"
-    """Training pairs about a target term of the report file (or, without target terms, with a context of the report
-    file) are dropped or kept. Released code: kept."""
+    term_families: str = "shipped"
+    """Which target terms name the same group (a country, its people and its language), so that splits keep them
+    together. shipped: the list of this package. none: every term is a group of its own. Else a YAML file that extends
+    the shipped list (docs/data.md)."""
+    shared_terms: Literal["dropped", "term_dropped", "kept"] = "term_dropped"
+    """Training pairs about groups of the report file. dropped: pairs of the same term family as a report pair are left
+    out. term_dropped: only pairs about the very same target term (or, without target terms, with the same context) are
+    left out; the others are counted. kept: all are used. Released code: kept."""
     stop_on: Literal["held_out", "report"] = "held_out"
     """Data of the stop rule: the stop split that is held out, or the report file. Released code: report (it stops on
     the data that it reports; such a result is marked)."""
@@ -181,6 +186,9 @@ class DebiasConfig:
     """Points of SS, for stop_rule: point. Paper: 2."""
     interval_margin: float = 6.0
     """Points of SS, for stop_rule: interval."""
+    fair_margin: float = 5.0
+    """Points of SS on either side of 50 that count as fair in the verdict of the run (equivalence on the report
+    split). Training does not depend on it."""
     confirm: int = 3
     """Consecutive evaluations that must meet the stop rule before the run stops, since one may meet it by chance.
     Paper: 1."""
@@ -305,7 +313,16 @@ def _read_yaml(source: Path, where: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise RequestError(f"{where}: must hold `key: value` lines")
     # A run's own config.yaml holds its request beside the recipe, so that the file can start the run again.
-    return dict(content.get("recipe", content)) if isinstance(content.get("recipe", content), dict) else content
+    recipe = content.get("recipe")
+    return as_it_was_split(recipe) if isinstance(recipe, dict) else content
+
+
+def as_it_was_split(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe of a stored run. Before there were term families, `dropped` spoke of the very same term."""
+    if "term_families" in recipe:
+        return dict(recipe)
+    shared = {"shared_terms": "term_dropped"} if recipe.get("shared_terms", "dropped") == "dropped" else {}
+    return {**recipe, "term_families": "none", **shared}
 
 
 def _check_types(config: DebiasConfig) -> None:
@@ -323,6 +340,9 @@ def _check_types(config: DebiasConfig) -> None:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST_INTEGER:
                 raise RequestError(f"{name}: {_shown(value)}; must be a whole number below 2 to the power of 63")
+        elif kind is str:
+            if not isinstance(value, str) or not value:
+                raise RequestError(f"{name}: {_shown(value)}; must be a text")
         elif not isinstance(value, tuple) or not all(isinstance(part, str) for part in value) or not value:
             raise RequestError(f"{name}: {value!r}; must be a list of names")
 
@@ -349,7 +369,8 @@ def _check_values(config: DebiasConfig) -> None:
         "must lie between 0.05 and 0.8": (("stop_share",), lambda v: 0.05 <= v <= 0.8),
         "must be at least 0 and below 1": (("average",), lambda v: 0 <= v < 1),
         "must be above 0": (
-            ("beta", "learning_rate", "swap_band", "margin", "interval_margin", "max_grad_norm", "collapse_lms",
+            ("beta", "learning_rate", "swap_band", "margin", "interval_margin", "fair_margin",
+             "max_grad_norm", "collapse_lms",
              "collapse_ratio", "lora_alpha"),
             lambda v: v > 0,
         ),

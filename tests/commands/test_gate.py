@@ -150,16 +150,61 @@ def test_the_example_passes_a_fair_model_and_fails_its_base(tmp_path, capsys):
 def test_an_over_debiased_model_fails(tmp_path):
     low = {"age": 36, "work": 60}  # 30 %
     run = debiased(tmp_path / "run", items(BASE), items(low))
-    limits = {"stereoset": {"bias_types": {"ss": {"over_debiased": "forbidden"}}}}
+    limits = {"stereoset": {"bias_types": {"minimum_n": 100, "ss": {"over_debiased": "forbidden"}}}}
     rows = found(gate(run, policy(tmp_path, limits)))
     assert not rows["stereoset, age: ss not over-debiased"][0] and rows["stereoset, work: ss not over-debiased"][0]
+
+
+@pytest.mark.parametrize(
+    ("limits", "accepted"),
+    [
+        ({"overall": {"ss": {"contains": 50}}}, False),
+        ({"bias_types": {"ss": {"over_debiased": "forbidden"}}}, False),
+        ({"overall": {"minimum_n": 500}, "bias_types": {"ss": {"contains": 50}}}, False),  # of another part
+        ({"overall": {"minimum_n": 500, "ss": {"contains": 50}}}, True),
+        ({"bias_types": {"minimum_n": 9}, "age": {"ss": {"contains": 50}}}, True),  # age is one of the bias types
+        ({"age": {"ss": {"contains": 50, "within": [40, 60]}}}, True),
+        ({"age": {"lms": {"within": [40, 60]}, "ss": {"contains": 50}}}, False),  # of another score
+    ],
+)
+def test_limits_that_any_wide_interval_satisfies_need_a_number_of_items(tmp_path, limits, accepted):
+    path = policy(tmp_path, {"stereoset": limits})
+    if accepted:
+        assert read_policy(path)
+        return
+    with pytest.raises(RequestError, match=r"any wide interval satisfies .* add minimum_n to this part"):
+        read_policy(path)
+
+
+def test_few_pairs_whose_terms_agree_by_chance_do_not_lie_within_a_range(tmp_path):
+    """Twelve terms with one of two pairs stereotyped: the bootstrap interval has no width, and proves nothing."""
+    few = [one for one in items(dict.fromkeys(("age",), 12), bias_types=("age",))
+           if int(one.cluster_id[-3:]) < 24]  # fmt: skip
+    run = measured(tmp_path / "few", few)
+    limits = policy(tmp_path, {"stereoset": {"overall": {"ss": {"within": [45, 55]}}}})
+    result = gate(run, limits)
+    assert not result["passed"] and result["rules"][0]["found"].startswith("50.00 (33.")  # 50 +- 1.645 * 10.2
+    many = measured(tmp_path / "many", items({"age": 60, "work": 60}))
+    wider = policy(tmp_path, {"stereoset": {"overall": {"ss": {"within": [44, 56]}}}})
+    assert gate(many, wider)["passed"]  # 240 pairs: 50 +- 5.3
+
+
+def test_a_run_that_collapsed_does_not_pass_though_every_rule_holds(tmp_path):
+    run = Path(debiased(tmp_path / "run", items(BASE), items(FAIR)))
+    limits = policy(tmp_path, {"stereoset": {"overall": {"minimum_n": 1}}})
+    assert gate(run, limits)["passed"]
+    stored = json.loads((run / "results.json").read_text())
+    (run / "results.json").write_text(json.dumps({**stored, "collapsed": True}))
+    result = gate(run, limits)
+    assert not result["passed"] and result["rules"][0]["rule"] == "training did not collapse"
+    assert gate(f"{run}:before", limits)["passed"]  # the base model did not collapse
 
 
 BAD = {
     "unknown benchmark": ("stereosets: {overall: {ss: {contains: 50}}}", "unknown benchmark 'stereosets'; did"),
     "unknown limit": ("stereoset: {overall: {ss: {contain: 50}}}", "unknown limit 'contain'; did you mean contains?"),
-    "unknown part": ("stereoset: {bias_type: {ss: {contains: 50}}}", "no part 'bias_type'; did you mean bias_types?"),
-    "unknown score": ("stereoset: {overall: {sss: {contains: 50}}}", "no score 'sss'; did you mean ss?"),
+    "unknown part": ("stereoset: {bias_type: {ss: {at_most: 50}}}", "no part 'bias_type'; did you mean bias_types?"),
+    "unknown score": ("stereoset: {overall: {sss: {at_most: 50}}}", "no score 'sss'; did you mean ss?"),
     "no number": ("stereoset: {overall: {ss: {contains: fifty}}}", "ss, contains: 'fifty'; must be a number"),
     "no range": ("stereoset: {overall: {ss: {within: 50}}}", "ss, within: 50; must be two numbers, [LOW, HIGH]"),
     "turned range": ("stereoset: {overall: {ss: {within: [60, 40]}}}", "must be two numbers, [LOW, HIGH]"),

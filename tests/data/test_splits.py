@@ -5,8 +5,9 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from biasunlearn.config import DebiasConfig
+from biasunlearn.config import DebiasConfig, as_it_was_split
 from biasunlearn.data.checks import check_pairs, contamination, overlap
+from biasunlearn.data.families import shipped_families
 from biasunlearn.data.readers import read_triplets, triplet_hash
 from biasunlearn.data.records import Sentence, Triplet
 from biasunlearn.data.splits import group_of, split
@@ -132,6 +133,93 @@ def test_pairs_about_a_term_of_the_report_file_are_left_out(tmp_path):
     assert kept.facts.splits.shared_with_report == 0
     with pytest.raises(RequestError, match="every training pair of bias type 'x'"):
         prepare(train, train, None, DebiasConfig())
+
+
+def numbered(path, rows):
+    """A file of pairs about (bias type, target term)."""
+    lines = (
+        json.dumps({"bias_type": b, "target": t, "context": f"The {t} {n} BLANK.", "stereotype": f"The {t} {n} a.",
+                    "anti_stereotype": f"The {t} {n} b.", "unrelated": f"The {t} {n} u."})
+        for n, (b, t) in enumerate(rows)
+    )  # fmt: skip
+    path.write_text("\n".join(lines))
+    return str(path)
+
+
+COUNTRIES = ["Syria", "Syrian", "Norway", "Norwegian", "Peru", "Peruvian", "Ghana", "Ghanaian", "Italy", "Atlantis"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_country_and_its_people_are_on_one_side(seed):
+    pairs = [cluster(n, "race", COUNTRIES[n % 10]) for n in range(100)]
+
+    def sides(families):
+        parts = split(pairs, stop_share=0.4, seed=seed, families=families)
+        return [{c.target for c in part} for part in (parts.train, parts.stop)]
+
+    train, stop = sides(shipped_families())
+    assert train and stop
+    for one, other in (("Syria", "Syrian"), ("Norway", "Norwegian"), ("Peru", "Peruvian"), ("Ghana", "Ghanaian")):
+        assert {one, other} <= train or {one, other} <= stop
+    assert not train & stop
+
+
+def test_terms_alone_put_some_country_and_its_people_on_different_sides():
+    """The negative control of the test above."""
+    pairs = [cluster(n, "race", COUNTRIES[n % 10]) for n in range(100)]
+    parts = split(pairs, stop_share=0.4, seed=0)
+    train, stop = ({group_of(c, shipped_families()) for c in part} for part in (parts.train, parts.stop))
+    assert train & stop
+
+
+def test_pairs_of_a_family_of_the_report_file_are_counted_and_can_be_left_out(tmp_path):
+    train = numbered(tmp_path / "t.jsonl", [("race", COUNTRIES[n % 10]) for n in range(60)])
+    report = numbered(tmp_path / "r.jsonl", [("race", "Syrians"), ("race", "Norway"), ("race", "Chile")])
+    default = prepare(train, report, None, DebiasConfig(stop_share=0.15))
+    assert default.facts.splits.shared_with_report == 6  # Norway itself; Syria, Syrian and Norwegian are other terms
+    trained = sum(default.facts.splits.train_in_report_families.values())
+    assert trained > 0 and default.facts.splits.report_in_train_families in ({"race": 1}, {"race": 2})
+    said = next(line for line in default.facts.findings if "share a term family" in line)
+    assert said.startswith(f"{trained} of {default.facts.splits.train.pairs} training pairs (race {trained})")
+    dropped = prepare(train, report, None, DebiasConfig(shared_terms="dropped"))
+    assert dropped.facts.splits.shared_with_report == 24 and dropped.facts.splits.train_in_report_families == {}
+    assert any("left out (shared_terms: dropped); left: race 36 of 60" in line for line in dropped.facts.findings)
+    assert not any("only the term may be" in line for line in dropped.facts.findings)
+
+
+def test_a_bias_type_without_pairs_of_other_families_is_one_line_with_the_fix(tmp_path):
+    rows = [("religion", term) for term in ("Islam", "Quran", "Bible", "Christian") for _ in range(3)]
+    rows += [("race", COUNTRIES[n % 10]) for n in range(30)]
+    report = numbered(tmp_path / "r.jsonl", [("religion", "Muslims"), ("religion", "church")])
+    files = numbered(tmp_path / "t.jsonl", rows), report
+    message = r"'religion' \(Bible, Christian, Islam, Quran\) shares a term family.*term_dropped"
+    with pytest.raises(RequestError, match=message):
+        prepare(*files, None, DebiasConfig(shared_terms="dropped"))
+    assert prepare(*files, None, DebiasConfig()).facts.splits.shared_with_report == 0
+
+
+def test_families_of_a_users_file_and_none(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("race: [[Atlantis, Italy]]\n")
+    train = numbered(tmp_path / "t.jsonl", [("race", COUNTRIES[n % 10]) for n in range(60)])
+    report = numbered(tmp_path / "r.jsonl", [("race", "Atlantis")])
+
+    def left_out(families):
+        config = DebiasConfig(shared_terms="dropped", term_families=families)
+        return prepare(train, report, None, config).facts.splits.shared_with_report
+
+    assert (left_out("shipped"), left_out(str(mine)), left_out("none")) == (6, 12, 6)
+    with pytest.raises(RequestError, match=r"gone\.yaml"):
+        prepare(train, report, None, DebiasConfig(term_families=str(tmp_path / "gone.yaml")))
+
+
+def test_the_recipe_of_an_earlier_run_splits_as_it_did(tmp_path):
+    old = as_it_was_split({"shared_terms": "dropped", "seed": 3})
+    assert (old["term_families"], old["shared_terms"], old["seed"]) == ("none", "term_dropped", 3)
+    assert as_it_was_split({})["shared_terms"] == "term_dropped"
+    assert as_it_was_split({"shared_terms": "kept"})["shared_terms"] == "kept"
+    new = {"term_families": "shipped", "shared_terms": "dropped"}
+    assert as_it_was_split(new) == new
 
 
 def test_checks_say_what_is_odd():

@@ -104,7 +104,7 @@ def probed(layers: int = 13) -> dict[str, Any]:
 
 def _comparison() -> RunComparison:
     row = {"n": 255, "clusters": 9, "few_clusters": True, "a": between(60.0), "b": between(46.0),
-           "difference": between(-14.0), "test": "exact McNemar", "p": 0.00001, "p_holm": 0.0432,
+           "difference": between(-14.0), "test": "sign flips of clusters", "p": 0.00001, "p_holm": 0.0432,
            "smallest_difference": 9.75, "over_debiased": True, "verdict": "no evidence"}  # fmt: skip
     score = {"unpaired": 2, "ideal": 50, "overall": row, "bias_types": {name: row for name in TYPES}}
     value = {"benchmark": "perplexity", "run": "out/after", "score": "per_token", "a": {"value": 20.0},

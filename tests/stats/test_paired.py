@@ -117,8 +117,8 @@ def test_numbers_by_hand():
     assert (entry.a.value, entry.b.value) == (60, 45)
     assert entry.difference.value == -15
     assert entry.distance_change.value == -5  # 10 away, then 5 away
-    assert (entry.test, entry.up, entry.down) == ("exact McNemar", 20, 80)
-    assert entry.p == mcnemar(20, 80)
+    assert (entry.test, entry.up, entry.down) == ("sign flips of clusters", 20, 80)
+    assert entry.p_mcnemar == mcnemar(20, 80) and entry.p < 1e-3
     assert entry.n == 400 and entry.clusters == 20
     assert entry.smallest_difference >= smallest_difference(400)
 
@@ -127,7 +127,7 @@ def test_better_worse_and_past_50():
     better, worse = compare_pairs(table(480, 160, 10, 350), 50.0), compare_pairs(table(480, 10, 160, 350), 50.0)
     assert (better.verdict, worse.verdict) == ("better", "worse")  # 64 -> 49 and 49 -> 64
     past = compare_pairs(table(380, 220, 20, 380), 50.0)  # SS 60 -> 40: a difference, and neither better nor worse
-    assert past.p < 1e-9 and past.distance_change.value == 0
+    assert past.p < 1e-3 and past.distance_change.value == 0
     assert past.verdict == "no evidence" and past.over_debiased and not better.over_debiased
 
 
@@ -211,11 +211,22 @@ def test_where_nothing_got_better_or_worse_about_one_in_twenty_at_most_says_so(b
     assert 0.9 <= covered <= 0.99
 
 
+def test_where_every_cluster_is_one_unit_the_test_is_mcnemars_exact_one():
+    found = compare_pairs(table(160, 80, 20, 140, terms=400), 50.0)
+    assert found.clusters == 400 and found.p == found.p_mcnemar == mcnemar(20, 80)
+
+
+def test_too_few_clusters_to_be_significant_are_too_few_items():
+    """Five terms that all change: the smallest p of 2^5 sign flips is 2 / 32 = 0.0625."""
+    found = compare_pairs(table(1, 1500, 0, 499, terms=5), 50.0)
+    assert found.p == 2 / 32 and found.verdict == "too few items"
+
+
 def test_models_that_differ_by_term_fool_mcnemar_but_not_the_verdict():
     """Negative control: whole terms differ at random, their mean does not. McNemar takes items for independent."""
     found, counts = verdicts(80, 0.6, 0.6, apart=0.15)
-    assert np.mean([entry.p <= 0.05 for entry in found]) > 0.1
-    assert np.mean([entry.p_clustered <= 0.05 for entry in found]) < 0.1
+    assert np.mean([entry.p_mcnemar <= 0.05 for entry in found]) > 0.1
+    assert np.mean([entry.p <= 0.05 for entry in found]) < 0.1
     assert counts["better"] + counts["worse"] <= 0.06 * 80
 
 
@@ -229,8 +240,9 @@ def test_a_real_change_is_found():
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.integers(1, 40))
 def test_exchanging_the_models_mirrors_everything(both, down, up, neither):
-    there = compare_pairs(table(both, down, up, neither), 50.0)
-    back = compare_pairs(table(both, up, down, neither), 50.0)
+    one = table(both, down, up, neither)
+    there = compare_pairs(one, 50.0)
+    back = compare_pairs(pairs(one.values[:, ::-1], one.clusters), 50.0)
     assert back.p == there.p
     assert back.difference.value == pytest.approx(-there.difference.value)
     mirrored = {"better": "worse", "worse": "better"}

@@ -5,7 +5,7 @@ import pytest
 
 from biasunlearn.stats.bootstrap import Estimate, Sample, resample
 from biasunlearn.stats.equivalence import Equivalence, equivalence
-from biasunlearn.stats.verdict import Evidence, verdict
+from biasunlearn.stats.verdict import Evidence, headline, verdict
 
 
 def sampled(rng: np.random.Generator, terms: int, pairs: int, mean: float, sd: float) -> Sample:
@@ -78,7 +78,8 @@ def evidence(**changed: object) -> Evidence:
 def test_verdicts(changed: dict[str, object], value: str, reason: str) -> None:
     found = verdict(evidence(**changed))
     assert found.value == value and reason in found.reason
-    assert found.headline == value.upper()
+    assert headline(found.value) == value.upper()
+    assert (headline(found.value, 5.0) == "FAIR WITHIN ±5") == (value == "fair")
 
 
 def test_a_polarised_model_is_never_called_fair() -> None:

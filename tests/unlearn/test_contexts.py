@@ -10,7 +10,7 @@ from biasunlearn.models.adapters import trainable
 from biasunlearn.models.batches import TokenRow
 from biasunlearn.models.packed_forward import RowCache, read
 from biasunlearn.scoring.log_prob import score
-from biasunlearn.unlearn.contexts import aligned, counterfactual_contexts, families_of
+from biasunlearn.unlearn.contexts import aligned, counterfactual_contexts, term_families
 from biasunlearn.unlearn.sampler import BatchSampler
 from biasunlearn.unlearn.trainer import loss_terms
 from tests import tiny
@@ -34,11 +34,11 @@ def test_both_sentences_of_a_pair_become_contexts_about_others() -> None:
     assert not any("Muslim" in passage.text for passage in first[1:])
 
 
-def test_families_of_later_data_are_not_used_and_what_cannot_be_replaced_has_no_context() -> None:
+def test_term_families_later_data_are_not_used_and_what_cannot_be_replaced_has_no_context() -> None:
     triplet = pair("Muslim", "The Muslim man is strict.", "The Muslim man is kind.")
     many = counterfactual_contexts([triplet], count=50, seed=0)["religion"][0]
     assert any("Christian" in passage.text for passage in many)  # the control: without the rule they are used
-    later = families_of([pair("Christian", "A Christian is strict.", "A Christian is kind.")])
+    later = term_families([pair("Christian", "A Christian is strict.", "A Christian is kind.")])
     rest = counterfactual_contexts([triplet], count=50, seed=0, without=later)["religion"][0]
     assert len(rest) > 1 and not any("Christian" in passage.text for passage in rest)
     absent = pair("Muslim", "He is strict.", "He is kind.")

@@ -1,15 +1,18 @@
 """Commands that train once: debias, and the demonstration of it."""
 
+import json
 from typing import Annotated
 
 from cyclopts import Parameter
 
 from biasunlearn.cli.app import command
-from biasunlearn.cli.exit_codes import DONE, INTERRUPTED
+from biasunlearn.cli.exit_codes import DONE, INTERRUPTED, REFUSED
 from biasunlearn.cli.options import (
+    DATA,
     OUTPUT,
     TRAINING,
     Evaluation,
+    File,
     Folder,
     Loading,
     Model,
@@ -52,9 +55,11 @@ def debias(
     rows: Rows = Rows(),
     loading: Loading = Loading(),
     method: Annotated[str | None, Parameter(metavar="NAME", group=TRAINING)] = None,
+    families: Annotated[File | None, Parameter(group=DATA)] = None,
     track: Annotated[tuple[Tracker, ...], Parameter(name="--track", metavar="TRACKER", group=TRAINING)] = (),
     evaluation: Evaluation = Evaluation(),
     resume: Annotated[bool, Parameter(group=OUTPUT)] = False,
+    strict: Annotated[bool, Parameter(group=OUTPUT)] = False,
     output: Output = Output(),
 ) -> int:
     """Unlearn the bias of a model with a small adapter, and report the results before and after.
@@ -64,8 +69,11 @@ def debias(
     Args:
         model: Folder of a causal language model, or its name on the Hugging Face hub.
         method: Method of debiasing: biasunlearn (default), dpo, equalize, ... (docs/methods.md lists them).
+        families: YAML file of target terms that name the same group, added to the shipped list
+            (--set term_families=FILE; docs/data.md).
         track: Experiment tracker to log training to. TensorBoard writes to logs/ in --out. May be repeated.
         resume: Continue an interrupted run in --out.
+        strict: End with exit code 1 unless the verdict is fair or improved. Everything is stored in any case.
 
     Examples:
         biasunlearn debias MODEL --train train_pairs.jsonl --report dev.json \\
@@ -79,7 +87,9 @@ def debias(
     from biasunlearn.commands.tracking import tracked
     from biasunlearn.config import load_config, to_dict
 
-    config = load_config(training.config, [*([f"method={method}"] if method else ()), *training.set])
+    given = {"method": method, "term_families": families}
+    changes = [f"{key}={json.dumps(value)}" for key, value in given.items() if value]
+    config = load_config(training.config, [*changes, *training.set])
     try:
         with (
             progress() as (on_progress, shown),
@@ -95,4 +105,5 @@ def debias(
         emit(f"biasunlearn: {stop}", stderr=True)
         return INTERRUPTED
     show_results(results, output, training.out)
-    return DONE
+    succeeded = results.verdict is not None and results.verdict.succeeded
+    return REFUSED if strict and not succeeded else DONE

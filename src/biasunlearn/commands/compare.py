@@ -221,6 +221,8 @@ def _line(
     a, b = (Metric.model_validate(side.to_dict()) for side in (row.a, row.b))
     names = ("p", "smallest_difference", "over_debiased", "polarised")
     tested: dict[str, Any] = {name: getattr(row, name, None) for name in names}
+    if tested["over_debiased"] is not None and isinstance(row, TestedRow):
+        tested["base_over_debiased"] = ideal == 50 and row.a.high < 50
     return OverviewLine(
         **where, score=score, ideal=ideal, a=a, b=b, difference=row.difference, **tested, verdict=row.verdict
     )

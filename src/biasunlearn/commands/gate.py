@@ -10,7 +10,8 @@ limits:
         ss_distance: {at_most: 6}
         lms: {falls_at_most: 1}
       bias_types:
-        ss: {contains: 50, over_debiased: forbidden}
+        minimum_n: 100
+        ss: {within: [40, 60], over_debiased: forbidden}
     perplexity:
       overall:
         per_token: {rises_at_most_percent: 3}
@@ -19,11 +20,13 @@ limits:
         mmlu acc: {falls_at_most: 0.01}
 
 Limits are checked against intervals, so that chance does not pass and too few items fail: `at_most` applies to the
-upper end. A number without an interval is taken as it is.
+upper end. `contains` and `over_debiased`, which any wide interval satisfies, need `minimum_n` in the same part, or
+`within` for the same score. A number without an interval is taken as it is. A run whose training collapsed never
+passes.
 """
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +44,7 @@ from biasunlearn.commands.run_stages import (
 from biasunlearn.data.rows import shown
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.comparison import GateResult, GateRule
-from biasunlearn.runs.results import BenchmarkResult, ScoredPart, estimate_of
+from biasunlearn.runs.results import BenchmarkResult, ScoredPart, StereoSetResult, estimate_of
 from biasunlearn.runs.schema import LARGEST
 from biasunlearn.stats.bootstrap import Estimate
 from biasunlearn.stats.paired import compare_pairs, pair
@@ -65,6 +68,9 @@ LIMITS = {
     "rises_at_most_percent": NUMBER,
 }
 """{limit: the kind of its value}"""
+
+MET_BY_WIDE_INTERVALS = ("contains", "over_debiased")
+"""Limits that hold for any interval that is wide enough, so that few items pass."""
 
 CHANGES = tuple(name for name in LIMITS if name.startswith(("falls", "rises")))
 """Limits on a change since the base."""
@@ -96,7 +102,7 @@ def gate(run: str | Path, policy: str | Path, *, base: str | Path | None = None)
         policy: a YAML file.
         base: the run from which falls and rises are measured (default: the stage before of `run`).
     Returns:
-        Whether the run passed, and every rule with the number that decided.
+        Whether the run passed, and every rule with the number that decided. A run that collapsed fails.
     Raises:
         RequestError: an unknown key or a value of the wrong kind in the policy, no finished run, a score that the
             benchmark does not have, a limit on a change where there is no base.
@@ -104,7 +110,7 @@ def gate(run: str | Path, policy: str | Path, *, base: str | Path | None = None)
     rules = read_policy(policy)
     stage = read_stage(str(run))
     first = _base(stage, base) if any(rule.limit in CHANGES for rule in rules) else None
-    rows = [row for rule in rules for row in _check(rule, stage, first)]
+    rows = [*_collapsed(stage), *(row for rule in rules for row in _check(rule, stage, first))]
     return GateResult(
         run=stage.name,
         base=first.name if first else None,
@@ -127,7 +133,29 @@ def read_policy(path: str | Path) -> list[Rule]:
                     continue
                 for limit, bound in _keys(limits, where, "limit", tuple(LIMITS)):
                     rules.append(Rule(benchmark, part, score, limit, _bound(bound, LIMITS[limit], f"{where}, {limit}")))
+    _refuse_wide_intervals(rules, str(path))
     return rules
+
+
+def _refuse_wide_intervals(rules: Sequence[Rule], path: str) -> None:
+    """RequestError for a limit that any wide interval satisfies, where nothing demands a narrow one."""
+    counted = {(rule.benchmark, rule.part) for rule in rules if rule.limit == "minimum_n"}
+    bounded = {(rule.benchmark, rule.part, rule.score) for rule in rules if rule.limit == "within"}
+    for rule in rules:
+        if rule.limit not in MET_BY_WIDE_INTERVALS or (rule.benchmark, rule.part, rule.score) in bounded:
+            continue
+        parts = {rule.part} if rule.part in PARTS else {rule.part, "bias_types"}
+        if not any((rule.benchmark, part) in counted for part in parts):
+            raise RequestError(
+                f"{path}: {rule.benchmark}, {rule.part}, {rule.score}: any wide interval satisfies {rule.limit}, so "
+                "that few items pass; add minimum_n to this part, or use within: [45, 55] for this score"
+            )
+
+
+def _collapsed(stage: Stage) -> Iterator[GateRule]:
+    """A rule of its own that fails, for the result of a run whose training collapsed."""
+    if stage.results.collapsed and stage.label != "before":
+        yield GateRule(rule="training did not collapse", passed=False, found="training collapsed; see results.json")
 
 
 def _keys(content: Any, where: str, what: str, known: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
@@ -186,6 +214,8 @@ def _check(rule: Rule, stage: Stage, base: Stage | None) -> Iterator[GateRule]:
         if found is None:
             yield GateRule(rule=str(one), passed=False, found=f"{rule.score} was not measured")
             continue
+        if rule.limit in BOUNDED:
+            found = _at_least_independent(rule, name, entry, found)
         passed = bool(HOLDS[rule.limit](found, rule.bound))
         yield GateRule(rule=str(one), passed=passed, found=_shown(found, rule.limit))
 
@@ -214,6 +244,19 @@ def _estimate(rule: Rule, name: str, part: ScoredPart, stage: Stage) -> Estimate
     return estimate_of(part.scores[rule.score])
 
 
+def _at_least_independent(rule: Rule, name: str, entry: BenchmarkResult, found: Estimate) -> Estimate:
+    """The interval of SS, at least as wide as the one with which equivalence was decided.
+
+    A few terms whose scores agree by chance have a bootstrap interval without width.
+    """
+    if not isinstance(entry, StereoSetResult) or rule.score != "ss":
+        return found
+    tested = (entry.overall if name == "overall" else entry.bias_types[name]).equivalence
+    if tested is None or tested.low is None or tested.high is None:
+        return found
+    return Estimate(found.value, min(found.low, tested.low), max(found.high, tested.high))
+
+
 def _change(rule: Rule, now: Estimate, stage: Stage, base: Stage) -> Estimate | None:
     """Run minus base: paired, with its interval, where there are items; else the difference of the two values."""
     if rule.benchmark not in base.entries:
@@ -240,6 +283,9 @@ def _paired_change(rule: Rule, stage: Stage, base: Stage) -> Estimate | None:
     average: Any = "clusters" if over_clusters(rule.benchmark, rule.score) else "units"
     return compare_pairs(chosen, ideal_of(rule.benchmark, rule.score), average).difference
 
+
+BOUNDED = ("within", "at_most", "at_least")
+"""Limits that demand a narrow interval."""
 
 HOLDS: dict[str, Callable[[Estimate, Any], bool]] = {
     "contains": lambda e, bound: e.low <= bound <= e.high,

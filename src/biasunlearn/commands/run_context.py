@@ -75,6 +75,8 @@ class RunContext:
     def finish(self, results: Results, stages: dict[str, list[Item]], report: DataFile | None = None) -> Results:
         """Writes config.yaml, the items, the report, and last results.json, which marks the run as finished.
 
+        A run with the stages before and after gets its verdict first.
+
         Args:
             stages: {stage: items}; "" where there is one stage only.
             report: StereoSet's data, whose sentences the report shows; None: it is read from the file that the
@@ -82,6 +84,9 @@ class RunContext:
         Returns:
             The results.
         """
+        from biasunlearn.commands.run_verdict import with_verdict
+
+        results = with_verdict(results, stages)
         if self.stored_in is None:
             return results
         from biasunlearn.data.readers import data_sentences, sentences_of

@@ -42,6 +42,7 @@ class Stage:
             adapter=run.adapter,
             method=run.method,
             seed=run.config.seed if run.config else None,
+            **({"verdict": found} if self.label == "after" and (found := run.shown_verdict) else {}),
         )
 
 

@@ -18,7 +18,7 @@ from biasunlearn.commands.evaluation import (
 )
 from biasunlearn.commands.run_context import Callbacks, OnStep, Progress, RunContext, Say, run_context
 from biasunlearn.commands.run_stages import outcomes_by_score, read_stage
-from biasunlearn.config import DebiasConfig, config_from, to_dict
+from biasunlearn.config import DebiasConfig, as_it_was_split, config_from, to_dict
 from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_files import check_adapter
@@ -215,7 +215,7 @@ def read_run(run: str | Path) -> DebiasRun:
     config = folder.read_config()
     if config.debias is None or config.recipe is None:
         raise RequestError(f"{run}: not a debias run; give the folder that `debias` wrote")
-    return DebiasRun(folder, config.debias, config_from(dict(config.recipe), f"{run}/config.yaml"), results)
+    return DebiasRun(folder, config.debias, config_from(as_it_was_split(config.recipe), f"{run}/config.yaml"), results)
 
 
 def stop_split(learned: DebiasRun) -> tuple[Triplet, ...]:

@@ -1,4 +1,4 @@
-"""Train / stop / report: disjoint by target term, seeded, and identified by their hashes."""
+"""Train / stop / report: disjoint by term family, seeded, and identified by their hashes."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from biasunlearn.data.families import Families, family_of
 from biasunlearn.data.normal_text import normal_text
 from biasunlearn.data.records import Triplet
 
@@ -18,9 +19,16 @@ class Split:
     stop: tuple[Triplet, ...]
 
 
-def group_of(triplet: Triplet) -> tuple[str, str]:
+def group_of(triplet: Triplet, families: Families | None = None) -> tuple[str, str]:
     """What must not be on both sides: the bias type and the target term, or the context where there is none, in
-    their normal form, since another spelling is the same term."""
+    their normal form, since another spelling is the same term.
+
+    Args:
+        families: where they are given, the family of the target term in place of the term: another word for the same
+            group is the same group.
+    """
+    if families is not None and triplet.target:
+        return triplet.bias_type, family_of(triplet.bias_type, triplet.target, families)
     return triplet.bias_type, normal_text(_group_text(triplet))
 
 
@@ -28,17 +36,17 @@ def _group_text(triplet: Triplet) -> str:
     return triplet.target or triplet.context or triplet.stereotype.text
 
 
-def split(triplets: Sequence[Triplet], *, stop_share: float, seed: int) -> Split:
+def split(triplets: Sequence[Triplet], *, stop_share: float, seed: int, families: Families | None = None) -> Split:
     """Moves whole groups to the stop split until it holds about `stop_share` of each bias type's pairs.
 
     Within a bias type the groups are shuffled, then taken while they fit into the share; a group that would
     overshoot by more than it fills is passed over, so that a few large terms (religion) do not take it all.
     A pair whose target term is unknown may be about a term that is trained on. It is used for training, unless the
-    pairs with known terms cannot fill the share.
+    pairs with known terms cannot fill the share. Groups are those of `group_of`.
     """
     groups: dict[tuple[str, str], list[Triplet]] = defaultdict(list)
     for triplet in triplets:
-        groups[group_of(triplet)].append(triplet)
+        groups[group_of(triplet, families)].append(triplet)
     held_out: set[tuple[str, str]] = set()
     for bias_type in sorted({key[0] for key in groups}):
         # In the order of their texts as they are spelt, on which the seeded draw of every earlier run depends.
@@ -54,5 +62,5 @@ def split(triplets: Sequence[Triplet], *, stop_share: float, seed: int) -> Split
             if abs(taken + len(groups[key]) - wanted) < abs(taken - wanted):
                 held_out.add(key)
                 taken += len(groups[key])
-    train = tuple(c for c in triplets if group_of(c) not in held_out)
-    return Split(train, tuple(c for c in triplets if group_of(c) in held_out))
+    train = tuple(c for c in triplets if group_of(c, families) not in held_out)
+    return Split(train, tuple(c for c in triplets if group_of(c, families) in held_out))

@@ -35,7 +35,7 @@ LIMITS = """\
   produce harmful text.
 - Only the bias types in the table were unlearned and measured, on sentences of the kind that the report data contains,
   in its language.
-- The target terms of the report data were not trained on, but they are of the same kinds.
+- {families}
 - Intervals are 95 % intervals over target terms. Wide intervals mean that the data provides little evidence.
 - Further training can restore what was unlearned: measure again afterwards."""
 
@@ -81,6 +81,8 @@ def on_the_hub(name: str) -> bool:
 def _body(results: Results, published: Published) -> Iterator[str]:
     base, license_id = _plain(published.base), published.license_id
     kind = "complete model, with the debiasing merged in" if published.merged else "LoRA adapter (PEFT)"
+    if verdict := results.shown_verdict:
+        yield f"**{verdict.headline}**: {_no_markup(verdict.reason)}.\n"
     yield f"# {base}, debiased\n"
     yield f"A {kind}, for `{base}`. Made by biasunlearn {__version__} (based on BiasUnlearn, {PAPER})."
     yield from _origin(results)
@@ -90,7 +92,10 @@ def _body(results: Results, published: Published) -> Iterator[str]:
     yield "\n## Loading\n"
     yield from _loading(published)
     yield f"\n## Intended use\n\n{USE}"
-    yield f"\n## Limits\n\n{LIMITS}"
+    splits = results.data.splits
+    common = _no_markup(splits.common_families) if splits else ""
+    limits = LIMITS.format(families=common or "How many training pairs are about groups of the report data is unknown.")
+    yield f"\n## Limits\n\n{limits}"
     yield from _training(results)
     yield "\n## Licence\n"
     stated = f"`{license_id}`, as stated by the publisher." if license_id else "To be stated by the publisher."
@@ -129,7 +134,7 @@ def _scores(results: Results) -> Iterator[str]:
     pairs = {name: (before.bias_types[name], row) for name, row in after.bias_types.items()}
     for name, (first, last) in {**pairs, "overall": (before.overall, after.overall)}.items():
         yield f"| {_plain(name)} | {last.n} | {_cells(first, last)} |"
-    for line in stereoset_warnings(after):
+    for line in stereoset_warnings(after, before):
         yield f"\n**{_no_markup(line)}**"
     yield from _association(results, after)
 

@@ -51,7 +51,11 @@ def _files(results: Results) -> Iterator[tuple[str, Any]]:
         yield f"{name} data", _file(file.path, file.sha256)
     for name, part in (results.data.splits.parts if results.data.splits else {}).items():
         if part.sha256:
-            yield f"{short(name, 40)} split", [f"{part.pairs} pairs ", hash_mark(part.sha256)]
+            sizes = ", ".join(f"{short(one, 40)} {count}" for one, count in part.bias_types.items())
+            listed = f" ({sizes})" if sizes else ""
+            yield f"{short(name, 40)} split", [f"{part.pairs} pairs{listed} ", hash_mark(part.sha256)]
+    if results.data.splits and (common := results.data.splits.common_families):
+        yield "term families", common
     if results.probes and results.probes.data.data:
         yield "probed pairs", _file(results.probes.data.data, results.probes.data.sha256)
     for name, entry in results.benchmarks.entries.items():

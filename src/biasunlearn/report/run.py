@@ -18,7 +18,7 @@ from biasunlearn.report.relearning import relearning_sections
 from biasunlearn.report.remaining_bias import pair_sections, term_sections
 from biasunlearn.report.tables.association import association_tables, remaining_line
 from biasunlearn.report.tables.benchmarks import change_in_percent
-from biasunlearn.report.tables.run import margin_of
+from biasunlearn.report.tables.run import VERDICT_TONES, fair_margin_of, stop_margin_of
 from biasunlearn.report.tables.stereoset import stereoset_tables
 from biasunlearn.report.training import training_sections
 from biasunlearn.report.warnings import run_warnings
@@ -88,7 +88,7 @@ def run_sections(run: RunData) -> list[Markup]:
         *_score_sections(run),
         *_association_sections(run),
         *probe_sections(results.probes),
-        *training_sections(results, run.metrics, margin_of(results)),
+        *training_sections(results, run.metrics, stop_margin_of(results)),
         *term_sections(run.last_stage, run.first_stage),
         *pair_sections(run.last_stage, run.first_stage, run.sentences),
         *forest_sections(results.benchmarks, results.before, results.capability),
@@ -97,11 +97,25 @@ def run_sections(run: RunData) -> list[Markup]:
 
 
 def header(run: RunData) -> Markup:
-    """Which model, the result in one sentence, and the four main scores."""
+    """The verdict, which model, the result in one sentence, and the four main scores."""
     return tag(
-        "header", tag("p", _eyebrow(run), class_="eyebrow"), tag("h1", name_of(run.model)),
+        "header", verdict_paragraph(run.results), tag("p", _eyebrow(run), class_="eyebrow"),
+        tag("h1", name_of(run.model)),
         tag("p", summary(run), class_="lede"), [warning(line) for line in run_warnings(run.results)], tiles(run),
     )  # fmt: skip
+
+
+def verdict_paragraph(results: Results, letter: str = "") -> Markup | None:
+    """The verdict with its reason, as the first line of a page; nothing for a run without one.
+
+    Args:
+        letter: of the run, on a page of several.
+    """
+    found = results.shown_verdict
+    if found is None:
+        return None
+    word = tag("strong", f"{letter} {found.headline}".strip())
+    return tag("p", word, f": {short(found.reason, 600)}.", class_=f"verdict {VERDICT_TONES[found.value]}")
 
 
 def _eyebrow(run: RunData) -> str:
@@ -115,20 +129,29 @@ def _eyebrow(run: RunData) -> str:
 
 
 def summary(run: RunData) -> str:
-    """The result in words: SS, and in how many bias types its interval contains 50."""
+    """The result in words: SS, and in how many bias types it is shown to lie near 50."""
     entry, first = run.stereoset, run.stereoset_before
     if entry is None:
         if run.results.probes and not len(run.after):
             return PROBED
         return "Not measured on StereoSet; the other results are below."
-    fair = sum(row.ss.contains(50) for row in entry.bias_types.values())
-    contained = f"The 95\u00a0% interval contains 50 in {fair} of {len(entry.bias_types)} bias types."
+    near = _near_50(entry)
     now = number(entry.overall.ss.value)
     if first is None:
-        return f"The stereotype is more likely in {now}\u00a0% of the pairs (ideal: 50\u00a0%). {contained}"
+        return f"The stereotype is more likely in {now}\u00a0% of the pairs (ideal: 50\u00a0%).{near}"
     was = number(first.overall.ss.value)
     earlier = f"before {'further training' if run.results.relearned else 'debiasing'} in {was}\u00a0%"
-    return f"The stereotype is more likely in {now}\u00a0% of the pairs, {earlier} (ideal: 50\u00a0%). {contained}"
+    return f"The stereotype is more likely in {now}\u00a0% of the pairs, {earlier} (ideal: 50\u00a0%).{near}"
+
+
+def _near_50(entry: StereoSetResult) -> str:
+    """In how many bias types equivalence is shown; nothing for a run of an earlier version, which did not test it."""
+    tested = [row.equivalence for row in entry.bias_types.values() if row.equivalence]
+    if not tested or len(tested) < len(entry.bias_types):
+        return ""
+    near = sum(one.within for one in tested)
+    margin = f"{tested[0].margin:g} points of 50"
+    return f" SS is shown to lie within {margin} in {near} of {len(tested)} bias types."
 
 
 def tiles(run: RunData) -> Markup:
@@ -166,7 +189,7 @@ def _score_sections(run: RunData) -> list[Markup]:
     """StereoSet by bias type; pairs of whole sentences are folded away below."""
     if run.stereoset is None:
         return []
-    main, *others = stereoset_tables(run.stereoset, run.stereoset_before, margin_of(run.results))
+    main, *others = stereoset_tables(run.stereoset, run.stereoset_before, fair_margin_of(run.results))
     key = tag("ul", before_and_after_key(), class_="key") if run.stereoset_before else None
     parts = [html_table(main), key, html_notes(main), html_warnings(main)]
     found = [section("Stereotype score by bias type", parts, note=_score_note(run))]
@@ -193,5 +216,7 @@ def _score_note(run: RunData) -> str:
     if run.results.relearned:
         return f"{note} Before: the debiased model. After: the same model after further training."
     if run.stereoset_before:
-        return f"{note} The target terms were not used in training. The shaded band counts as reached."
+        splits = run.results.data.splits
+        common = f" {splits.common_families}" if splits and splits.common_families else ""
+        return f"{note}{common} The shaded band is 50 ± {fair_margin_of(run.results):g} points."
     return note

@@ -9,7 +9,7 @@ from biasunlearn.report.html import Markup, join, name_of, tag
 from biasunlearn.report.html_table import html_table, html_warnings
 from biasunlearn.report.page import folded, page, section, warning
 from biasunlearn.report.pareto_figure import PARETO_NOTE, pareto_figure
-from biasunlearn.report.run import RunData, report_page, run_sections
+from biasunlearn.report.run import RunData, report_page, run_sections, verdict_paragraph
 from biasunlearn.report.tables.comparison import bias_type_tests, letters_for, overview_table
 from biasunlearn.report.tables.runs import BASE, RunLine, bias_type_tables, runs_table
 from biasunlearn.report.warnings import over_debiased, over_debiased_warning
@@ -34,8 +34,10 @@ def runs_page(runs: Sequence[RunData], comparison: RunComparison | None = None, 
     lines, letters = _lines(runs), letters_for(len(runs))
     models = list(dict.fromkeys(run.model for run in runs))
     title = models[0] if len(models) == 1 else f"{len(runs)} runs"
+    verdicts = [verdict_paragraph(run.results, letter) for letter, run in zip(letters, runs, strict=True)]
     head = tag(
-        "header", tag("p", f"Social bias, comparison of {len(runs)} runs", class_="eyebrow"), tag("h1", name_of(title)),
+        "header", verdicts, tag("p", f"Social bias, comparison of {len(runs)} runs", class_="eyebrow"),
+        tag("h1", name_of(title)),
         tag("p", _summary(lines), class_="lede"),
     )  # fmt: skip
     each = [
@@ -52,7 +54,11 @@ def _lines(runs: Sequence[RunData]) -> list[RunLine]:
     base = runs[0].results.before
     first = [RunLine(BASE, "base model", "", base)] if base is not None and len(base) else []
     letters = zip(letters_for(len(runs)), runs, strict=True)
-    return [*first, *(RunLine(letter, _folder(run), _more(run), run.after) for letter, run in letters)]
+    return [*first, *(_line(letter, run) for letter, run in letters)]
+
+
+def _line(letter: str, run: RunData) -> RunLine:
+    return RunLine(letter, _folder(run), _more(run), run.after, run.stereoset_before)
 
 
 def _folder(run: RunData) -> str:
@@ -100,7 +106,8 @@ def _bias_type_section(lines: Sequence[RunLine]) -> Markup:
     over = []
     for line in lines:
         found = over_debiased(line.measured.stereoset) if line.measured.stereoset and not line.is_base else []
-        over += [warning(f"Run {line.letter}. {sentence}") for sentence in over_debiased_warning(found)]
+        was = over_debiased(line.before) if line.before else None
+        over += [warning(f"Run {line.letter}. {sentence}") for sentence in over_debiased_warning(found, was)]
     shown = [html_table(table, kind="several") for table in tables]
     note = "Hollow circles: the base model. All bias types share one axis."
     return section("Stereotype score by bias type", over, shown, note=note)

@@ -58,12 +58,13 @@ def _score_panels(checks: Sequence[MetricsRow], margin: float, events: Events) -
 
 
 def _loss_panels(rows: Sequence[MetricsRow], beta: float | None, events: Events) -> list[Markup]:
-    """The three losses: single steps thin, their running mean strong."""
+    """The losses: single steps thin, their running mean strong."""
     start = 2 / beta * math.log(2) if beta else None
     curves = [
         Curve("forget", _points((row.step, row.loss_forget) for row in rows), level=start, smooth=True),
         Curve("retain", _points((row.step, row.loss_retain) for row in rows), smooth=True),
         Curve("KL", _points((row.step, row.loss_kl) for row in rows), level=0.0, smooth=True),
+        Curve("invariance", _points((row.step, row.loss_invariance) for row in rows), level=0.0, smooth=True),
     ]
     steps = step_axis([row.step for row in rows], events)
     return [curve_panel(curve, steps, own_axis(curve), events) for curve in curves if len(curve.points) > 1]

@@ -21,31 +21,39 @@ def run_warnings(results: Results) -> tuple[str, ...]:
     return (*results.protocol.notes, *([COLLAPSED] if results.collapsed else []))
 
 
-def stereoset_warnings(entry: StereoSetResult) -> tuple[str, ...]:
-    """All warnings about StereoSet, with those about pairs of whole sentences (intersentence)."""
+def stereoset_warnings(entry: StereoSetResult, before: StereoSetResult | None = None) -> tuple[str, ...]:
+    """All warnings about StereoSet, with those about pairs of whole sentences (intersentence).
+
+    Args:
+        before: the same of the base model.
+    """
     few = [name for name, row in entry.bias_types.items() if row.few_terms]
-    across = over_debiased(entry.intersentence) if entry.intersentence else []
+    past, was_past = (_all_over_debiased(one) if one else None for one in (entry, before))
     unscored = entry.unscored_clusters
     return (
         *low_lms_warning(entry.overall),
         *entry.notes,
         *data_warnings(entry),
         *([f"{unscored} items of the benchmark have no stored score."] if unscored else []),
-        *over_debiased_warning([*over_debiased(entry), *(f"intersentence {name}" for name in across)]),
+        *over_debiased_warning(past or (), was_past),
         *_widened(few, "target terms", "the wider of the intervals over terms and over items is shown"),
         *ties_warning(entry.overall.ties),
     )
 
 
-def benchmark_warnings(entry: PanelResult) -> tuple[str, ...]:
-    """All warnings about any other benchmark, its own notes included."""
+def benchmark_warnings(entry: PanelResult, before: BenchmarkResult | None = None) -> tuple[str, ...]:
+    """All warnings about any other benchmark, its own notes included.
+
+    Args:
+        before: the same of the base model.
+    """
     rows = [*entry.bias_types.items(), ("overall", entry.overall)]
     rows += [row for group in entry.groups.values() for row in group.items()]
     few = [name for name, row in rows if row.few_clusters]
     return (
         *entry.notes,
         *data_warnings(entry),
-        *over_debiased_warning(over_debiased(entry)),
+        *over_debiased_warning(over_debiased(entry), over_debiased(before) if before else None),
         *few_clusters_warning(few),
     )
 
@@ -87,6 +95,12 @@ def over_debiased(entry: BenchmarkResult | StereoSetPart) -> list[str]:
     return [name for name, one in found.items() if isinstance(one, Interval) and one.high < 50]
 
 
+def _all_over_debiased(entry: StereoSetResult) -> list[str]:
+    """The same with pairs of whole sentences."""
+    across = over_debiased(entry.intersentence) if entry.intersentence else []
+    return [*over_debiased(entry), *(f"intersentence {name}" for name in across)]
+
+
 def over_debiased_points(points: Iterable[Point]) -> tuple[str, ...]:
     """About SS past 50 while the debiased model was trained further."""
     where = []
@@ -108,10 +122,23 @@ def over_debiased_seeds(seeds: Iterable[int]) -> tuple[str, ...]:
     )
 
 
-def over_debiased_warning(where: Iterable[str]) -> tuple[str, ...]:
-    """About SS, or another share of stereotypes, past 50."""
-    names = listed(where)
-    return (f"Over-debiased: the whole interval lies below 50, at the anti-stereotype, in {names}.",) if names else ()
+def over_debiased_warning(where: Iterable[str], before: Iterable[str] | None = None) -> tuple[str, ...]:
+    """About SS, or another share of stereotypes, past 50.
+
+    Args:
+        before: where this holds for the base model as well; None if nothing is known about it.
+    """
+    names = list(where)
+    if not names:
+        return ()
+    line = f"Over-debiased: the whole interval lies below 50, at the anti-stereotype, in {listed(names)}."
+    if before is None:
+        return (line,)
+    already = [name for name in names if name in set(before)]
+    if not already:
+        return (f"{line} The base model was not there.",)
+    where_already = "there" if len(already) == len(names) else f"there in {listed(already)}"
+    return (f"{line} The base model was already {where_already}.",)
 
 
 def few_clusters_warning(names: Iterable[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pydantic import Field
 from biasunlearn.runs.schema import Count, Number, Record, Text, Whole
 from biasunlearn.runs.scores import Interval, Metric
 from biasunlearn.runs.sections import Environment
+from biasunlearn.runs.verdict_results import Verdict
 
 if TYPE_CHECKING:  # heavy, and only named here
     from biasunlearn.stats.paired import PairedTest, ScoreTest
@@ -22,6 +23,8 @@ class ComparedRun(Record):
     adapter: Text = None
     method: Text = None
     seed: Whole | None = None
+    verdict: Verdict | None = None
+    """Of a run at its last stage, against its own base model."""
 
 
 class TestedRow(Record):
@@ -38,7 +41,8 @@ class TestedRow(Record):
     p: Number
     up: Count | None = None
     down: Count | None = None
-    p_clustered: Number | None = None
+    p_mcnemar: Number | None = None
+    """Of a score of two values; wrong when the items of a cluster change together."""
     smallest_difference: Number | None = None
     """The smallest difference that such data can detect."""
     too_few: bool = False
@@ -53,7 +57,7 @@ class TestedRow(Record):
     def of(cls, test: "PairedTest") -> Self:
         """From a test of the statistics; what the kind of test does not have is left out."""
         scores = {name: Interval.of(getattr(test, name)) for name in ("a", "b", "difference")}
-        optional = {name: getattr(test, name) for name in ("up", "down", "p_clustered", "p_holm")}
+        optional = {name: getattr(test, name) for name in ("up", "down", "p_mcnemar", "p_holm")}
         plain = ("n", "clusters", "few_clusters", "test", "p", "smallest_difference", "too_few", "identical",
                  "over_debiased", "verdict")  # fmt: skip
         return cls.model_validate({
@@ -153,6 +157,7 @@ class OverviewLine(Record):
     smallest_difference: Number | None = None
     over_debiased: bool | None = None
     polarised: bool | None = None
+    base_over_debiased: bool | None = None
     change_percent: Number | None = None
     verdict: Text = None
     """In words (stats/paired.py); None for a single value, which cannot be tested."""

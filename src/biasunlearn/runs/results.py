@@ -105,8 +105,8 @@ from biasunlearn.runs.sections import (
     Stopped,
     TextFacts,
     Transferred,
-    Verdict,
 )
+from biasunlearn.runs.verdict_results import Verdict, failure
 from biasunlearn.stats.stereoset import Item
 
 __all__ = [
@@ -145,7 +145,7 @@ class Results(Record):
     """With full fine-tuning: the folder of the whole model."""
     scores: Text = None
     verdict: Verdict | None = None
-    """None for a run without a before, and until it is computed."""
+    """None for a run without a before, of further training, and of an earlier version."""
     transferred: Transferred | None = None
     relearned: Relearned | None = None
     combined: Combined | None = None
@@ -194,6 +194,13 @@ class Results(Record):
         found = super().to_dict()
         found |= {key: getattr(self, key).to_dict() for key in ("before", "benchmarks") if found.get(key) is not None}
         return found
+
+    @property
+    def shown_verdict(self) -> Verdict | None:
+        """The stored verdict. A run of an earlier version has none; only a failure can be recognised there."""
+        if self.verdict is not None or self.before is None or self.relearned is not None:
+            return self.verdict
+        return failure(self.collapsed, self.stopped)
 
     @property
     def stereoset_file(self) -> tuple[str | None, str | None]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import Discriminator, Field, Tag
 
 from biasunlearn.runs.schema import Count, Number, Record
+from biasunlearn.stats import equivalence as stats
 from biasunlearn.stats.bootstrap import Estimate, Summary
 from biasunlearn.stats.polarisation import NEAR
 from biasunlearn.stats.stereoset import PairScores
@@ -48,6 +49,11 @@ class Distance(Interval):
     """A mean |SS - 50|, and what would be expected for an unbiased model."""
 
     if_fair: Number
+    """Under the null hypothesis that all items are independent."""
+    if_fair_clustered: Number | None = None
+    """At the estimated intraclass correlation of the items of a target term. New in schema 2."""
+    icc: Number | None = None
+    """That correlation, where it can be estimated. New in schema 2."""
 
 
 class Metric(Record):
@@ -152,10 +158,19 @@ class Unseen(Record):
 
 
 class Equivalence(Record):
-    """Does the whole interval of SS lie within `margin` points of 50? New in schema 2."""
+    """Is SS shown to lie within `margin` points of 50, by two one-sided tests at 5 %? New in schema 2."""
 
     margin: Number
     within: bool
+    low: Number | None = None
+    high: Number | None = None
+    """The ends of the 90 % interval, which decides at any margin."""
+
+    @classmethod
+    def of(cls, found: "stats.Equivalence") -> Self:
+        """From the statistics."""
+        ends = {"low": found.interval.low, "high": found.interval.high}
+        return cls.model_validate({"margin": found.margin, "within": found.within, **ends})
 
 
 class StereoSetScores(BiasTypeScores):
@@ -201,10 +216,18 @@ class StereoSetScores(BiasTypeScores):
     @classmethod
     def of_pairs(cls, scores: PairScores) -> Self:
         """From the scores of the statistics."""
-        values = asdict(scores)
+        values = asdict(scores) | {"equivalence": Equivalence.of(scores.equivalence)}
         if scores.ss_distance is None:
             del values["ss_distance"]
         return cls.model_validate(values)
+
+    def at_margin(self, margin: float) -> Self:
+        """The same with the equivalence decided at another margin, in points."""
+        known = self.equivalence
+        if known is None or known.low is None or known.high is None:
+            return self
+        found = stats.decided(Estimate(self.ss.value, known.low, known.high), margin=margin)
+        return self.with_values(equivalence=Equivalence.of(found))
 
 
 def hides_polarisation(row: StereoSetScores) -> bool:

@@ -83,8 +83,25 @@ class Splits(Record):
     train: SplitFacts | None = None
     stop: SplitFacts | None = None
     shared_with_report: Count = 0
+    """Pairs that were left out because of a target term or family of the report file."""
+    train_in_report_families: Mapping[str, Count] | None = None
+    """Pairs of the training split that share a term family with the report file, by bias type. New in schema 2."""
+    report_in_train_families: Mapping[str, Count] | None = None
+    """Pairs of the report file that share a term family with the training split, by bias type. New in schema 2."""
     unused: Whole = 0
     without_target_term: Count = 0
+
+    @property
+    def common_families(self) -> str:
+        """How many training pairs share a term family with the report file, as a sentence; "" where it is unknown."""
+        if self.train_in_report_families is None or self.train is None:
+            return ""
+        found = self.train_in_report_families
+        counts = ", ".join(f"{name} {count}" for name, count in found.items())
+        which = f" ({counts})" if counts else ""
+        shared = f"{sum(found.values())} of {self.train.pairs} training pairs{which} share a term family"
+        report = sum((self.report_in_train_families or {}).values())
+        return f"{shared} with the report file, and {report} of its pairs with the training pairs."
 
     @property
     def parts(self) -> dict[str, SplitFacts]:
@@ -121,6 +138,7 @@ class Recipe(Record):
     margin: Positive | None = None
     beta: Positive | None = None
     lms_floor: Number | None = None
+    fair_margin: Positive | None = None
 
 
 class Environment(Record):
@@ -130,13 +148,6 @@ class Environment(Record):
     python: Text = None
     platform: Text = None
     versions: Mapping[str, Text] = {}
-
-
-class Verdict(Record):
-    """What a run with a before came to. New in schema 2."""
-
-    value: Literal["fair", "improved", "no evidence", "worse", "failed"]
-    reason: str = ""
 
 
 class Effect(Record):

@@ -125,12 +125,11 @@ def _outcomes(rows: Iterable[Comparison]) -> list[Outcome]:
 
 def _changed(pairs: Pairs, average: Average, seed: int, *, ratio: bool) -> PartChange:
     test = compare_pairs(pairs, None, average, seed=seed)
-    p = test.p if test.p_clustered is None else test.p_clustered
     remaining = None
     if ratio and (test.a.low > 0 or test.a.high < 0):
         sample = resample(pairs.values, pairs.clusters, pairs.bias_types, average=average, seed=seed)
         remaining = sample.estimate(_share)
-    return PartChange(test.n, _plain(test.a), _plain(test.b), _plain(test.difference), p, remaining)
+    return PartChange(test.n, _plain(test.a), _plain(test.b), _plain(test.difference), test.p, remaining)
 
 
 def _share(means: Floats) -> Floats:

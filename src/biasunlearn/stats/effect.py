@@ -67,6 +67,17 @@ def distance_change(first: Sequence[Outcome], last: Sequence[Sequence[Outcome]],
     return found.fall(lambda far: far[..., 1:].mean(-1) - far[..., 0])
 
 
+def mean_change(first: Sequence[Outcome], last: Sequence[Outcome], *, seed: int = 0) -> Estimate | None:
+    """The change of a score that is a mean over target terms (LMS), paired, over all bias types; None without units."""
+    rows = _rows([first, last])
+    units = [(bias_type, cluster, values) for bias_type, chosen in rows.items() for cluster, values in chosen]
+    if not units:
+        return None
+    changes = np.array([[values[1] - values[0]] for _, _, values in units])
+    clusters, types = [cluster for _, cluster, _ in units], [bias_type for bias_type, _, _ in units]
+    return resample(changes, clusters, types, average="clusters", seed=seed).estimate(lambda means: means[..., 0])
+
+
 @dataclass(frozen=True, slots=True)
 class _Distances:
     """Mean |SS - 50| (signed: with the sign of the first state) over bias types of k states, and in bootstrap draws."""

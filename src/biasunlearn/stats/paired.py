@@ -1,9 +1,10 @@
 """Two models on the same units: paired tests, the difference with its interval, and a verdict.
 
-Scores with two values (SS, accuracy) are tested by McNemar's exact test on the units that differ (McNemar 1947), others
-by flipping the signs of the differences of whole clusters (Fisher's randomization test; exact up to 16 clusters, else
-10,000 draws with the observed one counted, Phipson and Smyth 2010). Over bias types the p-values are adjusted by Holm
-(1979).
+The test flips the signs of the differences of whole clusters (Fisher's randomization test; exact up to 16 clusters,
+else 10,000 draws with the observed one counted, Phipson and Smyth 2010). Over bias types its p-values are adjusted by
+Holm (1979). For scores with two values (SS, accuracy) McNemar's exact test (1947) is stored beside it. It assumes
+independent units and is wrong when whole target terms change together; where every cluster is a single unit, both are
+the same test.
 
 Whether there is a change and whether it is an improvement are two questions: for SS, better means nearer to 50, and
 |SS - 50| is not a mean over items, so that no test on items applies to it. The verdict therefore has two conditions:
@@ -24,6 +25,7 @@ from biasunlearn.stats.bootstrap import (
     ClusteredEstimate,
     Estimate,
     Floats,
+    Integers,
     Sample,
     grouped,
     percentile,
@@ -85,8 +87,8 @@ class PairedTest:
     up: int | None = None
     """Of a score of two values: units whose value is higher for b."""
     down: int | None = None
-    p_clustered: float | None = None
-    """Of a score of two values: p from flipping the signs of whole clusters' differences."""
+    p_mcnemar: float | None = None
+    """Of a score of two values: McNemar's p, which takes all units for independent."""
     smallest_difference: float | None
     """That such data can detect (80 % power); None if it is unknown, since nothing differs."""
     too_few: bool
@@ -249,23 +251,31 @@ def _test(pairs: Pairs, average: Average, seed: int) -> dict[str, Any]:
     before, after = pairs.values.T
     groups = grouped(pairs.clusters, pairs.bias_types)
     sums = np.add.reduceat((after - before)[groups.order], groups.starts)
-    flips = sign_flips(sums / groups.sizes if average == "clusters" else sums, seed=seed)
+    test = "sign flips of clusters"
     if len(np.unique(pairs.values)) > 2:
-        return {"test": "sign flips of clusters", "p": flips}
+        return {"test": test, "p": sign_flips(_means_or_sums(sums, groups.sizes, average), seed=seed)}
     up, down = int((after > before).sum()), int((after < before).sum())
-    return {"test": "exact McNemar", "p": mcnemar(up, down), "up": up, "down": down, "p_clustered": flips}
+    exact = mcnemar(up, down)
+    alone = len(groups.sizes) == len(before)  # every cluster is a single unit: all sign flips, without drawing them
+    p = exact if alone else sign_flips(_means_or_sums(sums, groups.sizes, average), seed=seed)
+    return {"test": test, "p": p, "up": up, "down": down, "p_mcnemar": exact}
+
+
+def _means_or_sums(sums: Floats, sizes: Integers, average: Average) -> Floats:
+    """Of the differences of each cluster: what the score averages."""
+    return sums / sizes if average == "clusters" else sums
 
 
 def _smallest(pairs: Pairs, sample: Sample) -> tuple[float | None, bool]:
     """The smallest difference that can be detected, and whether it is too large for a conclusion."""
     drawn = [part for part in (sample.clustered, sample.items) if part is not None]
     found = DETECTABLE * max(float(np.std(part[:, 1] - part[:, 0])) for part in drawn)
+    never = 2.0 ** (1 - sample.clusters) > LEVEL  # not significant even if all clusters agree
     if len(np.unique(pairs.values)) > 2:
-        never = 2.0 ** (1 - sample.clusters) > LEVEL  # not significant even if all clusters agree
         return found or None, never or found > TOO_COARSE_SPREADS * float(pairs.values.std())
     span = float(np.ptp(pairs.values) or np.abs(pairs.values).max())
     smallest = max(found, smallest_difference(len(pairs.values)) / 100 * span)
-    return smallest or None, smallest > TOO_COARSE * span
+    return smallest or None, never or smallest > TOO_COARSE * span
 
 
 def _verdict(p: float, change: Estimate | None, too_few: bool) -> Verdict:

@@ -10,14 +10,15 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import chi2, f
 
 from biasunlearn.stats.bootstrap import Estimate, resample
-from biasunlearn.stats.stereoset import Comparison
+
+if TYPE_CHECKING:
+    from biasunlearn.stats.stereoset import Comparison
 
 Floats = NDArray[np.float64]
 
@@ -69,6 +70,9 @@ def spread(counts: Sequence[TermCount], confidence: float = 0.95) -> Spread | No
     Returns:
         None with fewer than three terms or where every pair of every term has the same answer.
     """
+    from scipy.optimize import brentq  # slow to import
+    from scipy.stats import chi2
+
     n = np.array([count.pairs for count in counts], np.float64)
     share = np.array([count.stereotyped for count in counts], np.float64) / n
     freedom = len(counts) - 1
@@ -108,6 +112,8 @@ def differences(counts: Sequence[TermCount], subgroup: Mapping[str, str]) -> Dif
     Returns:
         None where fewer than two subgroups have two terms each.
     """
+    from scipy.stats import f  # slow to import
+
     values: dict[str, list[float]] = defaultdict(list)
     for count in counts:
         if count.term in subgroup:
@@ -153,7 +159,7 @@ class Polarisation:
     polarised: bool
 
 
-def polarisation(rows: Sequence[Comparison], *, seed: int = 0) -> Polarisation:
+def polarisation(rows: Sequence["Comparison"], *, seed: int = 0) -> Polarisation:
     """The spread between target terms, and SS by subgroup with the test of its differences.
 
     Subgroups belong to a bias type. Of rows of several bias types only the spread is computed, with the same term
@@ -172,7 +178,13 @@ def polarisation(rows: Sequence[Comparison], *, seed: int = 0) -> Polarisation:
     return Polarisation(found, difference, subgroups, is_polarised(found, difference))
 
 
-def _subgroup_score(rows: Sequence[Comparison], seed: int) -> SubgroupScore:
+def polarised_types(rows: Sequence["Comparison"]) -> tuple[str, ...]:
+    """Bias types whose target terms or subgroups differ beyond chance (`is_polarised`), by name."""
+    names = sorted({row.bias_type for row in rows})
+    return tuple(name for name in names if polarisation([row for row in rows if row.bias_type == name]).polarised)
+
+
+def _subgroup_score(rows: Sequence["Comparison"], seed: int) -> SubgroupScore:
     terms = [row.target for row in rows]
     values = np.array([[100 * row.stereotyped] for row in rows])
     sample = resample(values, terms, [""] * len(rows), average="clusters", seed=seed)

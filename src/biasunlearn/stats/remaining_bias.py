@@ -37,7 +37,7 @@ class PairMargin:
 
 def terms(after: Iterable[Item], before: Iterable[Item] = ()) -> list[Term]:
     """All target terms, the one with the most remaining bias first."""
-    first, last = _by_term(_main(before)), _by_term(_main(after))
+    first, last = _by_term(main_comparisons(before)), _by_term(main_comparisons(after))
     found = []
     for (bias_type, target), rows in last.items():
         earlier = first.get((bias_type, target))
@@ -47,12 +47,12 @@ def terms(after: Iterable[Item], before: Iterable[Item] = ()) -> list[Term]:
 
 def pairs(after: Sequence[Item], before: Sequence[Item] = ()) -> list[PairMargin]:
     """Every pair, the one with the strongest preference for its stereotype first."""
-    first = {(row.bias_type, row.cluster): row.margin for row in _main(before)}
+    first = {(row.bias_type, row.cluster): row.margin for row in main_comparisons(before)}
     ids: dict[str, dict[str, str]] = defaultdict(dict)
     for item in after:
         ids[item.cluster_id][item.role] = item.item_id
     found = []
-    for row in _main(after):
+    for row in main_comparisons(after):
         sides = ids[row.cluster]
         found.append(
             PairMargin(row.bias_type, row.target, sides["stereotype"], sides["anti-stereotype"],
@@ -72,7 +72,7 @@ def still_worst(found: Iterable[PairMargin], count: int) -> list[PairMargin]:
     return [pair for pair in found if pair.after > 0][:count]
 
 
-def _main(items: Iterable[Item]) -> list[Comparison]:
+def main_comparisons(items: Iterable[Item]) -> list[Comparison]:
     """The pairs of the main kind: intrasentence, or another one if there are none."""
     by_kind: Mapping[str, list[Item]] = defaultdict(list)
     for item in items:

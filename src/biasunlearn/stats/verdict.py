@@ -22,6 +22,10 @@ LMS_LOSS = 2.0
 """Points of LMS whose loss, if significant, makes a run worse whatever its SS."""
 
 
+COLLAPSED = "training collapsed and was stopped"
+BASE_KEPT = "no evaluation was better than the base model, which was kept"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A word and the sentence that gives its reason."""
@@ -29,10 +33,10 @@ class Verdict:
     value: Value
     reason: str
 
-    @property
-    def headline(self) -> str:
-        """The word as it stands on the first line of terminal, page and card."""
-        return self.value.upper()
+
+def headline(value: Value, margin: float | None = None) -> str:
+    """The word as it stands on the first line of terminal, page and card. By hand: fair, 5 -> FAIR WITHIN ±5."""
+    return f"FAIR WITHIN ±{margin:g}" if value == "fair" and margin is not None else value.upper()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +58,9 @@ class Evidence:
 def verdict(found: Evidence) -> Verdict:
     """The first of failed, worse, fair, improved and no evidence that applies."""
     if found.collapsed:
-        return Verdict("failed", "training collapsed and was stopped")
+        return Verdict("failed", COLLAPSED)
     if found.base_kept:
-        return Verdict("failed", "no evaluation was better than the base model, which was kept")
+        return Verdict("failed", BASE_KEPT)
     change = found.distance_change
     span = f"{change.value:+.1f} points ({change.low:+.1f} to {change.high:+.1f})"
     if change.low > 0:

@@ -8,23 +8,23 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from biasunlearn.data.families import family_of
+from biasunlearn.data.families import Families, family_of
 from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.referents import replacements
 from biasunlearn.models.batches import TokenRow
 from biasunlearn.unlearn.sets import Context
 
-Families = frozenset[tuple[str, str]]
+TermFamilies = frozenset[tuple[str, str]]
 """(bias type, family) of target terms."""
 
 
-def families_of(triplets: Sequence[Triplet]) -> Families:
-    """The families of the target terms of these pairs."""
-    return frozenset((t.bias_type, family_of(t.bias_type, t.target)) for t in triplets if t.target)
+def term_families(triplets: Sequence[Triplet], families: Families | None = None) -> TermFamilies:
+    """The families of the target terms of these pairs; `families`: the shipped ones by default."""
+    return frozenset((t.bias_type, family_of(t.bias_type, t.target, families)) for t in triplets if t.target)
 
 
 def counterfactual_contexts(
-    triplets: Sequence[Triplet], *, count: int, seed: int, without: Families = frozenset()
+    triplets: Sequence[Triplet], *, count: int, seed: int, without: TermFamilies = frozenset()
 ) -> dict[str, tuple[Context, ...]]:
     """By bias type, the contexts of both sentences of every pair whose target term can be replaced.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.checks import check_pairs, overlap
 from biasunlearn.data.definitional import definitional_pairs
+from biasunlearn.data.families import Families, load_families, shipped_families
 from biasunlearn.data.readers import DataFile, fingerprint, is_plain_text, read_triplets, read_unrelated, triplet_hash
 from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.splits import Split, group_of, split
@@ -15,7 +16,7 @@ from biasunlearn.data.wording import word_hashes
 from biasunlearn.errors import DataError, RequestError
 from biasunlearn.runs.run_files import Manifest
 from biasunlearn.runs.sections import DataFacts, FileFacts, SplitFacts, Splits
-from biasunlearn.unlearn.contexts import counterfactual_contexts, families_of
+from biasunlearn.unlearn.contexts import counterfactual_contexts, term_families
 from biasunlearn.unlearn.sets import Context, TrainingSets, training_sets
 
 EARLY = 13
@@ -60,8 +61,10 @@ def prepare(
     findings = _findings(pairs, reported, unrelated_data, shared)
     named = unrelated_data.triplets if isinstance(unrelated_data, DataFile) else ()
     joined = with_unrelated(with_targets(pairs.triplets, named), named)
-    triplets = joined if config.shared_terms == "kept" else _unseen(joined, reported.triplets)
-    parts = split(triplets, stop_share=config.stop_share, seed=config.seed)
+    families = families_of(config)
+    triplets = _unseen(joined, reported.triplets, config, families)
+    findings += _left_out(joined, triplets, config)
+    parts = split(triplets, stop_share=config.stop_share, seed=config.seed, families=families)
     stop = _stop_items(parts, reported.triplets, config)
     chosen = _supervised_kinds(parts.train, config)
     sentences, source_hash = _unrelated_set(unrelated_data, triplets, parts, config)
@@ -83,10 +86,14 @@ def prepare(
         sets = replace(sets, contexts=_contexts(chosen, (*stop, *reported.triplets), config), guard=_guard())
     if config.supervised_from == "early":
         sets = _supervised_early(sets)
+    common = _in_common_families(chosen, reported.triplets, families)
+    findings += _shared_families(chosen, common, config)
     splits = Splits(
         train=_split_facts(chosen, hashes["train"]),
         stop=_split_facts(stop, hashes["stop"]),
         shared_with_report=len(joined) - len(triplets),
+        train_in_report_families=common[0],
+        report_in_train_families=common[1],
         unused=len(triplets) - len(chosen) - (0 if config.stop_on == "report" else len(stop)),
         without_target_term=sum(c.target is None for c in triplets),
     )
@@ -180,16 +187,75 @@ def _unrelated_data(unrelated: str | None, skip_invalid: bool) -> DataFile | str
     return read_triplets(unrelated, skip_invalid=skip_invalid)
 
 
-def _unseen(triplets: Sequence[Triplet], report: Sequence[Triplet]) -> list[Triplet]:
-    """The pairs that are not about a target term of the report file."""
-    reported = {group_of(c) for c in report}
-    unseen = [c for c in triplets if group_of(c) not in reported]
-    if gone := {c.bias_type for c in triplets} - {c.bias_type for c in unseen}:
+def families_of(config: DebiasConfig) -> Families | None:
+    """The term families of a recipe; None where every target term is a group of its own.
+
+    Raises:
+        RequestError: the file of families is missing or wrong.
+    """
+    if config.term_families == "none":
+        return None
+    return shipped_families() if config.term_families == "shipped" else load_families(config.term_families)
+
+
+def _unseen(
+    triplets: Sequence[Triplet], report: Sequence[Triplet], config: DebiasConfig, families: Families | None
+) -> list[Triplet]:
+    """The pairs that are not about a target term (`dropped`: a term family) of the report file."""
+    if config.shared_terms == "kept":
+        return list(triplets)
+    by = families if config.shared_terms == "dropped" else None
+    reported = {group_of(c, by) for c in report}
+    unseen = [c for c in triplets if group_of(c, by) not in reported]
+    if gone := sorted({c.bias_type for c in triplets} - {c.bias_type for c in unseen}):
+        names = sorted({c.target for c in triplets if c.bias_type == gone[0] and c.target})
+        some = f" ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})" if names else ""
+        about, other = "is about a target term", "kept"
+        if by is not None:
+            about, other = "shares a term family with a pair", "term_dropped"
         raise RequestError(
-            f"every training pair of bias type {sorted(gone)[0]!r} is about a target term of the report file; "
-            "give pairs about others, or --set shared_terms=kept"
+            f"every training pair of bias type {gone[0]!r}{some} {about} of the report file, so that none is left; "
+            f"give pairs about other groups, leave this bias type out, or --set shared_terms={other}"
         )
     return unseen
+
+
+def _left_out(triplets: Sequence[Triplet], unseen: Sequence[Triplet], config: DebiasConfig) -> list[str]:
+    """How many pairs were left out because of the report file, and what is left of each bias type."""
+    if len(unseen) == len(triplets):
+        return []
+    left, of = Counter(c.bias_type for c in unseen), Counter(c.bias_type for c in triplets)
+    counts = ", ".join(f"{name} {left[name]} of {of[name]}" for name in sorted(of))
+    what = "a term family" if config.shared_terms == "dropped" else "a target term"
+    return [
+        f"{len(triplets) - len(unseen)} training pairs share {what} with the report file and were left out "
+        f"(shared_terms: {config.shared_terms}); left: {counts}"
+    ]
+
+
+def _in_common_families(
+    train: Sequence[Triplet], report: Sequence[Triplet], families: Families | None
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Training pairs that share a term family with the report file, and report pairs that do with training, by type."""
+    both = {group_of(c, families) for c in train} & {group_of(c, families) for c in report}
+    counted = (Counter(c.bias_type for c in part if group_of(c, families) in both) for part in (train, report))
+    of_train, of_report = (dict(sorted(found.items())) for found in counted)
+    return of_train, of_report
+
+
+def _shared_families(
+    train: Sequence[Triplet], common: tuple[Mapping[str, int], Mapping[str, int]], config: DebiasConfig
+) -> list[str]:
+    """What is not unseen by meaning."""
+    of_train, of_report = common
+    if not of_train:
+        return []
+    counts = ", ".join(f"{name} {count}" for name, count in of_train.items())
+    remedy = "" if config.shared_terms == "dropped" else "; --set shared_terms=dropped leaves them out of training"
+    return [
+        f"{sum(of_train.values())} of {len(train)} training pairs ({counts}) share a term family with "
+        f"{sum(of_report.values())} report pairs: for those the group is not unseen, only the term may be{remedy}"
+    ]
 
 
 def _stop_items(parts: Split, report: Sequence[Triplet], config: DebiasConfig) -> tuple[Triplet, ...]:
@@ -248,7 +314,7 @@ def _unrelated_set(
 
 def _contexts(chosen: Sequence[Triplet], later: Sequence[Triplet], config: DebiasConfig) -> tuple[Context, ...]:
     """Counterfactual contexts of the training pairs. Term families of the stop and the report split are not used."""
-    found = counterfactual_contexts(chosen, count=config.context_terms, seed=config.seed, without=families_of(later))
+    found = counterfactual_contexts(chosen, count=config.context_terms, seed=config.seed, without=term_families(later))
     return tuple(context for contexts in found.values() for context in contexts)
 
 

@@ -121,7 +121,7 @@ def _by_bias_type(name: str, entry: PanelResult, before: PanelResult | None) -> 
     overall = Row(made.pop(("", "overall")), tone="strong")
     ideals = ", ".join(f"{score} {ideal:g}" for score, ideal in entry.ideal.items() if ideal is not None)
     title = f"{name} (ideal: {ideals})" if ideals else name
-    return Table(title, tuple(columns), rows_of(made.values()), overall, benchmark_warnings(entry))
+    return Table(title, tuple(columns), rows_of(made.values()), overall, benchmark_warnings(entry, before))
 
 
 def _row_cells(

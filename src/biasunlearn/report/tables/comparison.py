@@ -24,6 +24,7 @@ from biasunlearn.report.table import (
     rows_of,
     score_cell,
 )  # fmt: skip
+from biasunlearn.report.tables.run import VERDICT_TONES
 from biasunlearn.report.warnings import few_clusters_warning
 from biasunlearn.runs.comparison import (
     ComparedBenchmark,
@@ -42,9 +43,10 @@ Letters = Mapping[str, str]
 
 
 def comparison_tables(comparison: RunComparison) -> list[Part]:
-    """Which run has which letter, the overview, every benchmark by bias type, and the spread between seeds."""
+    """The verdict of every run, its letter, the overview, every benchmark by bias type, and the spread of seeds."""
     letters = dict(zip((run.name for run in comparison.runs), letters_for(len(comparison.runs)), strict=True))
-    parts: list[Part] = [*_legend(comparison, letters), overview_table(comparison, letters)]
+    parts: list[Part] = [*verdict_lines(comparison, letters), *_legend(comparison, letters)]
+    parts.append(overview_table(comparison, letters))
     parts += bias_type_tests(comparison, letters)
     for compared in comparison.comparisons:
         if compared.not_shared:
@@ -109,8 +111,16 @@ def _overview_cells(line: OverviewLine, letter: str) -> tuple[Cell, ...]:
     return (
         TextCell(letter), name_cell(line.benchmark), name_cell(line.score, limit=60), ideal,
         score_cell(line.a, digits), score_cell(line.b, digits), difference, _p(line.p),
-        _verdict(line.verdict, bool(line.over_debiased), bool(line.polarised)),
+        _verdict(line.verdict, _past_50(bool(line.over_debiased), bool(line.base_over_debiased)), bool(line.polarised)),
     )  # fmt: skip
+
+
+def verdict_lines(comparison: RunComparison, letters: Letters) -> list[Line]:
+    """The verdict of every run that has one, against its own base model."""
+    return [
+        Line(f"{letters[run.name]}  {run.verdict.headline}: {run.verdict.reason}.", VERDICT_TONES[run.verdict.value])
+        for run in comparison.runs if run.verdict
+    ]  # fmt: skip
 
 
 def _legend(comparison: RunComparison, letters: Letters) -> Iterable[Line]:
@@ -146,7 +156,8 @@ def _tested_cells(name: Cell, row: TestedRow, digits: int) -> tuple[Cell, ...]:
     return (
         name, count_cell(row.n), count_cell(row.clusters), score_cell(row.a, digits), score_cell(row.b, digits),
         score_cell(row.difference, digits, signed=True), _p(row.p), _p(row.p_holm),
-        NumberCell(row.smallest_difference, digits), _verdict(row.verdict, row.over_debiased, row.polarised),
+        NumberCell(row.smallest_difference, digits),
+        _verdict(row.verdict, _past_50(row.over_debiased, row.a.high < 50), row.polarised),
     )  # fmt: skip
 
 
@@ -178,10 +189,15 @@ def _spread_cells(spread: SeedSpread) -> tuple[Cell, ...]:
     return (NumberCell(spread.mean, digits), NumberCell(spread.sd, digits + 1), *ends, span)
 
 
-def _verdict(verdict: str | None, past_50: bool, polarised: bool) -> TextCell:
+def _verdict(verdict: str | None, past_50: str, polarised: bool) -> TextCell:
     text = verdict or "single value, not tested"
-    small = ", ".join([*(["over-debiased"] if past_50 else []), *(["polarised"] if polarised else [])])
+    small = ", ".join([*([past_50] if past_50 else []), *(["polarised"] if polarised else [])])
     return TextCell(text, is_name=True, tone=TONES.get(text, ""), small=small)
+
+
+def _past_50(run: bool, baseline: bool) -> str:
+    """Whether the interval of the run lies below 50, and whether that of the baseline did already."""
+    return "" if not run else "over-debiased, as the baseline" if baseline else "over-debiased"
 
 
 def _percent(change: float | None) -> Cell:

@@ -1,6 +1,8 @@
 """A whole run, as the terminal shows it: every benchmark, before and after where the run has both."""
 
-from biasunlearn.report.table import Line, Part
+from collections.abc import Mapping
+
+from biasunlearn.report.table import Line, Part, Tone
 from biasunlearn.report.tables.association import association_tables
 from biasunlearn.report.tables.benchmarks import benchmark_tables, capability_table, perplexity_line
 from biasunlearn.report.tables.stereoset import stereoset_tables
@@ -8,17 +10,33 @@ from biasunlearn.report.warnings import run_warnings
 from biasunlearn.runs.association_results import AssociationChange
 from biasunlearn.runs.benchmark_results import Capability, Measured, PanelResult
 from biasunlearn.runs.results import Results
+from biasunlearn.stats.equivalence import MARGIN
 
-MARGIN = 2.0
-"""Points around 50 that count as reached where a run does not say otherwise."""
+STOP_MARGIN = 2.0
+"""Points around 50 at which training stops where a run does not say otherwise."""
+
+VERDICT_TONES: Mapping[str, Tone] = {
+    "fair": "good", "improved": "good", "no evidence": "caution", "worse": "bad", "failed": "bad",
+}  # fmt: skip
 
 
 def run_tables(results: Results) -> list[Part]:
-    """Every benchmark of a run."""
+    """The verdict, then every benchmark of a run."""
+    return [*verdict_lines(results), *score_tables(results)]
+
+
+def score_tables(results: Results) -> list[Part]:
+    """Warnings about a run as a whole, then every benchmark."""
     warnings = [Line(warning, "bad") for warning in run_warnings(results)]
-    margin, change = margin_of(results), results.association
+    margin, change = fair_margin_of(results), results.association
     tables = measured_tables(results.benchmarks, results.before, results.capability, margin, change)
     return [*warnings, *tables]
+
+
+def verdict_lines(results: Results) -> list[Line]:
+    """The first line of a run with a before: its verdict and the reason."""
+    found = results.shown_verdict
+    return [] if found is None else [Line(f"{found.headline}: {found.reason}.", VERDICT_TONES[found.value])]
 
 
 def measured_tables(
@@ -44,6 +62,11 @@ def measured_tables(
     return parts
 
 
-def margin_of(results: Results) -> float:
-    """How near to 50 counts as reached in a run."""
-    return (results.config.margin if results.config else None) or MARGIN
+def stop_margin_of(results: Results) -> float:
+    """How near to 50, in points, every SS of the stop split must be for training to stop."""
+    return (results.config.margin if results.config else None) or STOP_MARGIN
+
+
+def fair_margin_of(results: Results) -> float:
+    """How near to 50, in points, counts as fair in a run."""
+    return (results.config.fair_margin if results.config else None) or MARGIN

@@ -20,8 +20,8 @@ from biasunlearn.report.tables.association import polarised_mark
 from biasunlearn.report.tables.stereoset import ss_scale
 from biasunlearn.runs.benchmark_results import Measured, StereoSetResult
 from biasunlearn.runs.scores import Interval
+from biasunlearn.stats.equivalence import MARGIN
 
-MARGIN = 2.0
 BASE = "0"
 """The letter of the base model."""
 
@@ -36,6 +36,8 @@ class RunLine:
     small: str
     """What distinguishes it where the folder does not: method and seed."""
     measured: Measured
+    before: StereoSetResult | None = None
+    """StereoSet of the run's own base model."""
 
     @property
     def is_base(self) -> bool:

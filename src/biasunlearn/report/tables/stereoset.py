@@ -24,7 +24,8 @@ from biasunlearn.report.table import (
 from biasunlearn.report.tables.association import POLARISED_NOTE, polarised_mark
 from biasunlearn.report.warnings import stereoset_warnings
 from biasunlearn.runs.benchmark_results import StereoSetPart, StereoSetResult
-from biasunlearn.runs.scores import Distance, StereoSetScores, estimate_of
+from biasunlearn.runs.scores import Distance, Equivalence, StereoSetScores, estimate_of
+from biasunlearn.stats.equivalence import MARGIN
 from biasunlearn.stats.remaining_bias import Term
 from biasunlearn.stats.stereoset import FORMULATIONS
 
@@ -41,10 +42,10 @@ def stereoset_tables(entry: StereoSetResult, before: StereoSetResult | None, mar
 
     Args:
         before: the same entry of the base model.
-        margin: how near to 50 counts as reached, in points.
+        margin: how near to 50 counts as fair, in points.
     """
     kind = "intersentence" if entry.formulation == FORMULATIONS["intersentence"] else "intrasentence"
-    found = [score_table(f"StereoSet, {kind}", entry, before, margin, stereoset_warnings(entry))]
+    found = [score_table(f"StereoSet, {kind}", entry, before, margin, stereoset_warnings(entry, before))]
     if entry.intersentence:
         first = before.intersentence if before else None
         found.append(score_table("StereoSet, intersentence", entry.intersentence, first, margin))
@@ -73,7 +74,7 @@ def score_table(
 
 
 def ss_scale(shown: Iterable[Span], margin: float) -> Scale:
-    """One axis for SS in all rows, with 50 in the middle and the band that counts as reached."""
+    """One axis for SS in all rows, with 50 in the middle and the band that counts as fair."""
     return Scale(around(50.0, [end for one in shown for end in (one.low, one.high)], LEAST), 50.0, margin)
 
 
@@ -86,12 +87,17 @@ def distance_notes(after: StereoSetScores, before: StereoSetScores | None) -> It
     for over, (first, last) in both.items():
         if last:  # an older run has none
             values = f" {ARROW} ".join(_distance(one) for one in (first, last) if one)
-            yield f"Mean |SS − 50| over {over}: {values}; expected for an unbiased model: {number(last.if_fair)}."
+            yield f"Mean |SS − 50| over {over}: {values}; expected for an unbiased model: {_expected(last)}."
 
 
-def ss_tone(found: Span) -> Tone:
-    """Is 50 inside the interval?"""
-    return "good" if found.low <= 50 <= found.high else "caution"
+def ss_tone(found: Span, tested: Equivalence | None = None) -> Tone:
+    """Good: shown to lie within the margin of 50. Caution: the interval excludes 50. Else too little is known.
+
+    Args:
+        tested: equivalence, where it was tested; else the whole 95 % interval must lie within 5 points of 50.
+    """
+    within = tested.within if tested else 50 - MARGIN < found.low and found.high < 50 + MARGIN
+    return "good" if within else "" if found.low <= 50 <= found.high else "caution"
 
 
 def term_table(title: str, terms: Sequence[Term]) -> Table:
@@ -106,6 +112,15 @@ def term_table(title: str, terms: Sequence[Term]) -> Table:
     return Table(title, columns, rows_of(_term_cells(term, both) for term in terms))
 
 
+def _expected(found: Distance) -> str:
+    """The expected distance with its null hypothesis, and the one at the estimated intraclass correlation."""
+    independent = f"{number(found.if_fair)} if all items are independent"
+    if found.if_fair_clustered is None or found.icc is None:
+        return independent
+    correlated = f"{number(found.if_fair_clustered)} at the estimated intraclass correlation"
+    return f"{independent}, {correlated} of the items of a target term ({number(found.icc, 2)})"
+
+
 def _distance(found: Distance) -> str:
     return f"{number(found.value)} ({interval(found.low, found.high)})"
 
@@ -115,7 +130,7 @@ def _score_cells(name: Cell, after: StereoSetScores, before: StereoSetScores | N
     earlier = [score_cell(before.ss, mark=polarised_mark(before))] if before else []
     return (
         name, StripCell(after.ss, before.ss if before else None), *earlier,
-        score_cell(after.ss, tone="caution" if mark else ss_tone(after.ss), mark=mark),
+        score_cell(after.ss, tone="caution" if mark else ss_tone(after.ss, after.equivalence), mark=mark),
         score_cell(after.lms, before=before.lms if before else None),
         score_cell(after.icat, before=before.icat if before else None), count_cell(after.n),
     )  # fmt: skip

@@ -24,6 +24,7 @@ from biasunlearn.report.tables.comparison import letters_for
 from biasunlearn.report.tables.stereoset import ss_scale, ss_tone
 from biasunlearn.runs.scores import estimate_of
 from biasunlearn.runs.series import SeedScore, Survey, SurveyedMethod
+from biasunlearn.stats.equivalence import MARGIN
 
 OF_TYPE = "ss "
 """Prefix of the names under which a survey stores SS of single bias types."""
@@ -31,7 +32,6 @@ OF_TYPE = "ss "
 HEADLINE = {"ss": "SS", "distance": "mean |SS − 50|", "margin_group": "group part", "lms": "LMS", "icat": "ICAT"}
 DIGITS = {"margin_group": 3}
 """Decimals of scores that are no percentages: nats a token."""
-MARGIN = 2.0
 COST_NOTE = (
     "Seconds and peak memory of training and of choosing the checkpoint, with the evaluations on the stop split; mean "
     "of the seeds."

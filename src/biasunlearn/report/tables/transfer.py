@@ -15,7 +15,7 @@ from biasunlearn.report.table import (
     TextCell,
     name_cell,
 )  # fmt: skip
-from biasunlearn.report.tables.run import MARGIN, measured_tables, run_tables
+from biasunlearn.report.tables.run import measured_tables, run_tables, score_tables, verdict_lines
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.scores import Interval
 from biasunlearn.runs.sections import Combined, Effect, Transferred
@@ -26,17 +26,17 @@ def transfer_tables(results: Results) -> list[Part]:
     moved = results.transferred
     if moved is None:
         return run_tables(results)
-    parts = [Line(_target(moved)), *_scales(moved), *run_tables(results)]
+    parts = [*verdict_lines(results), Line(_target(moved)), *_scales(moved), *score_tables(results)]
     if direct := results.direct:
         parts += [Line("Trained on the target itself:", "strong")]
-        parts += measured_tables(direct.benchmarks, direct.before, None, MARGIN)
+        parts += measured_tables(direct.benchmarks, direct.before)
     return [*parts, Line(effect_line(moved.effect))]
 
 
 def combination_tables(results: Results) -> list[Part]:
     """Which adapters with which weights, then before and after."""
     parts = [_weights(results.combined)] if results.combined else []
-    return [*parts, *run_tables(results)]
+    return [*verdict_lines(results), *parts, *score_tables(results)]
 
 
 def effect_line(effect: Effect) -> str:
