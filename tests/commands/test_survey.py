@@ -147,14 +147,19 @@ def surveyed(name: str = "gender") -> Survey:
     spent = {"seconds": 95.0, "processor_seconds": 90.0, "memory": 838_000_000}
     return Survey.model_validate({
         "model": name, "methods": {"dpo": row(2.0, 88.0, 0, spent), "npo": row(9.0, None, 2, None)},
-        "base": scores(9.0, 87.0), "front": ["dpo"], "refused": {"inlp": name}, "seeds": [0, 1], "changes": [name],
+        "base": scores(9.0, 87.0), "front": ["dpo"],
+        "nearer": [{"nearer": "dpo", "farther": "npo", "p_holm": 0.01}],
+        "refused": {"inlp": name}, "seeds": [0, 1], "changes": [name],
         "environment": {"command": name},
     })  # fmt: skip
 
 
 def test_the_page_says_what_is_near_what_was_kept_and_what_it_cost() -> None:
     said = " ".join(read(survey_page(surveyed())).text)
-    assert "dpo is nearest to 50, on average 2.0 points away" in said and "ability: dpo" in said
+    assert "dpo is nearest to 50, on average 2.0 points away" in said and "tests distinguish it from npo" in said
+    undecided = " ".join(read(survey_page(surveyed().with_values(nearer=[]))).text)
+    assert "No test distinguishes the distances from 50 of dpo, npo (2.0 to 9.0 points" in undecided
+    assert "is nearest" not in undecided
     assert "npo kept the base model with 2 of 2 seeds" in said and "inlp is left out: gender" in said
     assert "npo collapsed with 2 of 2 seeds; its last checkpoint before" in said and "dpo collapsed" not in said
     assert "799" in said and "95" in said and "240.0" in said

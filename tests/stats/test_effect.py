@@ -1,12 +1,14 @@
 """How much of an effect is kept: by hand, its interval, and where there is nothing to keep."""
 
+import numpy as np
 import pytest
 
 from biasunlearn.benchmarks import stereoset
 from biasunlearn.report.tables.transfer import effect_line
 from biasunlearn.runs.sections import Effect
 from biasunlearn.stats.bootstrap import Estimate
-from biasunlearn.stats.effect import effect_kept
+from biasunlearn.stats.effect import effect_kept, nearer_to_50
+from biasunlearn.stats.outcome import Outcome
 from tests import made_runs
 
 
@@ -63,3 +65,37 @@ def test_nothing_to_keep_is_said():
     assert "cannot be distinguished from zero" in effect_kept([both(84), both(84), both(84), both(60)]).reason
     other = stereoset.outcomes(made_runs.items({"age": 60, "work": 60}, prefix="x"))
     assert "no report items in common" in effect_kept([both(84), both(60), other, other]).reason
+
+
+# --- which of several runs is nearest -------------------------------------------------------------------------------
+
+
+def runs(rng, *shares, terms=30, size=20):
+    """SS outcomes of two bias types for each share of stereotyped pairs, on the same items."""
+    return [
+        [Outcome(f"{b}{t}-{n}", f"t{t}", b, "ss", 100.0 * (rng.random() < share))
+         for b in "ab" for t in range(terms) for n in range(size)]
+        for share in shares
+    ]  # fmt: skip
+
+
+def test_only_runs_that_differ_are_ordered_and_the_nearer_one_is_named():
+    near, far, same = runs(np.random.default_rng(0), 0.5, 0.65, 0.65)
+    found = nearer_to_50({"far": [far], "near": [near], "same": [same]})
+    assert {(one.nearer, one.farther) for one in found} == {("near", "far"), ("near", "same")}
+    assert all(one.p_holm < 0.01 for one in found)
+    assert nearer_to_50({}) == [] and nearer_to_50({"far": [far]}) == []
+
+
+def test_the_distances_of_seeds_are_averaged():
+    near, far, middle, other = runs(np.random.default_rng(1), 0.5, 0.66, 0.58, 0.58)
+    assert nearer_to_50({"two seeds": [near, far], "one": [middle]}) == []
+    assert {one.farther for one in nearer_to_50({"two seeds": [middle, other], "one": [near]})} == {"two seeds"}
+
+
+def test_equal_runs_are_rarely_ordered():
+    """Five runs of one SS, ten pairs: Holm keeps the chance of any order at 5 %; 8 of 60 would be 13 %."""
+    rng = np.random.default_rng(2)
+    worlds = [nearer_to_50({str(n): [one] for n, one in enumerate(runs(rng, *[0.6] * 5, terms=12, size=6))})
+              for _ in range(60)]  # fmt: skip
+    assert sum(bool(found) for found in worlds) <= 8

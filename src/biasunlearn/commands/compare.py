@@ -24,6 +24,7 @@ from biasunlearn.runs.comparison import (
     Compared,
     ComparedBenchmark,
     DistanceOverTypes,
+    Nearer,
     OverviewLine,
     RunComparison,
     SeedGroup,
@@ -37,6 +38,7 @@ from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, new_run
 from biasunlearn.runs.lock import releasing_locks
 from biasunlearn.runs.results import BenchmarkResult, Interval, Metric, ScoredPart, StereoSetResult
 from biasunlearn.runs.scores import hides_polarisation
+from biasunlearn.stats.effect import nearer_to_50
 from biasunlearn.stats.paired import Pairs, compare_score, pair
 
 FILE = "compare.json"
@@ -87,9 +89,21 @@ def compare_stages(
         baseline=stages[0].name,
         overview=[line for comparison in comparisons for line in overview(comparison)],
         comparisons=comparisons,
+        nearer=nearer_runs({stage.name: [stage] for stage in stages}, seed),
         seeds=seed_groups(stages),
         environment=environment(),
     )
+
+
+def nearer_runs(stages: Mapping[str, Sequence[Stage]], seed: int = 0) -> list[Nearer]:
+    """Every two runs whose mean |SS - 50| a test distinguishes, of those that have items of StereoSet.
+
+    Args:
+        stages: {name: the last stages of all seeds}; of a single run one.
+    """
+    found = {name: [outcomes_by_score(one, "stereoset").get("ss", []) for one in of] for name, of in stages.items()}
+    tests = nearer_to_50({name: states for name, states in found.items() if all(states)}, seed=seed)
+    return [Nearer(nearer=one.nearer, farther=one.farther, p_holm=one.p_holm) for one in tests]
 
 
 def overview(comparison: Compared) -> Iterator[OverviewLine]:

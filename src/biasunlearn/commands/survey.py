@@ -12,14 +12,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Unpack
 
+from biasunlearn.commands.compare import nearer_runs
 from biasunlearn.commands.repeated_runs import Common, Experiment, experiment_of
-from biasunlearn.commands.run_stages import own_scores
+from biasunlearn.commands.run_stages import own_scores, read_stage
 from biasunlearn.config import DebiasConfig, Method, load_config
 from biasunlearn.errors import DataError, RequestError
 from biasunlearn.report.charts.pareto import front
 from biasunlearn.report.survey import survey_page
-from biasunlearn.report.tables.survey import OF_TYPE, point_of
+from biasunlearn.report.tables.survey import BASE_MODEL, OF_TYPE, point_of
 from biasunlearn.runs.benchmark_results import Measured, PanelResult, PerplexityResult
+from biasunlearn.runs.comparison import Nearer
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
 from biasunlearn.runs.places import check_out
 from biasunlearn.runs.results import Results, only_given
@@ -57,7 +59,8 @@ def survey(
         changes: key=value, for all methods; they take precedence over both.
         common: report, unrelated, benchmarks and so on, as for `debias` (commands/repeated_runs.py).
     Returns:
-        Every method with its scores, nearest to 50 first, as stored in `out`/survey.json; report.html shows the same.
+        Every method with its scores, nearest to 50 first where a test distinguishes them, as stored in
+        `out`/survey.json; report.html shows the same.
     Raises:
         RequestError: as `debias`; an unknown method; none of the methods could run.
         Interrupted: Ctrl-C; call again to continue.
@@ -68,13 +71,15 @@ def survey(
     found, refused = _run_all(experiment, configs, Path(out), train, text)
     if not found:
         raise next(iter(refused.values()))
-    rows = _nearest_first({method: _row(runs) for method, runs in found.items()})
+    nearer = _nearer(Path(out), {method: [one.seed for one in configs[method]] for method in found})
+    rows = _nearest_first({method: _row(runs) for method, runs in found.items()}, nearer)
     points = [point for method, row in rows.items() if (point := point_of(method, row.scores))]
     result = Survey(
         schema=SCHEMA,
         base=scores_of(next(iter(found.values()))[0].before),
         methods=rows,
         front=[point.letter for point in front(points)],
+        nearer=nearer,
         refused={method: str(error) for method, error in refused.items()},
         environment=environment(),
         model=model,
@@ -110,6 +115,11 @@ def _run_all(
     return found, refused
 
 
+def _nearer(out: Path, seeds: Mapping[str, Sequence[int]]) -> list[Nearer]:
+    """Every two methods, and the base model, whose distances from 50 a test distinguishes."""
+    folders = {method: [str(out / method / f"seed-{seed}") for seed in of] for method, of in seeds.items()}
+    base = read_stage(f"{next(iter(folders.values()))[0]}:before")
+    return nearer_runs({BASE_MODEL: [base], **{method: [*map(read_stage, of)] for method, of in folders.items()}})
 
 
 def _configs(
@@ -128,10 +138,10 @@ def _configs(
     }
 
 
-def _nearest_first(rows: Mapping[str, SurveyedMethod]) -> dict[str, SurveyedMethod]:
-    far = {method: row.scores.get("distance") for method, row in rows.items()}
-    order = sorted(rows, key=lambda method: found.value if (found := far[method]) else float("inf"))
-    return {method: rows[method] for method in order}
+def _nearest_first(rows: Mapping[str, SurveyedMethod], nearer: Sequence[Nearer]) -> dict[str, SurveyedMethod]:
+    """Those first that few methods are shown to be nearer than; in the order requested where no test decides."""
+    behind = Counter(one.farther for one in nearer)
+    return {method: rows[method] for method in sorted(rows, key=lambda method: behind[method])}
 
 
 def _row(runs: Sequence[Results]) -> SurveyedMethod:

@@ -1,9 +1,10 @@
 """The chart of remaining bias against ability with the list of its letters, for runs and for methods."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from biasunlearn.report.charts.pareto import Point, dominates, front, scatter
 from biasunlearn.report.html import Markup, tag
+from biasunlearn.report.tables.ranking import Nearer
 
 PARETO_NOTE = (
     "Less bias to the left, more ability at the top. The dotted line is the Pareto front; {points} below and to the "
@@ -11,23 +12,27 @@ PARETO_NOTE = (
 )
 
 
-def pareto_figure(points: Sequence[Point], names: Mapping[str, Markup]) -> Markup | None:
+def pareto_figure(
+    points: Sequence[Point], names: Mapping[str, Markup], nearer: Sequence[Nearer] = ()
+) -> Markup | None:
     """The chart and its letters; nothing for a single point.
 
     Args:
         names: letter -> what it stands for.
+        nearer: every two letters of which the first is nearer to 50 by a test.
     """
     if len(points) < 2:
         return None
-    return tag("div", scatter(points), _letters(points, names), class_="beside")
+    return tag("div", scatter(points), _letters(points, names, set(nearer)), class_="beside")
 
 
-def _letters(points: Sequence[Point], names: Mapping[str, Markup]) -> Markup:
-    """Every letter, nearest to 50 first, with the points of the front that dominate it."""
+def _letters(points: Sequence[Point], names: Mapping[str, Markup], nearer: Collection[Nearer]) -> Markup:
+    """Every letter, with the points of the front that dominate it and are nearer to 50 by a test."""
     best, rows = front(points), []
-    for point in sorted(points, key=lambda one: one.distance.value):
-        better = [other.letter for other in best if dominates(other, point)]
-        status = "on the front" if point in best else f"dominated by {', '.join(better)}"
+    for point in points:
+        better = [one.letter for one in best if dominates(one, point) and (one.letter, point.letter) in nearer]
+        dominated = f"dominated by {', '.join(better)}" if better else "not distinguished from the front by a test"
+        status = "on the front" if point in best else dominated
         label = tag("span", tag("span", point.letter, class_="letter"), names[point.letter])
         rows.append(tag("li", label, tag("small", status)))
     return tag("ul", rows, class_="who")

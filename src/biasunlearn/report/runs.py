@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from biasunlearn.report.charts.pareto import front
-from biasunlearn.report.formatting import number, short
+from biasunlearn.report.formatting import short
 from biasunlearn.report.html import Markup, join, name_of, tag
 from biasunlearn.report.html_table import html_table, html_warnings
 from biasunlearn.report.page import folded, page, section, warning
 from biasunlearn.report.pareto_figure import PARETO_NOTE, pareto_figure
 from biasunlearn.report.run import RunData, report_page, run_sections, verdict_paragraph
 from biasunlearn.report.tables.comparison import bias_type_tests, letters_for, overview_table
+from biasunlearn.report.tables.ranking import Nearer, nearest_sentence
 from biasunlearn.report.tables.runs import BASE, RunLine, bias_type_tables, runs_table
 from biasunlearn.report.warnings import over_debiased, over_debiased_warning
 from biasunlearn.runs.comparison import RunComparison
@@ -34,11 +34,12 @@ def runs_page(runs: Sequence[RunData], comparison: RunComparison | None = None, 
     lines, letters = _lines(runs), letters_for(len(runs))
     models = list(dict.fromkeys(run.model for run in runs))
     title = models[0] if len(models) == 1 else f"{len(runs)} runs"
+    nearer = _nearer(lines, comparison)
     verdicts = [verdict_paragraph(run.results, letter) for letter, run in zip(letters, runs, strict=True)]
     head = tag(
         "header", verdicts, tag("p", f"Social bias, comparison of {len(runs)} runs", class_="eyebrow"),
         tag("h1", name_of(title)),
-        tag("p", _summary(lines), class_="lede"),
+        tag("p", _summary(lines, nearer), class_="lede"),
     )  # fmt: skip
     each = [
         tag("article", tag("h2", f"{letter} ", _label(run)), folded("Show this run in full", run_sections(run)),
@@ -46,7 +47,7 @@ def runs_page(runs: Sequence[RunData], comparison: RunComparison | None = None, 
         for letter, run in zip(letters, runs, strict=True)
     ]
     tests = _tests(comparison, lines, refused)
-    return page(title, head, _pareto_section(lines), _bias_type_section(lines), tests, each)
+    return page(title, head, _pareto_section(lines, nearer), _bias_type_section(lines), tests, each)
 
 
 def _lines(runs: Sequence[RunData]) -> list[RunLine]:
@@ -78,17 +79,24 @@ def _label(run: RunData) -> Markup:
     return join([name_of(_folder(run), 48), " ", tag("small", more) if more else None])
 
 
-def _summary(lines: Sequence[RunLine]) -> str:
+def _nearer(lines: Sequence[RunLine], comparison: RunComparison | None) -> list[Nearer] | None:
+    """Every two letters of which the first is nearer to 50 by a test; None where the runs were not tested."""
+    if comparison is None:
+        return None
+    letters = dict(zip((run.name for run in comparison.runs), [line.letter for line in lines], strict=False))
+    return [(letters[one.nearer], letters[one.farther]) for one in comparison.nearer]
+
+
+def _summary(lines: Sequence[RunLine], nearer: Sequence[Nearer] | None) -> str:
     points = [point for line in lines if (point := line.point)]
     if not points:
         return "No run was measured on StereoSet with unrelated sentences; the other results are below."
-    best = [point.letter for point in front(points)]
-    nearest = min(points, key=lambda point: point.distance.value)
-    distance = f"on average {number(nearest.distance.value)} points away over bias types"
-    return f"{nearest.letter} is nearest to 50, {distance}. On the Pareto front of bias and ability: {', '.join(best)}."
+    if nearer is None:
+        return "The runs could not be tested against each other, so that nothing is said about their order."
+    return nearest_sentence({point.letter: point.distance.value for point in points}, nearer)
 
 
-def _pareto_section(lines: Sequence[RunLine]) -> Markup:
+def _pareto_section(lines: Sequence[RunLine], nearer: Sequence[Nearer] | None) -> Markup:
     table = runs_table(lines)
     if not table.rows:
         return Markup("")
@@ -96,7 +104,8 @@ def _pareto_section(lines: Sequence[RunLine]) -> Markup:
     names = {line.letter: name_of(line.name, 48) for line in lines}
     note = PARETO_NOTE.format(points="runs") + " Thin lines are 95 % intervals. This chart cannot separate runs whose \
 intervals overlap; see the tests below."
-    return section("Remaining bias and ability", pareto_figure(points, names), html_table(table), note=note)
+    figure = pareto_figure(points, names, nearer or ())
+    return section("Remaining bias and ability", figure, html_table(table), note=note)
 
 
 def _bias_type_section(lines: Sequence[RunLine]) -> Markup:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from biasunlearn.report.formatting import number, short
+from biasunlearn.report.formatting import short
 from biasunlearn.report.html import Markup, name_of, tag
 from biasunlearn.report.html_table import html_notes, html_table
 from biasunlearn.report.page import facts, page, section, warning
@@ -14,6 +14,7 @@ from biasunlearn.report.tables.survey import (
     bias_type_table,
     cost_table,
     headline_table,
+    nearest_methods,
     point_of,
     survey_lines,
     survey_remarks,
@@ -33,26 +34,18 @@ def survey_page(survey: Survey) -> str:
     seeds = len(survey.seeds)
     under = f"{len(survey.methods)} methods under one budget, {seeds} seed{'s' if seeds > 1 else ''}"
     head = tag("header", tag("p", under, class_="eyebrow"), tag("h1", name_of(survey.model)),
-               tag("p", _summary(survey), class_="lede"))  # fmt: skip
-    return page(survey.model, head, _pareto_section(lines), _bias_type_section(lines), _cost_section(lines),
+               tag("p", nearest_methods(survey), class_="lede"))  # fmt: skip
+    return page(survey.model, head, _pareto_section(survey, lines), _bias_type_section(lines), _cost_section(lines),
                 _remarks_section(survey), _provenance_section(survey))  # fmt: skip
 
 
-def _summary(survey: Survey) -> str:
-    name, row = next(iter(survey.methods.items()))
-    distance = row.scores.get("distance")
-    if distance is None:
-        return "The report file has too few pairs to say how far from 50 a method is."
-    nearest = f"{name} is nearest to 50, on average {number(distance.value)} points away over bias types"
-    front = ", ".join(survey.front)
-    return f"{nearest}. On the Pareto front of bias and ability: {front}." if front else f"{nearest}."
-
-
-def _pareto_section(lines: Sequence[SurveyLine]) -> Markup:
+def _pareto_section(survey: Survey, lines: Sequence[SurveyLine]) -> Markup:
     points = [point for line in lines if (point := point_of(line.letter, line.scores))]
     names = {line.letter: name_of(line.name, 40) for line in lines}
-    return section("Remaining bias and ability", pareto_figure(points, names), html_table(headline_table(lines)),
-                   note=NOTE)  # fmt: skip
+    letters = {line.name: line.letter for line in lines}
+    nearer = [(letters[one.nearer], letters[one.farther]) for one in survey.nearer]
+    figure = pareto_figure(points, names, nearer)
+    return section("Remaining bias and ability", figure, html_table(headline_table(lines)), note=NOTE)
 
 
 def _bias_type_section(lines: Sequence[SurveyLine]) -> Markup:

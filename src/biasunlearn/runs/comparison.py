@@ -186,6 +186,15 @@ class SeedGroup(Record):
     benchmarks: Mapping[str, SpreadOfBenchmark] = {}
 
 
+class Nearer(Record):
+    """Of two runs or methods, the one whose mean |SS - 50| over bias types is significantly smaller."""
+
+    nearer: str
+    farther: str
+    p_holm: Number
+    """Adjusted over every two that were tested."""
+
+
 class RunComparison(Record):
     """What `compare` returns, as stored in compare.json."""
 
@@ -194,6 +203,8 @@ class RunComparison(Record):
     baseline: str = ""
     overview: Sequence[OverviewLine] = ()
     comparisons: Sequence[Compared] = ()
+    nearer: Sequence[Nearer] = ()
+    """Every two runs whose distances from 50 a test distinguishes."""
     seeds: Sequence[SeedGroup] = ()
     environment: Environment = Environment()
 

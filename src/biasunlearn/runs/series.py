@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
+from biasunlearn.runs.comparison import Nearer
 from biasunlearn.runs.schema import Count, Number, Record, Text, Whole
 from biasunlearn.runs.scores import Interval, Metric
 from biasunlearn.runs.sections import Environment, Stopped
@@ -54,7 +55,7 @@ class SurveyedMethod(Record):
 
 
 class Survey(Record):
-    """survey.json: every method under one budget, nearest to 50 first."""
+    """survey.json: every method under one budget, those first that no method is shown to be nearer to 50 than."""
 
     schema_version: Literal[1, 2] = Field(alias="schema", default=1)
     model: str
@@ -66,6 +67,8 @@ class Survey(Record):
     methods: Mapping[str, SurveyedMethod]
     front: Sequence[str] = ()
     """Methods on the Pareto front of bias and ability."""
+    nearer: Sequence[Nearer] = ()
+    """Every two methods whose distances from 50 a test distinguishes."""
     refused: Mapping[str, str] = {}
     """Methods that could not run, with the reason."""
     environment: Environment = Environment()

@@ -1,12 +1,14 @@
 """The share of the debiasing effect that is kept on another model: a pure function of item values."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
 from biasunlearn.stats.bootstrap import Estimate, Floats, Sample, percentile, resample
 from biasunlearn.stats.outcome import Outcome
+from biasunlearn.stats.paired import LEVEL, holm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +67,46 @@ def distance_change(first: Sequence[Outcome], last: Sequence[Sequence[Outcome]],
     if found is None:
         raise ValueError("no unit in common")
     return found.fall(lambda far: far[..., 1:].mean(-1) - far[..., 0])
+
+
+@dataclass(frozen=True, slots=True)
+class NearerTest:
+    """One of two is nearer to 50: the mean |SS - 50| over bias types differs significantly."""
+
+    nearer: str
+    farther: str
+    p_holm: float
+
+
+def nearer_to_50(states: Mapping[str, Sequence[Sequence[Outcome]]], *, seed: int = 0) -> list[NearerTest]:
+    """Every two runs whose mean |SS - 50| over bias types differ significantly, on the same items.
+
+    The change is divided by its bootstrap standard error (whole target terms, drawn for all runs together) and tested
+    by Student's t with the degrees of freedom of the clusters; p-values are adjusted by Holm over all pairs.
+
+    Args:
+        states: {name: SS outcomes of the run, or of each of its seeds, whose distances are averaged}.
+    """
+    from scipy.stats import t
+
+    found = _distances([state for of_seeds in states.values() for state in of_seeds], 50.0, seed) if states else None
+    if found is None:
+        return []
+    ends = np.cumsum([len(of_seeds) for of_seeds in states.values()])
+    columns = {name: slice(end - len(states[name]), end) for name, end in zip(states, ends, strict=True)}
+    tests = []
+    for one, other in combinations(states, 2):
+        change, drawn = (far[..., columns[one]].mean(-1) - far[..., columns[other]].mean(-1)
+                         for far in (found.means, found.drawn))  # fmt: skip
+        error = float(np.std(drawn, ddof=1))
+        freedom = max(found.clusters - found.strata, 1)
+        p = float(2 * t.sf(abs(change) / error, freedom)) if error > 0 else float(change == 0)
+        tests.append((one, other, float(change), p))
+    adjusted = holm([p for *_, p in tests])
+    return [
+        NearerTest(*((one, other) if change < 0 else (other, one)), p_holm=p)
+        for (one, other, change, _), p in zip(tests, adjusted, strict=True) if p <= LEVEL
+    ]  # fmt: skip
 
 
 def mean_change(first: Sequence[Outcome], last: Sequence[Outcome], *, seed: int = 0) -> Estimate | None:

@@ -21,6 +21,7 @@ from biasunlearn.report.table import (
     score_cell,
 )  # fmt: skip
 from biasunlearn.report.tables.comparison import letters_for
+from biasunlearn.report.tables.ranking import nearest_sentence
 from biasunlearn.report.tables.stereoset import ss_scale, ss_tone
 from biasunlearn.runs.scores import estimate_of
 from biasunlearn.runs.series import SeedScore, Survey, SurveyedMethod
@@ -38,6 +39,8 @@ COST_NOTE = (
 )
 BASE = "0"
 """The letter of the base model."""
+
+BASE_MODEL = "base model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +60,24 @@ class SurveyLine:
 def survey_tables(survey: Survey) -> list[Part]:
     """All methods in three tables, then what the numbers do not say by themselves."""
     lines = survey_lines(survey)
-    front = ", ".join(survey.front) or "no method"
-    notes = [Line(f"On the Pareto front of bias and ability: {front}.")]
+    notes = [Line(nearest_methods(survey))]
     remarks = [Line(remark, "caution") for remark in survey_remarks(survey)]
     return [headline_table(lines), bias_type_table(lines), cost_table(lines), *notes, *remarks]
 
 
+def nearest_methods(survey: Survey) -> str:
+    """Which methods are nearest to 50, as far as tests show it."""
+    found = {name: far.value for name, row in survey.methods.items() if (far := row.scores.get("distance"))}
+    if not found:
+        return "The report file has too few pairs to say how far from 50 a method is."
+    return nearest_sentence(found, [(one.nearer, one.farther) for one in survey.nearer])
+
+
 def survey_lines(survey: Survey) -> list[SurveyLine]:
-    """The base model, then every method, nearest to 50 first."""
+    """The base model, then every method."""
     letters = letters_for(len(survey.methods))
     methods = zip(letters, survey.methods.items(), strict=True)
-    return [SurveyLine(BASE, "base model", survey.base),
+    return [SurveyLine(BASE, BASE_MODEL, survey.base),
             *(SurveyLine(letter, name, row.scores, row) for letter, (name, row) in methods)]  # fmt: skip
 
 
