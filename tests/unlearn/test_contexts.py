@@ -49,14 +49,14 @@ def test_term_families_later_data_are_not_used_and_what_cannot_be_replaced_has_n
 @pytest.mark.parametrize(
     ("rows", "expected"),
     [
-        # 0 is the start token and is not scored; the members differ in one token
-        ([(0, 5, 7, 8), (0, 6, 7, 8)], [[1, 1], [2, 2]]),
+        # 0 is the start token and is not scored; 7 comes first behind the difference and is left out
+        ([(0, 5, 7, 8), (0, 6, 7, 8)], [[2, 2]]),
         # a term of two tokens: what follows is shifted
-        ([(0, 5, 7, 8), (0, 6, 9, 7, 8)], [[1, 2], [2, 3]]),
+        ([(0, 5, 7, 8, 9), (0, 6, 9, 7, 8, 9)], [[2, 3], [3, 4]]),
         # what comes before the term is not compared: the members agree there by construction
-        ([(0, 1, 5, 7), (0, 1, 6, 7)], [[2, 2]]),
-        # a second difference is left out, what follows it is not
-        ([(0, 5, 7, 3, 8), (0, 6, 7, 4, 8)], [[1, 1], [3, 3]]),
+        ([(0, 1, 2, 5, 7, 8), (0, 1, 2, 6, 7, 8)], [[4, 4]]),
+        # a second difference, and the first token behind it, are left out; what follows is not
+        ([(0, 5, 7, 3, 8, 9), (0, 6, 7, 4, 8, 9)], [[4, 4]]),
         ([(0, 5), (0, 6)], []),
     ],
 )

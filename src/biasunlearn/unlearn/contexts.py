@@ -43,13 +43,18 @@ def counterfactual_contexts(
             own = (triplet.stereotype.text, triplet.anti_stereotype.text)
             texts = ((version.stereotype, version.anti_stereotype) for version in versions)
             for column in zip(own, *texts, strict=True):
-                found.setdefault(triplet.bias_type, []).append(tuple(Passage("", text) for text in column))
+                members = tuple(Passage("", text) for text in dict.fromkeys(column))
+                if len(members) > 1:
+                    found.setdefault(triplet.bias_type, []).append(members)
     return {bias_type: tuple(contexts) for bias_type, contexts in sorted(found.items())}
 
 
 @lru_cache(maxsize=2**14)
 def aligned(rows: tuple[TokenRow, ...]) -> Tensor:
     """The tokens that all members of a context have in common behind the place where they begin to differ.
+
+    The first token behind a difference is left out: it depends on the grammar of the term ("Islam is", "Muslim man"),
+    and its loss is several times that of the others.
 
     Returns:
         [tokens, members]: the number of the i-th common token among the scored tokens of the j-th member.
@@ -63,6 +68,9 @@ def aligned(rows: tuple[TokenRow, ...]) -> Tensor:
     common = [
         [i - first.first_scored, *(match[i] - row.first_scored for match, row in zip(matches, others, strict=True))]
         for i in range(max(begin, first.first_scored), len(first.ids))
-        if all(match.get(i, -1) >= row.first_scored for match, row in zip(matches, others, strict=True))
+        if all(
+            match.get(i, -1) >= row.first_scored and match.get(i - 1) == match[i] - 1
+            for match, row in zip(matches, others, strict=True)
+        )
     ]
     return torch.tensor(common, dtype=torch.long).reshape(-1, len(rows))
