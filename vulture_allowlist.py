@@ -50,3 +50,5 @@ _.headline  # stats/verdict.py
 
 write_json_schema  # make schema
 _.rank_pattern  # a key of adapter_config.json
+
+_.formatwarning  # called by the module warnings

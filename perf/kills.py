@@ -73,7 +73,6 @@ def commands(place: Path) -> dict[str, Command]:
         "combine": Command(("combine", f"{run}=0.5", f"{other}=0.5", "--report", report, "--out", "out")),
         "export": Command(("export", run, "--merge", "--out", "out")),
         "compare": Command(("compare", run, other, "--out", "out")),
-        "report": Command(("report", run, "--out", "out/page.html")),
     }  # fmt: skip
 
 
@@ -121,6 +120,13 @@ def adapters(found: Any) -> int:
     return sum(name.endswith("adapter_model.safetensors") for name in found) if isinstance(found, dict) else 0
 
 
+def undisturbed(warm: Warm, command: Command, folder: Path) -> tuple[Any, float]:
+    """What a command leaves that nobody kills, and the processor time that it takes."""
+    code = warm.run(folder, [*command.words])
+    assert code == 0, f"{folder.name}: exit code {code}: {end_of(folder)}"
+    return (command.compare or content)(folder / "out"), warm.seconds
+
+
 def end_of(folder: Path) -> str:
     return "\n".join((folder / "stderr").read_text(errors="replace").splitlines()[-3:])
 
@@ -142,16 +148,13 @@ def main() -> int:
     losses: list[str] = []
     compared = 0
     whole: dict[str, tuple[Any, float]] = {}
-    for name, command in chosen.items():
-        folder = place / f"whole-{name}"
-        code = warm.run(folder, [*command.words])
-        assert code == 0, f"{name}: exit code {code}: {end_of(folder)}"
-        whole[name] = (command.compare or content)(folder / "out"), warm.seconds
-        print(f"{name}: {warm.seconds:.1f} s of processor time, {adapters(whole[name][0])} adapters", flush=True)
     while sum(kills.values()) < given.kills:
         for name, command in chosen.items():
             if sum(kills.values()) >= given.kills:
                 break
+            if name not in whole:
+                whole[name] = undisturbed(warm, command, place / f"whole-{name}")
+                print(f"{name}: {whole[name][1]:.1f} s of processor time, undisturbed", flush=True)
             folder, (expected, length) = place / f"killed-{name}-{runs[name]}", whole[name]
             problem = ""
             for left in range(draw.randint(1, 3), -1, -1):  # killed once to three times, then left alone

@@ -5,6 +5,7 @@ Never in this package: a computation, a file format, or an import of torch befor
 
 import errno
 import sys
+import warnings
 from collections.abc import Sequence
 
 from biasunlearn._version import __version__
@@ -12,7 +13,7 @@ from biasunlearn.cli.app import build
 from biasunlearn.cli.exit_codes import BROKE, DONE, INTERRUPTED, WRONG_REQUEST
 from biasunlearn.cli.help import FLAGS as HELP_FLAGS
 from biasunlearn.cli.help import help_text
-from biasunlearn.cli.output import emit, failure, wrong_request
+from biasunlearn.cli.output import emit, failure, print_warning, wrong_request
 from biasunlearn.cli.parse import parse
 from biasunlearn.errors import RequestError, WriteError
 from biasunlearn.runs.places import check_name
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 ran and the answer is no, 2 wrong request, 3 it broke, 130 interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    warnings.formatwarning = print_warning  # type: ignore[assignment]
     try:
         with handling(interrupt):
             return run(words)

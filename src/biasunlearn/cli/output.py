@@ -2,11 +2,13 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from biasunlearn.cli.options import Output
+from biasunlearn.report.formatting import clean
 from biasunlearn.runs.first_process import is_first
 
 if TYPE_CHECKING:
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS = 20
 """Skipped rows that are listed on the terminal; results.json lists all of them."""
+_STEERING = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c]")
+"""Characters that steer a terminal and that JSON leaves as they are."""
+
 WIDTH = 170
 """Characters of a table's line where the output is not a terminal."""
 
@@ -29,11 +34,21 @@ def emit(content: Any, *, stderr: bool = False, printing: bool | None = None) ->
         return
     stream = sys.stderr if stderr else sys.stdout
     if isinstance(content, str):
-        print(content, file=stream)
+        print(readable(content), file=stream)
         return
     from rich.console import Console
 
     Console(file=stream, width=None if stream.isatty() else WIDTH).print(content)
+
+
+def readable(text: str) -> str:
+    """A text whose control characters, which could steer the terminal, are replaced; lines and tabs stay."""
+    return "\n".join("\t".join(clean(part) for part in line.split("\t")) for line in text.split("\n"))
+
+
+def print_warning(message: Any, *_: Any) -> str:
+    """Python's warnings as notes: `warnings.formatwarning` of the command line."""
+    return f"note: {clean(message)}\n"
 
 
 def note(line: str) -> None:
@@ -64,7 +79,8 @@ def show(result: Any, output: Output, tables: Callable[[Any], "str | Sequence[Pa
         import json
 
         content = result if isinstance(result, dict) else result.to_dict()
-        emit(json.dumps(content, indent=2, ensure_ascii=False))
+        written = json.dumps(content, indent=2, ensure_ascii=False)
+        emit(_STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", written))  # the same JSON
         return
     if is_first():  # tables are computed for whoever prints them
         from biasunlearn.report.terminal.table import printed

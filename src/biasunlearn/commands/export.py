@@ -2,11 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-from biasunlearn.commands.evaluation import MANIFEST
+from biasunlearn.commands.evaluation import MANIFEST, read_manifest
 from biasunlearn.commands.merge import SAME, convert, find_converter
 from biasunlearn.commands.merge import merge as merge_into
 from biasunlearn.commands.run_context import Say
@@ -18,6 +19,7 @@ from biasunlearn.report.model_card import Published, model_card, on_the_hub
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.folder import RunFolder
 from biasunlearn.runs.results import Results
+from biasunlearn.runs.run_files import Manifest
 
 PROBED = 100
 """Triplets of the report file on whose stereotypes the merged model is compared with the adapter."""
@@ -58,9 +60,11 @@ def export(
     converter = find_converter(gguf or None) if gguf is not None and merge else None
     if gguf is not None and not merge:
         raise RequestError("--gguf: converts a complete model; add --merge")
-    base = base_name or str(results.model)
-    if push and not merge and not on_the_hub(base):
-        raise RequestError(f"--push: {base}, the adapter's base, is not on the hub; add --base-name OWNER/NAME")
+    base = base_name or _hub_name(results)
+    if push and not merge and (base is None or not on_the_hub(base)):
+        raise RequestError(
+            f"--push: {base or results.model}, the adapter's base, is not on the hub; add --base-name OWNER/NAME"
+        )
     spec = ModelSpec(str(folder.model), device=device) if complete else spec_of_run(folder, results, device=device)
     adapter = None if complete else folder.adapter
     with whole_folder(out) as place:
@@ -81,12 +85,13 @@ def export(
 
 
 def _write_card(
-    results: Results, found: dict[str, Any], place: Path, trained: Path, base: str, license_id: str | None
+    results: Results, found: dict[str, Any], place: Path, trained: Path, base: str | None, license_id: str | None
 ) -> None:
     """The model card, and beside it what the model was trained on."""
-    manifest = trained / MANIFEST
-    if manifest.exists():
-        shutil.copyfile(manifest, place / MANIFEST)
+    manifest = read_manifest(trained)
+    if manifest is not None:
+        content = json.dumps(_published(manifest), indent=1)
+        (place / MANIFEST).write_text(content + "\n", encoding="utf-8")
     published = Published(found["merged"], base, str(found["dtype"]), license_id, found["largest_difference"])
     (place / "README.md").write_text(model_card(results, published), encoding="utf-8")
 
@@ -130,11 +135,34 @@ def _check(folder: RunFolder, out: Path, merge: bool, complete: bool, push: str 
         raise RequestError(f"--push {push}: write OWNER/NAME")
 
 
-def _copy_adapter(source: Path, place: Path, base: str, revision: str | None) -> None:
-    """A plain PEFT repository, which names its base."""
+def _hub_name(results: Results) -> str | None:
+    """The model's name, if it is one of the hub and was not the name of a folder; else None.
+
+    Somebody else may own, on the hub, the name that a relative folder happens to have.
+    """
+    name = str(results.model)
+    known_as_folder = results.model_source == "folder" or Path(name).exists()
+    return name if on_the_hub(name) and not known_as_folder else None
+
+
+def _published(manifest: Manifest) -> dict[str, Any]:
+    """What others may know of the training data: hashes and numbers, and no path of this machine."""
+    kept = {name: file.given for name in ("train", "unrelated") if (file := getattr(manifest, name)) is not None}
+    files = {name: {key: file[key] for key in ("sha256", "rows", "sentences") if key in file}
+             for name, file in kept.items()}  # fmt: skip
+    own: dict[str, Any] = {"splits": manifest.splits.to_dict() if manifest.splits else None, "seed": manifest.seed}
+    parts = [_published(part) for part in manifest.parts]
+    found = {**files, **own, "parts": parts}
+    return {**{key: value for key, value in found.items() if value or value == 0}, "pairs": list(manifest.pairs)}
+
+
+def _copy_adapter(source: Path, place: Path, base: str | None, revision: str | None) -> None:
+    """A plain PEFT repository, which names its base if that is on the hub, and no path of this machine."""
     shutil.copyfile(source / "adapter_model.safetensors", place / "adapter_model.safetensors")
-    config = check_adapter(source).with_values(base_model_name_or_path=base, revision=revision)
-    content = json.dumps(config.to_dict(), indent=2, sort_keys=True)
+    config = check_adapter(source).with_values(base_model_name_or_path=base, revision=revision).to_dict()
+    paths = [key for key, value in config.items() if isinstance(value, str) and re.search(r"[/\\]", value)]
+    kept = {key: value for key, value in config.items() if key not in paths or key == "base_model_name_or_path"}
+    content = json.dumps(kept, indent=2, sort_keys=True)
     (place / "adapter_config.json").write_text(content + "\n", encoding="utf-8")
 
 

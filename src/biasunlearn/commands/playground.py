@@ -5,10 +5,12 @@ a content security policy that forbids requests to other servers.
 """
 
 import os
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from difflib import SequenceMatcher
 from html import escape
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from biasunlearn.errors import RequestError
@@ -54,8 +56,16 @@ STYLE = """
 Scope = MutableMapping[str, Any]
 
 
-class _WithPolicy:
-    """Adds the policy to every response (ASGI)."""
+HOSTS = frozenset(("127.0.0.1", "localhost"))
+"""Names by which this machine may be asked. A page of somebody else could reach it under a name of their own."""
+
+CLOSED = ("/gradio_api/upload", "/gradio_api/file", "/gradio_api/proxy", "/gradio_api/component_server", "/upload",
+          "/file", "/proxy", "/component_server")  # fmt: skip
+"""Routes of Gradio that read or store files, or ask other servers, none of which the page needs."""
+
+
+class _Guarded:
+    """Refuses requests under another host's name and routes to files, and adds the policy to every response (ASGI)."""
 
     def __init__(self, app: Callable[..., Awaitable[None]]):
         self.app = app
@@ -66,7 +76,20 @@ class _WithPolicy:
                 message["headers"] = [*message["headers"], (b"content-security-policy", POLICY.encode())]
             await send(message)
 
+        if scope["type"] in ("http", "websocket") and (status := _refused(scope)):
+            await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": b"refused\n"})
+            return
         await self.app(scope, receive, with_policy)
+
+
+def _refused(scope: Scope) -> int:
+    """The status with which a request is refused; 0 where it is not."""
+    hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+    if len(hosts) != 1 or hosts[0].rpartition(":")[0].lower() not in HOSTS:
+        return 400
+    path = re.sub("/+", "/", scope["path"])
+    return 404 if any(path == route or path.startswith((f"{route}/", f"{route}=")) for route in CLOSED) else 0
 
 
 def playground(run: str | Path, *, port: int = 7860, device: str | None = None, wait: bool = True) -> Any:
@@ -77,15 +100,17 @@ def playground(run: str | Path, *, port: int = 7860, device: str | None = None, 
         device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
         wait: False returns the page at once, and the caller closes it.
     Raises:
-        RequestError: Gradio is not installed, or the run has no adapter.
+        RequestError: Gradio is not installed, the run has no adapter, or the port is taken.
     """
     gradio = _gradio()
     from biasunlearn.scoring.side_by_side import open_run
 
     loaded, adapter = open_run(Path(run), device=device)
     page = build_page(gradio, loaded, adapter, describe(Path(run)))
+    chosen = port or _free_port()
+    _check_port(chosen)
     page.launch(
-        server_name="127.0.0.1", server_port=port or _free_port(), share=False, quiet=True, inbrowser=False,
+        server_name="127.0.0.1", server_port=chosen, share=False, quiet=True, inbrowser=False,
         prevent_thread_lock=True, ssr_mode=False, footer_links=[], run_history=False, css=STYLE,
         theme=gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
         app_kwargs={"middleware": [_middleware()]},
@@ -120,8 +145,11 @@ def build_page(gradio: Any, loaded: Any, adapter: str, description: str) -> Any:
                 with gradio.Column(min_width=300):  # one below the other on a narrow screen
                     shown.append(gradio.HTML(elem_id=name, elem_classes="pair", min_height=80, container=True))
 
+        alone = Lock()  # a request switches the adapter off and on, in the one model that there is
+
         def compare(text: str, name: str) -> tuple[str, str]:
-            return compared(loaded, adapter, text, name)
+            with alone:
+                return compared(loaded, adapter, text, name)
 
         for event in (button.click, prompt.submit, terms.input, page.load):
             event(compare, [prompt, terms], shown, api_visibility="private")
@@ -218,7 +246,20 @@ def _gradio() -> Any:
 def _middleware() -> Any:
     from starlette.middleware import Middleware
 
-    return Middleware(_WithPolicy)
+    return Middleware(_Guarded)
+
+
+def _check_port(port: int) -> None:
+    """RequestError for a port that cannot be listened on: Gradio would raise an error of its own."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise RequestError(f"--port {port}: {reason}; choose another one, or 0 for a free one") from None
 
 
 def _free_port() -> int:

@@ -93,6 +93,9 @@ class RunContext:
         from biasunlearn.report.run import RunData, report_page
 
         folder = self.stored_in
+        if results.model is not None:
+            source = "folder" if Path(results.model).is_dir() else "hub"
+            results = results.with_values(model_source=source)
         self.begin()
         folder.write_stages(stages)
         sentences = sentences_of(*results.stereoset_file) if report is None else data_sentences(report)

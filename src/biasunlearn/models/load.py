@@ -101,7 +101,7 @@ def load(spec: ModelSpec | str) -> Loaded:
     check_complete(name, info["missing_keys"], info["unexpected_keys"])
     tokenizer = _from_library(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **source))
     _check_tokenizer(name, model, tokenizer)
-    tokenizer, note = with_start_token(name, model, tokenizer)
+    tokenizer, note = with_start_token(model, tokenizer)
     quantization.check_loaded(model, spec)
     fuse_activations(model)
     if not quantization.kind(model):  # a quantised model is on its device already

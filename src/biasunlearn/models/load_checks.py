@@ -123,7 +123,7 @@ def _log_probs(model: Any, rows: Sequence[Sequence[int]]) -> Tensor:
     return logits[:, -ids.shape[1] :].float().log_softmax(-1)
 
 
-def with_start_token(name: str, model: Any, tokenizer: Any) -> tuple[Any, str]:
+def with_start_token(model: Any, tokenizer: Any) -> tuple[Any, str]:
     """The tokenizer, with the start token of the model's configuration if it has none itself; and a sentence about it.
 
     A tokenizer whose configuration is missing knows none of its special tokens, and all scores would differ.
@@ -132,7 +132,7 @@ def with_start_token(name: str, model: Any, tokenizer: Any) -> tuple[Any, str]:
         return tokenizer, ""
     known = getattr(model.config, "bos_token_id", None)
     found = tokenizer.convert_ids_to_tokens(known) if isinstance(known, int) else None
-    lost = f"The tokenizer of {Path(name).name} has no start token"
+    lost = "The tokenizer has no start token"
     if not found:
         return tokenizer, (
             f"{lost}, and config.json names none: the first token of every sentence is not scored. Restore "

@@ -1,20 +1,19 @@
 """The model card of a published adapter or model: scores before and after, training data, intended use and limits.
 
-Names of models and files are data that somebody else wrote; in a table they must not end a cell. A card is published,
-so of a path on this machine only the last part appears in it.
+Everything that a card takes from a run may have been written by somebody else: none of it becomes markup. A card is
+published, so that no path and no name of a file of this machine appears in it.
 """
 
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 import yaml
 
 from biasunlearn._version import __version__
-from biasunlearn.report.formatting import p_value
+from biasunlearn.report.formatting import clean, p_value
 from biasunlearn.report.tables.association import POLARISED_NOTE, polarised_mark, remaining_line
 from biasunlearn.report.tables.benchmarks import change_in_percent
 from biasunlearn.report.tables.transfer import share
@@ -46,8 +45,8 @@ class Published:
 
     merged: bool
     """A complete model rather than an adapter."""
-    base: str
-    """The model that the adapter belongs to, or that was changed."""
+    base: str | None
+    """The name on the hub of the model that the adapter belongs to, or that was changed; None: it is not there."""
     dtype: str
     license_id: str | None = None
     """As the hub names it; None: to be stated by whoever publishes."""
@@ -59,7 +58,7 @@ def model_card(results: Results, published: Published) -> str:
     """The text of README.md, front matter included, for a debias, transfer or combine run."""
     from huggingface_hub import ModelCard, ModelCardData
 
-    on_hub = on_the_hub(published.base)
+    on_hub = published.base is not None and on_the_hub(published.base)
     data = ModelCardData(
         license=published.license_id,
         library_name="transformers" if published.merged else "peft",
@@ -79,12 +78,13 @@ def on_the_hub(name: str) -> bool:
 
 
 def _body(results: Results, published: Published) -> Iterator[str]:
-    base, license_id = _plain(published.base), published.license_id
+    license_id = published.license_id
+    base = f"`{_text(published.base)}`" if published.base else "a model that is not on the hub"
     kind = "complete model, with the debiasing merged in" if published.merged else "LoRA adapter (PEFT)"
     if verdict := results.shown_verdict:
-        yield f"**{verdict.headline}**: {_no_markup(verdict.reason)}.\n"
-    yield f"# {base}, debiased\n"
-    yield f"A {kind}, for `{base}`. Made by biasunlearn {__version__} (based on BiasUnlearn, {PAPER})."
+        yield f"**{verdict.headline}**: {_text(verdict.reason)}.\n"
+    yield f"# {_text(published.base) if published.base else 'A language model'}, debiased\n"
+    yield f"A {kind}, for {base}. Made by biasunlearn {__version__} (based on BiasUnlearn, {PAPER})."
     yield from _origin(results)
     yield "\n## Before and after\n"
     yield from _scores(results)
@@ -93,31 +93,31 @@ def _body(results: Results, published: Published) -> Iterator[str]:
     yield from _loading(published)
     yield f"\n## Intended use\n\n{USE}"
     splits = results.data.splits
-    common = _no_markup(splits.common_families) if splits else ""
+    common = _text(splits.common_families) if splits else ""
     limits = LIMITS.format(families=common or "How many training pairs are about groups of the report data is unknown.")
     yield f"\n## Limits\n\n{limits}"
     yield from _training(results)
     yield "\n## Licence\n"
-    stated = f"`{license_id}`, as stated by the publisher." if license_id else "To be stated by the publisher."
+    stated = f"`{_text(license_id)}`, as stated by the publisher." if license_id else "To be stated by the publisher."
     yield f"{stated} The licences of the base model and of the training data apply as well."
 
 
 def _origin(results: Results) -> Iterator[str]:
     """How the model came about, and warnings about the run as a whole."""
     if moved := results.transferred:
-        yield f"\nTrained on `{_plain(moved.base)}` and transferred at scale {moved.scale:g}."
+        yield f"\nTrained on another model and transferred at scale {moved.scale:g}."
         if moved.effect.kept:
             yield f"Share of the effect that was transferred: {share(moved.effect.kept)}."
     if combined := results.combined:
-        parts = ", ".join(f"{_plain(part.run)} (weight {part.weight:g})" for part in combined.parts)
-        yield f"\nCombined from: {parts}."
+        weights = ", ".join(f"{part.weight:g}" for part in combined.parts)
+        yield f"\nCombined from {len(combined.parts)} adapters with the weights {weights}."
     if small := results.protocol.quantised:
         bits = f"\nMeasured with the base model quantised to {small.kind[:1]} bits"
         yield f"{bits}: with its full-precision weights the scores differ."
     if stopped := results.stopped:
-        yield f"\nTraining stopped at step {stopped.step}: {stopped.reason}."
+        yield f"\nTraining stopped at step {stopped.step}: {_text(stopped.reason)}."
     for line in run_warnings(results):
-        yield f"\n**{line}**"
+        yield f"\n**{_text(line)}**"
 
 
 def _scores(results: Results) -> Iterator[str]:
@@ -133,9 +133,9 @@ def _scores(results: Results) -> Iterator[str]:
     yield "|---|---|" + "---|" * (2 * len(SCORES))
     pairs = {name: (before.bias_types[name], row) for name, row in after.bias_types.items()}
     for name, (first, last) in {**pairs, "overall": (before.overall, after.overall)}.items():
-        yield f"| {_plain(name)} | {last.n} | {_cells(first, last)} |"
+        yield f"| {_text(name)} | {last.n} | {_cells(first, last)} |"
     for line in stereoset_warnings(after, before):
-        yield f"\n**{_no_markup(line)}**"
+        yield f"\n**{_text(line)}**"
     yield from _association(results, after)
 
 
@@ -150,7 +150,7 @@ def _association(results: Results, after: StereoSetResult) -> Iterator[str]:
             f"the training pairs: {_estimate(ss.before)} before, {_estimate(ss.after)} after (p {p_value(ss.p)})."
         )
     rows = {**after.bias_types, "overall": after.overall}
-    if hidden := [_plain(name) for name, row in rows.items() if polarised_mark(row)]:
+    if hidden := [_text(name) for name, row in rows.items() if polarised_mark(row)]:
         yield f"\n**Polarised: {', '.join(hidden)}. {POLARISED_NOTE.partition(': ')[2]}**"
 
 
@@ -167,25 +167,28 @@ def _other_benchmarks(results: Results) -> Iterator[str]:
         yield f"\nPerplexity per token: {first.per_token:.2f} before, {last.per_token:.2f} after ({change})."
     others = [name for name in after.entries if name not in ("stereoset", "perplexity")]
     if others:
-        yield f"\nAlso measured (results.json of the run): {', '.join(map(_plain, others))}."
+        yield f"\nAlso measured (results.json of the run): {', '.join(map(_text, others))}."
 
 
 def _training(results: Results) -> Iterator[str]:
     data, environment = results.data, results.environment
-    yield "\n## Training data\n\n| data | file | SHA-256 |\n|---|---|---|"
+    yield "\n## Training data\n\n| data | SHA-256 |\n|---|---|"
     for name, file in data.files.items():
-        yield f"| {name} | {_plain(file.path)} | `{file.sha256}` |"
+        yield f"| {_text(name)} | `{_text(file.sha256)}` |"
     for name, part in (data.splits.parts if data.splits else {}).items():
         if part.sha256:
-            yield f"| {name} split, {part.pairs} pairs | | `{part.sha256}` |"
+            yield f"| {_text(name)} split, {part.pairs} pairs | `{_text(part.sha256)}` |"
     yield (
         "\n`training_data.json` holds a hash of every pair: `biasunlearn measure` marks a result on any of them as "
         "contaminated."
     )
     if results.config:
         yield "\n## Recipe\n\n```yaml"
-        yield yaml.safe_dump(results.config.to_dict(), sort_keys=False, allow_unicode=True) + "```"
-    yield "\nVersions: " + ", ".join(f"{name} {one}" for name, one in environment.versions.items() if one) + "."
+        recipe = yaml.safe_dump(results.config.to_dict(), sort_keys=False, allow_unicode=True)
+        yield recipe.replace("`", "'") + "```"  # a backtick could end the block
+    yield "\nVersions: " + ", ".join(
+        _text(f"{name} {one}") for name, one in environment.versions.items() if one
+    ) + "."
 
 
 def _loading(published: Published) -> Iterator[str]:
@@ -194,7 +197,7 @@ def _loading(published: Published) -> Iterator[str]:
             "```python",
             "from peft import PeftModel",
             "from transformers import AutoModelForCausalLM\n",
-            f'base = AutoModelForCausalLM.from_pretrained("{_plain(published.base)}")',
+            f'base = AutoModelForCausalLM.from_pretrained("{_text(published.base or "THE BASE MODEL")}")',
             'model = PeftModel.from_pretrained(base, "THIS REPOSITORY")',
             "```",
         )
@@ -206,7 +209,7 @@ def _loading(published: Published) -> Iterator[str]:
         'tokenizer = AutoTokenizer.from_pretrained("THIS REPOSITORY")',
         "```",
     )
-    yield f"\nThe weights are {published.dtype}, as those of the base model."
+    yield f"\nThe weights are {_text(published.dtype)}, as those of the base model."
     if published.largest is not None:
         most = math.ceil(published.largest * 1e6) / 1e6
         yield f"Mean log-probabilities differ from those of the adapter by at most {most:g} nats, computed in float32."
@@ -216,11 +219,7 @@ def _estimate(found: Interval | None) -> str:
     return f"{found.value:.1f} ({found.low:.1f} to {found.high:.1f})" if found else "-"
 
 
-def _plain(name: Any) -> str:
-    """A name that stays in its cell and its code span; of a path the last part."""
-    text = str(name) if on_the_hub(str(name)) else PurePath(str(name)).name
-    return _no_markup(text)
-
-
-def _no_markup(text: str) -> str:
-    return re.sub(r"[`|<>\r\n\"\\]", "_", text)
+def _text(value: Any) -> str:
+    """A value that stays in its cell, its code span and its line: no markup, link, image or control character."""
+    shown = re.sub(r"[`|<>\[\]!#*~$&{}\"\\]", "_", clean(" ".join(str(value).split())))
+    return shown.replace("://", ":_")  # a bare address would become a link

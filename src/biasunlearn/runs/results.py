@@ -139,6 +139,8 @@ class Results(Record):
     schema_version: Literal[1, 2] = Field(alias="schema")
     model: Text = None
     """None for stored scores, whose file is `scores`."""
+    model_source: Literal["folder", "hub"] | None = None
+    """Where `model` was found: the name of a folder may look like one of the hub. None in older run folders."""
     method: Text = None
     adapter: Text = None
     trained_model: Text = None

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from biasunlearn.report.formatting import clean
+
 Callbacks = tuple[Callable[[str, int, int], None], Callable[[dict[str, Any]], None]]
 LOSSES = ("forget", "retain", "kl")
 EVERY = 10.0
@@ -28,7 +30,7 @@ def bars() -> Iterator[Callbacks]:
 
         def count(what: str, done: int, of: int) -> None:
             if what not in tasks:
-                tasks[what] = shown.add_task(what, total=of, note="")
+                tasks[what] = shown.add_task(clean(what), total=of, note="")
             shown.update(tasks[what], completed=done, total=of)
 
         def step(row: dict[str, Any]) -> None:
@@ -50,7 +52,7 @@ def lines() -> Iterator[Callbacks]:
         now = time.monotonic()
         if done == of or now - last.get(what, now - EVERY) >= EVERY:
             last[what] = now
-            print(f"{what}: {done}/{of}", file=sys.stderr, flush=True)
+            print(clean(f"{what}: {done}/{of}"), file=sys.stderr, flush=True)
 
     def step(row: dict[str, Any]) -> None:
         if "ss" in row:
@@ -65,7 +67,7 @@ def step_note(row: dict[str, Any], last_check: dict[str, Any]) -> str:
     """The text beside the bar: the unweighted losses of the step, and SS by bias type at the last evaluation."""
     losses = [f"{name} {row[f'loss_{name}']:.3g}" for name in LOSSES if f"loss_{name}" in row]
     scores = [f"{bias_type} {value:.0f}" for bias_type, value in last_check.items()]
-    return "  ".join([*losses, *(["SS"] if scores else []), *scores])
+    return clean("  ".join([*losses, *(["SS"] if scores else []), *scores]))
 
 
 def check_line(row: dict[str, Any]) -> str:
@@ -74,4 +76,4 @@ def check_line(row: dict[str, Any]) -> str:
     lms = "" if row["lms"] is None else f"  LMS {row['lms']:.1f}"
     shown = [name for name in LOSSES if f"loss_{name}" in row]
     losses = "".join(f"  {name} {row[f'loss_{name}']:.3f}" for name in shown)
-    return f"step {row['step']}: SS on the stop split  {ss}{lms}{losses}"
+    return clean(f"step {row['step']}: SS on the stop split  {ss}{lms}{losses}")
