@@ -5,7 +5,7 @@ PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 # Tests that run at once; each takes one core and up to 2 GB of memory.
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
-.PHONY: demo test test-fast test-nightly lint bench docs schema install install-all
+.PHONY: demo test test-fast test-nightly fuzz lint bench docs schema install install-all
 
 demo: install
 	$(BIN)/biasunlearn demo
@@ -21,6 +21,12 @@ test-fast: install-all
 # The property tests with new random examples, and many more of them (see tests/conftest.py).
 test-nightly: install-all
 	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m hypothesis
+
+# Mutated inputs for every reader; another SEED makes other ones. Exit code 1 if one broke, hung or was wrongly accepted.
+MINUTES ?= 60
+SEED ?= 0
+fuzz: install-all
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED)
 
 lint: install-all
 	$(BIN)/ruff check src tests perf examples

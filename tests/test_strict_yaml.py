@@ -45,11 +45,11 @@ NINE_LEVELS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_soon(text: str, message: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     with pytest.raises(RequestError, match=message) as caught:
         parse_yaml(text, "f")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
-    assert time.perf_counter() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 def test_what_is_right_is_as_pyyaml_reads_it() -> None:

@@ -156,12 +156,12 @@ def test_names_of_the_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
 def test_a_wrong_line_is_named_and_dropped_alone(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text(f'{{"a": "one"}}\n\n{line}\n{{"a": "two"}}\n')
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(DataError, match=rf"t\.jsonl:3: {message}"):
         read_table(str(path), build)
     table = read_table(str(path), build, skip_invalid=True)
     assert table.records == (("one", ""), ("two", "")) and len(table.skipped) == 1
-    assert len(table.skipped[0]) < 400 and time.monotonic() - started < 10
+    assert len(table.skipped[0]) < 400 and time.process_time() - started < 10
 
 
 def test_separators_that_are_no_line_ends_stay_inside(tmp_path: Path) -> None:
@@ -215,10 +215,10 @@ def test_a_small_parquet_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
     text = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 2_000_000, pyarrow.int32()), ["x" * 4000])
     path = parquet_file(tmp_path / "bomb.parquet", a=text)
     assert Path(path).stat().st_size < 1_000_000  # 8 GB as texts
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(RequestError, match="its texts take more than 1 GiB once they are unpacked"):
         read_table(path, lambda row, place: None)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_more_values_than_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

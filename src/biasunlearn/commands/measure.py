@@ -187,16 +187,23 @@ def _scores_by_id(rows: Any, where: str) -> dict[str, float]:
     """{sentence id: score}. RequestError for a row without them, a score that is no number, or a repeated id."""
     found: dict[str, float] = {}
     for number, row in enumerate(rows if isinstance(rows, list) else [rows]):
-        try:
-            name, score = row["id"], float(row["score"])
-            repeated = name in found
-        except (TypeError, KeyError, ValueError, OverflowError):
-            raise RequestError(f"{where}[{number}]: needs an id and a score that is a number") from None
+        name, score = (row.get("id"), _number(row.get("score"))) if isinstance(row, dict) else (None, None)
+        if not isinstance(name, str) or not name or score is None:
+            raise RequestError(f"{where}[{number}]: needs an id and a score that is a number; the id is a text")
+        repeated = name in found
         if repeated or not math.isfinite(score):
             reason = f"the id {name!r} occurs twice" if repeated else f"the score is {score}"
             raise RequestError(f"{where}[{number}]: {reason}; write the predictions again")
         found[name] = score
     return found
+
+
+def _number(value: Any) -> float | None:
+    """A JSON number; None where it is none, or larger than a float can be."""
+    try:
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    except OverflowError:
+        return None
 
 
 def _official_items(

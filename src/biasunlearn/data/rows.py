@@ -16,6 +16,9 @@ Row = Mapping[str, Any]
 LONGEST_SHOWN = 60
 """Characters of a value that a message shows."""
 
+LARGEST_ID = 2**63
+"""Whole numbers of this size and larger are no ids: a table of numbers cannot hold them."""
+
 MISSING_AS_TEXT = frozenset(("nan", "NaN", "None", "null", "NULL", "<NA>", "NaT"))
 """How a missing value looks when a program wrote it as text."""
 
@@ -109,9 +112,14 @@ def identifier(row: Row, name: str = "id") -> str:
     value = row.get(name)
     if value is None or isinstance(value, str):
         return optional_text(row, name)
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and float(value).is_integer():
-        return f"{float(value):.0f}" if isinstance(value, float) else str(value)
-    return optional_text(row, name)
+    if isinstance(value, bool):
+        return optional_text(row, name)
+    whole = None
+    if isinstance(value, numbers.Integral):
+        whole = int(value)
+    elif isinstance(value, numbers.Real) and float(value).is_integer():
+        whole = int(float(value))
+    return str(whole) if whole is not None and abs(whole) < LARGEST_ID else optional_text(row, name)
 
 
 def one_of(row: Row, name: str, known: Sequence[str]) -> str:

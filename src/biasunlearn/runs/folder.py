@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from biasunlearn.data.files import lines_of
+from biasunlearn.data.strict_json import BadJSON, parse_json
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import tidy, whole_file
 from biasunlearn.runs.first_process import is_first
@@ -92,9 +94,9 @@ class RunFolder:
         rows = []
         for number, line in enumerate(_lines(path), 1):
             try:
-                content = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise RequestError(f"{path}:{number}: not JSON: {str(error).splitlines()[0]}; {FIX}") from None
+                content = parse_json(line)
+            except BadJSON as error:
+                raise RequestError(f"{path}:{number}: {error}; {FIX}") from None
             rows.append(read_as(MetricsRow, content, f"{path}:{number}"))
         return rows
 
@@ -114,7 +116,7 @@ class RunFolder:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return [line for _, line in lines_of(path.read_text(encoding="utf-8"))]
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: cannot be read: {error}; {FIX}") from None
 

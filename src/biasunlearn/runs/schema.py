@@ -5,13 +5,13 @@ from it becomes one of these types, or a RequestError that names the file, the p
 Keys that this version does not know are kept as they are.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AllowInfNan, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from biasunlearn.data.strict_json import parse_json
 from biasunlearn.errors import RequestError
 
 LARGEST = 1e15
@@ -104,10 +104,10 @@ def first_problem(error: ValidationError) -> str:
 def read_json(path: Path) -> Any:
     """The content of a JSON file. RequestError where it cannot be read; FileNotFoundError is left to the caller."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:  # BadJSON and UnicodeDecodeError are ValueErrors
         raise RequestError(f"{path}: cannot be read: {_line(error)}") from None
 
 
