@@ -85,6 +85,6 @@ def test_the_items_of_two_evaluations_are_compared_in_the_same_order() -> None:
 
 
 def test_few_terms_that_agree_by_chance_do_not_hide_the_error_of_ss() -> None:
-    """Three terms of four pairs, each with SS 50: drawing terms alone would find no error; drawing pairs 14.4 points."""
+    """Three terms of four pairs, each with SS 50: drawing terms alone would find no error, pairs 14.4 points."""
     rows = [comparison("x", f"t{n % 3}", n < 6) for n in range(12)]
     assert stop_scores(rows, seed=0).bias_types["x"].standard_error == pytest.approx(14.4, abs=1.5)

@@ -37,6 +37,7 @@ from biasunlearn.stats.stereoset import Comparison, comparisons
 from biasunlearn.unlearn.base_model import ReportedScore, base_findings
 from biasunlearn.unlearn.evaluation import StopScores, stop_scores
 from biasunlearn.unlearn.prepare import Prepared, prepare
+from biasunlearn.unlearn.small_data import small_data_finding
 
 
 class Interrupted(Exception):
@@ -247,6 +248,7 @@ def _unlearn(
     from biasunlearn.benchmarks.stereoset import score_triplets
     from biasunlearn.unlearn.checkpoint import Checkpointer
     from biasunlearn.unlearn.methods import METHODS, Task
+    from biasunlearn.unlearn.objectives import OBJECTIVES
 
     callbacks, run = context.callbacks, context.folder
     loaded = base.with_cache(None)
@@ -261,7 +263,8 @@ def _unlearn(
 
     compared = compare(base)
     first = stop_scores(compared, seed=config.seed)
-    known = base_findings(first, {} if config.stop_on == "report" else _reported(before), config)
+    known = small_data_finding(config, prepared.sets) if config.method in OBJECTIVES else []
+    known += base_findings(first, {} if config.stop_on == "report" else _reported(before), config)
     facts = prepared.facts.with_values(findings=[*prepared.facts.findings, *check_labels(compared), *known])
     for finding in facts.findings:
         callbacks.message(finding)
