@@ -24,6 +24,7 @@ class Prepared:
     """The training sets and the stop split of a run, and what is stored about their origin."""
 
     sets: TrainingSets
+    train: tuple[Triplet, ...]
     stop: tuple[Triplet, ...]
     facts: RunData
     """Counts, hashes, skipped rows and findings, for results.json."""
@@ -97,7 +98,7 @@ def prepare(
     )
     seen = sorted({triplet_hash(c) for c in (*chosen, *stop)})
     manifest = Manifest(train=facts.train, unrelated=facts.unrelated, splits=splits, seed=config.seed, pairs=seen)
-    return Prepared(sets, stop, facts, manifest)
+    return Prepared(sets, chosen, stop, facts, manifest)
 
 
 def _findings(pairs: DataFile, reported: DataFile, unrelated: DataFile | str | None, shared: int) -> list[str]:
