@@ -15,9 +15,8 @@ FILES = sorted(Path(str(RECIPES)).rglob("*.yaml"))
 
 def test_every_recipe_file_is_shipped_by_name():
     assert {path.stem for path in FILES} == set(recipe_names())
-    assert {"biasunlearn", "paper-code", "gpt2-medium", "gpt2-large", "llama-3-8b", "mistral-7b", "demo"} <= set(
-        recipe_names()
-    )
+    models = {"gpt2-medium", "gpt2-large", "llama-3-8b", "mistral-7b"}
+    assert {"biasunlearn", "paper", "paper-code", "demo", *models} <= set(recipe_names())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -43,6 +42,21 @@ def test_paper_code_sets_every_deviation():
     }  # fmt: skip
     assert {name: getattr(config, name) for name in released} == released
     assert all(getattr(DebiasConfig(), name) != value for name, value in released.items())
+
+
+def test_paper_has_the_equations_as_written():
+    """And what the paper does not state is as in the default, so that a comparison of the two shows the equations."""
+    config, default = load_config("paper"), DebiasConfig()
+    written = {
+        "forget_weight": 0.4, "retain_weight": 0.4, "kl_weight": 0.2, "swap": "hard", "swap_noise": 0.0,
+        "stop_rule": "point", "margin": 2.0, "confirm": 1, "batch_pairs": "independent", "batch_allocation": "even",
+        "supervised_from": "blank", "supervised_to": "end", "train_kinds": "both", "npo_ratio": "sentence",
+        "retain_mean": "sentence", "kl": "real_tokens", "adversarial_share": 0.25, "average": 0.0, "lms_floor": 100.0,
+    }  # fmt: skip
+    assert {name: getattr(config, name) for name in written} == written
+    ours = {"stop_share", "shared_terms", "stop_on", "stop_items", "beta", "lora_rank", "lora_targets", "schedule",
+            "forget_batch", "retain_batch", "unrelated_batch", "max_steps", "evaluate_every"}  # fmt: skip
+    assert all(getattr(config, name) == getattr(default, name) for name in ours)
 
 
 def test_overrides_and_numbers_as_yaml_writes_them(tmp_path):

@@ -51,9 +51,9 @@ class DebiasConfig:
     train_kinds: Literal["intrasentence", "both"] = "intrasentence"
     """Kinds of pairs that are trained on. Paper: both. The stop rule always uses intrasentence pairs where there are
     any."""
-    adversarial_share: float = 0.25
-    """Share of the anti-stereotypes that are also added to the forget set (the adversarial forget set). Released code:
-    0.25."""
+    adversarial_share: float = 0.0
+    """Share of the anti-stereotypes that are also added to the forget set (the adversarial forget set). It acts with
+    batch_pairs: independent only; in a matched pair such a sentence is its own partner. Released code: 0.25."""
     stop_share: float = 0.4
     """Share of the pairs of each bias type that is held out, by term family, for the swap and stop rules. A run reads a
     few thousand sentences at most, so training pairs are not scarce; the precision of SS on the stop split is."""
@@ -161,6 +161,9 @@ class DebiasConfig:
     (paper)."""
     max_steps: int = 200
     """Largest number of optimizer steps."""
+    max_epochs: int = 30
+    """Largest number of passes over the training pairs, which ends the training of a small file before max_steps. The
+    warm-up and the schedule of the learning rate are shortened with it. Paper: no such rule."""
 
     # --- swap and stop --------------------------------------------------------------------------------------
     evaluate_every: int = 25
@@ -380,8 +383,8 @@ def _check_values(config: DebiasConfig) -> None:
             lambda v: v >= 0,
         ),
         "must be at least 1": (
-            ("forget_batch", "retain_batch", "unrelated_batch", "max_steps", "evaluate_every", "first_evaluation",
-             "context_batch", "context_terms", "confirm", "batch_tokens", "padded_to"),
+            ("forget_batch", "retain_batch", "unrelated_batch", "max_steps", "max_epochs", "evaluate_every",
+             "first_evaluation", "context_batch", "context_terms", "confirm", "batch_tokens", "padded_to"),
             lambda v: v >= 1,
         ),
     }  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 
 from biasunlearn.cli import main
 from biasunlearn.commands.ablate import PAPER, VARIANTS, ablate, verdict
-from biasunlearn.config import DebiasConfig
+from biasunlearn.config import DebiasConfig, load_config
 from biasunlearn.errors import RequestError
 from tests import tiny
 from tests.test_cli import write_pairs
@@ -34,7 +34,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_variant_changes_the_recipe_in_one_place() -> None:
     for variant, changes in VARIANTS.items():
-        assert dataclasses.replace(DebiasConfig(), **changes) != DebiasConfig() or variant == "full"
+        paper = load_config("paper")
+        assert dataclasses.replace(paper, **changes) != paper or variant == "full"
         assert len(changes) == (variant != "full")
     assert set(PAPER) <= set(VARIANTS)
 
@@ -72,6 +73,8 @@ def test_wrong_requests(tmp_path: Path) -> None:
         ablate("m", **paths, config=DebiasConfig(method="dpo"))
     with pytest.raises(RequestError, match="at least one seed"):
         ablate("m", **paths, seeds=())
+    with pytest.raises(RequestError, match="without-adversarial: the recipe has adversarial_share: 0.0 already"):
+        ablate("m", **paths, variants=("full", "without-adversarial"))
 
 
 def test_what_contradicts_the_paper_is_said() -> None:

@@ -15,12 +15,12 @@ def test_the_failure_that_was_seen_is_said_before_training() -> None:
     """The stop split at 48.9, the report split at 55.8 (50.9 to 61.1)."""
     held, disagree = base_findings(stop(48.9, 2.75), {"gender": ReportedScore(55.8, 50.9, 61.1)}, DebiasConfig())
     assert held == (
-        "gender: held, not trained, as the stop split cannot tell its SS from 50 (SS 48.9 (43.4 to 54.4), 400 pairs); "
+        "gender: held, not trained, as its SS cannot be told from 50 (SS 48.9 (43.4 to 54.4), 400 pairs); "
         "it is trained if that changes"
     )
     assert disagree == (
-        "gender: the stop split and the report split disagree about the base model: SS 48.9 (43.4 to 54.4) and SS 55.8 "
-        "(50.9 to 61.1); only the second excludes 50, and training follows the first"
+        "gender: the training file and the report file disagree about the base model: SS 48.9 (43.4 to 54.4) and SS "
+        "55.8 (50.9 to 61.1); only the second excludes 50, and training follows the first"
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from biasunlearn.stats.stereoset import Comparison
-from biasunlearn.unlearn.evaluation import Evaluation, StopScores, lms_fall_error, stop_scores
+from biasunlearn.unlearn.evaluation import BaseAnswers, Evaluation, StopScores, lms_fall_error, stop_scores
 
 
 def comparison(bias_type: str, target: str, stereotyped: bool, meaningful: float | None = 1.0) -> Comparison:
@@ -85,6 +85,47 @@ def test_the_items_of_two_evaluations_are_compared_in_the_same_order() -> None:
 
 
 def test_few_terms_that_agree_by_chance_do_not_hide_the_error_of_ss() -> None:
-    """Three terms of four pairs, each with SS 50: drawing terms finds no error at all; drawing pairs 14.4 points."""
+    """Three terms of four pairs, each with SS 50: drawing terms alone would find no error, pairs 14.4 points."""
     rows = [comparison("x", f"t{n % 3}", n < 6) for n in range(12)]
     assert stop_scores(rows, seed=0).bias_types["x"].standard_error == pytest.approx(14.4, abs=1.5)
+
+
+# --- with the base model's answers to the training pairs -----------------------------------------------------------
+
+
+def pairs(start: int, stereotyped: list[bool]) -> list[Comparison]:
+    """A pair of each of these target terms."""
+    return [
+        Comparison("x", f"t{start + n}", float(one), 1.0, 1.0, f"item-{start + n}") for n, one in enumerate(stereotyped)
+    ]
+
+
+def test_ss_is_the_base_on_all_pairs_plus_the_change_on_the_stop_pairs() -> None:
+    """Stop: 5 of 20, later 3 of 20, all of which were stereotyped before. Training: 27 of 40. Base 32 / 60 = 53.3.
+
+    Before any change the error is that of 60 independent pairs: sqrt(0.5333 * 0.4667 / 59) = 6.50 points.
+    """
+    stop, train = pairs(0, [True] * 5 + [False] * 15), pairs(20, [True] * 27 + [False] * 13)
+    base = BaseAnswers(stop, train)
+    first = stop_scores(stop, seed=0, base=base)
+    assert first.bias_types["x"].ss == pytest.approx(100 * 32 / 60) and first.bias_types["x"].pairs == 60
+    assert first.bias_types["x"].standard_error == pytest.approx(6.495, abs=0.01)
+    later = stop_scores(pairs(0, [True] * 3 + [False] * 17), seed=0, base=base)
+    assert later.bias_types["x"].ss == pytest.approx(100 * 32 / 60 - 10)
+    assert later.bias_types["x"].standard_error > first.bias_types["x"].standard_error
+    assert later.to_dict()["ss"] == {"x": pytest.approx(15.0)}  # metrics.jsonl has the stop split alone
+
+
+def test_the_error_with_the_base_model_covers_what_it_should() -> None:
+    """Many files of 44 pairs, base SS 65 a fifth of its stereotyped pairs changed: the error is right."""
+    rng = np.random.default_rng(0)
+    errors, stated = [], []
+    for _ in range(400):
+        first, flips = rng.random(44) < 0.65, rng.random(18) < 0.2
+        train, stop = pairs(18, list(first[18:])), pairs(0, list(first[:18]))
+        now = pairs(0, [bool(a and not b) for a, b in zip(first[:18], flips, strict=True)])
+        score = stop_scores(now, seed=0, base=BaseAnswers(stop, train)).bias_types["x"]
+        errors.append(score.ss - 100 * 0.65 * 0.8)
+        stated.append(score.standard_error)
+    assert np.mean(errors) == pytest.approx(0, abs=1.2)
+    assert np.mean(stated) == pytest.approx(np.std(errors), rel=0.15)

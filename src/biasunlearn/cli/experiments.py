@@ -126,7 +126,7 @@ def ablate(
 
     Args:
         model: Folder of a causal language model, or its name on the Hugging Face hub.
-        variants: Variants to train, as in without-kl (default: all).
+        variants: Variants to train, as in without-kl (default: all that change the recipe).
         seeds: Random seeds; every variant is trained with each of them.
 
     Examples:
@@ -135,7 +135,7 @@ def ablate(
         biasunlearn ablate MODEL --train train_pairs.jsonl --report dev.json \\
             --variants full without-kl --seeds 0 1 --out runs/kl
     """
-    from biasunlearn.commands.ablate import VARIANTS, ablate
+    from biasunlearn.commands.ablate import ablate
     from biasunlearn.config import load_config
     from biasunlearn.report.tables.ablation import ablation_tables
 
@@ -146,7 +146,7 @@ def ablate(
         "ablation.json, one run folder a seed",
         config=config,
         seeds=seeds,
-        variants=variants or tuple(VARIANTS),
+        variants=variants,
     )
 
 

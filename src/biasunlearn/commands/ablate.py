@@ -23,7 +23,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "without-swapping": {"swap": "none"},
     "batch-mean-npo": {"npo_ratio": "batch_mean"},
 }
-"""{variant: its changes of the recipe}"""
+"""{variant: its changes of the recipe}. The default recipe has no adversarial set; that of the paper has one."""
 
 PAPER: Mapping[str, Mapping[str, float]] = {
     "without-retention": {"lms": -35.23},
@@ -41,7 +41,7 @@ def ablate(
     out: str | Path,
     config: DebiasConfig | None = None,
     seeds: Sequence[int] = (0, 1, 2),
-    variants: Sequence[str] = tuple(VARIANTS),
+    variants: Sequence[str] = (),
     **common: Unpack[Common],
 ) -> Ablation:
     """Runs every variant with every seed in `out`/VARIANT/seed-N, and compares the results with the paper.
@@ -49,6 +49,7 @@ def ablate(
     Called again, it continues: finished runs are read, and one that was killed is resumed.
 
     Args:
+        variants: names of VARIANTS; none: all of them that change the recipe.
         common: report, unrelated, benchmarks and so on, as for `debias` (commands/repeated_runs.py).
     Returns:
         Every variant with its means over seeds, as stored in `out`/ablation.json.
@@ -59,10 +60,14 @@ def ablate(
     config = config or DebiasConfig()
     if unknown := sorted(set(variants) - set(VARIANTS)):
         raise RequestError(f"--variants {unknown[0]}: unknown; known: {', '.join(VARIANTS)}")
+    if same := [name for name in variants if name != "full" and not _changes(name, config)]:
+        settings = ", ".join(f"{key}: {value}" for key, value in VARIANTS[same[0]].items())
+        raise RequestError(f"--variants {same[0]}: the recipe has {settings} already; leave the variant out")
     if config.method != "biasunlearn":
         raise RequestError(f"method: {config.method}; ablate removes parts of biasunlearn")
-    if not seeds or not variants:
-        raise RequestError("ablate: nothing to run; give at least one seed and one variant")
+    if not seeds:
+        raise RequestError("ablate: nothing to run; give at least one seed")
+    variants = variants or [name for name in VARIANTS if name == "full" or _changes(name, config)]
     experiment = experiment_of(model, common)
     rows = {}
     for variant in variants:
@@ -76,6 +81,11 @@ def ablate(
     result = Ablation(model=model, seeds=[*seeds], variants=rows, recipe=to_dict(config))
     RunFolder(Path(out)).write_json("ablation.json", result.to_dict())
     return result
+
+
+def _changes(variant: str, config: DebiasConfig) -> bool:
+    """Whether a variant differs from the recipe."""
+    return replace(config, **VARIANTS[variant]) != config
 
 
 def row_of(variant: str, runs: Sequence[RunFolder]) -> AblatedVariant:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,8 +37,10 @@ from biasunlearn.runs.sections import Cost, DataFacts, Recipe, ScoringProtocol, 
 from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.stats.stereoset import Comparison, comparisons
 from biasunlearn.unlearn.base_model import ReportedScore, base_findings
-from biasunlearn.unlearn.evaluation import StopScores, stop_scores
+from biasunlearn.unlearn.evaluation import BaseAnswers, StopScores, stop_scores
 from biasunlearn.unlearn.prepare import Prepared, prepare
+from biasunlearn.unlearn.small_data import small_data_finding
+from biasunlearn.unlearn.swap import knows_noise
 
 
 class Interrupted(Exception):
@@ -250,6 +253,7 @@ def _unlearn(
     from biasunlearn.benchmarks.stereoset import score_triplets
     from biasunlearn.unlearn.checkpoint import Checkpointer
     from biasunlearn.unlearn.methods import METHODS, Task
+    from biasunlearn.unlearn.objectives import OBJECTIVES
 
     callbacks, run = context.callbacks, context.folder
     loaded = base.with_cache(None)
@@ -259,12 +263,15 @@ def _unlearn(
     def compare(scorer: Any) -> list[Comparison]:
         return comparisons(score_triplets(scorer, prepared.stop))
 
-    def evaluate_stop(model: Any) -> StopScores:
-        return stop_scores(compare(loaded.in_training(model)), seed=config.seed)
-
     compared = compare(base)
-    first = stop_scores(compared, seed=config.seed)
-    known = base_findings(first, {} if config.stop_on == "report" else _reported(before), config)
+    answers = _base_answers(base, compared, prepared, config)
+
+    def evaluate_stop(model: Any) -> StopScores:
+        return stop_scores(compare(loaded.in_training(model)), seed=config.seed, base=answers)
+
+    first = stop_scores(compared, seed=config.seed, base=answers)
+    known = small_data_finding(config, prepared.sets) if config.method in OBJECTIVES else []
+    known += base_findings(first, {} if config.stop_on == "report" else _reported(before), config)
     facts = prepared.facts.with_values(findings=[*prepared.facts.findings, *check_labels(compared), *known])
     for finding in facts.findings:
         callbacks.message(finding)
@@ -276,6 +283,23 @@ def _unlearn(
             f"stopped at step {done.outcome.step}, everything is saved; continue with the same command and --resume"
         )
     return done, cost, facts
+
+
+def _base_answers(
+    base: Any, compared: Sequence[Comparison], prepared: Prepared, config: DebiasConfig
+) -> BaseAnswers | None:
+    """The base model's answers to stop and training pairs, for a swap rule that has to know the noise of SS."""
+    from biasunlearn.benchmarks.stereoset import score_triplets
+
+    if not knows_noise(config) or config.stop_on == "report":
+        return None
+    kinds, count = {c.kind for c in prepared.stop}, Counter[str]()
+    pairs = []
+    for pair in prepared.train:
+        count[pair.bias_type] += pair.kind in kinds
+        if pair.kind in kinds and (config.stop_items is None or count[pair.bias_type] <= config.stop_items):
+            pairs.append(replace(pair, unrelated=None))
+    return BaseAnswers(compared, comparisons(score_triplets(base, pairs)))
 
 
 def _reported(before: Measured) -> dict[str, ReportedScore]:

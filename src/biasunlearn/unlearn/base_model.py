@@ -1,4 +1,4 @@
-"""What a run says about the base model before training: what the stop split can tell, and where the report disagrees.
+"""What a run says about the base model before training: what its own pairs can tell, and where the report disagrees.
 
 Only for reading: no figure of the report split has an effect on training.
 """
@@ -33,13 +33,13 @@ def base_findings(stop: StopScores, report: Mapping[str, ReportedScore], config:
     for name, score in stop.bias_types.items():
         if name in held:
             lines.append(
-                f"{name}: held, not trained, as the stop split cannot tell its SS from 50 ({_in_words(score)}, "
+                f"{name}: held, not trained, as its SS cannot be told from 50 ({_in_words(score)}, "
                 f"{score.pairs} pairs); it is trained if that changes"
             )
         reported = report.get(name)
         if reported is not None and (why := _disagreement(score, reported)):
             lines.append(
-                f"{name}: the stop split and the report split disagree about the base model: {_in_words(score)} and "
+                f"{name}: the training file and the report file disagree about the base model: {_in_words(score)} and "
                 f"{_in_words(reported)}; {why}"
             )
     return lines

@@ -11,7 +11,7 @@ from biasunlearn.unlearn.evaluation import Evaluation
 from biasunlearn.unlearn.stop import collapse_reason, stop_reason
 from biasunlearn.unlearn.swap import SwapState, exchanged, initial_swap, next_swap
 
-EVEN = "nothing to unlearn: the stop split cannot tell the SS of any bias type from 50"
+EVEN = "nothing to unlearn: the SS of no bias type can be told from 50 on the pairs of this run"
 
 
 @dataclass(frozen=True, slots=True)

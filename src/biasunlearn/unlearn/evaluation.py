@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-from biasunlearn.stats.bootstrap import Sample, resample
+from biasunlearn.stats.bootstrap import FEW_CLUSTERS, Sample, resample
 from biasunlearn.stats.normal import Z_95
 from biasunlearn.stats.stereoset import Comparison, official_lms
 
@@ -36,6 +36,8 @@ class StopScores:
     """None where no item of the stop split has an unrelated sentence."""
     meaningful: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """What LMS is the mean of: for each target term the values of its items (0, 0.5 or 1), in a fixed order."""
+    stop_split: Mapping[str, float] = field(default_factory=dict)
+    """SS on the stop split alone, where `bias_types` also uses the training pairs (`stop_scores`)."""
 
     @property
     def ss(self) -> dict[str, float]:
@@ -44,7 +46,15 @@ class StopScores:
 
     def to_dict(self) -> dict[str, Any]:
         """What metrics.jsonl stores of an evaluation."""
-        return {"ss": self.ss, "lms": self.lms}
+        return {"ss": dict(self.stop_split) or self.ss, "lms": self.lms}
+
+
+@dataclass(frozen=True, slots=True)
+class BaseAnswers:
+    """The base model's comparisons of the stop pairs and of the training pairs, neither of which it has seen."""
+
+    stop: Sequence[Comparison]
+    train: Sequence[Comparison]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +107,65 @@ def _half_width(values: np.ndarray) -> float:
     return float(stdtrit(freedom, 0.95) * values.std(ddof=1) / np.sqrt(len(values))) if freedom else 0.0
 
 
-def stop_scores(comparisons: Sequence[Comparison], *, seed: int) -> StopScores:
+def stop_scores(comparisons: Sequence[Comparison], *, seed: int, base: BaseAnswers | None = None) -> StopScores:
     """Scores the comparisons of the stop split.
 
     SS is the mean over items. Target terms of training pairs are partly inferred and of very uneven size, and in the
     official mean over terms a term of one pair would have the weight of a term of thirty.
+
+    Args:
+        base: with it SS is the base model's SS on all pairs, the training pairs too, plus the change since then on the
+            stop split (a difference estimator). The model that is trained is still judged by held-out pairs only, but
+            where it began is known from two to three times as many, which matters most in a small file.
     """
-    by_type: dict[str, list[Comparison]] = defaultdict(list)
-    for one in comparisons:
-        by_type[one.bias_type].append(one)
+    by_type = _by_type(comparisons)
     scores = {name: _score(by_type[name], seed) for name in sorted(by_type)}
-    return StopScores(scores, official_lms(comparisons), _meaningful(comparisons))
+    meaningful = _meaningful(comparisons)
+    if base is None:
+        return StopScores(scores, official_lms(comparisons), meaningful)
+    began, others = _by_type(base.stop), _by_type(base.train)
+    better = {
+        name: _from_base(by_type[name], began[name], others[name]) if others.get(name) else score
+        for name, score in scores.items()
+    }
+    measured = {name: score.ss for name, score in scores.items()}
+    return StopScores(better, official_lms(comparisons), meaningful, measured)
+
+
+def _by_type(comparisons: Sequence[Comparison]) -> dict[str, list[Comparison]]:
+    found: dict[str, list[Comparison]] = defaultdict(list)
+    for one in comparisons:
+        found[one.bias_type].append(one)
+    return dict(found)
+
+
+def _from_base(
+    now: Sequence[Comparison], before: Sequence[Comparison], others: Sequence[Comparison]
+) -> BiasTypeScore:
+    """SS of the base model on all pairs plus the change of SS on the stop pairs; its error by target term.
+
+    The error is that of a sum over target terms (linearisation): a pair contributes its change, over the number of stop
+    pairs, and the base model's answer, over the number of all pairs, both from their means.
+    """
+    by_item = {one.cluster: one.stereotyped for one in before}
+    changes = np.array([one.stereotyped - by_item[one.cluster] for one in now])
+    answers = np.array([by_item[one.cluster] for one in now] + [one.stereotyped for one in others])
+    parts = (answers - answers.mean()) / len(answers)
+    parts[: len(changes)] += (changes - changes.mean()) / len(changes)
+    terms: dict[str, float] = defaultdict(float)
+    for one, part in zip((*now, *others), parts, strict=True):
+        terms[one.target] += float(part)
+    sums = np.array(list(terms.values()))
+    count, few = len(sums), len(sums) < FEW_CLUSTERS
+    error = 100 * max(_error_of_sum(sums), _error_of_sum(parts) if few else 0.0)
+    value = 100 * float(answers.mean() + changes.mean())
+    half = float(stdtrit(max(1, count - 1), 0.975)) * error
+    return BiasTypeScore(min(100.0, max(0.0, value)), value - half, value + half, error, len(answers))
+
+
+def _error_of_sum(parts: np.ndarray) -> float:
+    count = len(parts)
+    return float(np.sqrt(count / (count - 1) * (parts**2).sum())) if count > 1 else 0.0
 
 
 def _meaningful(comparisons: Sequence[Comparison]) -> dict[str, tuple[float, ...]]:

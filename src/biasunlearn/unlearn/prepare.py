@@ -28,6 +28,7 @@ class Prepared:
     """The training sets and the stop split of a run, and what is stored about their origin."""
 
     sets: TrainingSets
+    train: tuple[Triplet, ...]
     stop: tuple[Triplet, ...]
     facts: DataFacts
     """Counts, hashes, skipped rows and findings, for results.json."""
@@ -58,7 +59,7 @@ def prepare(
     reported = read_triplets(report, skip_invalid=skip_invalid)
     unrelated_data = _unrelated_data(unrelated, skip_invalid)
     shared = overlap(pairs.triplets, reported.triplets)
-    findings = _findings(pairs, reported, unrelated_data, shared)
+    findings = [*_findings(pairs, reported, unrelated_data, shared), *_inert(config)]
     named = unrelated_data.triplets if isinstance(unrelated_data, DataFile) else ()
     joined = with_unrelated(with_targets(pairs.triplets, named), named)
     families = families_of(config)
@@ -112,7 +113,7 @@ def prepare(
         train=facts.train, unrelated=facts.unrelated, splits=splits, seed=config.seed, pairs=seen,
         words=sorted(word_hashes(chosen)),
     )  # fmt: skip
-    return Prepared(sets, stop, facts, manifest)
+    return Prepared(sets, chosen, stop, facts, manifest)
 
 
 def _findings(pairs: DataFile, reported: DataFile, unrelated: DataFile | str | None, shared: int) -> list[str]:
@@ -125,6 +126,16 @@ def _findings(pairs: DataFile, reported: DataFile, unrelated: DataFile | str | N
             f"{shared} pairs of {pairs.path} are also in {reported.path}: the result is marked as contaminated"
         )
     return findings
+
+
+def _inert(config: DebiasConfig) -> list[str]:
+    """A setting that costs a part of the batch and does nothing (docs/method.md)."""
+    if not config.adversarial_share or config.batch_pairs != "matched":
+        return []
+    return [
+        f"adversarial_share: {config.adversarial_share:g} has hardly any effect with batch_pairs: matched, as an "
+        "adversarial sentence is its own partner; set adversarial_share=0, or batch_pairs=independent"
+    ]
 
 
 def _file_facts(data: DataFile) -> FileFacts:

@@ -33,6 +33,7 @@ from biasunlearn.unlearn.reference import Reference, live_reference, precomputed
 from biasunlearn.unlearn.roles import log_probs_by_role
 from biasunlearn.unlearn.sampler import BatchSampler, StepBatch
 from biasunlearn.unlearn.sets import Context, TrainingSets
+from biasunlearn.unlearn.small_data import fitted, pair_count
 from biasunlearn.unlearn.stop import distance, is_best
 from biasunlearn.unlearn.weight_average import WeightAverage
 
@@ -207,7 +208,7 @@ def train(
     base_scores: StopScores | None = None,
     on_step: Callable[[dict[str, Any]], None] | None = None,
 ) -> TrainingOutcome:
-    """Trains until the stop rule is met, a collapse, Ctrl-C or `max_steps`.
+    """Trains until the stop rule is met, a collapse, Ctrl-C or `max_steps` (fewer on small data, small_data.py).
 
     Args:
         evaluate: None for a method whose goal is not an SS of 50 (task_vector): the last weights are the result.
@@ -217,6 +218,7 @@ def train(
     Raises:
         RequestError: settings that exclude each other; a checkpoint that cannot be resumed.
     """
+    config = fitted(config, sets)
     training = _start(model, tokenizer, sets, evaluate, config, checkpointer, base_scores)
     state, schedule = training.state, evaluation_schedule(sets, config)
     with interruptible() as interrupted:
@@ -317,8 +319,8 @@ class EvaluationSchedule:
 
 
 def evaluation_schedule(sets: TrainingSets, config: DebiasConfig) -> EvaluationSchedule:
-    """As configured, but at least once an epoch: a run on a few dozen pairs reads all of them within a few steps."""
-    epoch = max(1, sum(len(pairs) for pairs in sets.pairs.values()) // config.forget_batch)
+    """As configured, but at least once an epoch, or ten times if an epoch is shorter than a tenth of the steps."""
+    epoch = max(1, math.ceil(pair_count(sets) / config.forget_batch), config.max_steps // 10)
     return EvaluationSchedule(min(config.first_evaluation, epoch), min(config.evaluate_every, epoch), config.max_steps)
 
 
