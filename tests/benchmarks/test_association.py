@@ -11,6 +11,7 @@ from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Passage
 from biasunlearn.data.referents import replacements
 from biasunlearn.data.wording import word_hashes
+from biasunlearn.runs.folder import read_items, write_items
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.stats.stereoset import Item, comparisons
@@ -139,3 +140,13 @@ def test_no_share_remains_of_nothing() -> None:
     assert change is not None and change.overall is not None and change.overall.remaining is None
     unknown = [replace(item, group_part=None, seen_wording="") for item in made(0.1, 0)]
     assert association_change(unknown, made(0.1, 0)) is None
+
+
+def test_what_compare_tests_by_hand_and_items_that_are_read_back(tmp_path) -> None:
+    items = made(0.005, 0.5, terms=2, pairs=1, seen="one")  # group parts 0.015 and -0.005
+    found = {(o.unit, o.score): o.value for o in stereoset.outcomes(items)}
+    assert (found["0", "ss_group"], found["1", "ss_group"]) == (100.0, 0.0)
+    assert found["0", "margin_group"] == pytest.approx(0.015) and found["1", "ss_unseen"] == 100.0
+    assert not {o.score for o in stereoset.outcomes(made(0.1, 0.1))} & {"ss_unseen"}  # both words were in training
+    write_items(tmp_path / "items.parquet", {"": items})
+    assert read_items(tmp_path / "items.parquet") == {"": items}

@@ -41,6 +41,17 @@ def test_afterwards_unseen_terms_are_near_50_and_the_model_is_not_stupid(run):
     assert after["perplexity"]["per_token"] < 1.03 * results["before"]["perplexity"]["per_token"]
 
 
+def test_every_figure_about_the_association_is_there(run):
+    results, _, place = run
+    before, after = results["before"]["stereoset"], results["benchmarks"]["stereoset"]
+    assert before["replaced"]["pairs"] == before["n"] and before["replaced"]["left_out"] == []
+    assert before["overall"]["ss_group"]["low"] > 90  # the group decides in nearly every pair
+    assert results["association"]["overall"]["difference"]["high"] < 0
+    assert after["overall"]["unseen_wording"]["neither"]["n"] == after["n"]  # no word of the report was trained on
+    assert set(after["bias_types"]["gender"]["subgroups"]) == {"female", "male"}
+    assert "female" in (place / "run/report.html").read_text(encoding="utf-8")
+
+
 def test_without_the_role_losses_the_bias_stays(run):
     _, home, place = run
     off = load_config("demo", ["forget_weight=0", "retain_weight=0", "max_steps=40"])

@@ -3,13 +3,18 @@
 import re
 from collections import Counter
 from dataclasses import replace
+from math import log
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from biasunlearn.data import toy_world as module
 from biasunlearn.data.records import BLANK, Triplet
+from biasunlearn.data.referents import referent_pool, replaced_pairs
+from biasunlearn.data.subgroups import load_subgroups, subgroup_of, term_lists
 from biasunlearn.data.toy_world import World, build_world, train_world_model
+from biasunlearn.stats.association import MarginParts, association_scores, margin_parts
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +114,55 @@ def test_without_the_log_3_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> N
     odds = build_world().odds
     above, below = sum(ratio > 1 for ratio in odds.values()), sum(ratio < 1 for ratio in odds.values())
     assert abs(above - below) < 0.03 * len(odds)
+
+
+def corpus_parts() -> list[MarginParts]:
+    """The two parts of every pair's log odds in the corpus, with all other target terms of its bias type in turn."""
+    found = []
+    for bias_type in module._BIAS_TYPES:
+        items = module._items(bias_type, np.random.default_rng(0))
+        margins = {}
+        for one in items:
+            margins[one.target, one.stereotype] = log(one.counts[0] / one.counts[1])
+            margins[one.target, one.anti_stereotype] = -margins[one.target, one.stereotype]
+        terms = {one.target for one in items}
+        for one in items:
+            others = [margins[term, one.stereotype] for term in terms - {one.target}]
+            unit, own = f"{one.target} {one.stereotype}", margins[one.target, one.stereotype]
+            found.append(margin_parts(unit, bias_type.name, one.target, own, others))
+    return found
+
+
+def test_a_world_with_only_wording_skew_has_no_group_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SKEW", 0.0)
+    parts = corpus_parts()
+    scores = association_scores(parts)
+    assert scores is not None and abs(scores.margin_group.value) < 0.02
+    assert scores.margin_group.low < 0 < scores.margin_group.high
+    assert np.mean([abs(part.wording) for part in parts]) > 1  # the words' popularity is all there is
+
+
+def test_a_world_with_only_group_skew_has_no_wording_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "EVEN", 0.0)
+    monkeypatch.setattr(module, "LOPSIDED", (0.0, 0.0))
+    scores = association_scores(corpus_parts())
+    assert scores is not None and scores.margin_group.low > 1
+    assert scores.margin_group.value == pytest.approx(log(3) * 48 / 47, abs=0.05)  # 23 of the 47 others share its group
+    assert abs(scores.margin_wording.value + log(3) / 47) < 0.02
+
+
+def test_every_target_term_has_a_subgroup_and_others_in_its_place(world: World, tmp_path: Path) -> None:
+    paths = []
+    for name, content in world.term_lists.items():
+        paths.append(str(tmp_path / f"{name}.yaml"))
+        Path(paths[-1]).write_text(content, encoding="utf-8")
+    known = load_subgroups(paths)
+    sizes = Counter((c.bias_type, subgroup_of(c.bias_type, str(c.target), known)) for c in world.report)
+    assert len(sizes) == 8 and set(sizes.values()) == {100}
+    found = replaced_pairs(world.report, pool=referent_pool(term_lists(paths)))
+    assert found.left_out == () and {len(made) for made in found.versions.values()} == {4}
+    words = {word for sentence in world.corpus for word in re.findall(r"\w+", sentence)}
+    assert {one.term for made in found.versions.values() for one in made} <= words
 
 
 def test_typical_odds_are_clear(world: World) -> None:

@@ -1,9 +1,12 @@
 """Group part and wording part: by hand, and on made margins where only one of the two is there."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from biasunlearn.stats.association import MarginParts, association_scores, margin_parts
+from biasunlearn.stats.association import MarginParts, association_scores, margin_parts, part_change, ss_change
+from biasunlearn.stats.stereoset import Comparison
 
 
 def test_the_two_parts_by_hand() -> None:
@@ -71,3 +74,47 @@ def test_the_interval_covers_the_true_group_part(terms: int) -> None:
         items += abs(values.mean() - 0.05) <= half
     assert inside / 120 >= 0.89  # 0.95 less three standard errors
     assert items / 120 < 0.6  # the negative control
+
+
+def drawn(rng: np.random.Generator, kept: float, terms: int = 20, pairs: int = 15) -> list[list[Comparison]]:
+    """Pairs before and after: each term has a group part of its own, of which `kept` is left."""
+    stages: list[list[Comparison]] = [[], []]
+    for term, own in enumerate(rng.normal(0.1, 0.08, terms)):
+        for number in range(pairs):
+            noise = rng.normal(0, 0.15)
+            for stage, scale in zip(stages, (1.0, kept), strict=True):
+                value = scale * own + noise + rng.normal(0, 0.05)
+                stage.append(
+                    Comparison("race", str(term), float(value > 0), None, value, f"{term}-{number}", value, 0.0)
+                )
+    return stages
+
+
+@pytest.mark.parametrize("kept", [0.3, 1.0])
+def test_the_intervals_of_the_change_and_of_the_share_that_remains_cover_the_truth(kept: float) -> None:
+    share = change = significant = known = 0
+    for seed in range(150):
+        found = part_change(*drawn(np.random.default_rng([seed, 7]), kept), seed=seed)
+        assert found is not None
+        change += found.difference.low <= 0.1 * (kept - 1) <= found.difference.high
+        significant += found.p < 0.05
+        if found.remaining is not None:
+            known += 1
+            share += found.remaining.low <= kept <= found.remaining.high
+    assert change / 150 >= 0.89 and known > 120 and share / known >= 0.89
+    assert significant / 150 > 0.9 if kept < 1 else significant / 150 < 0.11
+
+
+def test_no_share_without_an_effect_before_and_no_change_without_pairs() -> None:
+    first, last = drawn(np.random.default_rng(0), 0.0)
+    swapped = part_change(last, first)
+    assert swapped is not None and swapped.remaining is None  # before: a group part of 0
+    assert part_change(first, []) is None
+    assert ss_change(first, last) is not None and ss_change([], last) is None
+
+
+def test_a_change_of_ss_is_a_mean_over_terms() -> None:
+    """By hand: term a has 3 pairs, b has 1. Before all stereotyped; after b's is not: 100 -> (100 + 0) / 2."""
+    rows = [Comparison("x", term, 1.0, None, 1.0, str(n)) for n, term in enumerate("aaab")]
+    found = ss_change(rows, [*rows[:3], replace(rows[3], stereotyped=0.0)])
+    assert found is not None and (found.before.value, found.after.value) == (100.0, 50.0)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from biasunlearn.stats.polarisation import TermCount, differences, is_polarised, spread
+from biasunlearn.stats.polarisation import TermCount, differences, is_polarised, polarisation, spread
+from biasunlearn.stats.stereoset import Comparison
 
 
 def drawn(rng: np.random.Generator, terms: int, pairs: int, sd: float) -> list[TermCount]:
@@ -71,3 +72,21 @@ def test_both_subgroups_above_50_differ_but_are_not_polarised() -> None:
     counts = [TermCount(f"{g}{i}", share + i, 100) for g, share in (("f", 60.0), ("m", 80.0)) for i in range(5)]
     found = differences(counts, {count.term: count.term[0] for count in counts})
     assert found is not None and found.p < 0.01 and not is_polarised(None, found)
+
+
+def test_subgroups_of_comparisons_and_the_same_term_under_two_bias_types() -> None:
+    def rows(bias_type: str, shares: dict[str, int], subgroup: str) -> list[Comparison]:
+        return [Comparison(bias_type, term, float(n < hits), None, 0.0, f"{term}{n}", subgroup=subgroup)
+                for term, hits in shares.items() for n in range(20)]  # fmt: skip
+
+    female = rows("gender", {f"f{n}": 6 + n % 2 for n in range(5)}, "female")
+    male = rows("gender", {f"m{n}": 14 - n % 2 for n in range(5)}, "male")
+    found = polarisation([*female, *male])
+    assert found.polarised and {name: one.terms for name, one in found.subgroups.items()} == {"female": 5, "male": 5}
+    assert found.subgroups["female"].ss.value == pytest.approx(100 * (3 * 6 + 2 * 7) / 100)
+    assert found.subgroups["female"].ss.high < 50 < found.subgroups["male"].ss.low
+    alike = rows("gender", {f"f{n}": 10 for n in range(5)}, "female")
+    even = polarisation([*alike, *rows("gender", {"m": 10}, "male")])
+    assert not even.polarised and even.difference is None
+    both = polarisation([*rows("a", {"x": 5, "y": 10}, ""), *rows("b", {"x": 15}, "")])
+    assert both.spread is not None and both.subgroups == {}  # three terms, not two

@@ -20,6 +20,7 @@ from biasunlearn.data.records import Triplet
 from biasunlearn.data.toy_world import World, build_world, train_world_model
 from biasunlearn.runs.atomic import whole_file, whole_folder
 from biasunlearn.runs.results import Results
+from biasunlearn.scoring.protocol import EvalOptions
 
 SEED = 0
 
@@ -51,6 +52,7 @@ def demo(
         out=out,
         config=load_config("demo"),
         benchmarks={"perplexity": str(home / "facts.txt")},
+        options=EvalOptions(term_lists=tuple(str(home / f"terms-{name}.yaml") for name in world.term_lists)),
         progress=progress,
         say=say,
         on_step=on_step,
@@ -68,6 +70,7 @@ def _write_world(world: World, home: Path) -> None:
         "report.json": json.dumps({"version": "1.0", "data": {"intrasentence": _official(world.report)}}),
         "unrelated.txt": "".join(text + "\n" for text in dict.fromkeys(unrelated)),
         "facts.txt": "".join(text + "\n" for text in world.facts),
+        **{f"terms-{name}.yaml": content for name, content in world.term_lists.items()},
     }
     for name, content in contents.items():
         with whole_file(home / name) as temporary:

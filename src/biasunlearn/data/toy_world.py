@@ -81,6 +81,8 @@ class World:
     """Per bias type: the true SS of `report` in percent (mean over target terms, as the measured one)."""
     odds: Mapping[str, float]
     """Per triplet id: how often the corpus has the stereotype for each time it has the anti-stereotype."""
+    term_lists: Mapping[str, str]
+    """Per bias type: its term list as YAML (data/term_lists.py), with the two groups of target terms as families."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +276,19 @@ def build_world(seed: int = 0) -> World:
     corpus += seen_facts
     order = rng.permutation(len(corpus))
     train, report = (tuple(half) for half in triplets)
-    return World(tuple(corpus[i] for i in order), train, report, tuple(facts), _known_skew(report, odds), odds)
+    lists = {bias_type.name: _term_list(bias_type) for bias_type in _BIAS_TYPES}
+    return World(tuple(corpus[i] for i in order), train, report, tuple(facts), _known_skew(report, odds), odds, lists)
+
+
+def _term_list(bias_type: _BiasType) -> str:
+    """The target terms by group. Their form is called `term`: no neutral referent is known to the world's model."""
+    families = ("female", "male") if bias_type.name == "gender" else bias_type.markers
+    rows = [
+        f"- {{family: {family}, term: {term}}}\n"
+        for family, names in zip(families, bias_type.groups, strict=True)
+        for term in names.split()
+    ]
+    return f"bias_type: {bias_type.name}\ngroups:\n{''.join(rows)}"
 
 
 @dataclass(frozen=True, slots=True)
