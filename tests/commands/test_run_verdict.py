@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from biasunlearn.cli import main
 from biasunlearn.commands.compare import compare
 from biasunlearn.commands.report import write_report
 from biasunlearn.commands.run_context import run_context
@@ -115,3 +116,17 @@ def test_an_old_run_has_no_verdict_except_a_failure_that_its_record_shows(tmp_pa
     assert old.with_values(collapsed=True).shown_verdict.value == "failed"
     kept = old.with_values(stopped={"step": 5, "best_step": 0})
     assert kept.shown_verdict.value == "failed" and kept.verdict is None
+
+
+@pytest.mark.parametrize(
+    ("value", "code"), [("fair", 0), ("improved", 0), ("no evidence", 1), ("worse", 1), ("failed", 1), (None, 1)]
+)
+def test_strict_ends_with_1_unless_fair_or_improved(tmp_path, monkeypatch, capsys, value, code):
+    stored = load_results(debiased(tmp_path / "made", items(BASE), items(EVEN)))
+    given = stored.with_values(verdict={"value": value, "reason": "r", "margin": 5.0}) if value else stored
+    monkeypatch.setattr("biasunlearn.commands.debias.debias", lambda *_, **__: given)
+    command = ["debias", "m", "--train", "t", "--report", "r", "--out", str(tmp_path / "out")]
+    assert main([*command, "--strict"]) == code
+    first = capsys.readouterr().out.splitlines()[0]
+    assert value is None or first.startswith("FAIR WITHIN ±5: r." if value == "fair" else f"{value.upper()}: r.")
+    assert main(command) == 0

@@ -305,11 +305,11 @@ def _summary(group: _Group, types: Sequence[_Group]) -> PairScores:
         low_lms=lms is not None and lms < LOW_LMS,
         icat=None if lms is None else _interval(icat(ss, lms), group.official, _icat),
         over_debiased=interval.high < 50,
-        equivalence=equivalence(group.official, least_error=_independent_error(group.counts)),
+        equivalence=equivalence(group.official, least_error=independent_error(group.counts)),
     )
 
 
-def _independent_error(counts: Floats) -> float:
+def independent_error(counts: Floats) -> float:
     """Standard error of an SS of 50, in points, if all comparisons are independent; `counts`: of each term."""
     return 50 * math.sqrt(float((1 / counts).sum())) / len(counts)
 

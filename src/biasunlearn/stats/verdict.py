@@ -75,7 +75,8 @@ def verdict(found: Evidence) -> Verdict:
     rest = _rest(outside, found.polarised, margin)
     if change.high < 0:
         return Verdict("improved", f"the mean distance of SS from 50 over bias types changed by {span}; {rest}")
-    return Verdict("no evidence", f"the mean distance of SS from 50 over bias types changed by {span}, which may be chance; {rest}")
+    by_chance = f"the mean distance of SS from 50 over bias types changed by {span}, which may be chance"
+    return Verdict("no evidence", f"{by_chance}; {rest}")
 
 
 def _rest(outside: list[str], polarised: tuple[str, ...], margin: float) -> str:
