@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.checks import check_pairs, overlap
 from biasunlearn.data.definitional import definitional_pairs
-from biasunlearn.data.families import Families, load_families, shipped_families
 from biasunlearn.data.readers import DataFile, fingerprint, is_plain_text, read_triplets, read_unrelated, triplet_hash
 from biasunlearn.data.records import Passage, Triplet
-from biasunlearn.data.splits import Split, group_of, split
+from biasunlearn.data.splits import Split, split
 from biasunlearn.data.target_terms import with_targets, with_unrelated
 from biasunlearn.data.wording import word_hashes
 from biasunlearn.errors import DataError, RequestError
@@ -18,6 +17,13 @@ from biasunlearn.runs.run_files import Manifest
 from biasunlearn.runs.sections import DataFacts, FileFacts, SplitFacts, Splits
 from biasunlearn.unlearn.contexts import counterfactual_contexts, term_families
 from biasunlearn.unlearn.sets import Context, TrainingSets, training_sets
+from biasunlearn.unlearn.shared_terms import (
+    families_of,
+    in_common_families,
+    left_out_finding,
+    shared_families_finding,
+    unseen_pairs,
+)
 
 EARLY = 13
 """Characters before the BLANK where the released code begins to supervise: the length of "<|endoftext|>"."""
@@ -55,27 +61,73 @@ def prepare(
         DataError: there are such pairs, and `skip_invalid` is off.
         RequestError: a file or a row is wrong, a bias type is too small to be split, or nothing to compute KL on.
     """
+    read = _read_files(train, report, unrelated, skip_invalid)
+    families = families_of(config)
+    triplets = unseen_pairs(read.joined, read.report.triplets, config, families)
+    parts = split(triplets, stop_share=config.stop_share, seed=config.seed, families=families)
+    stop = _stop_items(parts, read.report.triplets, config)
+    chosen = _supervised_kinds(parts.train, config)
+    sentences, source_hash = _unrelated_set(read.unrelated, triplets, parts, config)
+    hashes = fingerprint(chosen), fingerprint(stop)
+    findings = [*_findings(read), *_inert(config), *left_out_finding(read.joined, triplets, config)]
+    lost: list[str] = []
+    if unscorable:
+        chosen, stop, sentences, lost = _scorable(chosen, stop, sentences, unscorable, config)
+        if not skip_invalid:
+            raise DataError(lost)
+        findings.append(f"{len(lost)} rows that the model cannot score were left out; the first is {lost[0]}")
+    common = in_common_families(chosen, read.report.triplets, families)
+    splits = Splits(
+        train=_split_facts(chosen, hashes[0]),
+        stop=_split_facts(stop, hashes[1]),
+        shared_with_report=len(read.joined) - len(triplets),
+        train_in_report_families=common[0],
+        report_in_train_families=common[1],
+        unused=len(triplets) - len(chosen) - (0 if config.stop_on == "report" else len(stop)),
+        without_target_term=sum(c.target is None for c in triplets),
+    )
+    facts = DataFacts(
+        train=_file_facts(read.train, lost),
+        report=_file_facts(read.report),
+        unrelated=FileFacts(
+            path=unrelated, sha256=source_hash, sentences=len(sentences),
+            skipped=list(read.unrelated.skipped) if isinstance(read.unrelated, DataFile) else [],
+        ),
+        splits=splits,
+        overlap_with_report=read.overlap,
+        stopped_on_report=config.stop_on == "report",
+        findings=[*findings, *shared_families_finding(chosen, common, config)],
+    )  # fmt: skip
+    sets = _training_sets(chosen, (*stop, *read.report.triplets), sentences, config)
+    return Prepared(sets, chosen, stop, facts, _manifest(facts, chosen, stop, config))
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The files of a run as they were read."""
+
+    train: DataFile
+    report: DataFile
+    unrelated: DataFile | str | None
+    joined: Sequence[Triplet]
+    """The training pairs, with target terms and unrelated sentences from the unrelated file where they have none."""
+    overlap: int
+    """Training pairs that are also in the report file."""
+
+
+def _read_files(train: str | DataFile, report: str | DataFile, unrelated: str | None, skip_invalid: bool) -> _Files:
     pairs = read_triplets(train, skip_invalid=skip_invalid)
     reported = read_triplets(report, skip_invalid=skip_invalid)
-    unrelated_data = _unrelated_data(unrelated, skip_invalid)
-    shared = overlap(pairs.triplets, reported.triplets)
-    findings = [*_findings(pairs, reported, unrelated_data, shared), *_inert(config)]
-    named = unrelated_data.triplets if isinstance(unrelated_data, DataFile) else ()
+    other = _unrelated_data(unrelated, skip_invalid)
+    named = other.triplets if isinstance(other, DataFile) else ()
     joined = with_unrelated(with_targets(pairs.triplets, named), named)
-    families = families_of(config)
-    triplets = _unseen(joined, reported.triplets, config, families)
-    findings += _left_out(joined, triplets, config)
-    parts = split(triplets, stop_share=config.stop_share, seed=config.seed, families=families)
-    stop = _stop_items(parts, reported.triplets, config)
-    chosen = _supervised_kinds(parts.train, config)
-    sentences, source_hash = _unrelated_set(unrelated_data, triplets, parts, config)
-    hashes = {"train": fingerprint(chosen), "stop": fingerprint(stop)}
-    if unscorable:
-        chosen, stop, sentences, left_out = _scorable(chosen, stop, sentences, unscorable, config)
-        if not skip_invalid:
-            raise DataError(left_out)
-        findings.append(f"{len(left_out)} rows that the model cannot score were left out; the first is {left_out[0]}")
-        pairs = replace(pairs, skipped=(*pairs.skipped, *left_out))
+    return _Files(pairs, reported, other, joined, overlap(pairs.triplets, reported.triplets))
+
+
+def _training_sets(
+    chosen: Sequence[Triplet], later: Sequence[Triplet], sentences: Sequence[str], config: DebiasConfig
+) -> TrainingSets:
+    """The sets of the losses. `later`: pairs of the stop and the report split, whose groups are to stay unseen."""
     sets = training_sets(
         chosen,
         sentences,
@@ -84,46 +136,27 @@ def prepare(
         supervised_to=config.supervised_to,
     )
     if config.invariance_weight:
-        sets = replace(sets, contexts=_contexts(chosen, (*stop, *reported.triplets), config), guard=_guard())
-    if config.supervised_from == "early":
-        sets = _supervised_early(sets)
-    common = _in_common_families(chosen, reported.triplets, families)
-    findings += _shared_families(chosen, common, config)
-    splits = Splits(
-        train=_split_facts(chosen, hashes["train"]),
-        stop=_split_facts(stop, hashes["stop"]),
-        shared_with_report=len(joined) - len(triplets),
-        train_in_report_families=common[0],
-        report_in_train_families=common[1],
-        unused=len(triplets) - len(chosen) - (0 if config.stop_on == "report" else len(stop)),
-        without_target_term=sum(c.target is None for c in triplets),
-    )
-    skipped = list(unrelated_data.skipped) if isinstance(unrelated_data, DataFile) else []
-    facts = DataFacts(
-        train=_file_facts(pairs),
-        report=_file_facts(reported),
-        unrelated=FileFacts(path=unrelated, sha256=source_hash, sentences=len(sentences), skipped=skipped),
-        splits=splits,
-        overlap_with_report=shared,
-        stopped_on_report=config.stop_on == "report",
-        findings=findings,
-    )
+        sets = replace(sets, contexts=_contexts(chosen, later, config), guard=_guard())
+    return _supervised_early(sets) if config.supervised_from == "early" else sets
+
+
+def _manifest(facts: DataFacts, chosen: Sequence[Triplet], stop: Sequence[Triplet], config: DebiasConfig) -> Manifest:
     seen = sorted({triplet_hash(c) for c in (*chosen, *stop)})
-    manifest = Manifest(
-        train=facts.train, unrelated=facts.unrelated, splits=splits, seed=config.seed, pairs=seen,
-        words=sorted(word_hashes(chosen)),
-    )  # fmt: skip
-    return Prepared(sets, chosen, stop, facts, manifest)
+    words = sorted(word_hashes(chosen))
+    return Manifest(
+        train=facts.train, unrelated=facts.unrelated, splits=facts.splits, seed=config.seed, pairs=seen, words=words
+    )
 
 
-def _findings(pairs: DataFile, reported: DataFile, unrelated: DataFile | str | None, shared: int) -> list[str]:
+def _findings(read: _Files) -> list[str]:
     """What the user should know about the data before training, one line each."""
-    files = [pairs, reported, *([unrelated] if isinstance(unrelated, DataFile) else [])]
+    files = [read.train, read.report, *([read.unrelated] if isinstance(read.unrelated, DataFile) else [])]
     findings = [line for data in files for line in data.remarks]
-    findings += check_pairs(pairs.triplets, reported.triplets)
-    if shared:
+    findings += check_pairs(read.train.triplets, read.report.triplets)
+    if read.overlap:
         findings.append(
-            f"{shared} pairs of {pairs.path} are also in {reported.path}: the result is marked as contaminated"
+            f"{read.overlap} pairs of {read.train.path} are also in {read.report.path}: the result is marked as "
+            "contaminated"
         )
     return findings
 
@@ -138,8 +171,9 @@ def _inert(config: DebiasConfig) -> list[str]:
     ]
 
 
-def _file_facts(data: DataFile) -> FileFacts:
-    return FileFacts(path=data.path, sha256=data.sha256, rows=len(data.triplets), skipped=list(data.skipped))
+def _file_facts(data: DataFile, lost: Sequence[str] = ()) -> FileFacts:
+    skipped = [*data.skipped, *lost]
+    return FileFacts(path=data.path, sha256=data.sha256, rows=len(data.triplets), skipped=skipped)
 
 
 def _split_facts(triplets: Sequence[Triplet], sha256: str) -> SplitFacts:
@@ -196,77 +230,6 @@ def _unrelated_data(unrelated: str | None, skip_invalid: bool) -> DataFile | str
     if unrelated is None or is_plain_text(unrelated):
         return unrelated
     return read_triplets(unrelated, skip_invalid=skip_invalid)
-
-
-def families_of(config: DebiasConfig) -> Families | None:
-    """The term families of a recipe; None where every target term is a group of its own.
-
-    Raises:
-        RequestError: the file of families is missing or wrong.
-    """
-    if config.term_families == "none":
-        return None
-    return shipped_families() if config.term_families == "shipped" else load_families(config.term_families)
-
-
-def _unseen(
-    triplets: Sequence[Triplet], report: Sequence[Triplet], config: DebiasConfig, families: Families | None
-) -> list[Triplet]:
-    """The pairs that are not about a target term (`dropped`: a term family) of the report file."""
-    if config.shared_terms == "kept":
-        return list(triplets)
-    by = families if config.shared_terms == "dropped" else None
-    reported = {group_of(c, by) for c in report}
-    unseen = [c for c in triplets if group_of(c, by) not in reported]
-    if gone := sorted({c.bias_type for c in triplets} - {c.bias_type for c in unseen}):
-        names = sorted({c.target for c in triplets if c.bias_type == gone[0] and c.target})
-        some = f" ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})" if names else ""
-        about, other = "is about a target term", "kept"
-        if by is not None:
-            about, other = "shares a term family with a pair", "term_dropped"
-        raise RequestError(
-            f"every training pair of bias type {gone[0]!r}{some} {about} of the report file, so that none is left; "
-            f"give pairs about other groups, leave this bias type out, or --set shared_terms={other}"
-        )
-    return unseen
-
-
-def _left_out(triplets: Sequence[Triplet], unseen: Sequence[Triplet], config: DebiasConfig) -> list[str]:
-    """How many pairs were left out because of the report file, and what is left of each bias type."""
-    if len(unseen) == len(triplets):
-        return []
-    left, of = Counter(c.bias_type for c in unseen), Counter(c.bias_type for c in triplets)
-    counts = ", ".join(f"{name} {left[name]} of {of[name]}" for name in sorted(of))
-    what = "a term family" if config.shared_terms == "dropped" else "a target term"
-    return [
-        f"{len(triplets) - len(unseen)} training pairs share {what} with the report file and were left out "
-        f"(shared_terms: {config.shared_terms}); left: {counts}"
-    ]
-
-
-def _in_common_families(
-    train: Sequence[Triplet], report: Sequence[Triplet], families: Families | None
-) -> tuple[dict[str, int], dict[str, int]]:
-    """Training pairs that share a term family with the report file, and report pairs that do with training, by type."""
-    both = {group_of(c, families) for c in train} & {group_of(c, families) for c in report}
-    counted = (Counter(c.bias_type for c in part if group_of(c, families) in both) for part in (train, report))
-    of_train, of_report = (dict(sorted(found.items())) for found in counted)
-    return of_train, of_report
-
-
-def _shared_families(
-    train: Sequence[Triplet], common: tuple[Mapping[str, int], Mapping[str, int]], config: DebiasConfig
-) -> list[str]:
-    """What is not unseen by meaning."""
-    of_train, of_report = common
-    if not of_train:
-        return []
-    counts = ", ".join(f"{name} {count}" for name, count in of_train.items())
-    remedy = "" if config.shared_terms == "dropped" else "; --set shared_terms=dropped leaves them out of training"
-    return [
-        f"{sum(of_train.values())} of {len(train)} training pairs ({counts}) share a term family with "
-        f"{sum(of_report.values())} report pairs: for those the group is not unseen, only the term may be{remedy}"
-    ]
 
 
 def _stop_items(parts: Split, report: Sequence[Triplet], config: DebiasConfig) -> tuple[Triplet, ...]:
