@@ -287,4 +287,5 @@ def test_of_two_processes_one_killed_ends_the_other_within_30_seconds(killed: in
     assert code not in (0, -signal.SIGKILL) and seconds < 30, (code, seconds)
     lines = [line for line in text.splitlines() if line.startswith("biasunlearn:")]
     assert len(lines) == 1 and "Traceback" not in text, text[-3000:]
+    assert "another process of this run has ended" in lines[0] and "--resume" in lines[0]
     print(f"rank {killed} killed: the other ended after {seconds:.1f} s with: {lines[0]}")

@@ -4,6 +4,7 @@ Never in this package: a computation, a file format, or an import of torch befor
 """
 
 import errno
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -46,12 +47,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             wrong_request(f"{str(error.filename)[:40]}...: this name is too long for a file; choose a shorter one")
             return WRONG_REQUEST
+        if _of_another_process(error):
+            failure(
+                "another process of this run has ended, so this one does too; see its own message. What was saved is "
+                "unchanged: start all of them again, with --resume"
+            )
+            return BROKE
         if "--traceback" in words:
             import traceback
 
             emit(traceback.format_exc(), stderr=True, printing=True)
         failure(f"it broke: {type(error).__name__}: {error} (--traceback shows where)")
         return BROKE
+
+
+def _of_another_process(error: Exception) -> bool:
+    """Whether an error is that of the connection to another process of this run."""
+    lost = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL")
+    return os.environ.get("WORLD_SIZE", "1") != "1" and any(one in str(error) for one in lost)
 
 
 def run(words: Sequence[str]) -> int:
