@@ -53,8 +53,10 @@ def prepare(
     pairs = read_triplets(train, skip_invalid=skip_invalid)
     reported = read_triplets(report, skip_invalid=skip_invalid)
     unrelated_data = _unrelated_data(unrelated, skip_invalid)
-    shared = overlap(pairs.triplets, reported.triplets)
-    findings = _findings(pairs, reported, unrelated_data, shared)
+    # A hash takes some microseconds; it is the same for a pair before and after it is joined.
+    hashes = list(map(triplet_hash, pairs.triplets))
+    shared = overlap(set(hashes), reported.triplets)
+    findings = _findings(pairs, reported, unrelated_data, shared, hashes)
     named = unrelated_data.triplets if isinstance(unrelated_data, DataFile) else ()
     joined = with_unrelated(with_targets(pairs.triplets, named), named)
     triplets = joined if config.shared_terms == "kept" else _unseen(joined, reported.triplets)
@@ -62,7 +64,7 @@ def prepare(
     stop = _stop_items(parts, reported.triplets, config)
     chosen = _supervised_kinds(parts.train, config)
     sentences, source_hash = _unrelated_set(unrelated_data, triplets, parts, config)
-    hashes = {"train": fingerprint(chosen), "stop": fingerprint(stop)}
+    digests = {"train": fingerprint(chosen), "stop": fingerprint(stop)}
     if unscorable:
         chosen, stop, sentences, left_out = _scorable(chosen, stop, sentences, unscorable, config)
         if not skip_invalid:
@@ -79,8 +81,8 @@ def prepare(
     if config.supervised_from == "early":
         sets = _supervised_early(sets)
     splits = Splits(
-        train=_split_facts(chosen, hashes["train"]),
-        stop=_split_facts(stop, hashes["stop"]),
+        train=_split_facts(chosen, digests["train"]),
+        stop=_split_facts(stop, digests["stop"]),
         shared_with_report=len(joined) - len(triplets),
         unused=len(triplets) - len(chosen) - (0 if config.stop_on == "report" else len(stop)),
         without_target_term=sum(c.target is None for c in triplets),
@@ -95,21 +97,29 @@ def prepare(
         stopped_on_report=config.stop_on == "report",
         findings=findings,
     )
-    seen = sorted({triplet_hash(c) for c in (*chosen, *stop)})
+    seen = sorted(_seen(pairs.triplets, hashes, chosen) | set(map(triplet_hash, stop)))
     manifest = Manifest(train=facts.train, unrelated=facts.unrelated, splits=splits, seed=config.seed, pairs=seen)
     return Prepared(sets, stop, facts, manifest)
 
 
-def _findings(pairs: DataFile, reported: DataFile, unrelated: DataFile | str | None, shared: int) -> list[str]:
+def _findings(
+    pairs: DataFile, reported: DataFile, unrelated: DataFile | str | None, shared: int, hashes: Sequence[str]
+) -> list[str]:
     """What the user should know about the data before training, one line each."""
     files = [pairs, reported, *([unrelated] if isinstance(unrelated, DataFile) else [])]
     findings = [line for data in files for line in data.remarks]
-    findings += check_pairs(pairs.triplets, reported.triplets)
+    findings += check_pairs(pairs.triplets, reported.triplets, hashes)
     if shared:
         findings.append(
             f"{shared} pairs of {pairs.path} are also in {reported.path}: the result is marked as contaminated"
         )
     return findings
+
+
+def _seen(triplets: Sequence[Triplet], hashes: Sequence[str], chosen: Sequence[Triplet]) -> set[str]:
+    """The hashes of the pairs that are chosen for training, which have an id each."""
+    ids = {(c.kind, c.id) for c in chosen}
+    return {key for c, key in zip(triplets, hashes, strict=True) if (c.kind, c.id) in ids}
 
 
 def _file_facts(data: DataFile) -> FileFacts:
