@@ -21,7 +21,8 @@ def main() -> None:
     pairs = commands.add_parser("pairs")
     pairs.add_argument("--pairs", type=int, default=1_000_000)
     pairs.add_argument("--types", type=int, default=500)
-    pairs.set_defaults(run=lambda given: read_pairs(given.pairs, given.types))
+    pairs.add_argument("--without-targets", action="store_true", help="no column with the target terms")
+    pairs.set_defaults(run=lambda given: read_pairs(given.pairs, given.types, targets=not given.without_targets))
     items = commands.add_parser("items")
     items.add_argument("model")
     items.add_argument("--items", type=int, default=200_000)
@@ -38,23 +39,21 @@ def main() -> None:
     given.run(given)
 
 
-def read_pairs(count: int, types: int) -> None:
+def read_pairs(count: int, types: int, *, targets: bool) -> None:
     """Reads, checks and prepares `count` pairs of `types` bias types."""
     from biasunlearn.config import DebiasConfig
-    from biasunlearn.data.checks import check_pairs
     from biasunlearn.data.readers import read_triplets
     from biasunlearn.unlearn.prepare import prepare
 
     with tempfile.TemporaryDirectory() as folder:
         train, report = Path(folder) / "train.csv", Path(folder) / "report.csv"
-        _write(train, _made(count, types, seed=0))
+        _write(train, _made(count, types, seed=0, targets=targets))
         _write(report, _made(types * 4, types, seed=1))
         print(f"{train.stat().st_size / 1e6:.0f} MB, {count:,} pairs, {types} bias types")
         clock = _Clock()
         pairs = clock.timed("read", lambda: read_triplets(train))
         against = read_triplets(report)
-        clock.timed("check", lambda: check_pairs(pairs.triplets, against.triplets))
-        clock.timed("prepare (reads, checks, joins, splits)", lambda: prepare(pairs, against, None, DebiasConfig()))
+        clock.timed("check, join, split", lambda: prepare(pairs, against, None, DebiasConfig(shared_terms="kept")))
         clock.total()
 
 
@@ -119,17 +118,19 @@ class _Clock:
     """Seconds of each stage and in all, and the largest resident memory so far."""
 
     def __init__(self) -> None:
-        self._begun = time.perf_counter()
+        self._begun, self._spent = time.perf_counter(), time.process_time()
 
     def timed(self, what: str, work):  # type: ignore[no-untyped-def]
-        begun = time.perf_counter()
+        begun, spent = time.perf_counter(), time.process_time()
         try:
             return work()
         finally:
-            print(f"{what}: {time.perf_counter() - begun:.1f} s, at most {_peak():,.0f} MB so far", flush=True)
+            seconds = f"{time.perf_counter() - begun:.1f} s ({time.process_time() - spent:.1f} s of the processor)"
+            print(f"{what}: {seconds}, at most {_peak():,.0f} MB so far", flush=True)
 
     def total(self) -> None:
-        print(f"in all: {time.perf_counter() - self._begun:.1f} s, at most {_peak():,.0f} MB")
+        wall, spent = time.perf_counter() - self._begun, time.process_time() - self._spent
+        print(f"in all: {wall:.1f} s ({spent:.1f} s of the processor), at most {_peak():,.0f} MB")
 
 
 def _peak() -> float:
@@ -141,16 +142,16 @@ def _resident() -> float:
     return pages * resource.getpagesize() / 1e6
 
 
-def _made(count: int, types: int, seed: int) -> Iterator[dict[str, str]]:
+def _made(count: int, types: int, seed: int, *, targets: bool = True) -> Iterator[dict[str, str]]:
     """Pairs about people of 40 groups in each bias type, as short as real ones."""
     chosen = random.Random(seed)
     traits = [(f"{a}ish", f"{a}ic") for a in ("clever", "lazy", "kind", "rude", "calm", "loud", "brave", "dull")]
     for number in range(count):
         bias_type, term = f"type{number % types}", f"group{number % types}x{chosen.randrange(40)}"
         bad, good = chosen.choice(traits)
-        head = f"The {term} no {number}"
+        head = f"The {term}, {number},"
         yield {
-            "bias_type": bias_type, "target": term, "context": f"{head} is BLANK.",
+            "bias_type": bias_type, "target": term if targets else "", "context": f"{head} is BLANK.",
             "stereotype": f"{head} is {bad}.", "anti_stereotype": f"{head} is {good}.",
             "unrelated": f"Fish {number} sing." if number % 10 == 0 else "",
         }  # fmt: skip

@@ -72,7 +72,7 @@ def respelled(text: str) -> str:
 def test_a_pair_is_recognised_in_another_spelling_wherever_it_matters() -> None:
     one = pair(1, "", stereotype="Pépé est lent.", anti_stereotype="Pépé est vif.")
     two = pair(1, "", stereotype=respelled("Pépé est lent."), anti_stereotype=respelled("Pépé est vif."))
-    assert triplet_hash(one) == triplet_hash(two) and overlap([one], [two]) == 1
+    assert triplet_hash(one) == triplet_hash(two) and overlap({triplet_hash(one)}, [two]) == 1
     assert contamination([two], [triplet_hash(one)]) == {"clusters": 1, "of": 1}
     assert fingerprint([one]) != fingerprint([two])  # two files all the same
 

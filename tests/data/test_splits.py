@@ -97,7 +97,7 @@ def test_real_pairs_get_targets_and_none_of_them_stands_in_dev():
         terms[c.bias_type].add((c.target or "").casefold())
     assert len(terms["gender"]) == 30 and len(terms["religion"]) <= 11 and len(terms["race"]) > 100
     assert sum((c.target or "").casefold() in {d.target.casefold() for d in dev} for c in found) < 5
-    assert overlap(pairs, dev) == 0
+    assert overlap(set(map(triplet_hash, pairs)), dev) == 0
 
 
 @pytest.mark.slow

@@ -87,3 +87,10 @@ def test_whole_words() -> None:
     text = "the he, he's heat 看见他了 这是MRI技师 XMRI"
     assert [match.group() for match in pattern.finditer(text)] == ["he", "he", "他", "MRI"]
     assert re.compile(whole_words({})).search("anything") is None
+
+
+@given(st.text("ab .", max_size=12), st.text("ab .", max_size=12))
+def test_in_ascii_the_shared_end_is_that_of_the_general_rule(first: str, second: str) -> None:
+    """A full-width sign in front of both takes them through the general rule, and changes nothing at their ends."""
+    general = shared_suffix(f"\uff11 {first}", f"\uff12 {second}")
+    assert shared_suffix(f"1 {first}", f"2 {second}") == general

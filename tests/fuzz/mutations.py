@@ -288,6 +288,8 @@ def _edit(rng: random.Random, kind: str, parent: Any, key: Any, document: Any) -
     required, optional = key in REQUIRED.get(kind, ()), key in OPTIONAL.get(kind, ())
     if kind == "pairs" and isinstance(document, dict) and "chosen" in document:
         required = optional = False  # a preference row: other rules
+    if kind == "bbq" and parent is not document:
+        required = False  # answer_info has the same keys; an answer without a tag is one whose group is not known
     if action == 0 and isinstance(parent, dict):
         del parent[key]
         return "a key is missing", required

@@ -1,7 +1,7 @@
 """Sanity checks before training: what is odd about the pairs, said before an hour is spent on them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -16,9 +16,13 @@ TOO_SMALL_TO_CONCLUDE = 10.0
 """Points of SS: a bias type that cannot show a change this large is reported as too small."""
 
 
-def check_pairs(train: Sequence[Triplet], report: Sequence[Triplet]) -> list[str]:
+def check_pairs(
+    train: Sequence[Triplet], report: Sequence[Triplet], hashes: Sequence[str] | None = None
+) -> list[str]:
     """Findings about the training pairs and their overlap with the report triplets, one line each.
 
+    Args:
+        hashes: the `triplet_hash` of each training pair, where it is known already.
     Raises:
         RequestError: a bias type has fewer than two pairs, so that nothing can be held out.
     """
@@ -30,12 +34,12 @@ def check_pairs(train: Sequence[Triplet], report: Sequence[Triplet]) -> list[str
                 "add pairs or remove it"
             )
     small = (_too_small(name, count) for name, count in sorted(_report_sizes(report).items()))
-    return [*pair_findings(train)[0], *filter(None, small)]
+    return [*pair_findings(train, hashes)[0], *filter(None, small)]
 
 
-def pair_findings(triplets: Sequence[Triplet]) -> tuple[list[str], int]:
+def pair_findings(triplets: Sequence[Triplet], hashes: Sequence[str] | None = None) -> tuple[list[str], int]:
     """(findings about the texts of pairs, one line each; how many pairs occur more than once)."""
-    repeated = _repeated(triplets)
+    repeated = _repeated(triplets, hashes or map(triplet_hash, triplets))
     findings = [
         _counted("pairs have equal texts and teach nothing", [c for c in triplets if _equal(c)]),
         _counted("pairs occur more than once", repeated),
@@ -45,9 +49,8 @@ def pair_findings(triplets: Sequence[Triplet]) -> tuple[list[str], int]:
     return list(filter(None, findings)), len(repeated)
 
 
-def overlap(first: Sequence[Triplet], second: Sequence[Triplet]) -> int:
-    """Triplets of `second` whose pair is also in `first`, in any spelling (`normal_text`)."""
-    known = {triplet_hash(c) for c in first}
+def overlap(known: Collection[str], second: Sequence[Triplet]) -> int:
+    """Triplets of `second` whose pair has one of the hashes `known` (`triplet_hash`), in any spelling."""
     return sum(triplet_hash(c) in known for c in second)
 
 
@@ -90,11 +93,10 @@ def _equal(triplet: Triplet) -> bool:
     return normal_text(triplet.stereotype.text) == normal_text(triplet.anti_stereotype.text)
 
 
-def _repeated(triplets: Sequence[Triplet]) -> list[Triplet]:
+def _repeated(triplets: Sequence[Triplet], hashes: Iterable[str]) -> list[Triplet]:
     seen: set[str] = set()
     again = []
-    for triplet in triplets:
-        key = triplet_hash(triplet)
+    for triplet, key in zip(triplets, hashes, strict=True):
         if key in seen:
             again.append(triplet)
         seen.add(key)

@@ -80,9 +80,17 @@ class Triplet:
         """
         if self.kind == "intersentence":
             return self.whole(sentence)
-        head = self._head(sentence)
-        end = len(sentence.text) - (self._shared_tail() if to == "difference" else 0)
-        return Passage(head, sentence.text[len(head) : end])
+        tail = self._shared_tail(self._rests()) if to == "difference" else 0
+        return _divided(sentence, self._head(sentence), tail)
+
+    def supervised_sides(self, to: Literal["end", "difference"] = "end") -> tuple[Passage, Passage]:
+        """`supervised` of the stereotype and of the anti-stereotype, in half of the time."""
+        if self.kind == "intersentence":
+            return self.whole(self.stereotype), self.whole(self.anti_stereotype)
+        heads = self._head(self.stereotype), self._head(self.anti_stereotype)
+        rests = self.stereotype.text[len(heads[0]) :], self.anti_stereotype.text[len(heads[1]) :]
+        tail = self._shared_tail(rests) if to == "difference" else 0
+        return _divided(self.stereotype, heads[0], tail), _divided(self.anti_stereotype, heads[1], tail)
 
     def _head(self, sentence: Sentence) -> str:
         """The sentence up to its BLANK, without the space there: in most tokenizers that belongs to the next word."""
@@ -91,8 +99,17 @@ class Triplet:
             cut = shared_prefix(self.stereotype.text, self.anti_stereotype.text)
         return sentence.text[:cut].rstrip()
 
-    def _shared_tail(self) -> int:
+    def _rests(self) -> tuple[str, str]:
+        """Both sentences from the BLANK on."""
+        first, second = self.stereotype, self.anti_stereotype
+        return first.text[len(self._head(first)) :], second.text[len(self._head(second)) :]
+
+    def _shared_tail(self, rests: tuple[str, str]) -> int:
         """Characters that both sentences end with; none where a side would be left empty."""
-        sides = [side.text[len(self._head(side)) :] for side in (self.stereotype, self.anti_stereotype)]
-        tail = shared_suffix(*sides)
-        return tail if tail < min(map(len, sides)) else 0
+        tail = shared_suffix(*rests)
+        return tail if tail < min(map(len, rests)) else 0
+
+
+def _divided(sentence: Sentence, head: str, tail: int) -> Passage:
+    """The sentence without its last `tail` characters, divided behind its head."""
+    return Passage(head, sentence.text[len(head) : len(sentence.text) - tail])

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -29,7 +30,11 @@ def group_of(triplet: Triplet, families: Families | None = None) -> tuple[str, s
     """
     if families is not None and triplet.target:
         return triplet.bias_type, family_of(triplet.bias_type, triplet.target, families)
-    return triplet.bias_type, normal_text(_group_text(triplet))
+    return triplet.bias_type, _normal(_group_text(triplet))
+
+
+_normal = lru_cache(maxsize=2**16)(normal_text)
+"""A file has few target terms, and each of them in many rows."""
 
 
 def _group_text(triplet: Triplet) -> str:
@@ -44,13 +49,14 @@ def split(triplets: Sequence[Triplet], *, stop_share: float, seed: int, families
     A pair whose target term is unknown may be about a term that is trained on. It is used for training, unless the
     pairs with known terms cannot fill the share. Groups are those of `group_of`.
     """
-    groups: dict[tuple[str, str], list[Triplet]] = defaultdict(list)
-    for triplet in triplets:
-        groups[group_of(triplet, families)].append(triplet)
+    group = [group_of(triplet, families) for triplet in triplets]
+    by_type: dict[str, dict[tuple[str, str], list[Triplet]]] = defaultdict(lambda: defaultdict(list))
+    for key, triplet in zip(group, triplets, strict=True):
+        by_type[triplet.bias_type][key].append(triplet)
     held_out: set[tuple[str, str]] = set()
-    for bias_type in sorted({key[0] for key in groups}):
+    for bias_type, groups in sorted(by_type.items()):
         # In the order of their texts as they are spelt, on which the seeded draw of every earlier run depends.
-        keys = [key for key in groups if key[0] == bias_type]
+        keys = list(groups)
         keys.sort(key=lambda key: _group_text(groups[key][0]).casefold())
         wanted = stop_share * sum(len(groups[key]) for key in keys)
         known = [key for key in keys if groups[key][0].target]
@@ -62,5 +68,7 @@ def split(triplets: Sequence[Triplet], *, stop_share: float, seed: int, families
             if abs(taken + len(groups[key]) - wanted) < abs(taken - wanted):
                 held_out.add(key)
                 taken += len(groups[key])
-    train = tuple(c for c in triplets if group_of(c, families) not in held_out)
-    return Split(train, tuple(c for c in triplets if group_of(c, families) in held_out))
+    parts: tuple[list[Triplet], list[Triplet]] = [], []
+    for key, triplet in zip(group, triplets, strict=True):
+        parts[key in held_out].append(triplet)
+    return Split(tuple(parts[False]), tuple(parts[True]))

@@ -9,6 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from biasunlearn.data.normal_text import normal_text, tidy
 from biasunlearn.data.records import BLANK, Triplet
@@ -32,20 +33,22 @@ def with_targets(triplets: Sequence[Triplet], named: Iterable[Triplet] = ()) -> 
     4. Else the word that recurs most tellingly in the contexts of this bias type (`RECURS`, `CONTRAST`):
        annotators wrote many contexts for each term, so a recurring word that other bias types lack is one.
     """
+    if all(c.target for c in triplets):
+        return list(triplets)
     knowing = [c for c in (*named, *triplets) if c.target]
     by_context = {(c.bias_type, c.context): c.target for c in knowing if c.context}
     by_spelling = {_key(c): c.target for c in knowing if c.context}
     terms: dict[str, dict[str, str]] = defaultdict(dict)  # normal form -> as its data spells it
     for triplet in knowing:
         terms[triplet.bias_type].setdefault(normal_text(str(triplet.target)), str(triplet.target))
-    patterns = {bias_type: _any_of(names) for bias_type, names in terms.items()}
+    pattern = cache(lambda bias_type: _any_of(terms[bias_type]))  # of those bias types that need one
     recurring = _recurring_words(triplets)
 
     def target_of(triplet: Triplet) -> str | None:
         if triplet.target or (triplet.bias_type, triplet.context) in by_context:
             return triplet.target or by_context[triplet.bias_type, triplet.context]
         text = normal_text(_context(triplet))
-        if triplet.bias_type in patterns and (found := patterns[triplet.bias_type].search(text)):
+        if triplet.bias_type in terms and (found := pattern(triplet.bias_type).search(text)):
             return _term_of(found.group(), terms[triplet.bias_type])
         if _key(triplet) in by_spelling:
             return by_spelling[_key(triplet)]
@@ -53,13 +56,16 @@ def with_targets(triplets: Sequence[Triplet], named: Iterable[Triplet] = ()) -> 
         words = sorted(_words(text) & candidates.keys())
         return max(words, key=lambda word: candidates[word]) if words else None
 
-    return [replace(triplet, target=target_of(triplet)) for triplet in triplets]
+    found = map(target_of, triplets)
+    return [c if c.target == target else replace(c, target=target) for c, target in zip(triplets, found, strict=True)]
 
 
 def with_unrelated(triplets: Sequence[Triplet], named: Iterable[Triplet]) -> list[Triplet]:
     """Gives a pair the unrelated sentence that a triplet of the same bias type and context has in another file. Letter
     case and full stop count here, since the sentence takes the place of one of the pair."""
     by_context = {(c.bias_type, tidy(c.context)): c.unrelated for c in named if c.unrelated and c.context}
+    if not by_context:
+        return list(triplets)
     return [
         c if c.unrelated else replace(c, unrelated=by_context.get((c.bias_type, tidy(c.context)))) for c in triplets
     ]

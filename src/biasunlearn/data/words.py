@@ -83,6 +83,9 @@ def shared_suffix(first: str, second: str) -> int:
     length = next((n for n in range(shortest) if first[-1 - n] != second[-1 - n]), shortest)
     if length == shortest:
         return length
+    if first.isascii() and second.isascii():  # only spaces divide words, and the first of them begins the tail
+        space = first.find(" ", len(first) - length)
+        return len(first) - space if space >= 0 else 0
 
     def begins(count: int) -> bool:
         places = ((text, len(text) - count) for text in (first, second))

@@ -99,7 +99,7 @@ def prepare(
         findings=[*findings, *shared_families_finding(chosen, common, config)],
     )  # fmt: skip
     sets = _training_sets(chosen, (*stop, *read.report.triplets), sentences, config)
-    return Prepared(sets, chosen, stop, facts, _manifest(facts, chosen, stop, config))
+    return Prepared(sets, chosen, stop, facts, _manifest(read, facts, chosen, stop, config.seed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,10 @@ class _Files:
     unrelated: DataFile | str | None
     joined: Sequence[Triplet]
     """The training pairs, with target terms and unrelated sentences from the unrelated file where they have none."""
+    hashes: Sequence[str]
+    """Of each training pair; they do not depend on its target term and its unrelated sentence."""
     overlap: int
-    """Training pairs that are also in the report file."""
+    """Report pairs that are also in the training file."""
 
 
 def _read_files(train: str | DataFile, report: str | DataFile, unrelated: str | None, skip_invalid: bool) -> _Files:
@@ -121,7 +123,8 @@ def _read_files(train: str | DataFile, report: str | DataFile, unrelated: str | 
     other = _unrelated_data(unrelated, skip_invalid)
     named = other.triplets if isinstance(other, DataFile) else ()
     joined = with_unrelated(with_targets(pairs.triplets, named), named)
-    return _Files(pairs, reported, other, joined, overlap(pairs.triplets, reported.triplets))
+    hashes = tuple(map(triplet_hash, pairs.triplets))
+    return _Files(pairs, reported, other, joined, hashes, overlap(set(hashes), reported.triplets))
 
 
 def _training_sets(
@@ -140,19 +143,22 @@ def _training_sets(
     return _supervised_early(sets) if config.supervised_from == "early" else sets
 
 
-def _manifest(facts: DataFacts, chosen: Sequence[Triplet], stop: Sequence[Triplet], config: DebiasConfig) -> Manifest:
-    seen = sorted({triplet_hash(c) for c in (*chosen, *stop)})
-    words = sorted(word_hashes(chosen))
+def _manifest(
+    read: _Files, facts: DataFacts, chosen: Sequence[Triplet], stop: Sequence[Triplet], seed: int
+) -> Manifest:
+    ids = {(c.kind, c.id) for c in chosen}
+    trained = {key for c, key in zip(read.train.triplets, read.hashes, strict=True) if (c.kind, c.id) in ids}
     return Manifest(
-        train=facts.train, unrelated=facts.unrelated, splits=facts.splits, seed=config.seed, pairs=seen, words=words
-    )
+        train=facts.train, unrelated=facts.unrelated, splits=facts.splits, seed=seed,
+        pairs=sorted(trained | set(map(triplet_hash, stop))), words=sorted(word_hashes(chosen)),
+    )  # fmt: skip
 
 
 def _findings(read: _Files) -> list[str]:
     """What the user should know about the data before training, one line each."""
     files = [read.train, read.report, *([read.unrelated] if isinstance(read.unrelated, DataFile) else [])]
     findings = [line for data in files for line in data.remarks]
-    findings += check_pairs(read.train.triplets, read.report.triplets)
+    findings += check_pairs(read.train.triplets, read.report.triplets, read.hashes)
     if read.overlap:
         findings.append(
             f"{read.overlap} pairs of {read.train.path} are also in {read.report.path}: the result is marked as "

@@ -72,8 +72,7 @@ def training_sets(
     retain: dict[str, tuple[Passage, ...]] = {}
     pairs: dict[str, tuple[tuple[Passage, Passage], ...]] = {}
     for bias_type, group in sorted(by_type.items()):
-        stereotypes = tuple(c.supervised(c.stereotype, supervised_to) for c in group)
-        anti = tuple(c.supervised(c.anti_stereotype, supervised_to) for c in group)
+        stereotypes, anti = zip(*(c.supervised_sides(supervised_to) for c in group), strict=True)
         rng = np.random.default_rng([seed, *bias_type.encode()])
         chosen = sorted(rng.choice(len(anti), round(adversarial_share * len(anti)), replace=False))
         forget[bias_type] = stereotypes + tuple(anti[i] for i in chosen)
