@@ -25,7 +25,8 @@ from tests.test_imports import MAY_IMPORT
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 QUICK = (
-    "max_steps=3", "first_evaluation=2", "evaluate_every=2", "forget_batch=4", "retain_batch=4", "unrelated_batch=2",
+    "max_steps=3", "swap_noise=0",
+    "first_evaluation=2", "evaluate_every=2", "forget_batch=4", "retain_batch=4", "unrelated_batch=2",
 )  # fmt: skip
 
 NOT_RUN = {

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 QUICK = (
-    "max_steps=3", "first_evaluation=2", "evaluate_every=2", "forget_batch=4", "retain_batch=4", "unrelated_batch=2",
+    "max_steps=3", "swap_noise=0",
+    "first_evaluation=2", "evaluate_every=2", "forget_batch=4", "retain_batch=4", "unrelated_batch=2",
 )  # fmt: skip
 
 

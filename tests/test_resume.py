@@ -202,7 +202,7 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-SHORT = ("max_steps=40", "first_evaluation=2", "evaluate_every=2", "forget_batch=4", "retain_batch=4",
+SHORT = ("max_steps=40", "swap_noise=0", "first_evaluation=2", "evaluate_every=2", "forget_batch=4", "retain_batch=4",
          "unrelated_batch=2", "confirm=99", "learning_rate=0.001", "lms_floor=100")  # fmt: skip
 
 

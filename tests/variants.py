@@ -31,7 +31,8 @@ def write_pairs(path: Path, bias_types=("age", "work")) -> str:
 def debias(place: Path, name: str, model: str, *more: str) -> str:
     """A short run: it moves the model, and nobody asks where to."""
     short = (
-        "max_steps=4 first_evaluation=2 evaluate_every=2 forget_batch=4 retain_batch=4 unrelated_batch=2 average=0"
+        "max_steps=4 swap_noise=0 "
+        "first_evaluation=2 evaluate_every=2 forget_batch=4 retain_batch=4 unrelated_batch=2 average=0"
     ).split()
     settings = [part for value in (*short, "learning_rate=0.02") for part in ("--set", value)]
     arguments = ["debias", model, "--train", str(place / "train.jsonl"), "--report", str(place / "report.jsonl")]

@@ -109,7 +109,9 @@ def test_training_leaves_out_what_the_model_cannot_read(tmp_path: Path) -> None:
     path = tmp_path / "long.jsonl"
     path.write_text((tmp_path / "train.jsonl").read_text() + "\n" + json.dumps(long))
     line = len(path.read_text().splitlines())
-    config = DebiasConfig(max_steps=2, first_evaluation=1, evaluate_every=1, forget_batch=2, retain_batch=2)
+    config = DebiasConfig(
+        max_steps=2, swap_noise=0.0, first_evaluation=1, evaluate_every=1, forget_batch=2, retain_batch=2
+    )
     asked = {"train": str(path), "report": str(tmp_path / "report.jsonl"), "config": config}
     with pytest.raises(DataError, match=rf"long\.jsonl:{line}: [\d,]+ tokens"):
         debias(str(tmp_path / "model"), out=tmp_path / "refused", **asked)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 
 def command(place: Path, *more: str) -> list[str]:
-    small = ("max_steps=2", "first_evaluation=2", "forget_batch=4", "unrelated_batch=2", "lora_rank=2")
+    small = ("max_steps=2", "swap_noise=0", "first_evaluation=2", "forget_batch=4", "unrelated_batch=2", "lora_rank=2")
     return ["ablate", str(place / "model"), "--train", str(place / "train.jsonl"), "--report",
             str(place / "report.jsonl"), "--out", str(place / "out"),
             *(part for value in small for part in ("--set", value)), *more]  # fmt: skip

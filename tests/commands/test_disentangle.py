@@ -24,7 +24,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(place: Path, out: str, *more: str, train: str = "train.jsonl") -> list[str]:
-    small = ("max_steps=1", "first_evaluation=1", "forget_batch=4", "unrelated_batch=2", "lora_rank=2")
+    small = ("max_steps=1", "swap_noise=0", "first_evaluation=1", "forget_batch=4", "unrelated_batch=2", "lora_rank=2")
     return ["disentangle", str(place / "model"), "--train", str(place / train), "--report", str(place / "report.jsonl"),
             "--out", str(place / out), *(part for value in small for part in ("--set", value)), *more]  # fmt: skip
 

@@ -25,7 +25,7 @@ from tests.test_cli import write_pairs
 
 pytestmark = pytest.mark.slow
 
-SMALL = ("max_steps=2", "first_evaluation=2", "forget_batch=4", "unrelated_batch=2", "lora_rank=2")
+SMALL = ("max_steps=2", "swap_noise=0", "first_evaluation=2", "forget_batch=4", "unrelated_batch=2", "lora_rank=2")
 
 
 def command(place: Path, *more: str) -> list[str]:
@@ -90,7 +90,9 @@ def test_shared_scores_of_the_base_model_change_no_number(place: Path, tmp_path:
         train=str(place / "train.jsonl"),
         unrelated=None,
         plan=EvalPlan({"stereoset": str(place / "report.jsonl")}),
-        config=DebiasConfig(max_steps=2, first_evaluation=2, forget_batch=4, unrelated_batch=2, lora_rank=2),
+        config=DebiasConfig(
+            max_steps=2, swap_noise=0.0, first_evaluation=2, forget_batch=4, unrelated_batch=2, lora_rank=2
+        ),
     )
     shared = ScoreCache()
 

@@ -79,7 +79,8 @@ def test_a_sweep_goes_on_and_scores_the_report_split_once_for_the_chosen_point(
     tiny.save(tiny.gpt2(), tmp_path / "model")
     write_pairs(tmp_path / "train.jsonl")
     write_pairs(tmp_path / "report.jsonl", bias_types=("old", "new"))
-    small = ("max_steps=2", "first_evaluation=1", "evaluate_every=1", "forget_batch=4", "unrelated_batch=2")
+    small = ("max_steps=2", "swap_noise=0",
+             "first_evaluation=1", "evaluate_every=1", "forget_batch=4", "unrelated_batch=2")
     command = ["sweep", str(tmp_path / "model"), "--train", str(tmp_path / "train.jsonl"), "--report",
                str(tmp_path / "report.jsonl"), "--out", str(tmp_path / "out"), "--json",
                *(part for value in small for part in ("--set", value))]  # fmt: skip

@@ -30,7 +30,9 @@ def test_a_run_opens_each_of_its_data_files_once(tmp_path: Path) -> None:
     text.write_text("The baker is quick and the pilot is kind. " * 10)
     sys.addaudithook(watch)  # it cannot be removed again; it looks only for these names
     WATCHED.update(map(str, (train, report, text)))
-    config = DebiasConfig(max_steps=2, first_evaluation=1, evaluate_every=1, forget_batch=2, retain_batch=2)
+    config = DebiasConfig(
+        max_steps=2, swap_noise=0.0, first_evaluation=1, evaluate_every=1, forget_batch=2, retain_batch=2
+    )
     results = debias(
         str(tmp_path / "model"), train=str(train), report=str(report), unrelated=str(report), out=tmp_path / "run",
         benchmarks={"perplexity": str(text)}, config=config,

@@ -56,7 +56,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def request(place: Path, out: str, *, main_of_this_process: bool = False) -> list[str]:
     """Five sentences of a role for two processes: the shares are unequal."""
     settings = (
-        "max_steps=6", "first_evaluation=2", "evaluate_every=2", "forget_batch=5", "unrelated_batch=3", "confirm=9",
+        "max_steps=6", "swap_noise=0",
+        "first_evaluation=2", "evaluate_every=2", "forget_batch=5", "unrelated_batch=3", "confirm=9",
     )  # fmt: skip
     command = ["debias", str(place / "model"), "--train", str(place / "train.jsonl"),
                "--report", str(place / "report.jsonl"), "--out", str(place / out)]  # fmt: skip

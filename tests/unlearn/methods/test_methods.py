@@ -52,7 +52,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def debias(place: Path, out: Path, method: str, *more: str) -> int:
     small = (
-        "max_steps=4", "first_evaluation=2", "evaluate_every=2", "forget_batch=4", "unrelated_batch=2", "lora_rank=4",
+        "max_steps=4", "swap_noise=0",
+        "first_evaluation=2", "evaluate_every=2", "forget_batch=4", "unrelated_batch=2", "lora_rank=4",
     )  # fmt: skip
     return main(["debias", str(place / "model"), "--method", method, "--train", str(place / "train.jsonl"),
                  "--unrelated", str(place / "corpus.txt"), "--report", str(place / "report.jsonl"), "--out", str(out),
