@@ -42,7 +42,7 @@ def _train(folder: Path, arguments: argparse.Namespace) -> None:
 
     clusters = _clusters()
     config = DebiasConfig(
-        max_steps=arguments.steps, evaluate_every=arguments.evaluate_every, first_evaluation=arguments.evaluate_every,
+        max_steps=arguments.steps, evaluate_every=arguments.check_every, first_evaluation=arguments.check_every,
         forget_batch=4, unrelated_batch=2, learning_rate=1e-4, lora_dropout=0.1 if not arguments.full else 0.0,
         lora_rank=0 if arguments.full else 4, margin=1e-6, confirm=10**6, collapse_lms=1e6, collapse_ratio=1e6,
     )  # fmt: skip

@@ -104,12 +104,12 @@ def write_report(run: str, count: int) -> None:
     """One page about `count` runs, all of which are copies of `run`."""
     import shutil
 
-    from biasunlearn.commands.report import report
+    from biasunlearn.commands.report import write_report as write_page
 
     with tempfile.TemporaryDirectory() as folder:
         copies = [str(shutil.copytree(run, Path(folder) / f"run-{number}")) for number in range(count)]
         clock = _Clock()
-        clock.timed(f"report of {count} runs", lambda: report(copies, Path(folder) / "page.html"))
+        clock.timed(f"report of {count} runs", lambda: write_page(copies, Path(folder) / "page.html"))
         print(f"page of {(Path(folder) / 'page.html').stat().st_size / 1e6:.1f} MB")
         clock.total()
 
