@@ -22,7 +22,7 @@ from biasunlearn.strict_yaml import parse_yaml, read_yaml
 
 Method = Literal[
     "biasunlearn", "npo", "simnpo", "gradient_ascent", "gradient_difference",
-    "dpo", "ipo", "kto", "orpo", "equalize",
+    "dpo", "ipo", "kto", "orpo", "equalize", "invariance",
     "sft", "cda", "dropout",
     "task_vector", "mlp_edit",
     "sentence_debias", "inlp", "leace",

@@ -32,6 +32,11 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "orpo": {**PUBLISHED, "forget_weight": 0.1, "retain_weight": 1.0, "learning_rate": 1e-3},  # lambda = 0.1
     # Swap, retention and KL as in the default recipe.
     "equalize": {"adversarial_share": 0.0, "forget_weight": 1.0, "set_point": 1.0},
+    # Only what depends on the group. The forget and retain examples of a step have no weight.
+    "invariance": {
+        "swap": "none", "adversarial_share": 0.0, "forget_weight": 0.0, "retain_weight": 0.0, "forget_batch": 1,
+        "kl_weight": 1.0, "invariance_weight": 5.0, "context_batch": 8,
+    },
     # data
     "sft": {**PUBLISHED, "forget_weight": 0.0, "retain_weight": 1.0, "learning_rate": 1e-3},
     "cda": {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 1.0, "learning_rate": 2e-4},

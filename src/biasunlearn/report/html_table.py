@@ -61,7 +61,7 @@ def _heading(column: Column) -> Markup:
         label: Markup | str = tag("span", left, right, class_="sides")
     else:
         label = name_of(column.label, LABEL) if column.is_name else column.label
-    sorts = column.sortable and column.kind != "picture"
+    sorts = column.sortable and column.kind != "picture" and bool(column.label or column.sides)
     button = tag("button", label, type="button") if sorts else tag("span", label)
     below = tick_labels(column.scale) if column.scale else None
     return tag("th", button, below, scope="col", class_=_class(column))

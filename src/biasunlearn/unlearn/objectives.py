@@ -111,6 +111,7 @@ OBJECTIVES: dict[str, Objective] = {
     "kto": kto,
     "orpo": orpo,
     "equalize": equalize,
+    "invariance": imitate,
     "sft": imitate,
     "cda": imitate,
     "dropout": imitate,

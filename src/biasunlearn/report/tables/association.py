@@ -164,7 +164,7 @@ def _spread_table(entry: Entry, before: Entry | None) -> Table | None:
     columns = (
         Column("bias type or subgroup", "text", ALWAYS), *_columns("SS", before is not None),
         *_columns("sd between terms", before is not None), Column("p"), Column("terms", priority=EXTRA),
-        Column("pairs", priority=LAST), Column("", "text", ALWAYS),
+        Column("pairs", priority=LAST), Column("mark", "text", ALWAYS),
     )  # fmt: skip
     rows = []
     for name, row in entry.bias_types.items():

@@ -57,7 +57,7 @@ def comparison_tables(comparison: RunComparison) -> list[Part]:
 
 def gate_tables(result: GateResult) -> list[Part]:
     """Every rule with pass or fail and the number that decided."""
-    columns = (Column("", "text", ALWAYS), Column("rule", "text", ALWAYS), Column("measured", "text", ALWAYS))
+    columns = (Column("result", "text", ALWAYS), Column("rule", "text", ALWAYS), Column("measured", "text", ALWAYS))
     rows = [
         [TextCell("pass", tone="good") if rule.passed else TextCell("FAIL", tone="bad"), TextCell(rule.rule),
          TextCell(rule.found)]

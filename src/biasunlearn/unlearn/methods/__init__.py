@@ -7,7 +7,7 @@ their loss share one function (gradient.py); any other method is a file of its o
 
 from collections.abc import Callable
 
-from biasunlearn.unlearn.methods import cda, dropout, gradient, mlp_edit, projection, prompting, task_vector
+from biasunlearn.unlearn.methods import cda, dropout, gradient, invariance, mlp_edit, projection, prompting, task_vector
 from biasunlearn.unlearn.methods.task import MethodResult, Task
 from biasunlearn.unlearn.objectives import OBJECTIVES
 
@@ -15,6 +15,7 @@ METHODS: dict[str, Callable[[Task], MethodResult]] = {
     **dict.fromkeys(OBJECTIVES, gradient.run),
     "cda": cda.run,
     "dropout": dropout.run,
+    "invariance": invariance.run,
     "task_vector": task_vector.run,
     "mlp_edit": mlp_edit.run,
     "sentence_debias": projection.sentence_debias,
