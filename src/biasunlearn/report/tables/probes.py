@@ -123,7 +123,7 @@ def _angle_table(stages: Sequence[str], found: LayerAngles, what: What, layer: s
     when = ", before and after" if len(stages) > 1 else ""
     chance = number(chance_of(found.stages[0], what), 0)
     title = f"{ANGLES[what]}, layer {layer}{when}, in degrees; expected by chance: {chance}"
-    columns = (Column("", "text", ALWAYS), *(Column(name, is_name=True) for name in names))
+    columns = (Column("bias type", "text", ALWAYS), *(Column(name, is_name=True) for name in names))
     return Table(title, columns, rows_of(rows), notes=("Diagonal: angle between two random halves of one bias type.",))
 
 

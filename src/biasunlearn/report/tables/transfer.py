@@ -71,7 +71,7 @@ def _scales(moved: Transferred) -> Iterator[Part]:
         return
     columns = (
         Column("scale", priority=ALWAYS), Column("SS", priority=ALWAYS), Column("mean |SS − 50|"), Column("LMS"),
-        Column("", "text", EXTRA),
+        Column("choice", "text", EXTRA),
     )  # fmt: skip
     rows = []
     for one in moved.scales:
