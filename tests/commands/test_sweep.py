@@ -14,6 +14,7 @@ from biasunlearn.data.readers import read_triplets
 from biasunlearn.errors import RequestError
 from biasunlearn.report.charts.pareto import TrialPoint, outside, trial_axes
 from biasunlearn.report.sweep import sweep_page
+from biasunlearn.runs.identity import identity
 from biasunlearn.runs.series import Sweep
 from tests import tiny
 from tests.report.test_run import HOSTILE, read
@@ -119,7 +120,7 @@ def test_wrong_requests(tmp_path: Path) -> None:
 
 
 def test_the_recipe_comes_again_where_the_first_trial_was_interrupted(tmp_path: Path) -> None:
-    request = {"recipe": {key: getattr(DebiasConfig(), key) for key in SPACE}}
+    request = {"recipe": {key: getattr(DebiasConfig(), key) for key in SPACE}, "identity": identity({})}
     study = _study(optuna, tmp_path, None, request)
     study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)  # as Ctrl-C leaves it
     again = _study(optuna, tmp_path, None, request)
