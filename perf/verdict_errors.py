@@ -21,8 +21,8 @@ from biasunlearn.stats.effect import distance_change
 from biasunlearn.stats.equivalence import Equivalence, equivalence
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.paired import Pairs, compare_score, holm, pair
-from biasunlearn.stats.polarisation import polarised_types
 from biasunlearn.stats.stereoset import Comparison, independent_error
+from biasunlearn.stats.subgroup_scores import polarised_types
 from biasunlearn.stats.verdict import Evidence, verdict
 
 Shape = Mapping[str, tuple[int, int]]

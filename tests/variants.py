@@ -31,7 +31,7 @@ def write_pairs(path: Path, bias_types=("age", "work")) -> str:
 def debias(place: Path, name: str, model: str, *more: str) -> str:
     """A short run: it moves the model, and nobody asks where to."""
     short = (
-        "max_steps=4 swap_noise=0 "
+        "seed=4 max_steps=4 swap_noise=0 "  # with this seed an evaluation is better than the base model
         "first_evaluation=2 evaluate_every=2 forget_batch=4 retain_batch=4 unrelated_batch=2 average=0"
     ).split()
     settings = [part for value in (*short, "learning_rate=0.02") for part in ("--set", value)]
@@ -46,6 +46,8 @@ def make(place: Path) -> Path:
     write_pairs(place / "train.jsonl")
     write_pairs(place / "report.jsonl", ("old", "new"))
     debias(place, "run", str(place / "model"))
+    stopped = json.loads((place / "run/results.json").read_text())["stopped"]
+    assert stopped["best_step"] > 0, "the adapter must do something"
     tuned = tiny.gpt2()
     tiny.perturb(tuned.model, spread=0.01)
     tuned.tokenizer.chat_template = TEMPLATE

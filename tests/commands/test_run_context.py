@@ -28,7 +28,7 @@ def test_a_run_that_is_not_stored_returns_its_results_and_has_no_folder(tmp_path
         with pytest.raises(ValueError, match="not stored"):
             _ = context.folder
         mine = results()
-        assert context.finish(mine, {"": []}) is mine
+        assert context.finish(mine, {"": []}) == mine
     assert list(tmp_path.iterdir()) == []
 
 

@@ -133,6 +133,9 @@ def test_quantised_targets(place, tmp_path, dtype):
     assert results["protocol"]["dtype"] == results["protocol"]["quantised"]["kind"] == dtype
     assert 0.001 < results["transferred"]["compatibility"]["distances"]["adapted"] < 0.2
     direct = json.loads((tmp_path / "out/direct/results.json").read_text())
+    # The adapter of four steps on the target itself may have been worse than the target, and a note then says so.
+    for one in (direct, results):
+        one["protocol"].pop("notes", None)
     assert direct["protocol"] == results["protocol"] and direct["before"] == results["before"]
     assert not close(scores(tmp_path / "out", "before"), scores(tmp_path / "out", "after"), 0.01)
 

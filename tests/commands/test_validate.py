@@ -42,7 +42,7 @@ FILES = {
     "terms.yaml": ("terms", "bias_type: gender\npairs: [[uncle, aunt]]\n"),
     "families.yaml": ("families", "gender: [[mother, mum]]\n"),
     "recipe.yaml": ("recipe", "seed: 3\n"),
-    "policy.yaml": ("policy", "stereoset: {overall: {ss: {contains: 50}}}\n"),
+    "policy.yaml": ("policy", "stereoset: {overall: {ss: {contains: 50}, minimum_n: 20}}\n"),
     "predictions.json": ("predictions", json.dumps({"intrasentence": [{"id": "a", "score": 0.5}]})),
 }  # fmt: skip
 

@@ -37,7 +37,9 @@ def test_a_run_opens_each_of_its_data_files_once(tmp_path: Path) -> None:
         str(tmp_path / "model"), train=str(train), report=str(report), unrelated=str(report), out=tmp_path / "run",
         benchmarks={"perplexity": str(text)}, config=config,
     )  # fmt: skip
-    assert OPENED == {str(train): 1, str(report): 2, str(text): 1}  # as report and as --unrelated: two requests
+    # Once for the hash by which a resumed run recognises its data, and once to be read; the report file is read as
+    # report and as --unrelated, which are two requests.
+    assert OPENED == {str(train): 2, str(report): 3, str(text): 2}
     assert results.benchmarks.stereoset.sha256 == results.before.stereoset.sha256
     # The page shows sentences that it did not read again.
     assert "The old" in (tmp_path / "run/report.html").read_text()

@@ -112,6 +112,7 @@ stereoset:
     ss: {within: [0, 100]}
     lms: {falls_at_most: 100}
   bias_types:
+    minimum_n: 1
     ss: {contains: 50, over_debiased: forbidden}
 """
 

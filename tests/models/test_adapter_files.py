@@ -33,7 +33,8 @@ def test_cut_weights_are_told_wherever_they_are_cut(folder, left):
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [(None, r"no adapter here \(adapter_config.json is missing\)"), ('{"peft_type": ', "json: cannot be read: Exp"),
+    [(None, r"no adapter here \(adapter_config.json is missing\)"),
+     ('{"peft_type": ', "json: cannot be read: not JSON: Exp"),
      ("[]", "json: must be an object"), (b"\xff\xfe\x00", "json: cannot be read")],
 )  # fmt: skip
 def test_a_configuration_that_cannot_be_read_is_one_line(folder, config, message):

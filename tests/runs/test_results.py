@@ -162,7 +162,7 @@ def test_the_number_of_further_places_is_told():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "results.json: cannot be read: Expecting property name"),
+        ("{", "results.json: cannot be read: not JSON: Expecting property name"),
         ("[" * 100_000, "results.json: cannot be read: "),
         ("[]", "results.json: must be an object"),
         (b"\xff\xfe", "results.json: cannot be read: "),

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from biasunlearn.stats.polarisation import TermCount, differences, is_polarised, polarisation, spread
+from biasunlearn.stats.polarisation import TermCount, differences, is_polarised, spread
 from biasunlearn.stats.stereoset import Comparison
+from biasunlearn.stats.subgroup_scores import polarisation
 
 
 def drawn(rng: np.random.Generator, terms: int, pairs: int, sd: float) -> list[TermCount]:

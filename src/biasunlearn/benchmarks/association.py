@@ -10,8 +10,8 @@ from biasunlearn.data.wording import SEEN
 from biasunlearn.runs.association_results import AssociationChange, MeanChange, WordingChange
 from biasunlearn.runs.scores import CountedScore, Interval, Unseen
 from biasunlearn.stats.association import association_scores, part_change, parts_of, ss_change
-from biasunlearn.stats.polarisation import SubgroupScore, polarisation
 from biasunlearn.stats.stereoset import FORMULATIONS, Comparison, Item, comparisons, stereoset_scores
+from biasunlearn.stats.subgroup_scores import SubgroupScore, polarisation
 
 
 def association_fields(rows: Sequence[Comparison]) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from biasunlearn.stats.bootstrap import Estimate
 from biasunlearn.stats.effect import distance_change, mean_change
 from biasunlearn.stats.equivalence import MARGIN, Equivalence, decided
 from biasunlearn.stats.outcome import Outcome
-from biasunlearn.stats.polarisation import polarised_types
 from biasunlearn.stats.remaining_bias import main_comparisons
 from biasunlearn.stats.stereoset import Item
+from biasunlearn.stats.subgroup_scores import polarised_types
 from biasunlearn.stats.verdict import Evidence, verdict
 
 SAME_SCORE = 1e-5

@@ -45,6 +45,8 @@ def first_difference(stored: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What the first difference between two identities is, in words: "" where there is none."""
     if stored.get("version") != now["version"]:
         return f"it was begun with version {stored.get('version')}, and this is {now['version']}"
+    if stored.keys() != now.keys():
+        return f"it is one of {', '.join(sorted(stored.keys() - {'version'}))}"
     before, after = dict(_leaves(stored)), dict(_leaves(now))
     for key in sorted({*before, *after}):
         was, new = before.get(key), after.get(key)

@@ -25,7 +25,9 @@ def check_out(out: str | Path, *models: str | Path | None, option: str = "--out"
         raise RequestError(f"{out}: a file; {option} needs a folder")
     for model in models:
         holder = None if model is None else Path(model)
-        if holder is not None and holder.is_dir() and holder.resolve() in (path.resolve(), *path.resolve().parents):
+        if holder is None or not any((holder / name).exists() for name in ("config.json", "adapter_config.json")):
+            continue  # a hub name, or no folder of a model, which is reported when it is loaded
+        if holder.resolve() in (path.resolve(), *path.resolve().parents):
             raise RequestError(f"{option} {out}: lies in {model}, the folder of a model; choose a folder elsewhere")
 
 

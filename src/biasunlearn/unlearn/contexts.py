@@ -4,15 +4,15 @@ neutral referent. The invariance loss compares what the model expects behind the
 import difflib
 from collections.abc import Sequence
 from functools import lru_cache
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from biasunlearn.data.families import Families, family_of
 from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.referents import replacements
-from biasunlearn.models.batches import TokenRow
 from biasunlearn.unlearn.sets import Context
+
+if TYPE_CHECKING:
+    from biasunlearn.models.batches import TokenRow
 
 TermFamilies = frozenset[tuple[str, str]]
 """(bias type, family) of target terms."""
@@ -50,14 +50,14 @@ def counterfactual_contexts(
 
 
 @lru_cache(maxsize=2**14)
-def aligned(rows: tuple[TokenRow, ...]) -> Tensor:
+def aligned(rows: "tuple[TokenRow, ...]") -> tuple[tuple[int, ...], ...]:
     """The tokens that all members of a context have in common behind the place where they begin to differ.
 
     The first token behind a difference is left out: it depends on the grammar of the term ("Islam is", "Muslim man"),
     and its loss is several times that of the others.
 
     Returns:
-        [tokens, members]: the number of the i-th common token among the scored tokens of the j-th member.
+        For each common token its numbers among the scored tokens of the members.
     """
     first, *others = rows
     matches = []
@@ -65,12 +65,11 @@ def aligned(rows: tuple[TokenRow, ...]) -> Tensor:
         blocks = difflib.SequenceMatcher(None, first.ids, other.ids, autojunk=False).get_matching_blocks()
         matches.append({b.a + i: b.b + i for b in blocks for i in range(b.size)})
     begin = next((i for i in range(len(first.ids)) if any(match.get(i) != i for match in matches)), len(first.ids))
-    common = [
-        [i - first.first_scored, *(match[i] - row.first_scored for match, row in zip(matches, others, strict=True))]
+    return tuple(
+        (i - first.first_scored, *(match[i] - row.first_scored for match, row in zip(matches, others, strict=True)))
         for i in range(max(begin, first.first_scored), len(first.ids))
         if all(
             match.get(i, -1) >= row.first_scored and match.get(i - 1) == match[i] - 1
             for match, row in zip(matches, others, strict=True)
         )
-    ]
-    return torch.tensor(common, dtype=torch.long).reshape(-1, len(rows))
+    )

@@ -139,9 +139,9 @@ def kl_loss(logits: Tensor, reference_logits: Tensor) -> Tensor:
 def invariance_loss(logits: Tensor, reference_logits: Tensor) -> Tensor:
     """What the model expects next is the same whichever group the sentence is about. Developed in this project.
 
-    With p_j the distribution behind the sentence about term j and q = mean_j p_ref,j, the mixture of the reference
-    model's distributions over the terms: mean_j KL(q || p_j). The target does not depend on the group, so the loss
-    removes what differs between groups, and it is fixed, so the distributions cannot agree by becoming flat.
+    With p_j the distribution of the next token in the sentence about term j and q = mean_j p_ref,j, the mixture of the
+    reference model's distributions over the terms: mean_j KL(q || p_j). The target does not depend on the group, so the
+    loss removes what differs between groups, and it is fixed, so the distributions cannot agree by becoming flat.
 
     By hand, two members, a vocabulary of two: p_ref = (0.8, 0.2) and (0.4, 0.6) give q = (0.6, 0.4); at p = p_ref the
     loss is (KL(q || p_1) + KL(q || p_2)) / 2 = (0.1046 + 0.0811) / 2 = 0.0929.

@@ -62,6 +62,7 @@ def prepare(
         RequestError: a file or a row is wrong, a bias type is too small to be split, or nothing to compute KL on.
     """
     read = _read_files(train, report, unrelated, skip_invalid)
+    findings = [*_findings(read), *_inert(config)]
     families = families_of(config)
     triplets = unseen_pairs(read.joined, read.report.triplets, config, families)
     parts = split(triplets, stop_share=config.stop_share, seed=config.seed, families=families)
@@ -69,7 +70,7 @@ def prepare(
     chosen = _supervised_kinds(parts.train, config)
     sentences, source_hash = _unrelated_set(read.unrelated, triplets, parts, config)
     hashes = fingerprint(chosen), fingerprint(stop)
-    findings = [*_findings(read), *_inert(config), *left_out_finding(read.joined, triplets, config)]
+    findings += left_out_finding(read.joined, triplets, config)
     lost: list[str] = []
     if unscorable:
         chosen, stop, sentences, lost = _scorable(chosen, stop, sentences, unscorable, config)

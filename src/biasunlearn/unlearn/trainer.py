@@ -132,8 +132,8 @@ def invariance_losses(members: Read, reference: Tensor, contexts: Sequence[Conte
         rows = cache.rows(context)
         starts = list(itertools.accumulate((row.scored for row in rows), initial=begin))
         begin = starts.pop()
-        where = aligned(tuple(rows)).to(members.device) + torch.tensor(starts, device=members.device)
-        if where.numel():
+        if common := aligned(tuple(rows)):
+            where = torch.tensor(common, device=members.device) + torch.tensor(starts, device=members.device)
             now, before = (members.output.logits(states[where]) for states in (members.states, reference))
             losses.append(invariance_loss(now, before).mean())
     return torch.stack(losses) if losses else torch.zeros(0, device=members.device)
