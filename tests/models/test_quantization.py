@@ -136,7 +136,8 @@ def test_what_a_base_in_four_bits_takes(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def run(place: Path) -> Path:
     pytest.importorskip("bitsandbytes")
-    return Path(variants.debias(place, "run", str(place / "gpt2"), "--set", "dtype=4bit", "--set", "confirm=9", "--set", "seed=0"))
+    settings = ("--set", "dtype=4bit", "--set", "confirm=9", "--set", "seed=0")
+    return Path(variants.debias(place, "run", str(place / "gpt2"), *settings))
 
 
 @pytest.mark.slow

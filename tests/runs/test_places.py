@@ -95,6 +95,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("out", ["model", "model/run", "model/../model/x", "elsewhere/../model"])
 def test_a_run_in_the_folder_of_a_model_is_refused(out: str, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
+    (tmp_path / "model/config.json").write_text("{}")
     with pytest.raises(RequestError, match="the folder of a model"):
         check_out(tmp_path / out, tmp_path / "model")
     check_out(tmp_path / "model-run", tmp_path / "model")
