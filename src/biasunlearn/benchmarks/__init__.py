@@ -20,6 +20,7 @@ from types import ModuleType
 
 from biasunlearn.benchmarks import (
     bbq,
+    bbq_text,
     bold,
     controls,
     crows_pairs,
@@ -44,7 +45,10 @@ BENCHMARKS: dict[str, ModuleType] = {
     "controls": controls,
     "paraphrases": paraphrases,
     "perplexity": perplexity,
+    "bbq_text": bbq_text,
 }
 NAMES = tuple(BENCHMARKS)
+JUDGED = ("bbq_text",)
+"""Benchmarks of answers that judges read, which can also be put to an endpoint."""
 GENERATED = ("bold", "realtoxicityprompts")
 """Benchmarks of generated text, the only ones that use classifiers."""

@@ -34,6 +34,7 @@ def measure(
     benchmark: Benchmarks = (),
     rows: Rows = Rows(),
     adapter: Annotated[Folder | None, Parameter(group=MODEL)] = None,
+    served_model: Annotated[str | None, Parameter(name="--model", metavar="NAME", group=MODEL)] = None,
     dtype: Annotated[Dtype, Parameter(metavar="DTYPE", group=MODEL)] = "float32",
     loading: Loading = Loading(),
     evaluation: Evaluation = Evaluation(),
@@ -47,9 +48,11 @@ def measure(
     overlaps with the training data of the adapter is marked as contaminated.
 
     Args:
-        model: Folder of a model, or its name on the Hugging Face hub.
+        model: Folder of a model, its name on the Hugging Face hub, or the address of an OpenAI-compatible endpoint as
+            http://HOST:PORT/v1, which can be measured on judged benchmarks.
         benchmark: Benchmark and its data file, as in stereoset=dev.json. May be repeated.
         adapter: Folder of a PEFT adapter to measure the model with.
+        served_model: Name of the model behind an endpoint (default: the only one that it lists).
         dtype: Data type of the weights. 8bit and 4bit quantize them with bitsandbytes.
         out: Run folder to write.
         resume: Continue an interrupted run in --out.
@@ -66,7 +69,7 @@ def measure(
         results = measure(
             model, named_paths(benchmark), adapter=adapter, out=out, dtype=dtype, skip_invalid=rows.skip_invalid,
             trust_remote_code=loading.trust_remote_code, resume=resume, options=evaluation.to_options(),
-            progress=on_progress,
+            served_model=served_model, progress=on_progress,
         )  # fmt: skip
     show_results(results, output, out)
 

@@ -24,7 +24,7 @@ State = Literal["scored", "refused", "unscored"]
 Reason = Literal[
     "unparsed", "truncated", "transport", "policy", "abstained", "no_majority", "too_long", "empty", "judge_not_usable"
 ]
-"""Why there is no verdict. truncated: a text was cut at its limit of tokens; too_long: the model cannot read so much."""
+"""Why there is no verdict. truncated: cut at the limit of tokens; too_long: the model cannot read so much."""
 
 
 class Reply(Record):

@@ -200,7 +200,8 @@ async def _call(client: Any, endpoint: Endpoint, request: ChatRequest) -> Reply:
             reply = _reply(raw.parse()).with_values(attempts=attempt + _retries(raw))
             break
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            raise RequestError(f"{endpoint.url}: {_line(error)}; check the key ({KEYS[0]}) and the model's name") from None
+            fix = f"check the key ({KEYS[0]}) and the model's name"
+            raise RequestError(f"{endpoint.url}: {_line(error)}; {fix}") from None
         except openai.BadRequestError as error:
             blocked = any(word in str(error).casefold() for word in POLICY_WORDS)
             reply = Reply(failure="policy" if blocked else "transport", detail=_line(error))
@@ -229,9 +230,10 @@ def _reply(completion: Any) -> Reply:
     return Reply(
         text=text or "",
         finish=finish,
+        failure="policy" if blocked else None,
+        detail=str(refusal or finish)[:300] if blocked else None,
         tokens_in=_count(usage, "prompt_tokens"),
         tokens_out=_count(usage, "completion_tokens"),
-        **({"failure": "policy", "detail": str(refusal or finish)[:300]} if blocked else {}),
     )
 
 

@@ -68,7 +68,7 @@ def _replies(
     seconds = round((time.monotonic() - began) / max(1, len(distinct)), 4)
     has_template = bool(getattr(loaded.tokenizer, "chat_template", None))
     return [
-        Reply(failure="too_long", detail=f"{len(ids):,} tokens and a reply of {sampling.new_tokens:,} are over {longest:,}")
+        Reply(failure="too_long", detail=f"{len(ids) + sampling.new_tokens:,} tokens with the reply, of {longest:,}")
         if one is None
         else _reply(known[one.key], len(ids), seconds, has_template)
         for one, (_, ids) in zip(asked, rows, strict=True)

@@ -98,17 +98,17 @@ def length_correlation(scores: Sequence[float], lengths: Sequence[float]) -> flo
     return float(spearmanr(scores, lengths).statistic)
 
 
-def decision(holds: Callable[[Estimate], bool], scored: Estimate, worst: Estimate, best: Estimate) -> Decision:
+def decision(holds: Callable[[Estimate], bool], scored: Estimate, lowest: Estimate, highest: Estimate) -> Decision:
     """Whether a limit holds whatever the unscored answers would have been.
 
     Args:
         holds: the limit, as a function of an estimate.
         scored: the estimate of the scored answers alone.
-        worst, best: the same with every unscored answer scored as worst and as best.
+        lowest, highest: the same with the unscored answers scored so that it is lowest and highest.
     Returns:
         "yes" or "no" where all three agree, else "undecided".
     """
-    answers = {holds(one) for one in (scored, worst, best)}
+    answers = {holds(one) for one in (scored, lowest, highest)}
     return "undecided" if len(answers) > 1 else "yes" if answers.pop() else "no"
 
 
