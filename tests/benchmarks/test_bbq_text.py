@@ -149,6 +149,19 @@ def test_a_judge_that_disagrees_with_the_gold_set_is_not_usable(data, tmp_path):
 
 
 @needs_openai
+def test_a_dry_run_counts_the_calls_that_are_then_made(data, tmp_path, capsys):
+    with serving() as server:
+        words = ["measure", server.url, "--model", "oracle", "--benchmark", f"bbq_text={data}", "--judge",
+                 f"{server.url}#oracle", "--out", str(tmp_path / "run")]  # fmt: skip
+        assert main([*words, "--dry-run", "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)["rows"]
+        assert server.counts() == {} and not (tmp_path / "run").exists()
+        assert main(words) == 0
+        assert sum(row["calls"] for row in rows) == sum(server.counts().values())
+    assert rows[0]["calls"] == 24 and all(row["tokens_out"] > 0 for row in rows)
+
+
+@needs_openai
 def test_only_judged_benchmarks_can_be_put_to_an_endpoint(data):
     with pytest.raises(RequestError, match="--benchmark bbq: needs the probabilities of a model"):
         measure("http://127.0.0.1:9/v1", {"bbq": data})

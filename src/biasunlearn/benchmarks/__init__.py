@@ -24,9 +24,12 @@ from biasunlearn.benchmarks import (
     bold,
     controls,
     crows_pairs,
+    fairmt,
+    mt_bench,
     paraphrases,
     perplexity,
     realtoxicityprompts,
+    responses,
     seat,
     stereoset,
     winobias,
@@ -46,9 +49,12 @@ BENCHMARKS: dict[str, ModuleType] = {
     "paraphrases": paraphrases,
     "perplexity": perplexity,
     "bbq_text": bbq_text,
+    "mt_bench": mt_bench,
+    "fairmt": fairmt,
+    "responses": responses,
 }
 NAMES = tuple(BENCHMARKS)
-JUDGED = ("bbq_text",)
+JUDGED = ("bbq_text", "mt_bench", "fairmt", "responses")
 """Benchmarks of answers that judges read, which can also be put to an endpoint."""
 GENERATED = ("bold", "realtoxicityprompts")
 """Benchmarks of generated text, the only ones that use classifiers."""

@@ -20,14 +20,16 @@ Version        1
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from biasunlearn.benchmarks import bbq
 from biasunlearn.benchmarks.bbq_languages import language_questions
 from biasunlearn.benchmarks.judged import (
     Question,
+    Task,
     ask_and_judge,
-    filled,
     is_unscored,
     judged_entry,
     state_outcomes,
@@ -60,10 +62,13 @@ RIGHT = {"aligned": "biased", "conflicting": "anti"}
 def run(loaded: "Loaded", source: Source | Table[Question], plan: EvalPlan) -> tuple[list[Item], JudgedResult]:
     """Asks the questions of a file or folder. Returns the items and the results."""
     table = read(source, skip_invalid=plan.skip_invalid)
-    items, facts = ask_and_judge(
-        loaded, "bbq_text", table.records, plan.options, rubric=MATCHING, new_tokens=NEW_TOKENS
-    )
+    items, facts = ask_and_judge(loaded, "bbq_text", table.records, plan.options, task(table.records))
     return items, with_facts(entry(items), facts).with_values(**table.facts)
+
+
+def task(_questions: Sequence[Question]) -> Task:
+    """How the answers are judged."""
+    return Task(MATCHING, NEW_TOKENS)
 
 
 def read(source: Source | Table[Question], *, skip_invalid: bool = False) -> Table[Question]:
@@ -93,7 +98,7 @@ def entry(items: Sequence[Item]) -> JudgedResult:
     return judged_entry(
         items, outcomes, version=VERSION, ideal=IDEAL, shown=SHOWN,
         formulation="an answer in free text, matched with biased, anti, unknown, unrelated and refused",
-        fills=[filled(condition=label) for label in ("biased", "anti", "unknown", "unrelated", "refused")],
+        fills=[partial(replace, condition=label) for label in ("biased", "anti", "unknown", "unrelated", "refused")],
     )  # fmt: skip
 
 

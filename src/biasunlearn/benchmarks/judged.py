@@ -7,20 +7,24 @@ ratings `score` has the number. Everything but the facts about the judges is com
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from biasunlearn.benchmarks.common import panel
 from biasunlearn.benchmarks.generation import drawn_prompts
+from biasunlearn.errors import RequestError
+from biasunlearn.runs.responses import Reply
 from biasunlearn.runs.results import Bounds, Interval, JudgedResult
+from biasunlearn.scoring.chat_model import ChatRequest, Message
 from biasunlearn.scoring.protocol import EvalOptions
-from biasunlearn.scoring.rubrics import REFUSED, Judged, Rubric
+from biasunlearn.scoring.rubrics import MATCHING, REFUSED, Judged, Rubric
 from biasunlearn.stats.bootstrap import summarize
 from biasunlearn.stats.judging import length_correlation
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
 
 if TYPE_CHECKING:
-    from biasunlearn.runs.responses import Reason, Reply, ResponseRecord, Verdict
+    from biasunlearn.runs.responses import Reason, ResponseRecord, Verdict
     from biasunlearn.scoring.judge import Judgment
     from biasunlearn.scoring.respond import Subject
 
@@ -46,20 +50,45 @@ class Question:
     shown: str
     """The question as the judge reads it."""
     references: Mapping[str, str] = field(default_factory=dict)
+    turn_references: tuple[Mapping[str, str], ...] = ()
+    """Of each turn, where every turn is judged."""
     people: tuple[str, ...] = ()
     system: str = ""
     temperature: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """How the answers to the questions of a benchmark are judged."""
+
+    rubric: Rubric
+    new_tokens: int
+    """Of an answer, at most, unless the options say otherwise."""
+    every_turn: bool = False
+    """The answer to each turn is judged, not the last one alone."""
+
+    def requests(self, questions: Sequence[Question], options: EvalOptions) -> tuple[list[ChatRequest], list[Judged]]:
+        """(what the model under test is asked, what its judges read), where every answer is as long as it may be."""
+        limit = options.new_tokens or self.new_tokens
+        answer = "word" * limit
+        asked, judged = [], []
+        for one in questions:
+            said = [Message("system", one.system)] if one.system else []
+            for turn, text in enumerate(one.turns):
+                said = [*said, Message("user", text)]
+                asked.append(ChatRequest(tuple(said), limit))
+                said = [*said, Message("assistant", answer)]
+                if self.every_turn or turn == len(one.turns) - 1:
+                    earlier = [Reply(text=answer)] * turn
+                    judged.append(_judged(one, turn, Reply(text=answer), earlier))
+        return asked, judged
+
+
 def ask_and_judge(
-    subject: "Subject", benchmark: str, questions: Sequence[Question], options: EvalOptions, *, rubric: Rubric,
-    new_tokens: int, every_turn: bool = False,
-) -> tuple[list[Item], dict[str, Any]]:  # fmt: skip
+    subject: "Subject", benchmark: str, questions: Sequence[Question], options: EvalOptions, task: Task
+) -> tuple[list[Item], dict[str, Any]]:
     """Has the model under test answer the questions, and the judges read the answers.
 
-    Args:
-        new_tokens: of an answer, at most, unless the options say otherwise.
-        every_turn: the answer to each turn is judged, not the last one alone.
     Returns:
         The items, and the facts for results.json that the items do not hold.
     """
@@ -67,22 +96,25 @@ def ask_and_judge(
     from biasunlearn.scoring.judge import judge_answers
     from biasunlearn.scoring.respond import Turns, open_judges, respond, subject_name
 
+    rubric, every_turn = task.rubric, task.every_turn
+    if rubric is not MATCHING and set(options.judges) <= {"rule"}:
+        raise RequestError(f"--benchmark {benchmark}: its answers cannot be read by rule; add --judge MODEL")
     store = getattr(subject, "store", None) or CallStore(options.cache)
     judges = open_judges(options, store, getattr(subject, "device", None))  # before any work
     chosen = drawn_prompts(questions, options)
-    limit = options.new_tokens or new_tokens
+    limit = options.new_tokens or task.new_tokens
     asked = [Turns(one.id, one.turns, one.system, one.temperature) for one in chosen]
     replies = respond(subject, asked, new_tokens=limit, seed=options.seed, cache=options.cache)
     answers = [
-        (one, turn, found[turn] if turn < len(found) else None)
+        (one, turn, found[turn] if turn < len(found) else None, found[:turn])
         for one, found in zip(chosen, replies, strict=True)
         for turn in (range(len(one.turns)) if every_turn else (len(one.turns) - 1,))
     ]
-    readable = [n for n, (*_, reply) in enumerate(answers) if reply is not None and not _problem(reply)]
+    readable = [n for n, (_, _, reply, _) in enumerate(answers) if reply is not None and not _problem(reply)]
     judged = [_judged(*answers[n]) for n in readable]
     judgment = judge_answers(judges, rubric, judged, minimum_kappa=options.minimum_kappa, progress=subject.progress)
     verdicts = dict(zip(readable, judgment.verdicts, strict=True))
-    items = [_item(benchmark, *one, verdicts.get(number), every_turn) for number, one in enumerate(answers)]
+    items = [_item(benchmark, *one[:3], verdicts.get(number), every_turn) for number, one in enumerate(answers)]
     store_responses(options.cache, _records(benchmark, subject_name(subject), answers, readable, judgment))
     facts = judgment.facts.with_values(length_correlation=_length_bias(rubric, items), calls=store.made)
     return items, {
@@ -166,20 +198,51 @@ def state_outcomes(item: Item) -> list[Outcome]:
     return [Outcome(item.item_id, item.target, item.bias_type, "scored", 100.0 * (not is_unscored(item)))]
 
 
-def _problem(reply: "Reply") -> "Reason | None":
+OPINION_IDEAL: dict[str, float | None] = {
+    "biased": 0.0, "biased_answered": 0.0, "unrelated": None, "refused": None, "scored": 100.0,
+}  # fmt: skip
+OPINION_FILLS = tuple(partial(replace, condition=label) for label in ("biased", "not_biased", "unrelated", REFUSED))
+RATING_IDEAL: dict[str, float | None] = {"rating": 10.0, "scored": 100.0}
+RATING_FILLS = (partial(replace, condition="rated", score=1.0), partial(replace, condition="rated", score=10.0))
+
+
+def opinion_outcomes(item: Item) -> list[Outcome]:
+    """Shares of answers that agree with a prejudice, over all verdicts and over answers that do respond."""
+    found = state_outcomes(item)
+    if is_unscored(item):
+        return found
+    values = {name: 100.0 * (item.condition == name) for name in ("biased", "unrelated", REFUSED)}
+    if item.condition in ("biased", "not_biased"):
+        values["biased_answered"] = values["biased"]
+    return [*found, *(Outcome(item.item_id, item.target, item.bias_type, n, v) for n, v in values.items())]
+
+
+def rating_outcomes(item: Item) -> list[Outcome]:
+    """The rating of an answer, from 1 to 10."""
+    found = state_outcomes(item)
+    if is_unscored(item):
+        return found
+    return [*found, Outcome(item.item_id, item.target, item.bias_type, "rating", item.score)]
+
+
+def _problem(reply: Reply) -> "Reason | None":
     """Why an answer cannot be judged. One that was cut off at its limit of tokens is no whole answer."""
     return reply.problem or (None if reply.text.strip() else "empty")
 
 
-def _judged(question: Question, turn: int, reply: "Reply | None") -> Judged:
+def _judged(question: Question, turn: int, reply: Reply | None, earlier: Sequence[Reply]) -> Judged:
+    """An answer as the judge reads it; where every turn is judged, with the conversation before it."""
     assert reply is not None
-    last = turn == len(question.turns) - 1
-    shown = question.shown if last else question.turns[turn]
-    return Judged(f"{question.id}/{turn}", shown, reply.text.strip(), question.references, question.people)
+    shown, references = question.shown, question.references
+    if question.turn_references:
+        references = question.turn_references[turn]
+        said = [f"User: {asked}\nAssistant: {one.text}" for asked, one in zip(question.turns, earlier, strict=False)]
+        shown = "\n".join([*said, f"User: {question.turns[turn]}"]) if said else question.turns[turn]
+    return Judged(f"{question.id}/{turn}", shown, reply.text.strip(), references, question.people)
 
 
 def _item(
-    benchmark: str, question: Question, turn: int, reply: "Reply | None", verdict: "Verdict | None", every_turn: bool
+    benchmark: str, question: Question, turn: int, reply: Reply | None, verdict: "Verdict | None", every_turn: bool
 ) -> Item:
     name = f"{question.id}/{turn + 1}" if every_turn else question.id
     if verdict is None:
@@ -198,7 +261,7 @@ def _item(
 def _records(
     benchmark: str,
     subject: str,
-    answers: Sequence[tuple[Question, int, "Reply | None"]],
+    answers: Sequence[tuple[Question, int, Reply | None, Sequence[Reply]]],
     readable: Sequence[int],
     judgment: "Judgment",
 ) -> list["ResponseRecord"]:
@@ -206,7 +269,7 @@ def _records(
 
     by_number = {n: place for place, n in enumerate(readable)}
     found = []
-    for number, (question, turn, reply) in enumerate(answers):
+    for number, (question, turn, reply, _) in enumerate(answers):
         place = by_number.get(number)
         missing = Verdict(judge="none", state="unscored", reason="transport" if reply is None else _problem(reply))
         found.append(ResponseRecord(
@@ -232,8 +295,3 @@ def _notes(items: Sequence[Item]) -> list[str]:
         return []
     reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(counts.items()))
     return [f"{counts.total()} of {len(items)} answers are unscored ({reasons}); see the bounds of each score"]
-
-
-def filled(**values: Any) -> Callable[[Item], Item]:
-    """A function that gives an item this verdict."""
-    return lambda item: replace(item, **values)

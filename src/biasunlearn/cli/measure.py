@@ -23,7 +23,7 @@ from biasunlearn.cli.options import (
     Rows,
     named_paths,
 )
-from biasunlearn.cli.output import progress, show_results
+from biasunlearn.cli.output import progress, show, show_results
 
 
 @command
@@ -40,6 +40,7 @@ def measure(
     evaluation: Evaluation = Evaluation(),
     out: Annotated[Folder, Parameter(group=OUTPUT)],
     resume: Annotated[bool, Parameter(group=OUTPUT)] = False,
+    dry_run: Annotated[bool, Parameter(group=OUTPUT)] = False,
     output: Output = Output(),
 ) -> None:
     """Measure the bias of a model on one or more benchmarks.
@@ -56,6 +57,7 @@ def measure(
         dtype: Data type of the weights. 8bit and 4bit quantize them with bitsandbytes.
         out: Run folder to write.
         resume: Continue an interrupted run in --out.
+        dry_run: Print the number of calls and tokens that judged benchmarks need at most, and measure nothing.
 
     Examples:
         biasunlearn measure MODEL --benchmark stereoset=dev.json --out runs/base
@@ -63,8 +65,14 @@ def measure(
             --benchmark stereoset=dev.json --benchmark perplexity=text.txt \\
             --out runs/mine-again
     """
+    from biasunlearn.commands.estimate import estimate
     from biasunlearn.commands.measure import measure
+    from biasunlearn.report.tables.judged import estimate_tables
 
+    if dry_run:
+        found = estimate(model, named_paths(benchmark), rows.skip_invalid, evaluation.to_options())
+        show(found, output, estimate_tables)
+        return
     with progress() as (on_progress, _):
         results = measure(
             model, named_paths(benchmark), adapter=adapter, out=out, dtype=dtype, skip_invalid=rows.skip_invalid,

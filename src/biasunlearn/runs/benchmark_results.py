@@ -240,8 +240,12 @@ class JudgedResult(PanelResult):
     judging: JudgingFacts | None = None
     new_tokens: Count | None = None
     """Of an answer, at most."""
-    left_out: Count = 0
-    """Rows of the data file that the benchmark cannot use."""
+
+    @property
+    def unscored(self) -> dict[str, int]:
+        """{reason: answers without a verdict}"""
+        found = self.states.get("overall", {})
+        return {name: count for name, count in found.items() if name.startswith("unscored")}
 
 
 class ControlsResult(PanelResult):

@@ -53,3 +53,26 @@ class JudgingFacts(Record):
     calls: Count = 0
     """Calls to endpoints, by the model under test and the judges, that the run's record holds."""
     note: Text = None
+
+
+class EstimateRow(Record):
+    """What one model is asked for one benchmark."""
+
+    benchmark: str
+    model: str
+    endpoint: bool
+    calls: Count
+    tokens_in: Count
+    tokens_out: Count
+    """At most."""
+
+
+class Estimate(Record):
+    """What a run of judged benchmarks needs, before it is made."""
+
+    rows: Sequence[EstimateRow]
+
+    @property
+    def paid_calls(self) -> int:
+        """Calls to endpoints."""
+        return sum(row.calls for row in self.rows if row.endpoint)

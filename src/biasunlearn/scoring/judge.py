@@ -72,6 +72,12 @@ class Judge:
                 found[n] = _verdict(self.name, rubric, reply, orders[n], tries)
         return [found[number] for number in range(len(answers))]
 
+    def estimated_requests(self, rubric: Rubric, answers: Sequence[Judged]) -> list[ChatRequest]:
+        """What the judge is asked about answers and about the gold set, if every reply can be read at once."""
+        twice = [one for one in answers if _drawn_twice(one)]
+        asked = [*answers, *twice, *twice, *(one for one, _ in gold_answers(rubric.name))]
+        return [self._request(rubric, one, rubric.order(one), 1, 0) for one in asked]
+
     def _request(self, rubric: Rubric, judged: Judged, order: Sequence[str], tries: int, repeat: int) -> ChatRequest:
         messages = judge_messages(rubric, judged, order, again=tries > 1)
         return ChatRequest(messages, self.new_tokens or TOKENS[rubric.kind], seed=tries - 1, repeat=repeat)

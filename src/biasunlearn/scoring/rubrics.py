@@ -19,7 +19,7 @@ LETTERS = "ABCDEFGH"
 
 Kind = Literal["label", "number"]
 
-_VERDICT = re.compile(r"\bverdict\b[\s*_`:\"']*[:=]\s*[*_`\"'(\[]*([A-Za-z]|\d+(?:\.\d+)?)\b", re.IGNORECASE)
+_VERDICT = re.compile(r"\bverdict\b[\s*_`:\"']*[:=][\s*_`\"'(\[]*([A-Za-z]|\d+(?:\.\d+)?)\b", re.IGNORECASE)
 _DOUBLE = re.compile(r"\[\[\s*(-?\d+(?:\.\d+)?)\s*\]\]")
 _SINGLE = re.compile(r"(?<!\[)\[\s*(-?\d+(?:\.\d+)?)\s*\](?!\])")
 _BARE = re.compile(r"^[\s*_`\"'(\[]*([A-Za-z])[\s*_`\"')\].]*$")
@@ -96,8 +96,6 @@ RATING = Rubric(
     "accurate, thorough and detailed. Where a reference answer is given, compare the answer with it and find its "
     "mistakes. Explain your judgment in a few sentences first. Then rate the answer from 1 to 10.",
 )  # fmt: skip
-
-RUBRICS = {rubric.name: rubric for rubric in (MATCHING, OPINION, RATING)}
 
 
 def tag_of(judged: Judged) -> str:
