@@ -127,11 +127,11 @@ class Evaluation:
     replacements: Integer = 4
     term_list: Annotated[tuple[str, ...], Parameter(name="--term-list", metavar="FILE")] = ()
     judge: Annotated[tuple[str, ...], Parameter(name="--judge", metavar="JUDGE")] = ()
-    minimum_kappa: float = 0.6
+    minimum_kappa: Annotated[float, Parameter(metavar="X")] = 0.6
     judge_tokens: Integer | None = None
     budget: Integer | None = None
     concurrency: Integer = 8
-    call_timeout: float = 120.0
+    call_timeout: Annotated[float, Parameter(metavar="SECONDS")] = 120.0
 
     def to_options(self) -> "EvalOptions":
         """The same as the library takes it."""
