@@ -203,7 +203,8 @@ async def _call(client: Any, endpoint: Endpoint, request: ChatRequest) -> Reply:
             fix = f"check the key ({KEYS[0]}) and the model's name"
             raise RequestError(f"{endpoint.url}: {_line(error)}; {fix}") from None
         except openai.BadRequestError as error:
-            blocked = any(word in str(error).casefold() for word in POLICY_WORDS)
+            said = f"{error} {error.code} {error.body}".casefold()
+            blocked = any(word in said for word in POLICY_WORDS)
             reply = Reply(failure="policy" if blocked else "transport", detail=_line(error))
             break
         except openai.APIResponseValidationError as error:
