@@ -7,6 +7,7 @@ _.to_pandas  # of Results: for users
 _.model_config  # read by pydantic
 
 # Fields of the stored results (runs/): pydantic reads and writes them, and they are part of the shipped schema.
+_.attempts
 _.by_chance_last
 _.chance_direction
 _.chance_subspace
@@ -47,6 +48,8 @@ margin_parts  # stats/association.py
 by_bias_type  # stats/association.py
 is_polarised  # stats/polarisation.py
 _.headline  # stats/verdict.py
+rogan_gladen  # stats/judging.py
+corrected_share  # stats/judging.py
 
 write_json_schema  # make schema
 _.rank_pattern  # a key of adapter_config.json

@@ -14,8 +14,8 @@ from biasunlearn.models.batches import start_token
 from biasunlearn.scoring.generate import (
     CACHE,
     ENDED,
+    Asked,
     _append,
-    _Asked,
     _continuation,
     _read,
     drawn_token,
@@ -88,9 +88,9 @@ def test_the_text_continues_the_prompt_and_its_space_is_kept(build):
     tokenizer, prompt, rest = build(), "the nurse said", " that he was tired"
     ids = tokenizer.encode(prompt, add_special_tokens=False)
     whole = tokenizer.encode(prompt + rest, add_special_tokens=False)
-    found = _continuation(tokenizer, _Asked(prompt, tuple(ids), 0, ""), whole[len(ids) :])
+    found = _continuation(tokenizer, Asked(prompt, tuple(ids), 0, ""), whole[len(ids) :])
     assert (found.text, found.tokens, found.ended) == (rest, len(whole) - len(ids), False)
-    nothing = _continuation(tokenizer, _Asked(prompt, tuple(ids), 0, ""), [*tokenizer.encode(" "), ENDED][-1:])
+    nothing = _continuation(tokenizer, Asked(prompt, tuple(ids), 0, ""), [*tokenizer.encode(" "), ENDED][-1:])
     assert (nothing.text, nothing.tokens, nothing.ended) == ("", 0, True)
 
 

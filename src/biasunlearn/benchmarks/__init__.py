@@ -20,12 +20,16 @@ from types import ModuleType
 
 from biasunlearn.benchmarks import (
     bbq,
+    bbq_text,
     bold,
     controls,
     crows_pairs,
+    fairmt,
+    mt_bench,
     paraphrases,
     perplexity,
     realtoxicityprompts,
+    responses,
     seat,
     stereoset,
     winobias,
@@ -44,7 +48,13 @@ BENCHMARKS: dict[str, ModuleType] = {
     "controls": controls,
     "paraphrases": paraphrases,
     "perplexity": perplexity,
+    "bbq_text": bbq_text,
+    "mt_bench": mt_bench,
+    "fairmt": fairmt,
+    "responses": responses,
 }
 NAMES = tuple(BENCHMARKS)
+JUDGED = ("bbq_text", "mt_bench", "fairmt", "responses")
+"""Benchmarks of answers that judges read, which can also be put to an endpoint."""
 GENERATED = ("bold", "realtoxicityprompts")
 """Benchmarks of generated text, the only ones that use classifiers."""

@@ -88,6 +88,7 @@ class Question:
     roles: tuple[str, ...]
     """Of each answer: unknown; biased and counter where the stereotyped group is known, else right, wrong, other."""
     condition: str
+    language: str = "en"
 
 
 def run(loaded: "Loaded", source: Source | Table[Question], plan: EvalPlan) -> tuple[list[Item], BBQResult]:

@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
@@ -30,6 +30,8 @@ WORD = re.compile(r"\w+|[^\w\s]")
 
 Progress = Callable[[int, int], None]
 
+Drawn = TypeVar("Drawn")
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
@@ -42,7 +44,7 @@ class Prompt:
     group: str
 
 
-def drawn_prompts(prompts: Sequence[Prompt], options: EvalOptions) -> list[Prompt]:
+def drawn_prompts(prompts: Sequence[Drawn], options: EvalOptions) -> list[Drawn]:
     """All of them, or a seeded sample in the order of the file. RequestError where the limit is not above 0."""
     limit = options.limit_prompts
     if limit is not None and limit < 1:

@@ -23,7 +23,7 @@ from biasunlearn.cli.options import (
     Rows,
     named_paths,
 )
-from biasunlearn.cli.output import progress, show_results
+from biasunlearn.cli.output import progress, show, show_results
 
 
 @command
@@ -34,11 +34,13 @@ def measure(
     benchmark: Benchmarks = (),
     rows: Rows = Rows(),
     adapter: Annotated[Folder | None, Parameter(group=MODEL)] = None,
+    served_model: Annotated[str | None, Parameter(name="--model", metavar="NAME", group=MODEL)] = None,
     dtype: Annotated[Dtype, Parameter(metavar="DTYPE", group=MODEL)] = "float32",
     loading: Loading = Loading(),
     evaluation: Evaluation = Evaluation(),
     out: Annotated[Folder, Parameter(group=OUTPUT)],
     resume: Annotated[bool, Parameter(group=OUTPUT)] = False,
+    dry_run: Annotated[bool, Parameter(group=OUTPUT)] = False,
     output: Output = Output(),
 ) -> None:
     """Measure the bias of a model on one or more benchmarks.
@@ -47,12 +49,15 @@ def measure(
     overlaps with the training data of the adapter is marked as contaminated.
 
     Args:
-        model: Folder of a model, or its name on the Hugging Face hub.
+        model: Folder of a model, its name on the Hugging Face hub, or the address of an OpenAI-compatible endpoint as
+            http://HOST:PORT/v1, which can be measured on judged benchmarks.
         benchmark: Benchmark and its data file, as in stereoset=dev.json. May be repeated.
         adapter: Folder of a PEFT adapter to measure the model with.
+        served_model: Name of the model behind an endpoint (default: the only one that it lists).
         dtype: Data type of the weights. 8bit and 4bit quantize them with bitsandbytes.
         out: Run folder to write.
         resume: Continue an interrupted run in --out.
+        dry_run: Print the number of calls and tokens that judged benchmarks need at most, and measure nothing.
 
     Examples:
         biasunlearn measure MODEL --benchmark stereoset=dev.json --out runs/base
@@ -60,13 +65,19 @@ def measure(
             --benchmark stereoset=dev.json --benchmark perplexity=text.txt \\
             --out runs/mine-again
     """
+    from biasunlearn.commands.estimate import estimate
     from biasunlearn.commands.measure import measure
+    from biasunlearn.report.tables.judged import estimate_tables
 
+    if dry_run:
+        found = estimate(model, named_paths(benchmark), rows.skip_invalid, evaluation.to_options())
+        show(found, output, estimate_tables)
+        return
     with progress() as (on_progress, _):
         results = measure(
             model, named_paths(benchmark), adapter=adapter, out=out, dtype=dtype, skip_invalid=rows.skip_invalid,
             trust_remote_code=loading.trust_remote_code, resume=resume, options=evaluation.to_options(),
-            progress=on_progress,
+            served_model=served_model, progress=on_progress,
         )  # fmt: skip
     show_results(results, output, out)
 

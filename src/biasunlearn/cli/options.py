@@ -105,6 +105,14 @@ class Evaluation:
             to the group (default: 4). 0 turns this off.
         term_list: Term list of your own (YAML or CSV). It names subgroups of target terms, whose SS is reported, and
             what a term may be replaced by. May be repeated.
+        judge: Judge of answers in free text: rule, a model's folder or hub name, or an OpenAI-compatible endpoint as
+            URL#MODEL, whose key is read from BIASUNLEARN_API_KEY. May be repeated: the judges are a panel, whose strict
+            majority decides (default: rule).
+        minimum_kappa: Agreement with the gold set beyond chance that the judges need; below it they are not used.
+        judge_tokens: Maximum number of tokens of a judge's reply (default: 64 for a label, 512 for a rating).
+        budget: Maximum number of calls to endpoints.
+        concurrency: Maximum number of calls to an endpoint at the same time.
+        call_timeout: Seconds after which a call to an endpoint is given up and repeated.
     """
 
     chat_template: bool = False
@@ -118,6 +126,12 @@ class Evaluation:
     lm_eval_limit: Integer | None = None
     replacements: Integer = 4
     term_list: Annotated[tuple[str, ...], Parameter(name="--term-list", metavar="FILE")] = ()
+    judge: Annotated[tuple[str, ...], Parameter(name="--judge", metavar="JUDGE")] = ()
+    minimum_kappa: Annotated[float, Parameter(metavar="X")] = 0.6
+    judge_tokens: Integer | None = None
+    budget: Integer | None = None
+    concurrency: Integer = 8
+    call_timeout: Annotated[float, Parameter(metavar="SECONDS")] = 120.0
 
     def to_options(self) -> "EvalOptions":
         """The same as the library takes it."""
@@ -135,6 +149,12 @@ class Evaluation:
             lm_eval_limit=self.lm_eval_limit,
             replacements=self.replacements,
             term_lists=self.term_list,
+            judges=self.judge,
+            minimum_kappa=self.minimum_kappa,
+            judge_tokens=self.judge_tokens,
+            budget=self.budget,
+            concurrency=self.concurrency,
+            call_timeout=self.call_timeout,
         )
 
 

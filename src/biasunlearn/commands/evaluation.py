@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from biasunlearn.benchmarks import BENCHMARKS, GENERATED, NAMES
+from biasunlearn.benchmarks import BENCHMARKS, GENERATED, JUDGED, NAMES
 from biasunlearn.commands.run_context import Callbacks
 from biasunlearn.data.checks import contamination
 from biasunlearn.data.subgroups import term_lists
@@ -41,6 +41,8 @@ def validate_plan(plan: EvalPlan, out: str | Path | None) -> EvalPlan:
     if options.classifiers and not set(plan.benchmarks) & set(GENERATED):
         names = " and ".join(GENERATED)
         raise RequestError(f"--classifier: only {names} use one; add --benchmark {GENERATED[0]}=PATH")
+    if options.judges and not set(plan.benchmarks) & set(JUDGED):
+        raise RequestError(f"--judge: only {', '.join(JUDGED)} use one; add --benchmark {JUDGED[0]}=PATH")
     if options.replacements < 0:
         raise RequestError(f"--replacements {options.replacements}: must be 0 (none are scored) or more")
     term_lists(options.term_lists)  # a wrong list is reported before a model is loaded

@@ -21,8 +21,8 @@ limits:
 
 Limits are checked against intervals, so that chance does not pass and too few items fail: `at_most` applies to the
 upper end. `contains` and `over_debiased`, which any wide interval satisfies, need `minimum_n` in the same part, or
-`within` for the same score. A number without an interval is taken as it is. A run whose training collapsed never
-passes.
+`within` for the same score. A limit on judged answers must hold whatever the unscored ones would have been. A number
+without an interval is taken as it is. A run whose training collapsed never passes.
 """
 
 import difflib
@@ -44,9 +44,10 @@ from biasunlearn.commands.run_stages import (
 from biasunlearn.data.rows import shown
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.comparison import GateResult, GateRule
-from biasunlearn.runs.results import BenchmarkResult, ScoredPart, StereoSetResult, estimate_of
+from biasunlearn.runs.results import BenchmarkResult, JudgedResult, ScoredPart, StereoSetResult, estimate_of
 from biasunlearn.runs.schema import LARGEST
 from biasunlearn.stats.bootstrap import Estimate
+from biasunlearn.stats.judging import decision
 from biasunlearn.stats.paired import compare_pairs, pair
 from biasunlearn.strict_yaml import read_yaml
 
@@ -216,8 +217,30 @@ def _check(rule: Rule, stage: Stage, base: Stage | None) -> Iterator[GateRule]:
             continue
         if rule.limit in BOUNDED:
             found = _at_least_independent(rule, name, entry, found)
-        passed = bool(HOLDS[rule.limit](found, rule.bound))
-        yield GateRule(rule=str(one), passed=passed, found=_shown(found, rule.limit))
+        passed, beside = _decided(rule, name, entry, found)
+        yield GateRule(rule=str(one), passed=passed, found=f"{_shown(found, rule.limit)}{beside}")
+
+
+def _decided(rule: Rule, part: str, entry: BenchmarkResult, found: Estimate) -> tuple[bool, str]:
+    """Whether a limit holds, and what is said beside the number.
+
+    Of judged answers it must hold whatever the unscored ones would have been; else it is undecided and does not pass.
+    """
+    def holds(estimate: Estimate) -> bool:
+        return bool(HOLDS[rule.limit](estimate, rule.bound))
+
+    if not isinstance(entry, JudgedResult) or rule.limit in CHANGES:
+        missing = sum(entry.unscored.values()) if isinstance(entry, JudgedResult) else 0
+        if missing and rule.score != "scored":
+            return False, f"; undecided: {missing} answers are unscored, so that the change is not known"
+        return holds(found), ""
+    bounds = entry.bounds.get(part, {}).get(rule.score)
+    if bounds is None or rule.score == "scored":
+        return holds(found), ""
+    ends = estimate_of(bounds.lowest), estimate_of(bounds.highest)
+    answer = decision(holds, found, *(end or found for end in ends))
+    shown = f"; with the unscored answers {_shown(ends[0] or found, '')} to {_shown(ends[1] or found, '')}"
+    return answer == "yes", (f"; undecided{shown}" if answer == "undecided" else shown)
 
 
 def _parts(rule: Rule, entry: BenchmarkResult, stage: Stage) -> list[tuple[str, ScoredPart]]:

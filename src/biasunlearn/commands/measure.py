@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from biasunlearn.benchmarks import BENCHMARKS, NAMES
+from biasunlearn.benchmarks import BENCHMARKS, JUDGED, NAMES
 from biasunlearn.benchmarks.association import association_change
 from biasunlearn.commands.evaluation import (
     apply_protocol,
@@ -27,9 +27,11 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import BATCH_TOKENS, ModelSpec
 from biasunlearn.runs.benchmark_results import BenchmarkResult, Measured
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, read_items
+from biasunlearn.runs.responses import CallStore
 from biasunlearn.runs.results import Results, only_given
 from biasunlearn.runs.schema import read_as
 from biasunlearn.runs.sections import ScoringProtocol
+from biasunlearn.scoring.endpoint import check_address, endpoint, is_endpoint
 from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.stats.stereoset import Item
 
@@ -51,6 +53,7 @@ def measure(
     trust_remote_code: bool = False,
     resume: bool = False,
     options: EvalOptions | None = None,
+    served_model: str | None = None,
     progress: Progress | None = None,
 ) -> Results:
     """Measures a model, with its adapter if one is given, on benchmarks given as {name: path}.
@@ -61,7 +64,8 @@ def measure(
         device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
         revision: branch, tag or commit of a model on the hub.
         resume: continue a run in `out` that was killed; what it has scored is not scored again.
-        options: chat template, classifiers, prompts and continuations, tasks of lm-eval.
+        options: chat template, classifiers, prompts and continuations, tasks of lm-eval, judges.
+        served_model: name of the model where `model` is the address of an OpenAI-compatible endpoint.
     Returns:
         The results; written as results.json, with items.parquet and config.yaml, where `out` is given.
     Raises:
@@ -73,13 +77,19 @@ def measure(
         batch_tokens=batch_tokens,
     )  # fmt: skip
     plan = validate_plan(EvalPlan(benchmarks, skip_invalid, options or EvalOptions()), out)
+    if served_model is not None and not is_endpoint(model):
+        raise RequestError(f"--model {served_model}: {model} is no endpoint (http://...); leave the option out")
     request = {
         "model": model, "adapter": adapter, "revision": revision, "benchmarks": dict(benchmarks), "dtype": dtype,
-        "skip_invalid": skip_invalid, "options": plan.options.to_dict(),
+        "skip_invalid": skip_invalid, "options": plan.options.to_dict(), **only_given(served_model=served_model),
     }  # fmt: skip
+    if is_endpoint(model):
+        check_endpoint(spec, plan)
     with run_context(out, {"measure": request}, resume=resume, callbacks=Callbacks(progress)) as context:
         if context.stored is not None:
             return context.stored
+        if is_endpoint(model):
+            return _measure_endpoint(context, spec, with_data(plan), served_model)
         return _measure(context, spec, with_data(plan))
 
 
@@ -104,6 +114,40 @@ def _measure(context: RunContext, spec: ModelSpec, plan: EvalPlan) -> Results:
         environment=environment(),
     )
     return context.finish(results, {"": items}, plan.data.get("stereoset"))
+
+
+def check_endpoint(spec: ModelSpec, plan: EvalPlan) -> None:
+    """RequestError for what needs the weights of a model, where there is an endpoint."""
+    check_address(spec.model, "MODEL")
+    if spec.adapter is not None:
+        raise RequestError(f"--adapter: {spec.model} is an endpoint; start its server with the adapter")
+    if others := [name for name in plan.benchmarks if name not in JUDGED]:
+        raise RequestError(
+            f"--benchmark {others[0]}: needs the probabilities of a model; an endpoint can be measured on "
+            f"{', '.join(JUDGED)}"
+        )
+    if plan.options.lm_eval:
+        raise RequestError("--lm-eval: needs the weights of a model, and this is an endpoint; leave it out")
+
+
+def _measure_endpoint(context: RunContext, spec: ModelSpec, plan: EvalPlan, served_model: str | None) -> Results:
+    """Puts the questions to a served model, and writes the results."""
+    from biasunlearn.scoring.respond import EndpointSubject, call_limits
+
+    given = spec.model if served_model is None else f"{spec.model}#{served_model}"
+    subject = EndpointSubject(endpoint(given, CallStore(plan.options.cache), call_limits(plan.options), "MODEL"))
+    context.begin()  # from here on calls are made, which a resumed run finds
+    items, measured = evaluate(subject, plan, context.callbacks)
+    results = Results(
+        schema=SCHEMA,
+        model=subject.endpoint.name,
+        model_source="endpoint",
+        adapter=None,
+        protocol=ScoringProtocol(text="endpoint", dtype=None),
+        benchmarks=measured,
+        environment=environment(),
+    )
+    return context.finish(results, {"": items})
 
 
 def rescore(

@@ -93,7 +93,7 @@ class RunContext:
         from biasunlearn.report.run import RunData, report_page
 
         folder = self.stored_in
-        if results.model is not None:
+        if results.model is not None and results.model_source is None:
             source = "folder" if Path(results.model).is_dir() else "hub"
             results = results.with_values(model_source=source)
         self.begin()

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from biasunlearn.runs.association_results import ReplacedFacts
+from biasunlearn.runs.judged_results import Bounds, JudgingFacts
 from biasunlearn.runs.schema import Count, Number, Positive, Record, Text, Whole, wrong_at
 from biasunlearn.runs.scores import (
     BBQScores,
@@ -228,6 +229,25 @@ class RealToxicityPromptsResult(GeneratedResult):
     pass
 
 
+class JudgedResult(PanelResult):
+    """A benchmark of answers that judges read. New in schema 2."""
+
+    prompts: PromptFacts | None = None
+    states: Mapping[str, Mapping[str, Count]] = {}
+    """{"overall" or a bias type: {scored, refused, or "unscored: reason": answers}}"""
+    bounds: Mapping[str, Mapping[str, Bounds]] = {}
+    """{"overall" or a bias type: {score: bounds}}, where some answers are unscored."""
+    judging: JudgingFacts | None = None
+    new_tokens: Count | None = None
+    """Of an answer, at most."""
+
+    @property
+    def unscored(self) -> dict[str, int]:
+        """{reason: answers without a verdict}"""
+        found = self.states.get("overall", {})
+        return {name: count for name, count in found.items() if name.startswith("unscored")}
+
+
 class ControlsResult(PanelResult):
     overall: ControlsScores
     bias_types: Mapping[str, ControlsScores]
@@ -320,6 +340,10 @@ class Measured(Record):
     controls: ControlsResult | None = None
     paraphrases: ParaphrasesResult | None = None
     perplexity: PerplexityResult | None = None
+    bbq_text: JudgedResult | None = None
+    mt_bench: JudgedResult | None = None
+    responses: JudgedResult | None = None
+    fairmt: JudgedResult | None = None
 
     _order: tuple[str, ...] = ()
 

@@ -16,12 +16,12 @@ from biasunlearn.errors import RequestError
 
 READ = frozenset((
     "model", "adapter", "run", "to", "base", "on", "train", "report", "unrelated", "data", "scores", "benchmark",
-    "benchmarks", "classifiers", "lm_eval", "groups",
+    "benchmarks", "classifiers", "judges", "lm_eval", "groups",
 ))  # fmt: skip
 """Keys of a request whose values name what is read."""
 
-PLACES = frozenset(("cache",))
-"""Keys of a request that say where something is stored."""
+PLACES = frozenset(("cache", "budget", "concurrency", "call_timeout"))
+"""Keys of a request that say where something is stored, or how fast and how often an endpoint is called."""
 
 OF_MODEL = frozenset((".safetensors", ".bin", ".json", ".txt", ".model", ".jinja", ".py", ".vocab", ".bpe"))
 """Files of a model's folder that its outputs depend on: weights, configuration, tokenizer, templates, code."""

@@ -28,6 +28,7 @@ from biasunlearn.runs.benchmark_results import (
     Gap,
     GeneratedResult,
     GenerationFacts,
+    JudgedResult,
     Measured,
     PanelResult,
     ParaphrasesResult,
@@ -43,6 +44,7 @@ from biasunlearn.runs.benchmark_results import (
     WinoBiasResult,
     WinogenderResult,
 )
+from biasunlearn.runs.judged_results import Bounds, JudgeFacts, JudgingFacts
 from biasunlearn.runs.places import refuse_links
 from biasunlearn.runs.run_files import (
     Manifest,
@@ -110,7 +112,8 @@ from biasunlearn.runs.verdict_results import Verdict, failure
 from biasunlearn.stats.stereoset import Item
 
 __all__ = [
-    "Angles", "BBQResult", "BBQScores", "BenchmarkResult", "BiasTypeScores", "BoldResult", "Candidate", "Capability",
+    "Angles", "Bounds", "JudgeFacts", "JudgedResult", "JudgingFacts",
+    "BBQResult", "BBQScores", "BenchmarkResult", "BiasTypeScores", "BoldResult", "Candidate", "Capability",
     "ChanceAngles", "Change", "ClassifierFacts", "Combined", "CompatibilityFacts", "Contamination", "ControlsResult",
     "ControlsScores", "Cost", "CountedScore", "CrowsPairsResult", "DataFacts", "FileFacts", "StoredRequest", "Direct",
     "Distance", "Effect", "Ends", "Environment", "Equivalence", "Gap", "GeneratedResult", "GenerationFacts", "Interval",
@@ -139,7 +142,7 @@ class Results(Record):
     schema_version: Literal[1, 2] = Field(alias="schema")
     model: Text = None
     """None for stored scores, whose file is `scores`."""
-    model_source: Literal["folder", "hub"] | None = None
+    model_source: Literal["folder", "hub", "endpoint"] | None = None
     """Where `model` was found: the name of a folder may look like one of the hub. None in older run folders."""
     method: Text = None
     adapter: Text = None

@@ -37,7 +37,7 @@ ENDED = -2
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class Asked:
     """A requested continuation: its prompt, the tokens that the model reads, its number, and its name in the cache."""
 
     prompt: str
@@ -63,9 +63,20 @@ def generate(
     Raises:
         RequestError: a masked model; a prompt that leaves no room for the continuation.
     """
+    asked = _asked(loaded, list(dict.fromkeys(prompts)), sampling)
+    known = generate_asked(loaded, asked, sampling, cache=cache)
+    by_prompt: dict[str, list[Continuation]] = {}
+    for one in asked:
+        by_prompt.setdefault(one.prompt, []).append(known[one.key])
+    return [by_prompt[prompt] for prompt in prompts]
+
+
+def generate_asked(
+    loaded: Loaded, asked: Sequence[Asked], sampling: Sampling, *, cache: Path | None = None
+) -> dict[str, Continuation]:
+    """The requested continuations by their names in the cache. RequestError for a masked model."""
     if loaded.masked:
         raise RequestError("a masked model generates no text: prompts need a causal one")
-    asked = _asked(loaded, list(dict.fromkeys(prompts)), sampling)
     known = _known_to_all(_read(cache), asked, loaded.device)
     missing = [one for one in asked if one.key not in known]
     lengths = [len(one.ids) + sampling.new_tokens for one in missing]
@@ -76,25 +87,27 @@ def generate(
             known |= found
             _append(cache, found)
             loaded.report_progress(len(asked) - len(missing) + sum(map(len, batches[: first + count()])), len(asked))
-    by_prompt: dict[str, list[Continuation]] = {}
-    for one in asked:
-        by_prompt.setdefault(one.prompt, []).append(known[one.key])
-    return [by_prompt[prompt] for prompt in prompts]
+    return known
 
 
-def _asked(loaded: Loaded, prompts: Sequence[str], sampling: Sampling) -> list[_Asked]:
+def _asked(loaded: Loaded, prompts: Sequence[str], sampling: Sampling) -> list[Asked]:
     longest = max_tokens(loaded.model)
     room = None if longest is None else longest - sampling.new_tokens
     passages = [Passage("", prompt.rstrip()) for prompt in prompts]
     rows = encode(loaded.tokenizer, passages, max_tokens=room, chat=loaded.chat)
-    drawn = [sampling.new_tokens, sampling.temperature, sampling.top_p, sampling.seed]
     state = weights_hash(loaded.model)
-    asked = []
-    for prompt, row in zip(prompts, rows, strict=True):
-        for number in range(sampling.continuations):
-            name = json.dumps([state, row.ids, drawn, number])
-            asked.append(_Asked(prompt, row.ids, number, hashlib.sha256(name.encode()).hexdigest()))
-    return asked
+    return [
+        request(state, prompt, row.ids, sampling, number)
+        for prompt, row in zip(prompts, rows, strict=True)
+        for number in range(sampling.continuations)
+    ]
+
+
+def request(state: str, prompt: str, ids: tuple[int, ...], sampling: Sampling, number: int = 0) -> Asked:
+    """A requested continuation of a model whose weights have the hash `state`."""
+    drawn = [sampling.new_tokens, sampling.temperature, sampling.top_p, sampling.seed]
+    name = json.dumps([state, ids, drawn, number])
+    return Asked(prompt, ids, number, hashlib.sha256(name.encode()).hexdigest())
 
 
 def _budget(loaded: Loaded) -> int:
@@ -123,7 +136,7 @@ def _plain_settings(model: Any) -> Iterator[None]:
 
 
 def _round(
-    loaded: Loaded, asked: Sequence[_Asked], batches: Sequence[Sequence[int]], sampling: Sampling
+    loaded: Loaded, asked: Sequence[Asked], batches: Sequence[Sequence[int]], sampling: Sampling
 ) -> dict[str, Continuation]:
     """One batch for each process; afterwards every process has all continuations of the round."""
     places = {index: place for place, index in enumerate(i for batch in batches for i in batch)}
@@ -138,7 +151,7 @@ def _round(
     }
 
 
-def _draw(asked: Sequence[_Asked], loaded: Loaded, sampling: Sampling) -> list[list[int]]:
+def _draw(asked: Sequence[Asked], loaded: Loaded, sampling: Sampling) -> list[list[int]]:
     """Token ids of one batch's continuations; `ENDED` follows those that the model ended itself."""
     library, device = transformers(), loaded.device
     width = max(len(one.ids) for one in asked)
@@ -159,16 +172,20 @@ def _draw(asked: Sequence[_Asked], loaded: Loaded, sampling: Sampling) -> list[l
         logits_processor=library.LogitsProcessorList(
             [
                 _check_logits(loaded, asked),
-                library.TemperatureLogitsWarper(sampling.temperature),
-                *([library.TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []),
-                _select_drawn(uniform, width),
+                *(_draws(library, sampling, uniform, width) if sampling.temperature > 0 else []),
             ]
         ),
     )
     return [_until_end(row, ends) for row in written[:, width:].tolist()]
 
 
-def _check_logits(loaded: Loaded, asked: Sequence[_Asked]) -> Callable[[Tensor, Tensor], Tensor]:
+def _draws(library: Any, sampling: Sampling, uniform: Tensor, width: int) -> list[Any]:
+    """The processors that draw a token; without them the likeliest token is taken (temperature 0)."""
+    nucleus = [library.TopPLogitsWarper(sampling.top_p)] if sampling.top_p < 1 else []
+    return [library.TemperatureLogitsWarper(sampling.temperature), *nucleus, _select_drawn(uniform, width)]
+
+
+def _check_logits(loaded: Loaded, asked: Sequence[Asked]) -> Callable[[Tensor, Tensor], Tensor]:
     """A processor that raises RequestError where the logits of a row are no numbers: its token would be arbitrary."""
 
     def check(_input_ids: Tensor, logits: Tensor) -> Tensor:
@@ -205,7 +222,7 @@ def drawn_token(logits: Tensor, uniform: Tensor) -> Tensor:
     return token.clamp(max=logits.shape[-1] - 1)[:, 0]
 
 
-def _uniform(one: _Asked, sampling: Sampling) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _uniform(one: Asked, sampling: Sampling) -> np.ndarray[Any, np.dtype[np.float64]]:
     """A number in [0, 1) for each step of this continuation: [new tokens]."""
     name = f"{sampling.seed} {one.number} {one.prompt}"
     return np.random.default_rng(list(hashlib.sha256(name.encode()).digest())).random(sampling.new_tokens)
@@ -224,7 +241,7 @@ def _until_end(row: Sequence[int], ends: Sequence[int]) -> list[int]:
     return list(row)
 
 
-def _continuation(tokenizer: Any, one: _Asked, ids: Sequence[int]) -> Continuation:
+def _continuation(tokenizer: Any, one: Asked, ids: Sequence[int]) -> Continuation:
     """The text after the prompt, with the space between them."""
     ended = bool(ids) and ids[-1] == ENDED
     new = list(ids[:-1] if ended else ids)
@@ -261,7 +278,7 @@ def _append(folder: Path | None, found: Mapping[str, Continuation]) -> None:
     append(folder / CACHE, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), sync=False)
 
 
-def _known_to_all(known: Mapping[str, Continuation], asked: Sequence[_Asked], device: Any) -> dict[str, Continuation]:
+def _known_to_all(known: Mapping[str, Continuation], asked: Sequence[Asked], device: Any) -> dict[str, Continuation]:
     """The continuations that every process has found. They must agree on what is missing: each waits for the others."""
     flags = summed(torch.tensor([float(one.key in known) for one in asked], device=device)) == count()
     return {one.key: known[one.key] for one, flag in zip(asked, flags.tolist(), strict=True) if flag}

@@ -58,10 +58,24 @@ class EvalOptions:
     term_lists: tuple[str, ...] = ()
     """The user's term lists, which name subgroups and what a term may be replaced by (data/subgroups.py)."""
 
+    judges: tuple[str, ...] = ()
+    """The panel: "rule", folders or hub names of models, or endpoints as URL#MODEL; (): the benchmark's own default."""
+    minimum_kappa: float = 0.6
+    """Agreement with the gold set beyond chance, below which a judge's verdicts are not used."""
+    judge_tokens: int | None = None
+    """Of a judge's reply, at most. None: 64 for a label, 512 for a rating."""
+    budget: int | None = None
+    """Calls to endpoints, at most. None: no limit."""
+    concurrency: int = 8
+    """Calls to an endpoint at the same time, at most."""
+    call_timeout: float = 120.0
+    """Seconds of a call to an endpoint."""
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for config.yaml."""
         values = asdict(self)
-        lists = {"lm_eval": list(self.lm_eval), "term_lists": list(self.term_lists)}
+        names = ("lm_eval", "term_lists", "judges")
+        lists = {name: list(values[name]) for name in names}
         return {**values, "cache": None if self.cache is None else str(self.cache), **lists}
 
 

@@ -23,12 +23,14 @@ from biasunlearn.report.table import (
     rows_of,
     score_cell,
 )  # fmt: skip
+from biasunlearn.report.tables.judged import judged_tables
 from biasunlearn.report.warnings import benchmark_warnings
 from biasunlearn.runs.benchmark_results import (
     BenchmarkResult,
     BoldResult,
     Capability,
     Gap,
+    JudgedResult,
     PanelResult,
     PerplexityResult,
     SeatResult,
@@ -47,6 +49,8 @@ def benchmark_tables(name: str, entry: PanelResult, before: BenchmarkResult | No
     found = [_by_bias_type(name, entry, first)]
     if isinstance(entry, SeatResult) and entry.tests:
         found.append(_association_tests(name, entry.tests, first.tests if isinstance(first, SeatResult) else None))
+    if isinstance(entry, JudgedResult):
+        found += judged_tables(name, entry, first)
     if isinstance(entry, BoldResult):
         gaps = first.gaps if isinstance(first, BoldResult) else {}
         found += [_gaps(name, score, domains, gaps.get(score)) for score, domains in entry.gaps.items() if domains]

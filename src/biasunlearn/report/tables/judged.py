@@ -1,0 +1,121 @@
+"""Judged answers: the states of the answers, the bounds of the scores, and how far each judge can be trusted."""
+
+from collections.abc import Mapping
+
+from biasunlearn.report.table import (
+    ALWAYS,
+    EXTRA,
+    MISSING,
+    Cell,
+    Column,
+    NumberCell,
+    Table,
+    TextCell,
+    count_cell,
+    name_cell,
+    rows_of,
+    score_cell,
+)
+from biasunlearn.runs.benchmark_results import BenchmarkResult, JudgedResult
+from biasunlearn.runs.judged_results import Estimate, JudgeFacts, JudgingFacts
+
+FAR_APART = 2.0
+"""Points of the share of scored answers by which two arms may differ and still be compared."""
+
+
+def judged_tables(name: str, entry: JudgedResult, before: BenchmarkResult | None) -> list[Table]:
+    """States of the answers, bounds where some are unscored, and the judges."""
+    first = before if isinstance(before, JudgedResult) else None
+    found = [_states(name, entry, first)]
+    if entry.bounds:
+        found.append(_bounds(name, entry))
+    if entry.judging is not None:
+        found.append(_judges(name, entry.judging))
+    return found
+
+
+def estimate_tables(found: Estimate) -> list[Table]:
+    """What a run of judged benchmarks needs at most."""
+    columns = (
+        Column("benchmark", "text", ALWAYS), Column("model", "text", ALWAYS), Column("calls"), Column("tokens read"),
+        Column("tokens written"),
+    )  # fmt: skip
+    rows: list[list[Cell]] = [
+        [name_cell(row.benchmark), name_cell(row.model), *map(count_cell, (row.calls, row.tokens_in, row.tokens_out))]
+        for row in found.rows
+    ]
+    notes = (
+        f"{found.paid_calls} calls are to endpoints. Tokens are estimates, at four characters each, and those written "
+        "the most that is allowed. A judge's reply that cannot be read is asked for up to two more times.",
+    )
+    return [Table("Estimate; nothing was measured", columns, rows_of(rows), notes=notes)]
+
+
+def _states(name: str, entry: JudgedResult, before: JudgedResult | None) -> Table:
+    now = entry.states.get("overall", {})
+    was = before.states.get("overall", {}) if before else None
+    columns = [Column("state", "text", ALWAYS), *([Column("before")] if was is not None else []), Column("answers")]
+    rows: list[list[Cell]] = []
+    for state in dict.fromkeys([*now, *(was or {})]):
+        counts = [*([count_cell(was.get(state, 0))] if was is not None else []), count_cell(now.get(state, 0))]
+        rows.append([name_cell(state), *counts])
+    return Table(f"{name}: states of the answers", tuple(columns), rows_of(rows), warnings=_far_apart(now, was))
+
+
+def _far_apart(now: Mapping[str, int], was: Mapping[str, int] | None) -> tuple[str, ...]:
+    """About arms that differ in what could be scored, so that a difference of scores may come from that."""
+    shares = []
+    for counts in (now, was):
+        if not counts:
+            return ()
+        unscored = sum(count for state, count in counts.items() if state.startswith("unscored"))
+        shares.append(100 * unscored / sum(counts.values()))
+    if abs(shares[0] - shares[1]) <= FAR_APART:
+        return ()
+    return (
+        f"Not comparable: {shares[1]:.1f} % of the answers were unscored before and {shares[0]:.1f} % after; they may "
+        f"differ by {FAR_APART:g} points.",
+    )
+
+
+def _bounds(name: str, entry: JudgedResult) -> Table:
+    columns = (Column("score", "text", ALWAYS), Column("scored answers"), Column("lowest"), Column("highest"))
+    rows = [
+        [name_cell(score), score_cell(entry.overall.scores.get(score)), score_cell(one.lowest), score_cell(one.highest)]
+        for score, one in entry.bounds.get("overall", {}).items()
+    ]
+    note = "Lowest and highest: all unscored answers get the verdict that makes the score so."
+    return Table(f"{name}: what the unscored answers could change", columns, rows_of(rows), notes=(note,))
+
+
+def _judges(name: str, judging: JudgingFacts) -> Table:
+    columns = (
+        Column("judge", "text", ALWAYS), Column("kappa", priority=ALWAYS), Column("agreement"),
+        Column("gold scored"), Column("repeat kappa", priority=EXTRA), Column("flipped", priority=EXTRA),
+    )  # fmt: skip
+    usable = f"at least {judging.minimum_kappa:g} is needed"
+    kappa = "not defined" if judging.kappa is None else f"{judging.kappa:.2f}"
+    warnings = () if judging.usable else (f"Not usable: the panel's kappa with the gold set is {kappa}; {usable}.",)
+    notes = [f"Kappa with the gold set: {kappa} of the whole panel; {usable}."]
+    notes += [f"Kappa of {pair}: {_plain(value)}." for pair, value in judging.between_judges.items()]
+    if judging.length_correlation is not None:
+        notes.append(f"Rank correlation of the verdict and the length of the answer: {judging.length_correlation:.2f}.")
+    return Table(
+        f"{name}: judges", columns, rows_of(_judge_row(one) for one in judging.judges), warnings=warnings,
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _judge_row(judge: JudgeFacts) -> list[Cell]:
+    return [
+        name_cell(judge.judge), _number(judge.gold_kappa), _number(judge.gold_agreement),
+        TextCell(f"{judge.gold_scored} of {judge.gold}"), _number(judge.repeat_kappa), _number(judge.flipped),
+    ]  # fmt: skip
+
+
+def _number(value: float | None) -> Cell:
+    return MISSING if value is None else NumberCell(value, digits=2)
+
+
+def _plain(value: float | None) -> str:
+    return "not defined" if value is None else f"{value:.2f}"
