@@ -50,12 +50,16 @@ def main() -> None:
 def _import_all() -> None:
     """Everything that a command imports on its way, and what the libraries set up at a first model."""
     import importlib
+    import pkgutil
 
+    import biasunlearn
+
+    ours = [module.name for module in pkgutil.walk_packages(biasunlearn.__path__, "biasunlearn.")]
     for name in (
-        "torch", "transformers", "peft", "accelerate", "pandas", "pyarrow.parquet", "rich.console", "rich.table",
-        "biasunlearn.commands.measure", "biasunlearn.commands.debias", "biasunlearn.unlearn.trainer",
-        "biasunlearn.benchmarks",
-        "transformers.models.gpt2.modeling_gpt2", "biasunlearn.report.terminal.table", "biasunlearn.report.run",
+        "torch", "torch.utils.serialization.config", "transformers", "transformers.models.gpt2.modeling_gpt2", "peft",
+        "accelerate", "pandas", "pyarrow.parquet", "rich.console", "rich.table", "scipy.stats", "scipy.optimize",
+        "pydantic.type_adapter", "pydantic.dataclasses",
+        *(name for name in ours if not name.endswith("__main__")),
     ):  # fmt: skip
         importlib.import_module(name)
     import torch
