@@ -4,13 +4,13 @@ What PyYAML accepts silently, or fails at without a usable message, is an error 
 that one of its values would be lost; aliases that multiply to millions of values; a file that is not a regular one.
 """
 
-import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from biasunlearn.errors import RequestError
+from biasunlearn.regular_file import read_regular
 
 MAX_BYTES = 2**20
 """Largest size of a YAML file: a recipe has one kilobyte, and a megabyte takes PyYAML some seconds."""
@@ -137,24 +137,8 @@ def _at_mark(error: yaml.MarkedYAMLError, where: str) -> RequestError:
 
 
 def _text(path: str | Path) -> str:
-    """A small regular file as text: opening a pipe would wait for its writer for ever."""
+    too_large = f"larger than {MAX_BYTES / 2**20:g} MiB; a YAML file of ours has kilobytes"
     try:
-        state = Path(path).stat()
-    except FileNotFoundError:
-        raise RequestError(f"{path}: no such file") from None
-    except OSError as error:
-        raise RequestError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except ValueError:  # a NUL character in the name
-        raise RequestError(f"{str(path)!r}: no such file") from None
-    if stat.S_ISDIR(state.st_mode):
-        raise RequestError(f"{path}: cannot be read: it is a folder; give a file in it")
-    if not stat.S_ISREG(state.st_mode):
-        raise RequestError(f"{path}: cannot be read: it is a pipe or a device; write its content to a file")
-    if state.st_size > MAX_BYTES:
-        raise RequestError(f"{path}: larger than {MAX_BYTES / 2**20:g} MiB; a YAML file of ours has kilobytes")
-    try:
-        return Path(path).read_bytes().decode("utf-8-sig")
+        return read_regular(path, most=MAX_BYTES, too_large=too_large).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RequestError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
-    except OSError as error:
-        raise RequestError(f"{path}: cannot be read: {error.strerror or error}") from None

@@ -6,15 +6,14 @@ Every file is opened once: its hash and its text come from the same bytes.
 import gzip
 import hashlib
 import io
-import os
 import re
-import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from biasunlearn.errors import RequestError
+from biasunlearn.regular_file import read_regular
 
 MAX_BYTES = 2**30
 """Largest size of a data file in bytes, as stored and after unpacking: a small .gz may hide gigabytes."""
@@ -77,7 +76,8 @@ class FileContent:
                 f"{self.path}: cannot be read: the compressed file is damaged or cut short ({error}); "
                 "copy or download it again"
             ) from None
-        _refuse_large(self.path, len(content), " once it is unpacked")
+        if len(content) > MAX_BYTES:
+            raise RequestError(f"{self.path}: {_too_large(' once it is unpacked')}")
         return content
 
     def text(self) -> str:
@@ -104,21 +104,7 @@ def read_file(path: str | Path) -> FileContent:
     Raises:
         RequestError: no such file; a folder, a pipe or a device; no permission; larger than `MAX_BYTES`.
     """
-    try:
-        state = os.stat(path)
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    except ValueError:  # a NUL character in the name
-        raise RequestError(f"{str(path)!r}: no such file") from None
-    if stat.S_ISDIR(state.st_mode):
-        raise RequestError(f"{path}: cannot be read: it is a folder; give a file in it")
-    if not stat.S_ISREG(state.st_mode):
-        raise RequestError(f"{path}: cannot be read: it is a pipe or a device; write its content to a file")
-    _refuse_large(path, state.st_size, "")
-    try:
-        return FileContent(Path(path), Path(path).read_bytes())
-    except OSError as error:
-        raise _unreadable(path, error) from None
+    return FileContent(Path(path), read_regular(path, most=MAX_BYTES, too_large=_too_large("")))
 
 
 def read_text(path: str | Path) -> str:
@@ -147,15 +133,8 @@ def lines_of(text: str, begin: int = 0) -> Iterator[tuple[int, str]]:
         yield begin, text[begin:]
 
 
-def _unreadable(path: str | Path, error: OSError) -> RequestError:
-    if isinstance(error, FileNotFoundError):
-        return RequestError(f"{path}: no such file")
-    return RequestError(f"{path}: cannot be read: {error.strerror or error}")
-
-
-def _refuse_large(path: str | Path, size: int, when: str) -> None:
-    if size > MAX_BYTES:
-        raise RequestError(f"{path}: larger than {MAX_BYTES / 2**30:g} GiB{when}; divide it into smaller files")
+def _too_large(when: str) -> str:
+    return f"larger than {MAX_BYTES / 2**30:g} GiB{when}; divide it into smaller files"
 
 
 def _undecodable(raw: bytes, place: int) -> str:
