@@ -1,4 +1,4 @@
-"""Every data file is opened once in a run: what was read of it is handed on."""
+"""Every data file is parsed once in a run: what was read of it is handed on."""
 
 import sys
 from collections import Counter
@@ -21,7 +21,7 @@ def watch(event: str, arguments: tuple) -> None:
         OPENED[str(arguments[0])] += 1
 
 
-def test_a_run_opens_each_of_its_data_files_once(tmp_path: Path) -> None:
+def test_a_run_opens_each_of_its_data_files_once_to_hash_and_once_to_parse_it(tmp_path: Path) -> None:
     tiny.save(tiny.gpt2(), tmp_path / "model")
     train, report = tmp_path / "train.jsonl", tmp_path / "report.jsonl"
     variants.write_pairs(train)

@@ -1,6 +1,6 @@
 """Files as bytes and as text: what can be opened, how large it may become, and in which encoding it is.
 
-Every file is opened once: its hash and its text come from the same bytes.
+The hash and the text of a file come from the same bytes. (A run opens its data once before, to recognise the request.)
 """
 
 import gzip
