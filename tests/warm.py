@@ -106,6 +106,7 @@ def _run(command: Callable[[list[str]], int], request: dict[str, Any]) -> int:
     for stream, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored
     faults = request["faults"]
     if "tokens" in faults:  # small batches: more pieces of work to be killed in between
         from biasunlearn.scoring import log_prob
