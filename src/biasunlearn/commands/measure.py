@@ -26,7 +26,8 @@ from biasunlearn.data.tables import read_json
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import BATCH_TOKENS, ModelSpec
 from biasunlearn.runs.benchmark_results import BenchmarkResult, Measured
-from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, read_items
+from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
+from biasunlearn.runs.items import read_items
 from biasunlearn.runs.responses import CallStore
 from biasunlearn.runs.results import Results, only_given
 from biasunlearn.runs.schema import read_as
