@@ -10,6 +10,8 @@ from biasunlearn.runs.atomic import whole_file
 from biasunlearn.runs.schema import FIX, LARGEST
 from biasunlearn.stats.stereoset import Item
 
+ITEMS = "items.parquet"
+
 
 def write_items(path: Path, stages: dict[str, list[Item]]) -> None:
     """One row per scored sentence; with more than one stage, a `stage` column tells them apart."""
