@@ -1,5 +1,6 @@
 """--overwrite: only a finished run of ours gives way, and no failure loses it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,13 @@ def test_an_interrupted_run_can_be_resumed_and_the_old_one_is_beside_it(run: Pat
         raise KeyboardInterrupt
     assert names(run.parent) == ["run", "run-replaced"]
     assert names(run) == ["config.yaml"] and "results.json" in names(run.parent / "run-replaced")
+    shutil.rmtree(run)
+    debiased(run, items(BASE), items(FAIR))
+    with pytest.raises(KeyboardInterrupt), replacing(run, overwrite=True):
+        run.mkdir()
+        (run / "config.yaml").touch()
+        raise KeyboardInterrupt
+    assert names(run.parent) == ["run", "run-replaced", "run-replaced-2"]
 
 
 def test_nothing_happens_without_the_option_and_without_a_folder(run: Path) -> None:

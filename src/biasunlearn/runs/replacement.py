@@ -31,7 +31,7 @@ def replacing(out: str | Path | None, *, overwrite: bool, resume: bool = False) 
     """While the block writes a run to `out`, a finished run that is there is kept aside; it is removed at the end.
 
     If the block fails before it has written anything, the earlier run is put back. If it fails later, the earlier run
-    stays beside `out`, and the error says where.
+    stays beside `out`, as OUT-replaced.
 
     Raises:
         RequestError: the folder holds something that is no finished run of this package, or another process writes
@@ -63,9 +63,8 @@ def replacing(out: str | Path | None, *, overwrite: bool, resume: bool = False) 
 def _put_back(folder: Path, aside: Path) -> None:
     """The earlier run, where the new one has written nothing but empty and hidden files."""
     if folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
-        kept = folder.with_name(f"{folder.name}-replaced")
-        if not kept.exists():
-            aside.rename(kept)
+        names = (f"{folder.name}-replaced{number}" for number in ("", *(f"-{n}" for n in range(2, 1000))))
+        aside.rename(next(path for name in names if not (path := folder.with_name(name)).exists()))
         return
     shutil.rmtree(folder, ignore_errors=True)
     aside.rename(folder)
