@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -11,6 +12,7 @@ from biasunlearn.cli.exit_codes import DONE, INTERRUPTED
 from biasunlearn.cli.options import (
     DATA,
     SETTINGS,
+    Execution,
     File,
     Integer,
     Integers,
@@ -20,9 +22,11 @@ from biasunlearn.cli.options import (
     Output,
     Rows,
     Training,
+    limit_of,
     named_paths,
 )
-from biasunlearn.cli.output import emit, note, progress, show
+from biasunlearn.cli.output import emit, note, running, show
+from biasunlearn.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Request:
     training: Training
     rows: Rows
     loading: Loading
+    execution: Execution
     output: Output
 
     def run(
@@ -50,10 +55,11 @@ class Request:
 
         training = self.training
         try:
-            with progress() as (on_progress, on_step):
+            with self._running() as (on_progress, on_step):
                 result = experiment(
                     self.model, train=training.train, unrelated=training.unrelated, report=training.report,
                     out=training.out, benchmarks=named_paths(training.benchmark), skip_invalid=self.rows.skip_invalid,
+                    device=self.execution.device, revision=self.execution.revision, limit=limit_of(self.execution),
                     trust_remote_code=self.loading.trust_remote_code, progress=on_progress, say=note, on_step=on_step,
                     **own,
                 )  # fmt: skip
@@ -63,6 +69,12 @@ class Request:
             return INTERRUPTED
         show(result, self.output, table, where=f"stored in {training.out} ({stored})")
         return DONE
+
+    def _running(self) -> Any:
+        """The progress of the runs. --resume needs a folder; without it a series continues as well."""
+        if self.execution.resume and not Path(self.training.out).is_dir():
+            raise RequestError(f"--resume: {self.training.out}: there is no such folder; leave the option out")
+        return running(self.execution, self.training.out)
 
 
 @command
@@ -74,8 +86,9 @@ def survey(
     text: Annotated[File | None, Parameter(group=DATA)] = None,
     rows: Rows = Rows(),
     loading: Loading = Loading(),
+    execution: Execution = Execution(),
     methods: Annotated[Names, Parameter(group=SETTINGS)] = (),
-    seeds: Annotated[Integers, Parameter(group=SETTINGS)] = (0, 1, 2),
+    seeds: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
     output: Output = Output(),
 ) -> int:
     """Train with every method under the same budget, and compare the methods in one table.
@@ -86,7 +99,7 @@ def survey(
         model: Folder of a causal language model, or its name on the Hugging Face hub.
         text: Ordinary sentences for the methods cda and dropout (default: --unrelated).
         methods: Methods to train (default: all).
-        seeds: Random seeds; every method is trained with each of them.
+        seeds: Random seeds; every method is trained with each of them (default: 0 1 2).
 
     Examples:
         biasunlearn survey MODEL --train train_pairs.jsonl --report dev.json \\
@@ -97,13 +110,13 @@ def survey(
     from biasunlearn.commands.survey import METHODS, survey
     from biasunlearn.report.tables.survey import survey_tables
 
-    own = {"methods": methods or METHODS, "seeds": seeds, "text": text}
-    return Request(model, training, rows, loading, output).run(
+    own = {"methods": methods or METHODS, "seeds": execution.seeds(seeds, (0, 1, 2)), "text": text}
+    return Request(model, training, rows, loading, execution, output).run(
         survey,
         survey_tables,
         "survey.json, report.html, one run folder a method and seed",
         config=training.config,
-        changes=training.set,
+        changes=[one for one in execution.settings(training.set) if not one.startswith("seed=")],
         **own,
     )
 
@@ -116,8 +129,9 @@ def ablate(
     training: Training,
     rows: Rows = Rows(),
     loading: Loading = Loading(),
+    execution: Execution = Execution(),
     variants: Annotated[Names, Parameter(group=SETTINGS)] = (),
-    seeds: Annotated[Integers, Parameter(group=SETTINGS)] = (0, 1, 2),
+    seeds: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
     output: Output = Output(),
 ) -> int:
     """Train the default method without one of its parts at a time.
@@ -127,7 +141,7 @@ def ablate(
     Args:
         model: Folder of a causal language model, or its name on the Hugging Face hub.
         variants: Variants to train, as in without-kl (default: all that change the recipe).
-        seeds: Random seeds; every variant is trained with each of them.
+        seeds: Random seeds; every variant is trained with each of them (default: 0 1 2).
 
     Examples:
         biasunlearn ablate MODEL --train train_pairs.jsonl --report dev.json \\
@@ -139,13 +153,13 @@ def ablate(
     from biasunlearn.config import load_config
     from biasunlearn.report.tables.ablation import ablation_tables
 
-    config = load_config(training.config, training.set)
-    return Request(model, training, rows, loading, output).run(
+    config = load_config(training.config, execution.settings(training.set))
+    return Request(model, training, rows, loading, execution, output).run(
         ablate,
         ablation_tables,
         "ablation.json, one run folder a seed",
         config=config,
-        seeds=seeds,
+        seeds=execution.seeds(seeds, (0, 1, 2)),
         variants=variants,
     )
 
@@ -158,8 +172,9 @@ def disentangle(
     training: Training,
     rows: Rows = Rows(),
     loading: Loading = Loading(),
+    execution: Execution = Execution(),
     leave_out: Annotated[bool, Parameter(group=SETTINGS)] = False,
-    seeds: Annotated[Integers, Parameter(group=SETTINGS)] = (),
+    seeds: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
     output: Output = Output(),
 ) -> int:
     """Train on one bias type at a time, and report on all of them.
@@ -181,13 +196,13 @@ def disentangle(
     from biasunlearn.config import load_config
     from biasunlearn.report.tables.disentangle import disentangle_tables
 
-    config = load_config(training.config, training.set)
-    return Request(model, training, rows, loading, output).run(
+    config = load_config(training.config, execution.settings(training.set))
+    return Request(model, training, rows, loading, execution, output).run(
         disentangle,
         disentangle_tables,
         "matrix.json, one run folder a row and seed",
         config=config,
-        seeds=seeds,
+        seeds=execution.seeds(seeds, ()),
         leave_out=leave_out,
     )
 
@@ -200,8 +215,9 @@ def sweep(
     training: Training,
     rows: Rows = Rows(),
     loading: Loading = Loading(),
+    execution: Execution = Execution(),
     trials: Annotated[Integer, Parameter(group=SETTINGS)] = 30,
-    seeds: Annotated[Integers, Parameter(group=SETTINGS)] = (0,),
+    seeds: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
     storage: Annotated[str | None, Parameter(metavar="URL", group=SETTINGS)] = None,
     search_only: Annotated[bool, Parameter(group=SETTINGS)] = False,
     output: Output = Output(),
@@ -213,7 +229,7 @@ def sweep(
     Args:
         model: Folder of a causal language model, or its name on the Hugging Face hub.
         trials: Trials of the whole study.
-        seeds: Random seeds; every trial is trained with each of them.
+        seeds: Random seeds; every trial is trained with each of them (default: 0).
         storage: Database of Optuna (default: a journal file in --out).
         search_only: Add trials and evaluate nothing on the report split. For further machines.
 
@@ -227,14 +243,14 @@ def sweep(
     from biasunlearn.config import load_config
     from biasunlearn.report.tables.sweep import sweep_tables
 
-    config = load_config(training.config, training.set)
-    return Request(model, training, rows, loading, output).run(
+    config = load_config(training.config, execution.settings(training.set))
+    return Request(model, training, rows, loading, execution, output).run(
         sweep,
         sweep_tables,
         "sweep.json",
         config=config,
         trials=trials,
-        seeds=seeds,
+        seeds=execution.seeds(seeds, (0,)),
         storage=storage,
         search_only=search_only,
     )
