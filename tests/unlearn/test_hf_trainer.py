@@ -10,7 +10,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from biasunlearn.config import DebiasConfig
+from biasunlearn.config import DebiasConfig, config_from
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import trainable, with_lora
 from biasunlearn.models.batches import TokenRow
@@ -339,3 +339,11 @@ def test_the_callback_watches_a_plain_trainer_and_changes_nothing(tmp_path: Path
     if not stop:
         one, other = (dict(made.model.named_parameters()) for made in (alone, found))
         assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("method", ["biasunlearn", "npo", "ipo", "equalize"])
+def test_arguments_that_are_not_given_are_those_of_the_recipe(tmp_path: Path, method: str) -> None:
+    found = BiasUnlearnConfig(str(tmp_path), method=method, seed=0, use_cpu=True).recipe()
+    assert found == config_from({"method": method})
+    changed = BiasUnlearnConfig(str(tmp_path), method=method, seed=0, use_cpu=True, beta=0.3).recipe()
+    assert changed == config_from({"method": method, "beta": 0.3})

@@ -96,7 +96,7 @@ class BiasUnlearnConfig(TrainingArguments):
         if self.method not in METHODS:
             raise RequestError(f"method: {self.method!r} is not trained on pairs; choose one of {', '.join(METHODS)}")
         if self.learning_rate is None:
-            self.learning_rate = SETTINGS[self.method].get("learning_rate", DebiasConfig.learning_rate)
+            self.learning_rate = SETTINGS[self.method].get("learning_rate", DebiasConfig().learning_rate)
         if self.greater_is_better is None and str(self.metric_for_best_model).endswith("ss_distance"):
             self.greater_is_better = False
         super().__post_init__()
