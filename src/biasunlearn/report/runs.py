@@ -38,14 +38,15 @@ def runs_page(runs: Sequence[RunData], comparison: RunComparison | None = None, 
     title = models[0] if len(models) == 1 else f"{len(runs)} runs"
     nearer = _nearer(lines, comparison)
     verdicts = [verdict_banner(run.results.shown_verdict, letter) for letter, run in zip(letters, runs, strict=True)]
+    ranked = _ranked(lines, runs)
     head = tag(
         "header", tag("p", f"Social bias, comparison of {len(runs)} runs", class_="eyebrow"),
-        tag("h1", name_of(title)), tag("p", _summary(lines, nearer), class_="lede"),
+        tag("h1", name_of(title)), tag("p", _summary(ranked, nearer), class_="lede"),
         tag("div", verdicts, class_="verdicts"),
     )  # fmt: skip
     each = [_article(letter, run) for letter, run in zip(letters, runs, strict=True)]
     tests = _tests(comparison, lines, refused)
-    ranks = ranking_section(_ranked(lines, runs), nearer) if nearer is not None else None
+    ranks = ranking_section(ranked, nearer) if nearer is not None else None
     return page(title, head, ranks, _pareto_section(lines, nearer), _bias_type_section(lines), tests, each)
 
 
@@ -102,13 +103,14 @@ def _nearer(lines: Sequence[RunLine], comparison: RunComparison | None) -> list[
     return [(letters[one.nearer], letters[one.farther]) for one in comparison.nearer]
 
 
-def _summary(lines: Sequence[RunLine], nearer: Sequence[Nearer] | None) -> str:
-    points = [point for line in lines if (point := line.point)]
-    if not points:
+def _summary(ranked: Sequence[Ranked], nearer: Sequence[Nearer] | None) -> str:
+    """Which runs are nearest to 50, of those that did not fail."""
+    if not ranked:
         return "No run was measured on StereoSet with unrelated sentences; the other results are below."
     if nearer is None:
         return "The runs could not be tested against each other, so that nothing is said about their order."
-    return nearest_sentence({point.letter: point.distance.value for point in points}, nearer)
+    distances = {run.letter: run.distance.value for run in ranked if not run.without_rank}
+    return nearest_sentence(distances, nearer) if distances else "All runs failed."
 
 
 def _pareto_section(lines: Sequence[RunLine], nearer: Sequence[Nearer] | None) -> Section | None:
