@@ -11,6 +11,7 @@ from tests.cli.test_help import NAMES
 CHECKS = {"bash": ["bash", "-n"], "zsh": ["zsh", "-n"], "fish": ["fish", "--no-execute"], "powershell": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", CHECKS)
 def test_a_script_is_printed(shell: str, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0

@@ -131,6 +131,7 @@ def test_what_was_not_measured_does_not_pass(tmp_path):
     assert rows["stereoset, overall: lms at least 80"] == (False, "lms was not measured")
 
 
+@pytest.mark.slow
 def test_the_example_passes_a_fair_model_and_fails_its_base(tmp_path, capsys):
     """Four bias types of 120 pairs from 70 to 50: every rule of the shipped policy is read and held."""
     types = {"bias_types": ("age", "faith", "race", "work")}

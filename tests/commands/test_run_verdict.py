@@ -55,6 +55,7 @@ def test_verdicts_of_runs(tmp_path, before, after, value, reason):
     assert (found.value, found.margin) == (value, 5.0) and reason in found.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("results", "reason"),
     [
@@ -67,6 +68,7 @@ def test_a_run_that_failed_is_failed_whatever_its_scores(tmp_path, results, reas
     assert found.verdict.value == "failed" and reason in found.verdict.reason and not found.verdict.succeeded
 
 
+@pytest.mark.slow
 def test_the_margin_is_that_of_the_recipe(tmp_path):
     strict = judged(tmp_path / "run", many(BASE), many(EVEN), config={"seed": 0, "fair_margin": 0.5})
     row = strict.benchmarks.stereoset.overall.equivalence
@@ -74,6 +76,7 @@ def test_the_margin_is_that_of_the_recipe(tmp_path):
     assert row.low < 49.5 and 50.5 < row.high
 
 
+@pytest.mark.slow
 def test_opposite_terms_with_a_mean_of_50_are_polarised_and_not_fair(tmp_path):
     """Six terms at 30 %, six at 70 %: SS is 50, and no term is."""
     after = []
@@ -88,6 +91,7 @@ def test_opposite_terms_with_a_mean_of_50_are_polarised_and_not_fair(tmp_path):
     assert found.verdict.value == "improved" and "target terms far apart: age, work" in found.verdict.reason
 
 
+@pytest.mark.slow
 def test_the_verdict_is_stored_and_stands_first_everywhere(tmp_path):
     made, before, after = tmp_path / "made", many(BASE), many(EVEN)
     debiased(made, before, after)

@@ -209,6 +209,7 @@ def test_values_that_parquet_holds(tmp_path: Path) -> None:
         read_table(path, build, columns=[("c",)])
 
 
+@pytest.mark.slow
 def test_a_small_parquet_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
     import pyarrow
 
