@@ -119,7 +119,7 @@ def test_the_pictures_are_drawn(opened, name):
     assert page.locator(shape).first.bounding_box()["width"] > 5
 
 
-COLUMN = "[...document.querySelector('table').tBodies[0].rows].map(row => +row.cells[3].dataset.value)"
+COLUMN = "[...document.querySelector('table').tBodies[0].rows].map(row => +row.cells[2].dataset.value)"
 
 
 def test_a_table_sorts_by_click_and_by_key(opened):
