@@ -73,20 +73,31 @@ def compare(
 
 
 @command
-def report(runs: Runs, /, *, out: Annotated[File, Parameter(group=OUTPUT)], output: Output = Output()) -> None:
+def report(
+    runs: Runs,
+    /,
+    *,
+    policy: Annotated[File | None, Parameter(group=SETTINGS)] = None,
+    summary: Annotated[bool, Parameter(group=SETTINGS)] = False,
+    out: Annotated[File, Parameter(group=OUTPUT)],
+    output: Output = Output(),
+) -> None:
     """Write one self-contained HTML page about one run, or about several side by side.
 
     Args:
         runs: Run folders. Several are compared with the first of them.
+        policy: YAML file of limits (docs/gate.md describes them), shown as a checklist. For one run.
+        summary: Write one sheet for readers who do no statistics instead. For one run.
         out: The .html file to write.
 
     Examples:
         biasunlearn report runs/mine --out mine.html
+        biasunlearn report runs/mine --out summary.html --summary --policy policy.yaml
         biasunlearn report runs/mine runs/other runs/third --out all.html
     """
     from biasunlearn.commands.report import write_report
 
-    show(write_report(runs, out), output, _report_line)
+    show(write_report(runs, out, policy=policy, summary=summary), output, _report_line)
 
 
 def _report_line(done: dict[str, object]) -> str:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from biasunlearn.report.formatting import short
-from biasunlearn.report.html import Markup, name_of, tag
+from biasunlearn.report.html import name_of, tag
 from biasunlearn.report.html_table import html_notes, html_table
-from biasunlearn.report.page import facts, page, section, warning
+from biasunlearn.report.page import Section, facts, page, section, warning
 from biasunlearn.report.pareto_figure import PARETO_NOTE, pareto_figure
 from biasunlearn.report.provenance import HEADING
 from biasunlearn.report.tables.survey import (
@@ -39,7 +39,7 @@ def survey_page(survey: Survey) -> str:
                 _remarks_section(survey), _provenance_section(survey))  # fmt: skip
 
 
-def _pareto_section(survey: Survey, lines: Sequence[SurveyLine]) -> Markup:
+def _pareto_section(survey: Survey, lines: Sequence[SurveyLine]) -> Section:
     points = [point for line in lines if (point := point_of(line.letter, line.scores))]
     names = {line.letter: name_of(line.name, 40) for line in lines}
     letters = {line.name: line.letter for line in lines}
@@ -48,23 +48,23 @@ def _pareto_section(survey: Survey, lines: Sequence[SurveyLine]) -> Markup:
     return section("Remaining bias and ability", figure, html_table(headline_table(lines)), note=NOTE)
 
 
-def _bias_type_section(lines: Sequence[SurveyLine]) -> Markup:
+def _bias_type_section(lines: Sequence[SurveyLine]) -> Section:
     return section("Stereotype score by bias type", html_table(bias_type_table(lines), kind="close"))
 
 
-def _cost_section(lines: Sequence[SurveyLine]) -> Markup:
+def _cost_section(lines: Sequence[SurveyLine]) -> Section:
     table = cost_table(lines)
     others = len(table.columns) > 3
     heading = "Other benchmarks and cost" if others else "Cost"
     return section(heading, html_notes(table), html_table(table, kind="close"))
 
 
-def _remarks_section(survey: Survey) -> Markup | None:
+def _remarks_section(survey: Survey) -> Section | None:
     remarks = [warning(short(line, 300)) for line in survey_remarks(survey)]
     return section("Remarks on single methods", remarks) if remarks else None
 
 
-def _provenance_section(survey: Survey) -> Markup:
+def _provenance_section(survey: Survey) -> Section:
     rows: dict[str, Any] = {
         "model": name_of(survey.model, 200), "seeds": ", ".join(map(str, survey.seeds)),
         "changes to the recipe": short(", ".join(survey.changes) or "none", 400),
