@@ -23,6 +23,7 @@ from biasunlearn.cli.options import (
 )
 from biasunlearn.cli.output import emit, note, progress, show_results
 from biasunlearn.commands.tracking import Tracker
+from biasunlearn.errors import RequestError
 
 
 @command
@@ -56,6 +57,7 @@ def debias(
     loading: Loading = Loading(),
     method: Annotated[str | None, Parameter(metavar="NAME", group=TRAINING)] = None,
     families: Annotated[File | None, Parameter(group=DATA)] = None,
+    responses: Annotated[tuple[str, ...], Parameter(name="--responses", metavar="[NAME=]PATH", group=DATA)] = (),
     track: Annotated[tuple[Tracker, ...], Parameter(name="--track", metavar="TRACKER", group=TRAINING)] = (),
     evaluation: Evaluation = Evaluation(),
     resume: Annotated[bool, Parameter(group=OUTPUT)] = False,
@@ -71,6 +73,8 @@ def debias(
         method: Method of debiasing: biasunlearn (default), dpo, equalize, ... (docs/methods.md lists them).
         families: YAML file of target terms that name the same group, added to the shipped list
             (--set term_families=FILE; docs/data.md).
+        responses: Judged benchmark to measure before and after, as in mt_bench=DIR, or a file of your own prompts. The
+            answers of both models are shuffled together and judged in one pass. May be repeated.
         track: Experiment tracker to log training to. TensorBoard writes to logs/ in --out. May be repeated.
         resume: Continue an interrupted run in --out.
         strict: End with exit code 1 unless the verdict is fair or improved. Everything is stored in any case.
@@ -84,12 +88,18 @@ def debias(
             --out runs/mine --resume
     """
     from biasunlearn.commands.debias import Interrupted, debias
+    from biasunlearn.commands.evaluation import judged_paths
     from biasunlearn.commands.tracking import tracked
     from biasunlearn.config import load_config, to_dict
 
     given = {"method": method, "term_families": families}
     changes = [f"{key}={json.dumps(value)}" for key, value in given.items() if value]
     config = load_config(training.config, [*changes, *training.set])
+    benchmarks = named_paths(training.benchmark)
+    for name, path in judged_paths(responses).items():
+        if name in benchmarks:
+            raise RequestError(f"--responses {name}: also given with --benchmark; leave one of the two out")
+        benchmarks[name] = path
     try:
         with (
             progress() as (on_progress, shown),
@@ -97,7 +107,7 @@ def debias(
         ):
             results = debias(
                 model, train=training.train, unrelated=training.unrelated, report=training.report, out=training.out,
-                config=config, benchmarks=named_paths(training.benchmark), skip_invalid=rows.skip_invalid,
+                config=config, benchmarks=benchmarks, skip_invalid=rows.skip_invalid,
                 trust_remote_code=loading.trust_remote_code, resume=resume, options=evaluation.to_options(),
                 progress=on_progress, say=note, on_step=on_step,
             )  # fmt: skip

@@ -1,6 +1,6 @@
 """The frame of a report: one HTML file that needs nothing else, and that may load nothing else.
 
-Its content security policy forbids every request, and every script but the one that sorts tables.
+Its content security policy forbids every request, and every script but its own, which sorts tables and filters lists.
 """
 
 import base64
@@ -17,7 +17,7 @@ from biasunlearn.report.html import Markup, tag
 
 def page(title: str, *body: Any) -> str:
     """A complete document around the sections of a report."""
-    style, script = _web("style.css"), _web("sort.js")
+    style, script = _web("style.css"), _web("sort.js") + _web("filter.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
     head = tag(

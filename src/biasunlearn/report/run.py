@@ -6,6 +6,7 @@ Everything is read from results, items and metrics; no model and no torch. What 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from biasunlearn.report.answers import answer_sections
 from biasunlearn.report.charts.marks import before_and_after_key
 from biasunlearn.report.forest import forest_sections
 from biasunlearn.report.formatting import ARROW, interval, number, short
@@ -23,6 +24,7 @@ from biasunlearn.report.tables.stereoset import stereoset_tables
 from biasunlearn.report.training import training_sections
 from biasunlearn.report.warnings import run_warnings
 from biasunlearn.runs.benchmark_results import Measured, StereoSetResult
+from biasunlearn.runs.responses import ResponseRecord
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.run_files import MetricsRow
 from biasunlearn.runs.scores import Interval
@@ -46,6 +48,8 @@ class RunData:
     metrics: Sequence[MetricsRow] = ()
     sentences: Mapping[str, str] = field(default_factory=dict)
     """Sentence id -> text, where the data file is still there unchanged."""
+    responses: Sequence[ResponseRecord] = ()
+    """What the model answered, and how it was judged."""
 
     @property
     def model(self) -> str:
@@ -91,6 +95,7 @@ def run_sections(run: RunData) -> list[Markup]:
         *training_sections(results, run.metrics, stop_margin_of(results)),
         *term_sections(run.last_stage, run.first_stage),
         *pair_sections(run.last_stage, run.first_stage, run.sentences),
+        *answer_sections(run.last_stage, run.first_stage, run.responses),
         *forest_sections(results.benchmarks, results.before, results.capability),
         provenance_section(results, run.name, run.model),
     ]
