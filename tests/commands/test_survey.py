@@ -154,6 +154,7 @@ def surveyed(name: str = "gender") -> Survey:
         "model": name, "methods": {"dpo": row(2.0, 88.0, 0, spent), "npo": row(9.0, None, 2, None)},
         "base": scores(9.0, 87.0), "front": ["dpo"],
         "nearer": [{"nearer": "dpo", "farther": "npo", "p_holm": 0.01}],
+        "prompting": {name: {f"{name} share": {"value": 12.0, "low": 10.0, "high": 14.0}}},
         "refused": {"inlp": name}, "seeds": [0, 1], "changes": [name],
         "environment": {"command": name},
     })  # fmt: skip
@@ -161,6 +162,7 @@ def surveyed(name: str = "gender") -> Survey:
 
 def test_the_page_says_what_is_near_what_was_kept_and_what_it_cost() -> None:
     said = " ".join(read(survey_page(surveyed())).text)
+    assert "prompt: gender" in said and "12.0" in said and "Prompting baselines" in said
     assert "dpo is nearest to 50, on average 2.0 points away" in said and "tests distinguish it from npo" in said
     undecided = " ".join(read(survey_page(surveyed().with_values(nearer=[]))).text)
     assert "No test distinguishes the distances from 50 of dpo, npo (2.0 to 9.0 points" in undecided

@@ -177,20 +177,22 @@ def answer_questions(subject: "Subject", benchmark: JudgedBenchmark, options: Ev
     Raises:
         RequestError: the judges that will read them cannot be opened, or cannot read such answers.
     """
+    from biasunlearn.scoring.prompt_baseline import answers_of, check_baseline
     from biasunlearn.scoring.respond import respond, subject_name
 
+    check_baseline(options.prompting)
     questions, task = benchmark.table.records, benchmark.task
     store, device = getattr(subject, "store", None), getattr(subject, "device", None)
     _open(benchmark.name, options, task, store, device)  # before any work
     chosen = drawn_prompts(questions, options)
-    chats = [task.chats(one, options) for one in chosen]
-    limit = options.new_tokens or task.new_tokens
+    chats = [_chats(task, one, options) for one in chosen]
+    limit = _limit(task, options)
     flat = [chat for group in chats for chat in group]
     replies = iter(respond(subject, flat, new_tokens=limit, seed=options.seed, cache=options.cache))
     answers = [
         answer
         for question, group in zip(chosen, chats, strict=True)
-        for answer in task.answers(question, [next(replies) for _ in group])
+        for answer in task.answers(question, [answers_of(next(replies), options.prompting) for _ in group])
     ]
     return Answered(subject_name(subject), len(questions), len(chosen), tuple(answers))
 
@@ -234,22 +236,39 @@ def judge_arms(
     return found
 
 
+def _chats(task: Task, question: Question, options: EvalOptions) -> "list[Turns]":
+    from biasunlearn.scoring.prompt_baseline import with_baseline
+
+    return [with_baseline(chat, options.prompting) for chat in task.chats(question, options)]
+
+
+def _limit(task: Task, options: EvalOptions) -> int:
+    """Tokens of a reply, at most."""
+    from biasunlearn.scoring.prompt_baseline import THOUGHT_TOKENS
+
+    thought = THOUGHT_TOKENS if options.prompting == "chain_of_thought" else 0
+    return (options.new_tokens or task.new_tokens) + thought
+
+
 def estimated_calls(
     task: Task, questions: Sequence[Question], options: EvalOptions
 ) -> tuple[list[ChatRequest], list[Judged]]:
     """(what the model under test is asked, what its judges read), where every answer is as long as it may be."""
-    limit = options.new_tokens or task.new_tokens
-    longest = Reply(text="word" * limit)
+    from biasunlearn.scoring.prompt_baseline import answers_of
+
+    limit = _limit(task, options)
+    longest = Reply(text="ANSWER:" + "word" * limit)
     asked, judged = [], []
     for one in questions:
-        chats = task.chats(one, options)
+        chats = _chats(task, one, options)
         for chat in chats:
             said = [Message("system", chat.system)] if chat.system else []
             for text in chat.turns:
                 said = [*said, Message("user", text)]
                 asked.append(ChatRequest(tuple(said), limit))
                 said = [*said, Message("assistant", longest.text)]
-        judged += [a.judged for a in task.answers(one, [[longest] * len(chat.turns) for chat in chats])]
+        replies = [answers_of([longest] * len(chat.turns), options.prompting) for chat in chats]
+        judged += [a.judged for a in task.answers(one, replies)]
     return asked, judged
 
 

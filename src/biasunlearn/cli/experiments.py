@@ -1,7 +1,7 @@
 """Commands that train several times: survey, ablate, disentangle, sweep."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -11,6 +11,7 @@ from biasunlearn.cli.exit_codes import DONE, INTERRUPTED
 from biasunlearn.cli.options import (
     DATA,
     SETTINGS,
+    Evaluation,
     File,
     Integer,
     Integers,
@@ -21,6 +22,7 @@ from biasunlearn.cli.options import (
     Rows,
     Training,
     named_paths,
+    with_responses,
 )
 from biasunlearn.cli.output import emit, note, progress, show
 
@@ -76,6 +78,9 @@ def survey(
     loading: Loading = Loading(),
     methods: Annotated[Names, Parameter(group=SETTINGS)] = (),
     seeds: Annotated[Integers, Parameter(group=SETTINGS)] = (0, 1, 2),
+    responses: Annotated[tuple[str, ...], Parameter(name="--responses", metavar="[NAME=]PATH", group=DATA)] = (),
+    baselines: Annotated[Names, Parameter(group=SETTINGS)] = (),
+    evaluation: Evaluation = Evaluation(),
     output: Output = Output(),
 ) -> int:
     """Train with every method under the same budget, and compare the methods in one table.
@@ -87,6 +92,10 @@ def survey(
         text: Ordinary sentences for the methods cda and dropout (default: --unrelated).
         methods: Methods to train (default: all).
         seeds: Random seeds; every method is trained with each of them.
+        responses: Judged benchmark to measure before and after, as in mt_bench=DIR, or a file of your own prompts. May
+            be repeated.
+        baselines: Prompting baselines to measure on the judged benchmarks without training: instruction,
+            self_reflection, chain_of_thought.
 
     Examples:
         biasunlearn survey MODEL --train train_pairs.jsonl --report dev.json \\
@@ -97,7 +106,11 @@ def survey(
     from biasunlearn.commands.survey import METHODS, survey
     from biasunlearn.report.tables.survey import survey_tables
 
-    own = {"methods": methods or METHODS, "seeds": seeds, "text": text}
+    own = {
+        "methods": methods or METHODS, "seeds": seeds, "text": text, "baselines": baselines,
+        "options": evaluation.to_options(),
+    }  # fmt: skip
+    training = replace(training, benchmark=with_responses(training.benchmark, responses))
     return Request(model, training, rows, loading, output).run(
         survey,
         survey_tables,

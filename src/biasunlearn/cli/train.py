@@ -20,10 +20,10 @@ from biasunlearn.cli.options import (
     Rows,
     Training,
     named_paths,
+    with_responses,
 )
 from biasunlearn.cli.output import emit, note, progress, show_results
 from biasunlearn.commands.tracking import Tracker
-from biasunlearn.errors import RequestError
 
 
 @command
@@ -88,18 +88,13 @@ def debias(
             --out runs/mine --resume
     """
     from biasunlearn.commands.debias import Interrupted, debias
-    from biasunlearn.commands.evaluation import judged_paths
     from biasunlearn.commands.tracking import tracked
     from biasunlearn.config import load_config, to_dict
 
     given = {"method": method, "term_families": families}
     changes = [f"{key}={json.dumps(value)}" for key, value in given.items() if value]
     config = load_config(training.config, [*changes, *training.set])
-    benchmarks = named_paths(training.benchmark)
-    for name, path in judged_paths(responses).items():
-        if name in benchmarks:
-            raise RequestError(f"--responses {name}: also given with --benchmark; leave one of the two out")
-        benchmarks[name] = path
+    benchmarks = named_paths(with_responses(training.benchmark, responses))
     try:
         with (
             progress() as (on_progress, shown),

@@ -44,6 +44,8 @@ def validate_plan(plan: EvalPlan, out: str | Path | None) -> EvalPlan:
         raise RequestError(f"--classifier: only {names} use one; add --benchmark {GENERATED[0]}=PATH")
     if options.judges and not set(plan.benchmarks) & set(JUDGED):
         raise RequestError(f"--judge: only {', '.join(JUDGED)} use one; add --benchmark {JUDGED[0]}=PATH")
+    if options.prompting is not None and not set(plan.benchmarks) & set(JUDGED):
+        raise RequestError(f"--prompting: only {', '.join(JUDGED)} use it; add --benchmark {JUDGED[0]}=PATH")
     if options.replacements < 0:
         raise RequestError(f"--replacements {options.replacements}: must be 0 (none are scored) or more")
     term_lists(options.term_lists)  # a wrong list is reported before a model is loaded

@@ -16,7 +16,7 @@ from biasunlearn.config import DebiasConfig
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.score_cache import ScoreCache
-from biasunlearn.scoring.protocol import EvalPlan
+from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.unlearn.prepare import Prepared, prepare
 
 
@@ -33,6 +33,7 @@ class Common(TypedDict, total=False):
     progress: Progress | None
     say: Say | None
     on_step: OnStep | None
+    options: EvalOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,6 @@ def experiment_of(model: str, common: Common) -> Experiment:
         trust_remote_code=common.get("trust_remote_code", False),
     )  # fmt: skip
     benchmarks = {"stereoset": common["report"], **(common.get("benchmarks") or {})}
-    plan = with_data(EvalPlan(benchmarks, common.get("skip_invalid", False)))
+    plan = with_data(EvalPlan(benchmarks, common.get("skip_invalid", False), common.get("options") or EvalOptions()))
     callbacks = Callbacks(common.get("progress"), common.get("say"), common.get("on_step"))
     return Experiment(model=spec, plan=plan, unrelated=common.get("unrelated"), callbacks=callbacks)
