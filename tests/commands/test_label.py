@@ -133,6 +133,14 @@ def test_a_part_of_the_labels_gives_a_wider_interval(run, tmp_path):
     assert all_of_them.share.high - all_of_them.share.low < width
 
 
+def test_labels_of_another_sample_are_refused(run, tmp_path):
+    path = tmp_path / "mine.csv"
+    write_labels(run, out=path, size=400)
+    filled_in(path)
+    with pytest.raises(RequestError, match="are not in the sample of --size 20 --seed 0"):
+        read_labels(run, path, size=20)  # a random part of the answers is assumed, and these are not one
+
+
 @pytest.mark.parametrize(
     ("label", "message"),
     [("Z", "label 'Z': must be one of the letters A, B, C, D; leave it empty"), ("", "no label is filled in"),

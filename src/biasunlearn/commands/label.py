@@ -95,7 +95,8 @@ def read_labels(run: str | Path, labels: str | Path, *, size: int = SIZE, seed: 
     Returns:
         The results, with the corrected shares beside those of the judge.
     Raises:
-        RequestError: an unknown id, a label that is none of the choices, no label at all, another run's table.
+        RequestError: an unknown id, a label that is none of the choices, no label at all, another run's table, a table
+            of another size or seed.
     """
     folder = RunFolder(Path(run))
     refuse_links(folder.path, written=True)
@@ -103,6 +104,11 @@ def read_labels(run: str | Path, labels: str | Path, *, size: int = SIZE, seed: 
     acquire_lock(folder.path)
     tidy(folder.path)
     given = _read(str(labels), _records(data), str(run))
+    if other := sorted(set(given) - set(_chosen(data, size, seed))):
+        raise RequestError(
+            f"{labels}: {len(other)} of its answers are not in the sample of --size {size} --seed {seed} (the first is "
+            f"{other[0]}); give the size and the seed that the table was written with"
+        )
     results = data.results
     stages = _arms(data)
     corrected = {

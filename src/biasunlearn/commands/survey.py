@@ -81,7 +81,7 @@ def survey(
     found, refused = _run_all(experiment, configs, Path(out), train, text)
     if not found:
         raise next(iter(refused.values()))
-    prompting = _prompting(experiment, baselines, Path(out))
+    prompting = _prompting(experiment, baselines, Path(out), next(iter(configs.values()))[0])
     nearer = _nearer(Path(out), {method: [one.seed for one in configs[method]] for method in found})
     rows = _nearest_first({method: _row(runs) for method, runs in found.items()}, nearer)
     points = [point for method, row in rows.items() if (point := point_of(method, row.scores))]
@@ -113,7 +113,7 @@ def _sharing_replies(common: Common, out: Path) -> Common:
 
 
 def _prompting(
-    experiment: Experiment, baselines: Sequence[str], out: Path
+    experiment: Experiment, baselines: Sequence[str], out: Path, config: DebiasConfig
 ) -> dict[str, dict[str, SeedScore | None]]:
     """The scores of every prompting baseline on the judged benchmarks, without training."""
     judged = {name: path for name, path in experiment.plan.benchmarks.items() if name in JUDGED}
@@ -126,7 +126,8 @@ def _prompting(
         folder, spec = out / "prompting" / name, experiment.model
         experiment.callbacks.message(f"{name}: {folder}")
         results = measure(
-            spec.model, judged, out=folder, device=spec.device, revision=spec.revision,
+            spec.model, judged, out=folder, dtype=config.dtype, batch_tokens=config.batch_tokens, device=spec.device,
+            revision=spec.revision,
             trust_remote_code=spec.trust_remote_code, skip_invalid=experiment.plan.skip_invalid,
             resume=folder.exists(), options=replace(experiment.plan.options, prompting=name),
         )  # fmt: skip
