@@ -78,6 +78,7 @@ def survey(
     configs = _configs(methods, seeds, config, changes)
     common = _sharing_replies(common, Path(out))
     experiment = experiment_of(model, common)
+    _check_baselines(experiment, baselines)
     found, refused = _run_all(experiment, configs, Path(out), train, text)
     if not found:
         raise next(iter(refused.values()))
@@ -112,15 +113,19 @@ def _sharing_replies(common: Common, out: Path) -> Common:
     return shared
 
 
+def _check_baselines(experiment: Experiment, baselines: Sequence[str]) -> None:
+    """RequestError, before anything is trained, for an unknown baseline or one without a benchmark to measure it on."""
+    for name in baselines:
+        check_baseline(name)
+    if baselines and not set(experiment.plan.benchmarks) & set(JUDGED):
+        raise RequestError("--baselines: prompting needs a judged benchmark; add --responses NAME=PATH")
+
+
 def _prompting(
     experiment: Experiment, baselines: Sequence[str], out: Path, config: DebiasConfig
 ) -> dict[str, dict[str, SeedScore | None]]:
     """The scores of every prompting baseline on the judged benchmarks, without training."""
     judged = {name: path for name, path in experiment.plan.benchmarks.items() if name in JUDGED}
-    for name in baselines:
-        check_baseline(name)
-    if baselines and not judged:
-        raise RequestError("--baselines: prompting needs a judged benchmark; add --responses NAME=PATH")
     found = {}
     for name in dict.fromkeys(baselines):
         folder, spec = out / "prompting" / name, experiment.model
