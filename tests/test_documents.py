@@ -37,6 +37,7 @@ NOT_RUN = {
     "methods.md": "need a run per method; tests/unlearn/methods/test_methods.py runs them",
     "experiments.md": "need many runs; the tests of each command run them",
     "methods_results.md": "need many runs; tests/commands/test_survey.py runs them",
+    "judged.md": "need published data sets and served judges; the tests of judged benchmarks run them",
     "benchmarks.md": "need published data sets, classifiers from the hub and lm-eval; their own tests run them",
 }
 """Pages whose commands are parsed but not run, and the reason."""

@@ -28,6 +28,7 @@ SMALLEST = {
     "rescore": ("--scores", "items.parquet", "--out", "o"),
     "export-lm-eval": ("--out", "o"),
     "compare": ("a", "b"),
+    "label": ("RUN",),
     "report": ("a", "b", "--out", "page.html"),
     "gate": ("RUN", "--policy", "p.yaml"),
     "completion": ("bash",),

@@ -25,6 +25,7 @@ COMMANDS = {
     },
     "Compare and decide": {
         "compare": "stored:compare",
+        "label": "stored:label",
         "report": "stored:report",
         "gate": "stored:gate",
     },

@@ -16,6 +16,7 @@ from biasunlearn.runs.atomic import whole_file
 from biasunlearn.runs.comparison import RunComparison
 from biasunlearn.runs.folder import RunFolder
 from biasunlearn.runs.items import read_items
+from biasunlearn.runs.responses import read_responses
 
 
 def write_report(
@@ -57,7 +58,8 @@ def read_run(name: str) -> RunData:
     results = folder.read_results()
     stored = folder.path / "items.parquet"
     stages = read_items(stored) if stored.exists() else {}
-    return RunData(name, results, stages, folder.read_metrics(), sentences_of(*results.stereoset_file))
+    sentences = sentences_of(*results.stereoset_file)
+    return RunData(name, results, stages, folder.read_metrics(), sentences, read_responses(folder.path))
 
 
 def _comparison(runs: Sequence[RunData]) -> tuple[RunComparison | None, str | None]:

@@ -6,6 +6,7 @@ Everything is read from results, items and metrics; no model and no torch. What 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from biasunlearn.report.answers import answer_sections
 from biasunlearn.report.charts.marks import before_and_after_key
 from biasunlearn.report.checklist import checklist_section
 from biasunlearn.report.explained import TERMS, footnotes
@@ -27,6 +28,7 @@ from biasunlearn.report.training import training_sections
 from biasunlearn.report.warnings import run_warnings
 from biasunlearn.runs.benchmark_results import Measured, StereoSetResult
 from biasunlearn.runs.comparison import GateResult
+from biasunlearn.runs.responses import ResponseRecord
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.run_files import MetricsRow
 from biasunlearn.stats.stereoset import Item
@@ -49,6 +51,8 @@ class RunData:
     metrics: Sequence[MetricsRow] = ()
     sentences: Mapping[str, str] = field(default_factory=dict)
     """Sentence id -> text, where the data file is still there unchanged."""
+    responses: Sequence[ResponseRecord] = ()
+    """What the model answered, and how it was judged."""
 
     @property
     def model(self) -> str:
@@ -111,6 +115,7 @@ def run_sections(run: RunData, *, single: bool = True) -> list[Section]:
         *pair_sections(run.last_stage, run.first_stage, run.sentences, explorer=single),
         *probe_sections(results.probes),
         *training_sections(results, run.metrics, stop_margin_of(results)),
+        *answer_sections(run.last_stage, run.first_stage, run.responses),
         *forest_sections(results.benchmarks, results.before, results.capability),
         provenance_section(results, run.name, run.model),
     ]

@@ -16,6 +16,7 @@ from biasunlearn.report.tables.survey import (
     headline_table,
     nearest_methods,
     point_of,
+    prompting_table,
     survey_lines,
     survey_remarks,
 )  # fmt: skip
@@ -36,7 +37,7 @@ def survey_page(survey: Survey) -> str:
     head = tag("header", tag("p", under, class_="eyebrow"), tag("h1", name_of(survey.model)),
                tag("p", nearest_methods(survey), class_="lede"))  # fmt: skip
     return page(survey.model, head, _pareto_section(survey, lines), _bias_type_section(lines), _cost_section(lines),
-                _remarks_section(survey), _provenance_section(survey))  # fmt: skip
+                _prompting_section(survey), _remarks_section(survey), _provenance_section(survey))  # fmt: skip
 
 
 def _pareto_section(survey: Survey, lines: Sequence[SurveyLine]) -> Section:
@@ -50,6 +51,13 @@ def _pareto_section(survey: Survey, lines: Sequence[SurveyLine]) -> Section:
 
 def _bias_type_section(lines: Sequence[SurveyLine]) -> Section:
     return section("Stereotype score by bias type", html_table(bias_type_table(lines), kind="close"))
+
+
+def _prompting_section(survey: Survey) -> Section | None:
+    if not survey.prompting:
+        return None
+    table = prompting_table(survey)
+    return section("Prompting baselines", html_notes(table), html_table(table, kind="close"))
 
 
 def _cost_section(lines: Sequence[SurveyLine]) -> Section:
