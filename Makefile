@@ -10,7 +10,8 @@ PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 demo: install
 	$(BIN)/biasunlearn demo
 
-# Everything: linters and all tests. Tests in a browser are skipped, with a line that says so, unless .ci/browser has run.
+# Linters and all tests but the exhaustive ones. Tests in a browser are skipped, with a line that says so, unless
+# .ci/browser has run.
 test: lint
 	$(PYTEST)
 
@@ -18,9 +19,10 @@ test: lint
 test-fast: install-all
 	$(PYTEST) -m "not slow and not browser"
 
-# The property tests with new random examples, and many more of them (see tests/conftest.py).
+# What takes hours: the property tests with new random examples, and many more of them (see tests/conftest.py), and every
+# variant of what `make test` covers by kind: all states in which a kill can leave a run, all changes of a run folder.
 test-nightly: install-all
-	HYPOTHESIS_PROFILE=nightly $(PYTEST) -m hypothesis
+	HYPOTHESIS_PROFILE=nightly $(PYTEST) --exhaustive -m "hypothesis or exhaustive"
 
 # Mutated inputs for every reader; another SEED makes other ones. Exit code 1 if one broke, hung or was wrongly accepted.
 MINUTES ?= 60

@@ -1,5 +1,5 @@
-"""Settings of every test session, and a check of every results.json: one thread a process, no network, and how
-hypothesis draws its examples."""
+"""Settings of every test session, and a check of every results.json: one thread a process, no network, how hypothesis
+draws its examples, and which tests are left for the night."""
 
 import json
 import os
@@ -10,6 +10,10 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
+# The runs of the tests have the same shapes again and again: what oneDNN compiled for one run serves the next one
+# (models/cpu_kernels.py caches little, since the shapes of real steps differ).
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "1024")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "1024")
 
 import jsonschema
 import pytest
@@ -20,9 +24,31 @@ from tests.warm_client import Warm
 
 # The default draws the same examples in every run, so that a failure is never a matter of luck.
 # HYPOTHESIS_PROFILE=nightly (`make test-nightly`) draws new and many more; it prints how to repeat a failure.
-settings.register_profile("ci", derandomize=True, deadline=None, max_examples=150)
+settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
 settings.register_profile("nightly", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--exhaustive", action="store_true", help="also run the tests that are marked `exhaustive`")
+
+
+FAST_FAMILIES = {"gpt2", "llama"}
+"""Of the model families, those whose tests are part of `make test-fast`."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks the tests of most model families `slow`, and leaves out those that only `make test-nightly` runs."""
+    for item in items:
+        parameters = getattr(item, "callspec", None)
+        if parameters and parameters.params.get("family", "gpt2") not in FAST_FAMILIES:
+            item.add_marker(pytest.mark.slow)
+    if config.getoption("--exhaustive"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
 
 @pytest.fixture(scope="session")

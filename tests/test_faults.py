@@ -27,8 +27,11 @@ from tests.warm_client import Warm
 
 pytestmark = pytest.mark.slow
 
-KILLS = 20
 STEPS = 6
+
+few_or_all = pytest.mark.parametrize("every", [
+    pytest.param(False, id="kinds"), pytest.param(True, id="all", marks=pytest.mark.exhaustive),
+])  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +104,18 @@ def names(state: Path) -> set[str]:
             for entry in (state / "run").iterdir()}  # fmt: skip
 
 
+def kind(state: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """The names in the run folder, and those of the files of lines whose last line is cut short."""
+    lines = [state / "run" / name for name in ("metrics.jsonl", "scored.jsonl")]
+    cut = {path.name for path in lines if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n")}
+    return frozenset(names(state)), frozenset(cut)
+
+
+def one_of_each_kind(states: list[Path]) -> list[Path]:
+    """The last state of every kind: most of what a kill can leave differs only in how far the run had come."""
+    return list({kind(state): state for state in states}.values())
+
+
 def fresh_copy(state: Path, target: Path) -> Path:
     shutil.copytree(state, target)
     return target
@@ -120,34 +135,41 @@ def read_step(state: Path, name: str = "checkpoint.pt") -> int:
 # --- kills -----------------------------------------------------------------------------------------------------------
 
 
+@few_or_all
 def test_a_run_resumes_from_every_state_that_a_kill_can_leave(
-    warm: Warm, place: Path, states: list[Path], whole: dict[str, Any]
+    every: bool, warm: Warm, place: Path, states: list[Path], whole: dict[str, Any]
 ) -> None:
     seen = [names(state) for state in states]
     assert any("checkpoint-before.pt" in s and "checkpoint.pt" not in s and ".checkpoint.pt.part" in s for s in seen)
     assert any(".adapter.part" in s for s in seen) and any("results.json" in s and "scored.jsonl" in s for s in seen)
     sizes = {(s / "run/checkpoint.pt").stat().st_size for s in states if (s / "run/checkpoint.pt").exists()}
     assert len(states) > 45 and len(sizes) == 1  # what a save costs does not grow with the steps
-    for state in states:
-        folder = fresh_copy(state, place / f"resumed-{state.name}")
+    kinds = one_of_each_kind(states)
+    assert len(kinds) > 24 and {cut for _, cut in map(kind, kinds)} >= {frozenset({name}) for name in (
+        "metrics.jsonl", "scored.jsonl")}  # fmt: skip
+    for state in states if every else kinds:
+        folder = fresh_copy(state, place / f"resumed-{every}-{state.name}")
         assert warm.run(folder, debias(place, "--resume")) == 0, (sorted(names(state)), said(folder))
         assert content(folder / "run") == whole, sorted(names(state))
-    print(f"{len(states)} states, each resumed as if nothing had happened")
+        shutil.rmtree(folder)
+    print(f"{len(states)} states of {len(kinds)} kinds, resumed as if nothing had happened")
 
 
-def test_twenty_kills_at_random_moments_lose_nothing(warm: Warm, place: Path, whole: dict[str, Any]) -> None:
-    assert warm.run(place / "timed", debias(place)) == 0
+@few_or_all
+def test_kills_at_random_moments_lose_nothing(every: bool, warm: Warm, place: Path, whole: dict[str, Any]) -> None:
+    assert warm.run(place / f"timed-{every}", debias(place)) == 0
     moments, length = random.Random(7), warm.seconds
     kills, runs, more = 0, 0, False
-    while kills < KILLS:
-        folder = place / f"killed-{runs}"
+    enough = 40 if every else 6
+    while kills < enough:
+        folder = place / f"killed-{every}-{runs}"
         resumed = ["--resume"] if more and (folder / "run").exists() else []
         code = warm.killed(folder, debias(place, *resumed), at=moments.uniform(0, length))
         assert code in (0, -signal.SIGKILL), said(folder)
         kills, more = kills + (code != 0), code != 0
-        if kills == KILLS and more:
+        if kills == enough and more:
             assert warm.run(folder, debias(place, *(["--resume"] if (folder / "run").exists() else []))) == 0
-        if not more or kills == KILLS:
+        if not more or kills == enough:
             assert content(folder / "run") == whole
             runs += 1
     print(f"{kills} kills in {runs} runs, each ended as if nothing had happened")

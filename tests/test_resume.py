@@ -202,7 +202,7 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-SHORT = ("max_steps=40", "swap_noise=0", "first_evaluation=2", "evaluate_every=2", "forget_batch=4", "retain_batch=4",
+SHORT = ("max_steps=8", "swap_noise=0", "first_evaluation=2", "evaluate_every=2", "forget_batch=4", "retain_batch=4",
          "unrelated_batch=2", "confirm=99", "learning_rate=0.001", "lms_floor=100")  # fmt: skip
 
 
@@ -213,17 +213,24 @@ def debias(place: Path, *more: str) -> list[str]:
             *more]  # fmt: skip
 
 
+def state(pid: int) -> str:
+    """T: stopped, Z: ended (man 5 proc)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("one", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_what_ctrl_c_saves(one: signal.Signals, warm: Warm, place: Path) -> None:
     command = debias(place)
     assert warm.run(place / "whole", command) == 0
     folder = place / one.name
-    pid = warm.start(folder, command)
-    deadline = time.monotonic() + 120
-    while not (folder / "run" / "checkpoint.pt").exists() and time.monotonic() < deadline:
+    pid = warm.start(folder, command, stop_at="checkpoint.pt")  # it stands still before every save
+    while state(pid) not in "TZ":
         time.sleep(0.005)
     os.kill(pid, one)
+    while state(pid) != "Z":
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.01)
     assert warm.wait(pid) == 130, (folder / "stderr").read_text()[-2000:]
     assert "everything is saved" in (folder / "stderr").read_text()
     assert not (folder / "run" / ".lock").exists() and (folder / "run" / "checkpoint.pt").exists()

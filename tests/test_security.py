@@ -7,8 +7,6 @@ import pickle
 import re
 import shutil
 import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from biasunlearn.report.model_card import Published, model_card
 from biasunlearn.report.terminal.progress import check_line, lines
 from biasunlearn.runs.results import Results
 from tests import tiny, variants
+from tests.warm_client import Warm
 
 ROOT = Path(__file__).parents[1]
 ROW = re.compile(r"^\| (?P<claim>[^|]+) \| (?P<tests>[^|]+) \|$", re.M)
@@ -135,14 +134,16 @@ def test_code_in_a_models_folder_is_not_run(
         assert not (tmp_path / "ran").exists()
 
 
-def test_code_in_a_models_folder_is_run_where_that_is_asked_for(model: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_code_in_a_models_folder_is_run_where_that_is_asked_for(model: Path, tmp_path: Path, warm: Warm) -> None:
     """The control, in a process of its own: with the option, the same folder does run its code."""
     name = with_code(model, tmp_path / "ran", tokenizer=False)
-    code = (
+    script = tmp_path / "script.py"
+    script.write_text(
         "from biasunlearn.models.load import load\nfrom biasunlearn.models.spec import ModelSpec\n"
         f"load(ModelSpec({name!r}, trust_remote_code=True))"
     )
-    subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    warm.run(tmp_path / "process", [], script=script)
     assert (tmp_path / "ran").exists()
 
 

@@ -67,9 +67,18 @@ def _import_all() -> None:
     torch.set_num_threads(1)
     from biasunlearn.config import DebiasConfig
     from biasunlearn.models.adapters import with_lora
+    from biasunlearn.runs.schema import Record
     from tests import tiny
 
     with_lora(tiny.gpt2().model, DebiasConfig())
+    _build_types(Record)
+
+
+def _build_types(kind: type[Any]) -> None:
+    """The validators of all types of stored results, which are otherwise built at first use, in every child again."""
+    for one in kind.__subclasses__():
+        one.model_rebuild()
+        _build_types(one)
 
 
 def _script(path: str) -> Callable[[list[str]], int]:
@@ -97,6 +106,7 @@ def _run(command: Callable[[list[str]], int], request: dict[str, Any]) -> int:
     for stream, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored
     faults = request["faults"]
     if "tokens" in faults:  # small batches: more pieces of work to be killed in between
         from biasunlearn.scoring import log_prob

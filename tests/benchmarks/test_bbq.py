@@ -225,6 +225,7 @@ def test_a_folder_without_questions(tmp_path):
         bbq.read(str(tmp_path))
 
 
+@pytest.mark.slow
 @needs_shared
 def test_the_biased_answer_is_that_of_the_data_set_s_own_table():
     """All 11,956 published questions of six categories, against a table of roles made apart from this code."""

@@ -3,9 +3,8 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ from biasunlearn.benchmarks.judged import UNSCORED
 from biasunlearn.cli import main
 from biasunlearn.commands.measure import measure
 from biasunlearn.errors import RequestError
-from biasunlearn.runs.folder import read_items
+from biasunlearn.runs.items import read_items
 from biasunlearn.runs.responses import CALLS, RESPONSES
 from biasunlearn.scoring.protocol import EvalOptions
 from biasunlearn.stats.stereoset import Item
@@ -91,6 +90,7 @@ def test_published_files_are_read_whole(file, rows, category):
     assert (len(table.records), len(table.skipped), table.records[0].bias_type) == (rows, 0, category)
 
 
+@pytest.mark.slow
 @needs_shared
 def test_spanish_roles_agree_with_the_file_s_own_label():
     records = bbq_text.read(str(SHARED / "data/esbbq_cabbq/es.SES.csv.gz")).records
@@ -110,6 +110,7 @@ def test_a_tiny_model_and_the_rule(data, tmp_path):
     assert bbq_text.entry(stored).states == found.states
 
 
+@pytest.mark.slow
 @needs_openai
 def test_a_served_model_and_a_served_judge(data, tmp_path, capsys):
     with serving() as server:
@@ -134,6 +135,7 @@ def test_a_served_model_and_a_served_judge(data, tmp_path, capsys):
     assert ruled.benchmarks["bbq_text"].overall.interval("bfs").value == found["overall"]["bfs"]["value"]
 
 
+@pytest.mark.slow
 @needs_openai
 def test_a_judge_that_disagrees_with_the_gold_set_is_not_usable(data, tmp_path):
     with serving() as server:
@@ -148,6 +150,7 @@ def test_a_judge_that_disagrees_with_the_gold_set_is_not_usable(data, tmp_path):
     assert bad.notes[0].startswith("judge not usable")
 
 
+@pytest.mark.slow
 @needs_openai
 def test_a_dry_run_counts_the_calls_that_are_then_made(data, tmp_path, capsys):
     with serving() as server:
@@ -171,23 +174,23 @@ def test_only_judged_benchmarks_can_be_put_to_an_endpoint(data):
 
 @pytest.mark.slow
 @needs_openai
-def test_a_killed_run_goes_on_without_repeating_calls(data, tmp_path):
+def test_a_killed_run_goes_on_without_repeating_calls(data, tmp_path, warm):
     def command(url: str, out: str, *more: str) -> list[str]:
-        return [sys.executable, "-m", "biasunlearn", "measure", url, "--benchmark", f"bbq_text={data}", "--judge",
-                f"{url}#oracle", "--concurrency", "2", "--out", str(tmp_path / out), *more]  # fmt: skip
+        return ["measure", url, "--benchmark", f"bbq_text={data}", "--judge", f"{url}#oracle", "--concurrency", "2",
+                "--out", str(tmp_path / out), *more]  # fmt: skip
 
     with serving(delay=0.05) as server:
-        process = subprocess.Popen(command(server.url, "killed"))
+        process = warm.start(tmp_path / "first", command(server.url, "killed"))
         calls = tmp_path / "killed/generations" / CALLS
         while not calls.exists() or len(calls.read_text().splitlines()) < 40:
-            assert process.poll() is None
+            assert Path(f"/proc/{process}").exists()
             time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        os.kill(process, signal.SIGKILL)
+        assert warm.wait(process) == -signal.SIGKILL
         before = server.counts()
-        subprocess.run(command(server.url, "killed", "--resume"), check=True)
+        assert warm.run(tmp_path / "second", command(server.url, "killed", "--resume")) == 0
         after = server.counts()
-        subprocess.run(command(server.url, "whole"), check=True)
+        assert warm.run(tmp_path / "third", command(server.url, "whole")) == 0
         undisturbed = sum(server.counts().values()) - sum(after.values())
     assert 40 <= sum(before.values()) < sum(after.values())
     assert sum(after.values()) - undisturbed <= 2  # only the calls that were under way when it was killed

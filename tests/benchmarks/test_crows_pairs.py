@@ -165,6 +165,7 @@ def test_the_published_files(name, rows, wrong):
     assert [int(row.split(":")[1]) for row in table.skipped] == wrong
 
 
+@pytest.mark.slow
 def test_lm_eval_gives_the_same_scores(tmp_path):
     """lm-eval's own task functions and evaluator on the same model and file."""
     pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install 'lm_eval'")

@@ -87,6 +87,7 @@ def test_every_turn_follows_the_model_s_own_answer(tmp_path):
     assert second[2]["content"] == "x"
 
 
+@pytest.mark.slow
 @needs_openai
 def test_a_judge_that_cannot_rate_gives_no_number(tmp_path):
     path = tmp_path / "mine.jsonl"

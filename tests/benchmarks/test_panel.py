@@ -17,7 +17,7 @@ from biasunlearn.data.readers import read_triplets, triplet_hash
 from biasunlearn.errors import RequestError
 from biasunlearn.report.tables.run import run_tables
 from biasunlearn.report.terminal.table import printed
-from biasunlearn.runs.folder import read_items, write_items
+from biasunlearn.runs.items import read_items, write_items
 from biasunlearn.runs.results import PanelResult, Results
 from biasunlearn.runs.run_files import Manifest
 from biasunlearn.scoring.protocol import EvalPlan

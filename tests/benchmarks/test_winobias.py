@@ -172,6 +172,7 @@ def test_winobias_without_its_files(tmp_path):
         winobias.read(path)
 
 
+@pytest.mark.slow
 @needs_shared
 def test_the_published_winobias_is_read_whole():
     pairs = winobias.read(str(SHARED / "data/winobias")).records

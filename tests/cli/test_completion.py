@@ -11,6 +11,7 @@ from tests.cli.test_help import NAMES
 CHECKS = {"bash": ["bash", "-n"], "zsh": ["zsh", "-n"], "fish": ["fish", "--no-execute"], "powershell": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", CHECKS)
 def test_a_script_is_printed(shell: str, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0
@@ -26,7 +27,7 @@ def test_a_script_is_printed(shell: str, tmp_path, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(("words", "expected"), [
     (["biasunlearn", "mea"], {"measure"}),
-    (["biasunlearn", "debias", "--lim"], {"--limit-prompts"}),
+    (["biasunlearn", "debias", "--lim"], {"--limit", "--limit-prompts"}),
     (["biasunlearn", "measure", "MODEL", "--dtype", "b"], {"bfloat16"}),
 ])  # fmt: skip
 def test_bash_completes(words: list[str], expected: set[str], tmp_path, capsys: pytest.CaptureFixture[str]) -> None:

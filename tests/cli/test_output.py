@@ -41,6 +41,7 @@ def requests(run: str, tmp_path: Path) -> list[list[str]]:
     ]
 
 
+@pytest.mark.slow
 def test_the_second_process_prints_nothing(
     requests: list[list[str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

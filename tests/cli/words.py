@@ -33,6 +33,9 @@ SMALLEST = {
     "gate": ("RUN", "--policy", "p.yaml"),
     "completion": ("bash",),
     "validate": ("pairs.csv",),
+    "list": ("benchmarks",),
+    "show": ("recipe", "paper"),
+    "info": (),
 }
 """The least that each command takes."""
 

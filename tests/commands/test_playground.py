@@ -1,6 +1,7 @@
 """The playground's server: who may ask it, and for what. The page itself is tested in test_playground_browser.py."""
 
 import http.client
+import importlib.util
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +10,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("gradio", reason="Gradio is not installed")
-
 from biasunlearn.commands.playground import compared, playground
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
@@ -18,6 +17,11 @@ from biasunlearn.models.adapters import with_lora
 from biasunlearn.runs.folder import SCHEMA, RunFolder
 from biasunlearn.scoring.side_by_side import LONGEST, open_run
 from tests import tiny
+
+pytestmark = [  # Gradio takes seconds to import: only where one of these tests runs
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="Gradio is not installed"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ from biasunlearn.report.model_card import Published, model_card
 from biasunlearn.report.tables.comparison import comparison_tables
 from biasunlearn.report.tables.run import run_tables
 from biasunlearn.report.terminal.table import printed
-from biasunlearn.runs.folder import RunFolder, read_items
+from biasunlearn.runs.folder import RunFolder
+from biasunlearn.runs.items import read_items
 from biasunlearn.runs.results import Results, load_results
 from tests.made_runs import debiased, items
 
@@ -55,6 +56,7 @@ def test_verdicts_of_runs(tmp_path, before, after, value, reason):
     assert (found.value, found.margin) == (value, 5.0) and reason in found.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("results", "reason"),
     [
@@ -67,6 +69,7 @@ def test_a_run_that_failed_is_failed_whatever_its_scores(tmp_path, results, reas
     assert found.verdict.value == "failed" and reason in found.verdict.reason and not found.verdict.succeeded
 
 
+@pytest.mark.slow
 def test_the_margin_is_that_of_the_recipe(tmp_path):
     strict = judged(tmp_path / "run", many(BASE), many(EVEN), config={"seed": 0, "fair_margin": 0.5})
     row = strict.benchmarks.stereoset.overall.equivalence
@@ -74,6 +77,7 @@ def test_the_margin_is_that_of_the_recipe(tmp_path):
     assert row.low < 49.5 and 50.5 < row.high
 
 
+@pytest.mark.slow
 def test_opposite_terms_with_a_mean_of_50_are_polarised_and_not_fair(tmp_path):
     """Six terms at 30 %, six at 70 %: SS is 50, and no term is."""
     after = []
@@ -88,6 +92,7 @@ def test_opposite_terms_with_a_mean_of_50_are_polarised_and_not_fair(tmp_path):
     assert found.verdict.value == "improved" and "target terms far apart: age, work" in found.verdict.reason
 
 
+@pytest.mark.slow
 def test_the_verdict_is_stored_and_stands_first_everywhere(tmp_path):
     made, before, after = tmp_path / "made", many(BASE), many(EVEN)
     debiased(made, before, after)

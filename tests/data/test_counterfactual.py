@@ -285,6 +285,7 @@ def test_other_words_and_the_letter_case_stay(sentence: str) -> None:
         assert (new.isupper(), new.islower(), new[0].isupper()) == (old.isupper(), old.islower(), old[0].isupper())
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60), st.sampled_from([load_term_list(name) for name in SHIPPED]))
 def test_any_text_is_swapped_or_refused(text: str, terms: TermList) -> None:
     clusters, unswapped = counterfactual_pairs([("x:1", text + " she Mexican nurse Muslim")], terms)

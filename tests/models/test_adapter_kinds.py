@@ -68,7 +68,9 @@ def by_peft(base: str, adapter: Path) -> Any:
     return peft.PeftModel.from_pretrained(transformers.AutoModelForCausalLM.from_pretrained(base), adapter).eval()
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize(
+    "kind", ["LORA" if kind == "LORA" else pytest.param(kind, marks=pytest.mark.slow) for kind in CONFIGS]
+)
 @torch.no_grad()
 def test_every_scorer_gives_what_peft_gives(kind: str, base: str, tmp_path: Path) -> None:
     adapter = adapter_of(CONFIGS[kind], base, tmp_path / "adapter")
@@ -120,7 +122,10 @@ def test_other_kinds_are_refused_in_one_line(kind: str, base: str, tmp_path: Pat
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in CONFIGS if kind != "PREFIX_TUNING"])
+@pytest.mark.parametrize("kind", [
+    "LORA" if kind == "LORA" else pytest.param(kind, marks=pytest.mark.slow)
+    for kind in CONFIGS if kind != "PREFIX_TUNING"
+])  # fmt: skip
 @pytest.mark.parametrize("damage", ["missing", "unexpected", "elsewhere", "another shape"])
 def test_an_adapter_whose_tensors_are_not_all_in_place_is_refused(
     damage: str, kind: str, base: str, tmp_path: Path

@@ -206,6 +206,7 @@ def test_a_folder_has_no_revisions(saved: Path) -> None:
         load(ModelSpec(str(saved), revision="v2"))
 
 
+@pytest.mark.slow
 def test_a_revision_of_a_hub_model(tmp_path: Path) -> None:
     """Two revisions of one repository in the hub's cache, which differ in their number of layers."""
     repository = tmp_path / "hub" / "models--owner--name"

@@ -169,9 +169,15 @@ def test_right_to_left_text_keeps_to_itself(opened):
     assert HOSTILE[:20] in page.locator("h1").inner_text()
 
 
+SCREENS = [(1100, False), (1100, True), (390, False)]
+PAGES = ["plain", "runs", "sweep", "survey", "one"]
+
+
 @needs_axe
-@pytest.mark.parametrize("name", ["plain", "runs", "sweep", "survey", "one"])
-@pytest.mark.parametrize(("width", "dark"), [(1100, False), (1100, True), (390, False)])
+@pytest.mark.parametrize(("name", "width", "dark"), [  # one page on every screen, each of the others on one
+    pytest.param(name, *screen, marks=[pytest.mark.exhaustive] * (number > 0 and number % 3 != at))
+    for number, name in enumerate(PAGES) for at, screen in enumerate(SCREENS)
+])  # fmt: skip
 def test_axe_finds_nothing(opened, name, width, dark):
     page = opened(name, width=width, dark=dark)
     open_all(page)

@@ -51,23 +51,24 @@ def test_a_line_that_was_cut_off_is_asked_again(tmp_path):
 
 @pytest.mark.slow
 @needs_openai
-def test_a_thousand_calls_through_every_fault(tmp_path):
+@pytest.mark.parametrize("calls", [300, pytest.param(1000, marks=pytest.mark.exhaustive)])
+def test_calls_through_every_fault(tmp_path, calls):
     faults = ["limit", "cut", "malformed", "slow", "policy", "truncated", "nonsense", "broken"]
     with serving(" ".join(faults)) as server:
-        asked = requests(1000)
+        asked = requests(calls)
         found = endpoint(server.url, CallStore(tmp_path), QUICK, "--judge").answer(asked)
         counts = server.counts()
-    assert len(found) == 1000
-    assert 950 < len(counts) <= 1000  # a call may meet its time limit before the server has read it
+    assert len(found) == calls
+    assert 0.95 * calls < len(counts) <= calls  # a call may meet its time limit before the server has read it
     problems = Counter(reply.problem for reply in found)
     assert set(problems) == {None, "transport", "policy", "truncated"}
-    assert 20 < problems["policy"] < 60 and 20 < problems["truncated"] < 60
+    assert all(0.02 < problems[fault] / calls < 0.06 for fault in ("policy", "truncated"))
     assert all(reply.detail for reply in found if reply.problem == "transport")
     assert all(not reply.text for reply in found if reply.failure)  # no default text, so no default score
     right = [reply.text in (f"one {n}", "Well, it depends.") for n, reply in enumerate(found) if not reply.problem]
-    assert all(right) and len(right) > 800
+    assert all(right) and len(right) > 0.8 * calls
     lines = [json.loads(line) for line in (tmp_path / CALLS).read_text().splitlines()]
-    assert len({line["key"] for line in lines}) == 1000
+    assert len({line["key"] for line in lines}) == calls
     assert max(reply.attempts for reply in found) > 1
 
 

@@ -62,7 +62,7 @@ def test_tasks_run_on_base_and_adapter_and_agree_with_our_own_scores(task):
 
     model = get_peft_model(loaded.model, LoraConfig(r=2, target_modules=["c_attn"], fan_in_fan_out=True))
     seen = {p}
-    for seed in range(1, 6):
+    for seed in (1, 2):
         tiny.perturb(model, seed=seed, spread=0.3)
         adapted = loaded.with_model(model.eval())
         again = run_tasks(adapted, [str(task / "likelier.yaml")]).tasks["likelier"].metrics["acc"].value

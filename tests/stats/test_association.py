@@ -55,6 +55,7 @@ def test_nothing_of_nothing() -> None:
     assert association_scores([]) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("terms", [10, 30])
 def test_the_interval_covers_the_true_group_part(terms: int) -> None:
     """Terms differ (sd 0.1), so that the interval has to resample terms; resampling pairs would cover far less."""
@@ -90,6 +91,7 @@ def drawn(rng: np.random.Generator, kept: float, terms: int = 20, pairs: int = 1
     return stages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [0.3, 1.0])
 def test_the_intervals_of_the_change_and_of_the_share_that_remains_cover_the_truth(kept: float) -> None:
     share = change = significant = known = 0

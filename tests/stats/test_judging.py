@@ -113,10 +113,12 @@ def covered(sensitivity: float, specificity: float, share: float, *, corrected: 
     return inside / runs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sensitivity", "specificity"), [(0.9, 0.9), (0.7, 0.95)])
 def test_coverage_of_the_corrected_interval(sensitivity, specificity):
     assert 0.93 <= covered(sensitivity, specificity, 0.2) <= 0.97
 
 
+@pytest.mark.slow
 def test_the_judge_s_own_interval_does_not_cover():
     assert covered(0.7, 0.95, 0.4, corrected=False) < 0.1  # negative control

@@ -62,3 +62,8 @@ JUDGED = ("bbq_text", "mt_bench", "fairmt", "responses", "cab", "ceb")
 """Benchmarks of answers that judges read, which can also be put to an endpoint."""
 GENERATED = ("bold", "realtoxicityprompts")
 """Benchmarks of generated text, the only ones that use classifiers."""
+TABLES = (
+    "stereoset", "crows_pairs", "bbq", "bbq_text", "controls", "paraphrases", "realtoxicityprompts", "mt_bench",
+    "responses",
+)  # fmt: skip
+"""Benchmarks that are one table, which may also be given as rows in memory."""

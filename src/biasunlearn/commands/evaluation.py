@@ -9,16 +9,21 @@ from biasunlearn.benchmarks import BENCHMARKS, GENERATED, JUDGED, NAMES
 from biasunlearn.benchmarks.judged import Answered, JudgedBenchmark, answer_questions, judge_arms
 from biasunlearn.commands.run_context import Callbacks
 from biasunlearn.data.checks import contamination
+from biasunlearn.data.sample import limited
 from biasunlearn.data.subgroups import term_lists
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.benchmark_results import Capability, Contamination, Measured
 from biasunlearn.runs.run_files import Manifest
 from biasunlearn.runs.schema import read_as, read_json
+from biasunlearn.runs.sections import Partial, PartialBenchmark
 from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.stats.stereoset import Item
 
 CONTINUATIONS = "generations"
 """Folder of a run: the texts that a model generated, so that it need not generate them again."""
+
+UNLIMITED = ("seat", "perplexity")
+"""Benchmarks that a limit on the items does not cut: tests of whole sets of sentences, and a text."""
 
 MANIFEST = "training_data.json"
 """File in an adapter's folder: hashes of the pairs that it was trained on."""
@@ -62,9 +67,37 @@ def with_data(plan: EvalPlan) -> EvalPlan:
         RequestError: data that cannot be read, or has wrong rows and `plan.skip_invalid` is off.
     """
     read = {
-        name: BENCHMARKS[name].read(plan.source(name), skip_invalid=plan.skip_invalid) for name in plan.benchmarks
+        name: BENCHMARKS[name].read(plan.whole(name), skip_invalid=plan.skip_invalid) for name in plan.benchmarks
     }
-    return replace(plan, data=read)
+    if plan.options.limit is None:
+        return replace(plan, data=read)
+    cut = {
+        name: limited(data, plan.options.limit, seed=plan.options.seed)
+        for name, data in read.items() if name not in UNLIMITED
+    }  # fmt: skip
+    shorter = {name: data for name, (data, of) in cut.items() if len(data.records) < of}
+    return replace(plan, data={**read, **shorter}, unlimited={name: read[name] for name in shorter})
+
+
+def with_limit(options: EvalOptions | None, limit: int | None) -> EvalOptions:
+    """The options with a limit on the items of each benchmark. RequestError for a limit below 1."""
+    options = options or EvalOptions()
+    if limit is None:
+        return options
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise RequestError(f"limit: {limit}; must be a whole number, at least 1")
+    return replace(options, limit=limit)
+
+
+def partial_facts(plan: EvalPlan) -> Partial | None:
+    """The part of results.json about a run that left out items on request; None where it measured all of them."""
+    if not plan.unlimited:
+        return None
+    parts = {
+        name: PartialBenchmark(n=len(plan.data[name].records), of=len(read.records))
+        for name, read in plan.unlimited.items()
+    }
+    return Partial(limit=plan.options.limit, seed=plan.options.seed, benchmarks=parts)
 
 
 def apply_protocol(loaded: Any, options: EvalOptions) -> Any:

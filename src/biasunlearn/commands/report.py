@@ -12,7 +12,8 @@ from biasunlearn.report.run import RunData
 from biasunlearn.report.runs import runs_page
 from biasunlearn.runs.atomic import whole_file
 from biasunlearn.runs.comparison import RunComparison
-from biasunlearn.runs.folder import RunFolder, read_items
+from biasunlearn.runs.folder import RunFolder
+from biasunlearn.runs.items import read_items
 from biasunlearn.runs.responses import read_responses
 
 

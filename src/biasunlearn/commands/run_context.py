@@ -87,7 +87,7 @@ class RunContext:
         """
         from biasunlearn.commands.run_verdict import with_verdict
 
-        results = with_verdict(results, stages)
+        results = with_verdict(results, stages).with_items(stages)
         if self.stored_in is None:
             return results
         from biasunlearn.data.readers import data_sentences, sentences_of
@@ -96,7 +96,7 @@ class RunContext:
         folder = self.stored_in
         if results.model is not None and results.model_source is None:
             source = "folder" if Path(results.model).is_dir() else "hub"
-            results = results.with_values(model_source=source)
+            results = results.with_values(model_source=source).with_items(stages)
         self.begin()
         folder.write_stages(stages)
         sentences = sentences_of(*results.stereoset_file) if report is None else data_sentences(report)

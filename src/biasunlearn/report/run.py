@@ -104,10 +104,18 @@ def run_sections(run: RunData) -> list[Markup]:
 def header(run: RunData) -> Markup:
     """The verdict, which model, the result in one sentence, and the four main scores."""
     return tag(
-        "header", verdict_paragraph(run.results), tag("p", _eyebrow(run), class_="eyebrow"),
-        tag("h1", name_of(run.model)),
+        "header", partial_paragraph(run.results), verdict_paragraph(run.results),
+        tag("p", _eyebrow(run), class_="eyebrow"), tag("h1", name_of(run.model)),
         tag("p", summary(run), class_="lede"), [warning(line) for line in run_warnings(run.results)], tiles(run),
     )  # fmt: skip
+
+
+def partial_paragraph(results: Results) -> Markup | None:
+    """The first line of the page of a run that measured a sample of the items."""
+    if results.partial is None:
+        return None
+    word, _, rest = results.partial.headline.partition(":")
+    return tag("p", tag("strong", word), f":{short(rest, 600)}.", class_="verdict caution")
 
 
 def verdict_paragraph(results: Results, letter: str = "") -> Markup | None:

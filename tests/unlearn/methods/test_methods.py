@@ -65,7 +65,9 @@ def results(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("method", SETTINGS)
+@pytest.mark.parametrize("method", [
+    method if method == "biasunlearn" else pytest.param(method, marks=pytest.mark.slow) for method in SETTINGS
+])  # fmt: skip
 def test_every_method_leaves_the_same_run_folder_and_an_adapter_to_measure_with(
     place: Path, tmp_path: Path, method: str
 ) -> None:
