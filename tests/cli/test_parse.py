@@ -34,6 +34,7 @@ OPTIONS = {
               "--public --evidence --name=owner/name --organization=us --hub-dataset=stereoset=owner/name",
     "combine": f"{PRINTS} {LOADS} {EVALUATES} --report=r --out=o --how=svd --benchmark=bbq=b",
     "playground": f"{PRINTS} --port=8000",
+    "verify": f"{PRINTS} --endpoint=http://127.0.0.1:8000/v1 --model=debiased --base=owner/base",
     "relearn": f"{PRINTS} {LOADS} --on=stereotypes --report=r --out=o --steps=5 --seeds=1 --rate=1e-4 --batch=2 "
                "--length=8 --benchmark=perplexity=x.txt --resume",
     "counterfactual": f"{PRINTS} --sentences=s --terms=race --seed=1 --out=p.jsonl",

@@ -15,7 +15,7 @@ before it. A text that begins with an apostrophe gets one more, so that taking o
 
 
 def items_csv(stages: Mapping[str, Sequence[Item]]) -> str:
-    """One row for each scored sentence, with the stage in front. Numbers are written as they are, however they begin."""
+    """One row for each scored sentence, with the stage in front. Numbers are written as they are."""
     names = [field.name for field in fields(Item)]
     written = io.StringIO()
     rows = csv.writer(written, lineterminator="\n")
