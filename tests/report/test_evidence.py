@@ -154,6 +154,16 @@ def test_the_same_run_gives_the_same_files_and_no_path_of_this_machine(run, file
         assert str(tmp_path) not in files[name]
 
 
+def test_a_partial_run_is_marked_in_every_file_of_scores(tmp_path):
+    partial = {"limit": 9, "seed": 0, "benchmarks": {"stereoset": {"n": 240, "of": 2106}}}
+    path = measured(tmp_path / "run", items({"age": 60, "work": 60}), partial=partial)
+    done = export_evidence(path, out=tmp_path / "out", hub_datasets={"stereoset": "a/b"})
+    for name in done["files"]:
+        if not name.startswith("items") and not name.endswith("_samples.jsonl"):
+            words = " ".join((tmp_path / "out" / name).read_text().split())
+            assert "PARTIAL: 240 of 2106 items of stereoset" in words, name
+
+
 @pytest.mark.parametrize(("ends", "expected"), [((48, 57), (0, 7)), ((52, 57), (2, 7)), ((40, 45), (5, 10))])
 def test_the_interval_of_a_distance_by_hand(ends, expected):
     value = sum(ends) / 2

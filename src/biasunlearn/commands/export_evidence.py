@@ -16,7 +16,8 @@ from biasunlearn.report.evidence.items_table import items_csv
 from biasunlearn.report.evidence.measurements import Subject, undefined
 from biasunlearn.report.model_card import on_the_hub
 from biasunlearn.runs.atomic import whole_folder
-from biasunlearn.runs.folder import RunFolder, read_items
+from biasunlearn.runs.folder import RunFolder
+from biasunlearn.runs.items import read_items
 from biasunlearn.runs.results import Results
 from biasunlearn.stats.stereoset import Item
 
@@ -119,6 +120,7 @@ def _subject(
         recorded=int(stored.stat().st_mtime),
         digest=hashlib.sha256(stored.read_bytes()).hexdigest(),
         adapter_sha256=hashlib.sha256(weights.read_bytes()).hexdigest() if weights.exists() else None,
+        partial=results.partial.headline if results.partial else "",
     )
 
 

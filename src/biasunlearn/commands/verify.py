@@ -8,7 +8,7 @@ log-likelihood ratio is reported beside the verdict.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from biasunlearn.commands.run_context import Say
 from biasunlearn.data.readers import read_triplets
@@ -63,7 +63,8 @@ def verify(
     for one in served:  # a wrong address or name is reported before a model is loaded
         one.continuation(Prompt(texts[0], ()), 1)
     states = TwoStates(*open_run(Path(run), device=device))
-    about = {"run": str(run), "endpoint": served[0].url, "model": model, **({} if base is None else {"base": base})}
+    about: dict[str, Any] = {"run": str(run), "endpoint": served[0].url, "model": model}
+    about |= {} if base is None else {"base": base}
     found = _by_log_probs(states, served, texts, about)
     if found is not None:
         return found
@@ -83,7 +84,7 @@ def _texts(results: Results) -> list[str]:
 
 
 def _by_log_probs(
-    states: "TwoStates", served: Sequence["ServedModel"], texts: Sequence[str], about: dict[str, str]
+    states: "TwoStates", served: Sequence["ServedModel"], texts: Sequence[str], about: dict[str, Any]
 ) -> ServedResult | None:
     """None where the server gives no log-probabilities of a prompt."""
     from biasunlearn.scoring.served_prompts import by_log_prob
@@ -99,7 +100,7 @@ def _by_log_probs(
         bare = served[1].log_prob(one.prompt) if len(served) > 1 else one.base
         if found is None or bare is None:
             return None
-        own = {"served_base": bare} if len(served) > 1 else {}
+        own: dict[str, Any] = {"served_base": bare} if len(served) > 1 else {}
         items.append(
             ServedItem(
                 text=one.prompt.text, control=one.control, base=one.base, debiased=one.debiased, served=found, **own
@@ -110,7 +111,7 @@ def _by_log_probs(
     reference = [_minus(item.debiased, item.base) for item in tested]
     agreed = agreement(reference, [_minus(item.served, _bare(item)) for item in tested])
     lengths = {one.prompt.text: len(one.prompt.ids) - 1 for one in chosen}
-    off = max((_off(item, len(served) > 1) / lengths[item.text] for item in items if item.control), default=0.0)
+    off = max((_off(item) / lengths[item.text] for item in items if item.control), default=0.0)
     verdict, reason = _log_prob_verdict(agreed, off)
     return ServedResult(
         **about, how="log-probabilities", verdict=verdict, reason=reason, p=agreed.p, n=len(tested),
@@ -129,7 +130,7 @@ def _minus(first: float | None, second: float | None) -> float:
     return first - second
 
 
-def _off(item: ServedItem, with_base: bool) -> float:
+def _off(item: ServedItem) -> float:
     """How far a control text is from what it should be, in nats."""
     expected = _minus(item.debiased, item.base)
     return abs(_minus(item.served, _bare(item)) - expected)
@@ -149,7 +150,7 @@ def _log_prob_verdict(found: Agreement, off: float) -> tuple[ServedVerdict, str]
 
 
 def _by_continuations(
-    states: "TwoStates", served: Sequence["ServedModel"], texts: Sequence[str], about: dict[str, str]
+    states: "TwoStates", served: Sequence["ServedModel"], texts: Sequence[str], about: dict[str, Any]
 ) -> ServedResult:
     from biasunlearn.scoring.served_prompts import by_continuation
 
@@ -161,6 +162,7 @@ def _by_continuations(
     as_base = sum(item.served_text == item.base_text for item in tested)
     met = sum(item.served_text == item.base_text for item in controls)
     ratios = [item.ratio for item in tested if item.ratio is not None]
+    sampled: dict[str, Any] = {"ratio": sum(ratios)} if ratios else {}
     p = sign_test(debiased, debiased + as_base)
     counts = f"{debiased} of {len(tested)} continuations are those of the debiased model, {as_base} those of the base"
     verdict: ServedVerdict = "partly"
@@ -172,7 +174,7 @@ def _by_continuations(
         verdict = "not applied"
     return ServedResult(
         **about, how="continuations", verdict=verdict, reason=counts, p=p, n=len(tested), controls=len(controls),
-        nearer=debiased, as_base=as_base, controls_met=met, items=items, **({"ratio": sum(ratios)} if ratios else {}),
+        nearer=debiased, as_base=as_base, controls_met=met, items=items, **sampled,
     )  # fmt: skip
 
 
@@ -180,12 +182,13 @@ def _asked(states: "TwoStates", served: Sequence["ServedModel"], one: "Chosen", 
     from biasunlearn.scoring.served_prompts import NEW_TOKENS, likelihood_ratio, same_spaces
 
     written = same_spaces(served[0].continuation(one.prompt, NEW_TOKENS))
-    ratio = None
+    drawn: dict[str, Any] = {}
     if not one.control:
         ratio = likelihood_ratio(states, one.prompt, served[0].continuation(one.prompt, NEW_TOKENS, seed=seed))
+        drawn = {} if ratio is None else {"ratio": ratio}
     return ServedItem(
         text=one.prompt.text, control=one.control, base_text=one.base_text, debiased_text=one.debiased_text,
-        served_text=written, **({} if ratio is None else {"ratio": ratio}),
+        served_text=written, **drawn,
     )  # fmt: skip
 
 

@@ -35,6 +35,8 @@ def _lines(subject: Subject, results: Results) -> Iterator[str]:
         yield f"Adapter: SHA-256 `{subject.adapter_sha256}`; base model {in_markdown(subject.base)}."
     if verdict := results.shown_verdict:
         yield f"\n**{in_markdown(verdict.headline)}** {in_markdown(verdict.reason)}"
+    if results.partial:
+        yield f"\n**{in_markdown(results.partial.headline)}.**"
     for line in run_warnings(results):
         yield f"\n**{in_markdown(line)}**"
     yield "\n## What was measured\n"

@@ -103,6 +103,8 @@ def _properties(found: list[Measurement], results: Results, debiased: bool) -> I
     named |= {"interval": "95 %, percentile bootstrap of clusters"}
     if results.config and results.config.seed is not None:
         named["seed"] = str(results.config.seed)
+    if results.partial:
+        named["partial"] = results.partial.headline
     if debiased and results.method:
         named["method"] = results.method
     if debiased and (verdict := results.shown_verdict):

@@ -70,6 +70,7 @@ def eval_files(
         "evaluation_timestamp": str(subject.recorded),
         "retrieved_timestamp": str(subject.recorded),
         "source_metadata": {
+            **({"additional_details": {"partial": subject.partial}} if subject.partial else {}),
             "source_name": "biasunlearn",
             "source_type": "evaluation_run" if rows else "documentation",
             "source_organization_name": subject.organization,

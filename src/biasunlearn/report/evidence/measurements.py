@@ -44,6 +44,8 @@ class Subject:
     digest: str
     """SHA-256 of results.json. Identifiers are made from it, so that the same run always has the same ones."""
     adapter_sha256: str | None = None
+    partial: str = ""
+    """That a sample of the items was measured only, and how many; empty where all were."""
 
     def named(self, stage: str) -> str:
         """The model of a stage: before, after, or "" where there is only one."""
