@@ -33,7 +33,8 @@ def verify(
             that it may use another precision.
 
     Examples:
-        biasunlearn verify runs/mine --endpoint http://127.0.0.1:8000/v1 --model debiased
+        biasunlearn verify runs/mine --endpoint http://127.0.0.1:8000/v1 \\
+            --model debiased
         biasunlearn verify runs/mine --endpoint http://127.0.0.1:8000/v1 \\
             --model debiased --base owner/base --json
     """

@@ -30,7 +30,7 @@ def audit_summary(subject: Subject, results: Results) -> str:
 
 def _lines(subject: Subject, results: Results) -> Iterator[str]:
     yield f"# Audit summary: {in_markdown(subject.name)}\n"
-    yield f"Provided by {in_markdown(subject.organization)}. results.json of the run: SHA-256 `{subject.digest}`."
+    yield f"Provider: {in_markdown(subject.organization)}. results.json of the run: SHA-256 `{subject.digest}`."
     if subject.adapter_sha256:
         yield f"Adapter: SHA-256 `{subject.adapter_sha256}`; base model {in_markdown(subject.base)}."
     if verdict := results.shown_verdict:
