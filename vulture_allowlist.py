@@ -4,6 +4,9 @@ process_results  # called by lm-eval, for the tasks of benchmarks/lm_eval_bbq.py
 _.pre_tokenizer  # read by tokenizers.Tokenizer (data/toy_world.py)
 __dir__  # called by dir(biasunlearn) and by tab completion
 _.to_pandas  # of Results: for users
+_.to_markdown
+_.plot
+_._repr_html_  # called by notebooks
 _.model_config  # read by pydantic
 
 # Fields of the stored results (runs/): pydantic reads and writes them, and they are part of the shipped schema.

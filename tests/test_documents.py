@@ -37,6 +37,7 @@ NOT_RUN = {
     "methods.md": "need a run per method; tests/unlearn/methods/test_methods.py runs them",
     "experiments.md": "need many runs; the tests of each command run them",
     "methods_results.md": "need many runs; tests/commands/test_survey.py runs them",
+    "judged.md": "need published data sets and served judges; the tests of judged benchmarks run them",
     "benchmarks.md": "need published data sets, classifiers from the hub and lm-eval; their own tests run them",
 }
 """Pages whose commands are parsed but not run, and the reason."""
@@ -207,7 +208,8 @@ def test_every_function_named_with_its_file_is_defined_there(page):
 def test_every_setting_that_a_page_names_is_valid(page):
     keys = {field.name for field in dataclasses.fields(DebiasConfig)}
     settings = re.findall(r"`([a-z_]+)(?:: |=)([\w.]+)`", page.read_text(encoding="utf-8"))
-    unknown = [key for key, _ in settings if key not in keys | {"over_debiased", "contains"}]  # limits of a policy
+    of_a_policy = {"over_debiased", "contains", "partial"}
+    unknown = [key for key, _ in settings if key not in keys | of_a_policy]
     assert unknown == []
     for key, value in settings:
         assert key not in keys or load_config(None, [f"{key}={value}"])

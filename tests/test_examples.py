@@ -1,5 +1,6 @@
 """The scripts in examples/ run as a user runs them, on a tiny model."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -82,3 +83,29 @@ def test_the_workflow_runs_the_example_as_it_is():
     from biasunlearn.commands.gate import read_policy
 
     assert read_policy(EXAMPLES / "ci_policy.yaml")
+
+
+def test_the_notebook_of_a_model_in_memory(model, tmp_path, monkeypatch):
+    """Every code cell in its order, on a tiny model and with a shorter training; nothing else is changed."""
+    matplotlib = pytest.importorskip("matplotlib", reason="needs the extra [plot]")
+    matplotlib.use("Agg")
+    notebook = json.loads((EXAMPLES / "debias_in_memory.ipynb").read_text())
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell.get("outputs") for cell in notebook["cells"])
+    code = "\n".join(cells)
+    changes = {
+        '"openai-community/gpt2"': repr(str(model / "model")),
+        "DebiasConfig()": f"DebiasConfig({', '.join(QUICK)})",
+    }
+    for old, new in changes.items():
+        assert code.count(old) == 1
+        code = code.replace(old, new)
+    for name in ("age_train.csv", "age_report.csv"):
+        shutil.copy(EXAMPLES / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    values = {}
+    exec(compile(code, "debias_in_memory.ipynb", "exec"), values)
+    assert values["results"].verdict is not None and values["results"].model_source == "memory"
+    assert "age" in values["results"]._repr_html_()
+    assert set(values["debiased"].peft_config) == {"default"}
+    assert sum(bool(line.strip()) for line in "\n".join(cells).splitlines()) <= 15

@@ -53,3 +53,28 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "debiasing_prompt": {},
 }
 """Method -> its defaults where they differ from the default recipe."""
+
+SUMMARIES: Mapping[str, str] = {
+    "biasunlearn": "NPO on stereotypes, cross-entropy on anti-stereotypes and KL on unrelated text, swap (default)",
+    "npo": "negative preference optimization on stereotypes only",
+    "simnpo": "NPO without a reference model, on the mean log-probability",
+    "gradient_ascent": "raises the loss of the stereotypes",
+    "gradient_difference": "raises the loss of the stereotypes and lowers that of the anti-stereotypes",
+    "dpo": "direct preference optimization: the anti-stereotype is preferred",
+    "ipo": "DPO with a target for the margin",
+    "kto": "Kahneman-Tversky optimization: each sentence is good or bad on its own",
+    "orpo": "cross-entropy on the anti-stereotype with an odds ratio against the stereotype",
+    "equalize": "moves the margin of each pair to a target value from either side",
+    "invariance": "what is expected behind a target term must not depend on the group",
+    "sft": "cross-entropy on the anti-stereotypes",
+    "cda": "training on ordinary text and on the same text with its groups exchanged",
+    "dropout": "training on ordinary text with higher dropout",
+    "task_vector": "subtracts what training on the stereotypes changes",
+    "mlp_edit": "edits the output matrix of one MLP in closed form",
+    "sentence_debias": "projects out the first principal component of paired differences",
+    "inlp": "projects out the directions of successive linear classifiers",
+    "leace": "the smallest change after which no linear classifier finds the label (extra erasure)",
+    "self_debias": "makes tokens less likely that a prompt about discrimination makes more likely",
+    "debiasing_prompt": "an instruction before every text",
+}
+"""Method -> what it does, for `list methods`."""

@@ -11,7 +11,7 @@ from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Passage
 from biasunlearn.data.referents import replacements
 from biasunlearn.data.wording import word_hashes
-from biasunlearn.runs.folder import read_items, write_items
+from biasunlearn.runs.items import read_items, write_items
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.stats.stereoset import Item, comparisons

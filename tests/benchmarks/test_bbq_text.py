@@ -13,7 +13,7 @@ from biasunlearn.benchmarks.judged import UNSCORED
 from biasunlearn.cli import main
 from biasunlearn.commands.measure import measure
 from biasunlearn.errors import RequestError
-from biasunlearn.runs.folder import read_items
+from biasunlearn.runs.items import read_items
 from biasunlearn.runs.responses import CALLS, RESPONSES
 from biasunlearn.scoring.protocol import EvalOptions
 from biasunlearn.stats.stereoset import Item

@@ -27,7 +27,7 @@ def test_a_script_is_printed(shell: str, tmp_path, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(("words", "expected"), [
     (["biasunlearn", "mea"], {"measure"}),
-    (["biasunlearn", "debias", "--lim"], {"--limit-prompts"}),
+    (["biasunlearn", "debias", "--lim"], {"--limit", "--limit-prompts"}),
     (["biasunlearn", "measure", "MODEL", "--dtype", "b"], {"bfloat16"}),
 ])  # fmt: skip
 def test_bash_completes(words: list[str], expected: set[str], tmp_path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,7 +98,7 @@ def test_every_option_is_explained_in_plain_lines(name: str, capsys: pytest.Capt
 
 def test_help_names_choices_defaults_and_what_is_required(capsys: pytest.CaptureFixture[str]) -> None:
     text = " ".join(help_of(capsys, "measure").split())
-    assert "One of float32, bfloat16, float16, 8bit, 4bit. (default: float32)" in text
+    assert "(default: float32, or that of the recipe or the run). One of float32, bfloat16, float16, 8bit," in text
     assert "--out DIR Run folder to write. (required)" in text
     assert "(default: 0 25 50 100 200)" in help_of(capsys, "relearn")
     assert help_of(capsys, "compare").startswith("Usage: biasunlearn compare [OPTIONS] RUN...\n")

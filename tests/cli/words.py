@@ -28,10 +28,14 @@ SMALLEST = {
     "rescore": ("--scores", "items.parquet", "--out", "o"),
     "export-lm-eval": ("--out", "o"),
     "compare": ("a", "b"),
+    "label": ("RUN",),
     "report": ("a", "b", "--out", "page.html"),
     "gate": ("RUN", "--policy", "p.yaml"),
     "completion": ("bash",),
     "validate": ("pairs.csv",),
+    "list": ("benchmarks",),
+    "show": ("recipe", "paper"),
+    "info": (),
 }
 """The least that each command takes."""
 

@@ -240,3 +240,20 @@ def test_rules_keep_the_order_of_the_file():
     assert rules[0] == Rule("stereoset", "overall", "", "minimum_n", 500)
     assert [rule.limit for rule in rules if rule.part == "bias_types"] == ["minimum_n", "contains", "over_debiased"]
     assert rules[-1].bound == 3
+
+
+def test_a_partial_run_passes_only_if_the_policy_says_so(tmp_path: Path) -> None:
+    whole = measured(tmp_path / "whole", items(FAIR))
+    some = {"limit": 10, "seed": 0, "benchmarks": {"stereoset": {"n": 10, "of": 240}}}
+    part = measured(tmp_path / "part", items(FAIR), partial=some)
+    rules = "stereoset: {overall: {ss: {value_at_most: 60}}}\n"
+    policy, allowing = tmp_path / "p.yaml", tmp_path / "q.yaml"
+    policy.write_text(rules)
+    allowing.write_text(f"partial: allowed\n{rules}")
+    assert gate(whole, policy)["passed"] and gate(part, allowing)["passed"]
+    refused = gate(part, policy)
+    assert not refused["passed"] and refused["rules"][0]["rule"] == "all items were measured"
+    assert "10 of 240 items of stereoset" in refused["rules"][0]["found"]
+    policy.write_text(f"partial: perhaps\n{rules}")
+    with pytest.raises(RequestError, match="partial: 'perhaps'; must be allowed or forbidden"):
+        read_policy(policy)

@@ -13,7 +13,7 @@ from biasunlearn.commands.relearn_scores import Measurement, kept, points
 from biasunlearn.errors import RequestError
 from biasunlearn.models.batches import TokenRow
 from biasunlearn.report.relearning import relearning_sections
-from biasunlearn.runs.folder import read_items
+from biasunlearn.runs.items import read_items
 from biasunlearn.runs.results import Measured, Results
 from biasunlearn.stats.effect import effect_kept
 from biasunlearn.unlearn.finetune import FineTuning, FineTuningConfig, batch_at, blocks

@@ -17,7 +17,8 @@ from biasunlearn.report.model_card import Published, model_card
 from biasunlearn.report.tables.comparison import comparison_tables
 from biasunlearn.report.tables.run import run_tables
 from biasunlearn.report.terminal.table import printed
-from biasunlearn.runs.folder import RunFolder, read_items
+from biasunlearn.runs.folder import RunFolder
+from biasunlearn.runs.items import read_items
 from biasunlearn.runs.results import Results, load_results
 from tests.made_runs import debiased, items
 

@@ -16,7 +16,7 @@ from biasunlearn.models.adapter_target import debiased, open_target
 from biasunlearn.models.forward import max_tokens
 from biasunlearn.models.load import load
 from biasunlearn.models.spec import ModelSpec
-from biasunlearn.runs.folder import read_items
+from biasunlearn.runs.items import read_items
 from biasunlearn.scoring.log_prob import score
 from tests import tiny, variants
 from tests.variants import transfer

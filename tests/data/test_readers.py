@@ -406,7 +406,7 @@ def test_rows_in_memory_are_pairs(tmp_path):
         data = read_triplets(source)
         assert data.triplets[1].stereotype.text == "Old men nap." and data.sha256 == read_triplets(path).sha256
         assert read_triplets(data) is data
-    with pytest.raises(RequestError, match="rows in memory: needs the columns stereotype, anti_stereotype"):
+    with pytest.raises(RequestError, match="the DataFrame: needs the columns stereotype, anti_stereotype"):
         read_triplets(pandas.DataFrame({"text": ["x"]}))
 
 

@@ -74,7 +74,7 @@ def test_a_polars_frame_is_read_by_its_own_method() -> None:
             return ROWS
 
     assert read_table(Frame(), build, columns=[("a",)]).records == (("one", "x"), ("two", "y"))
-    with pytest.raises(RequestError, match="rows in memory: needs the columns c; lacks c, has a, b"):
+    with pytest.raises(RequestError, match="the rows: needs the columns c; lacks c, has a, b"):
         read_table(Frame(), build, columns=[("c",)])
 
 
@@ -84,7 +84,7 @@ def test_a_polars_frame_is_read_by_its_own_method() -> None:
         ({"a": ["one"]}, "must be a path, a list of dicts, a DataFrame or a Dataset, is dict"),
         (3, "is int"),
         ([], "no usable rows"),
-        (["one"], "row 1: must be an object, is str"),
+        (["one"], "row 1 of the list: must be an object, is str"),
     ],
 )
 def test_what_is_no_table(source: Any, message: str) -> None:

@@ -13,7 +13,8 @@ import biasunlearn
 from biasunlearn import load_results
 from biasunlearn.commands.report import write_report
 from biasunlearn.errors import RequestError
-from biasunlearn.runs.folder import RunFolder, read_items, write_items
+from biasunlearn.runs.folder import RunFolder
+from biasunlearn.runs.items import read_items, write_items
 from biasunlearn.runs.results import (
     SCHEMA,
     SCHEMA_FILE,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from biasunlearn._version import __version__
 from biasunlearn.cli.app import build
+from biasunlearn.cli.arguments_file import with_arguments
 from biasunlearn.cli.exit_codes import BROKE, DONE, INTERRUPTED, WRONG_REQUEST
 from biasunlearn.cli.help import FLAGS as HELP_FLAGS
 from biasunlearn.cli.help import help_text
@@ -76,7 +77,7 @@ def run(words: Sequence[str]) -> int:
     if any(flag in words for flag in HELP_FLAGS):
         emit(help_text(app, words))
         return DONE
-    function, bound = parse(app, words)
+    function, bound = parse(app, with_arguments(app, words))
     for value in (bound.arguments.get("out"), *(getattr(one, "out", None) for one in bound.arguments.values())):
         if isinstance(value, str):
             check_name(value)

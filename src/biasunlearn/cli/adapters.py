@@ -13,8 +13,8 @@ from biasunlearn.cli.options import (
     SETTINGS,
     Benchmarks,
     DataPath,
-    Dtype,
     Evaluation,
+    Execution,
     Folder,
     Integer,
     Integers,
@@ -22,9 +22,10 @@ from biasunlearn.cli.options import (
     Output,
     Rows,
     Run,
+    limit_of,
     named_paths,
 )
-from biasunlearn.cli.output import note, progress, show, show_results
+from biasunlearn.cli.output import note, running, show, show_results
 from biasunlearn.errors import RequestError
 
 
@@ -37,8 +38,8 @@ def transfer(
     benchmark: Benchmarks = (),
     rows: Rows = Rows(),
     to: Annotated[str, Parameter(metavar="MODEL", group=MODEL)],
-    dtype: Annotated[Dtype | None, Parameter(metavar="DTYPE", group=MODEL)] = None,
     loading: Loading = Loading(),
+    execution: Execution = Execution(),
     scale: Annotated[
         tuple[str, ...], Parameter(name="--scale", metavar="S...", consume_multiple=(1, None), group=SETTINGS)
     ] = ("search",),
@@ -46,7 +47,6 @@ def transfer(
     also_train: Annotated[bool, Parameter(group=SETTINGS)] = False,
     evaluation: Evaluation = Evaluation(),
     out: Annotated[Folder, Parameter(group=OUTPUT)],
-    resume: Annotated[bool, Parameter(group=OUTPUT)] = False,
     output: Output = Output(),
 ) -> None:
     """Apply the adapter of a run to a variant of its base model, and report the results before and after.
@@ -56,13 +56,10 @@ def transfer(
         report: Triplets or pairs to report on, as for debias.
         benchmark: Further benchmark to measure before and after. May be repeated.
         to: Target: a variant of the run's base model, or an adapter of it (LoRA, prefix or prompt tuning).
-        dtype: Data type of the target's weights (default: that of the run). 8bit and 4bit quantize them with
-            bitsandbytes.
         scale: Factors of the adapter's strength; the best one is used. search looks for it on the run's stop split.
         force: Continue although the compatibility check doubts the target.
         also_train: Also debias the target itself, for comparison.
         out: Run folder to write.
-        resume: Continue an interrupted transfer in --out.
 
     Examples:
         biasunlearn transfer runs/mine --to owner/instruct-variant \\
@@ -73,12 +70,13 @@ def transfer(
     from biasunlearn.commands.transfer import transfer
     from biasunlearn.report.tables.transfer import transfer_tables
 
-    with progress() as (on_progress, on_step):
+    with running(execution, out) as (on_progress, on_step):
         results = transfer(
-            run, to=to, report=report, out=out, scales=_scales(scale), force=force, also_train=also_train, dtype=dtype,
-            benchmarks=named_paths(benchmark), skip_invalid=rows.skip_invalid,
-            trust_remote_code=loading.trust_remote_code, resume=resume, options=evaluation.to_options(),
-            progress=on_progress, say=note, on_step=on_step,
+            run, to=to, report=report, out=out, scales=_scales(scale), force=force, also_train=also_train,
+            dtype=execution.dtype, device=execution.device, revision=execution.revision,
+            batch_tokens=execution.batch_tokens, benchmarks=named_paths(benchmark), skip_invalid=rows.skip_invalid,
+            trust_remote_code=loading.trust_remote_code, resume=execution.resume,
+            options=evaluation.to_options(execution), progress=on_progress, say=note, on_step=on_step,
         )  # fmt: skip
     show_results(results, output, out, transfer_tables)
 
@@ -103,13 +101,13 @@ def relearn(
     benchmark: Benchmarks = (),
     rows: Rows = Rows(),
     loading: Loading = Loading(),
+    execution: Execution = Execution(),
     steps: Annotated[Integers, Parameter(group=SETTINGS)] = (0, 25, 50, 100, 200),
-    seeds: Annotated[Integers, Parameter(group=SETTINGS)] = (0,),
+    seeds: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
     rate: Annotated[float, Parameter(metavar="R", group=SETTINGS)] = 5e-5,
     batch: Annotated[Integer, Parameter(group=SETTINGS)] = 16,
     length: Annotated[Integer, Parameter(group=SETTINGS)] = 64,
     out: Annotated[Folder, Parameter(group=OUTPUT)],
-    resume: Annotated[bool, Parameter(group=OUTPUT)] = False,
     output: Output = Output(),
 ) -> None:
     """Measure how long debiasing lasts while the debiased model is fine-tuned further.
@@ -122,12 +120,11 @@ def relearn(
         report: Triplets or pairs to measure on (default: those of the run).
         benchmark: Further benchmark to measure, as in perplexity=other.txt. May be repeated.
         steps: Training steps after which the models are measured.
-        seeds: Random seeds of the order of the text.
+        seeds: Random seeds of the order of the text (default: 0).
         rate: Learning rate.
         batch: Rows of a training step.
         length: Tokens of a row of text.
         out: Run folder to write.
-        resume: Continue an interrupted run in --out.
 
     Examples:
         biasunlearn relearn runs/mine --on text.txt \\
@@ -138,11 +135,15 @@ def relearn(
     from biasunlearn.commands.relearn import relearn
     from biasunlearn.report.tables.relearning import relearning_tables
 
-    with progress() as (on_progress, _):
+    execution.refuse("both models are those of the run", "revision")
+    if execution.dtype != "float32":
+        execution.refuse("training in half precision loses small steps, so that it is always float32", "dtype")
+    with running(execution, out) as (on_progress, _):
         results = relearn(
-            run, on=on, report=report, out=out, steps=steps, seeds=seeds, rate=rate, batch=batch, length=length,
+            run, on=on, report=report, out=out, steps=steps, seeds=execution.seeds(seeds, (0,)), rate=rate, batch=batch,
+            length=length, device=execution.device, batch_tokens=execution.batch_tokens, limit=limit_of(execution),
             benchmarks=named_paths(benchmark), skip_invalid=rows.skip_invalid,
-            trust_remote_code=loading.trust_remote_code, resume=resume, progress=on_progress, say=note,
+            trust_remote_code=loading.trust_remote_code, resume=execution.resume, progress=on_progress, say=note,
         )  # fmt: skip
     show_results(results, output, out, relearning_tables)
 
@@ -156,6 +157,7 @@ def combine(
     benchmark: Benchmarks = (),
     rows: Rows = Rows(),
     loading: Loading = Loading(),
+    execution: Execution = Execution(),
     how: Annotated[Literal["cat", "svd", "linear"], Parameter(metavar="HOW", group=SETTINGS)] = "cat",
     evaluation: Evaluation = Evaluation(),
     out: Annotated[Folder, Parameter(group=OUTPUT)],
@@ -178,11 +180,13 @@ def combine(
     from biasunlearn.commands.combine import combine
     from biasunlearn.report.tables.transfer import combination_tables
 
-    with progress() as (on_progress, _):
+    execution.refuse("the base is that of the runs", "revision")
+    with running(execution, out) as (on_progress, _):
         results = combine(
-            _weights(runs), report=report, out=out, how=how, benchmarks=named_paths(benchmark),
-            skip_invalid=rows.skip_invalid, trust_remote_code=loading.trust_remote_code,
-            options=evaluation.to_options(), progress=on_progress,
+            _weights(runs), report=report, out=out, how=how, device=execution.device, dtype=execution.dtype,
+            batch_tokens=execution.batch_tokens, benchmarks=named_paths(benchmark), skip_invalid=rows.skip_invalid,
+            trust_remote_code=loading.trust_remote_code, resume=execution.resume,
+            options=evaluation.to_options(execution), progress=on_progress,
         )  # fmt: skip
     show_results(results, output, out, combination_tables)
 

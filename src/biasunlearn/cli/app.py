@@ -25,6 +25,7 @@ COMMANDS = {
     },
     "Compare and decide": {
         "compare": "stored:compare",
+        "label": "stored:label",
         "report": "stored:report",
         "gate": "stored:gate",
     },
@@ -39,6 +40,11 @@ COMMANDS = {
         "counterfactual": "tools:counterfactual",
         "export-lm-eval": "tools:export_lm_eval",
         "completion": "tools:completion",
+    },
+    "What there is": {
+        "list": "catalogue:list_",
+        "show": "catalogue:show_",
+        "info": "catalogue:info",
     },
 }
 """{heading of the help: {command: the file of this package and the function in it}}"""
@@ -55,7 +61,7 @@ PLAIN_OPTIONS = Parameter(negative="", allow_repeating=True)
 
 def command(function: Callable[..., Any]) -> App:
     """The command that a function is, named as the function."""
-    made = App(name=function.__name__.replace("_", "-"), version_flags=(), default_parameter=PLAIN_OPTIONS)
+    made = App(name=function.__name__.rstrip("_").replace("_", "-"), version_flags=(), default_parameter=PLAIN_OPTIONS)
     made.default(function)
     return made
 

@@ -1,7 +1,8 @@
 """Commands that train several times: survey, ablate, disentangle, sweep."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -11,6 +12,8 @@ from biasunlearn.cli.exit_codes import DONE, INTERRUPTED
 from biasunlearn.cli.options import (
     DATA,
     SETTINGS,
+    Evaluation,
+    Execution,
     File,
     Integer,
     Integers,
@@ -20,9 +23,12 @@ from biasunlearn.cli.options import (
     Output,
     Rows,
     Training,
+    limit_of,
     named_paths,
+    with_responses,
 )
-from biasunlearn.cli.output import emit, note, progress, show
+from biasunlearn.cli.output import emit, note, running, show
+from biasunlearn.errors import RequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,7 @@ class Request:
     training: Training
     rows: Rows
     loading: Loading
+    execution: Execution
     output: Output
 
     def run(
@@ -50,10 +57,11 @@ class Request:
 
         training = self.training
         try:
-            with progress() as (on_progress, on_step):
+            with self._running() as (on_progress, on_step):
                 result = experiment(
                     self.model, train=training.train, unrelated=training.unrelated, report=training.report,
                     out=training.out, benchmarks=named_paths(training.benchmark), skip_invalid=self.rows.skip_invalid,
+                    device=self.execution.device, revision=self.execution.revision, limit=limit_of(self.execution),
                     trust_remote_code=self.loading.trust_remote_code, progress=on_progress, say=note, on_step=on_step,
                     **own,
                 )  # fmt: skip
@@ -63,6 +71,12 @@ class Request:
             return INTERRUPTED
         show(result, self.output, table, where=f"stored in {training.out} ({stored})")
         return DONE
+
+    def _running(self) -> Any:
+        """The progress of the runs. --resume needs a folder; without it a series continues as well."""
+        if self.execution.resume and not Path(self.training.out).is_dir():
+            raise RequestError(f"--resume: {self.training.out}: there is no such folder; leave the option out")
+        return running(self.execution, self.training.out)
 
 
 @command
@@ -74,8 +88,12 @@ def survey(
     text: Annotated[File | None, Parameter(group=DATA)] = None,
     rows: Rows = Rows(),
     loading: Loading = Loading(),
+    execution: Execution = Execution(),
     methods: Annotated[Names, Parameter(group=SETTINGS)] = (),
-    seeds: Annotated[Integers, Parameter(group=SETTINGS)] = (0, 1, 2),
+    seeds: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
+    responses: Annotated[tuple[str, ...], Parameter(name="--responses", metavar="[NAME=]PATH", group=DATA)] = (),
+    baselines: Annotated[Names, Parameter(group=SETTINGS)] = (),
+    evaluation: Evaluation = Evaluation(),
     output: Output = Output(),
 ) -> int:
     """Train with every method under the same budget, and compare the methods in one table.
@@ -86,7 +104,11 @@ def survey(
         model: Folder of a causal language model, or its name on the Hugging Face hub.
         text: Ordinary sentences for the methods cda and dropout (default: --unrelated).
         methods: Methods to train (default: all).
-        seeds: Random seeds; every method is trained with each of them.
+        seeds: Random seeds; every method is trained with each of them (default: 0 1 2).
+        responses: Judged benchmark to measure before and after, as in mt_bench=DIR, or a file of your own prompts. May
+            be repeated.
+        baselines: Prompting baselines to measure on the judged benchmarks without training: instruction,
+            self_reflection, chain_of_thought.
 
     Examples:
         biasunlearn survey MODEL --train train_pairs.jsonl --report dev.json \\
@@ -97,13 +119,17 @@ def survey(
     from biasunlearn.commands.survey import METHODS, survey
     from biasunlearn.report.tables.survey import survey_tables
 
-    own = {"methods": methods or METHODS, "seeds": seeds, "text": text}
-    return Request(model, training, rows, loading, output).run(
+    own = {
+        "methods": methods or METHODS, "seeds": execution.seeds(seeds, (0, 1, 2)), "text": text,
+        "baselines": baselines, "options": evaluation.to_options(execution),
+    }  # fmt: skip
+    training = replace(training, benchmark=with_responses(training.benchmark, responses))
+    return Request(model, training, rows, loading, execution, output).run(
         survey,
         survey_tables,
         "survey.json, report.html, one run folder a method and seed",
         config=training.config,
-        changes=training.set,
+        changes=[one for one in execution.settings(training.set) if not one.startswith("seed=")],
         **own,
     )
 
@@ -116,8 +142,9 @@ def ablate(
     training: Training,
     rows: Rows = Rows(),
     loading: Loading = Loading(),
+    execution: Execution = Execution(),
     variants: Annotated[Names, Parameter(group=SETTINGS)] = (),
-    seeds: Annotated[Integers, Parameter(group=SETTINGS)] = (0, 1, 2),
+    seeds: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
     output: Output = Output(),
 ) -> int:
     """Train the default method without one of its parts at a time.
@@ -127,7 +154,7 @@ def ablate(
     Args:
         model: Folder of a causal language model, or its name on the Hugging Face hub.
         variants: Variants to train, as in without-kl (default: all that change the recipe).
-        seeds: Random seeds; every variant is trained with each of them.
+        seeds: Random seeds; every variant is trained with each of them (default: 0 1 2).
 
     Examples:
         biasunlearn ablate MODEL --train train_pairs.jsonl --report dev.json \\
@@ -139,13 +166,13 @@ def ablate(
     from biasunlearn.config import load_config
     from biasunlearn.report.tables.ablation import ablation_tables
 
-    config = load_config(training.config, training.set)
-    return Request(model, training, rows, loading, output).run(
+    config = load_config(training.config, execution.settings(training.set))
+    return Request(model, training, rows, loading, execution, output).run(
         ablate,
         ablation_tables,
         "ablation.json, one run folder a seed",
         config=config,
-        seeds=seeds,
+        seeds=execution.seeds(seeds, (0, 1, 2)),
         variants=variants,
     )
 
@@ -158,8 +185,9 @@ def disentangle(
     training: Training,
     rows: Rows = Rows(),
     loading: Loading = Loading(),
+    execution: Execution = Execution(),
     leave_out: Annotated[bool, Parameter(group=SETTINGS)] = False,
-    seeds: Annotated[Integers, Parameter(group=SETTINGS)] = (),
+    seeds: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
     output: Output = Output(),
 ) -> int:
     """Train on one bias type at a time, and report on all of them.
@@ -181,13 +209,13 @@ def disentangle(
     from biasunlearn.config import load_config
     from biasunlearn.report.tables.disentangle import disentangle_tables
 
-    config = load_config(training.config, training.set)
-    return Request(model, training, rows, loading, output).run(
+    config = load_config(training.config, execution.settings(training.set))
+    return Request(model, training, rows, loading, execution, output).run(
         disentangle,
         disentangle_tables,
         "matrix.json, one run folder a row and seed",
         config=config,
-        seeds=seeds,
+        seeds=execution.seeds(seeds, ()),
         leave_out=leave_out,
     )
 
@@ -200,8 +228,9 @@ def sweep(
     training: Training,
     rows: Rows = Rows(),
     loading: Loading = Loading(),
+    execution: Execution = Execution(),
     trials: Annotated[Integer, Parameter(group=SETTINGS)] = 30,
-    seeds: Annotated[Integers, Parameter(group=SETTINGS)] = (0,),
+    seeds: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
     storage: Annotated[str | None, Parameter(metavar="URL", group=SETTINGS)] = None,
     search_only: Annotated[bool, Parameter(group=SETTINGS)] = False,
     output: Output = Output(),
@@ -213,7 +242,7 @@ def sweep(
     Args:
         model: Folder of a causal language model, or its name on the Hugging Face hub.
         trials: Trials of the whole study.
-        seeds: Random seeds; every trial is trained with each of them.
+        seeds: Random seeds; every trial is trained with each of them (default: 0).
         storage: Database of Optuna (default: a journal file in --out).
         search_only: Add trials and evaluate nothing on the report split. For further machines.
 
@@ -227,14 +256,14 @@ def sweep(
     from biasunlearn.config import load_config
     from biasunlearn.report.tables.sweep import sweep_tables
 
-    config = load_config(training.config, training.set)
-    return Request(model, training, rows, loading, output).run(
+    config = load_config(training.config, execution.settings(training.set))
+    return Request(model, training, rows, loading, execution, output).run(
         sweep,
         sweep_tables,
         "sweep.json",
         config=config,
         trials=trials,
-        seeds=seeds,
+        seeds=execution.seeds(seeds, (0,)),
         storage=storage,
         search_only=search_only,
     )

@@ -12,18 +12,18 @@ from biasunlearn.cli.options import (
     SETTINGS,
     Benchmarks,
     DataPath,
-    Dtype,
     Evaluation,
+    Execution,
     Folder,
-    Integer,
     Integers,
     Loading,
     Model,
     Output,
     Rows,
+    limit_of,
     named_paths,
 )
-from biasunlearn.cli.output import progress, show, show_results
+from biasunlearn.cli.output import running, show, show_results
 
 
 @command
@@ -35,11 +35,10 @@ def measure(
     rows: Rows = Rows(),
     adapter: Annotated[Folder | None, Parameter(group=MODEL)] = None,
     served_model: Annotated[str | None, Parameter(name="--model", metavar="NAME", group=MODEL)] = None,
-    dtype: Annotated[Dtype, Parameter(metavar="DTYPE", group=MODEL)] = "float32",
     loading: Loading = Loading(),
+    execution: Execution = Execution(),
     evaluation: Evaluation = Evaluation(),
     out: Annotated[Folder, Parameter(group=OUTPUT)],
-    resume: Annotated[bool, Parameter(group=OUTPUT)] = False,
     dry_run: Annotated[bool, Parameter(group=OUTPUT)] = False,
     output: Output = Output(),
 ) -> None:
@@ -54,9 +53,7 @@ def measure(
         benchmark: Benchmark and its data file, as in stereoset=dev.json. May be repeated.
         adapter: Folder of a PEFT adapter to measure the model with.
         served_model: Name of the model behind an endpoint (default: the only one that it lists).
-        dtype: Data type of the weights. 8bit and 4bit quantize them with bitsandbytes.
         out: Run folder to write.
-        resume: Continue an interrupted run in --out.
         dry_run: Print the number of calls and tokens that judged benchmarks need at most, and measure nothing.
 
     Examples:
@@ -66,18 +63,19 @@ def measure(
             --out runs/mine-again
     """
     from biasunlearn.commands.estimate import estimate
-    from biasunlearn.commands.measure import measure
+    from biasunlearn.commands.measure import BATCH_TOKENS, measure
     from biasunlearn.report.tables.judged import estimate_tables
 
     if dry_run:
-        found = estimate(model, named_paths(benchmark), rows.skip_invalid, evaluation.to_options())
+        found = estimate(model, named_paths(benchmark), rows.skip_invalid, evaluation.to_options(execution))
         show(found, output, estimate_tables)
         return
-    with progress() as (on_progress, _):
+    with running(execution, out) as (on_progress, _):
         results = measure(
-            model, named_paths(benchmark), adapter=adapter, out=out, dtype=dtype, skip_invalid=rows.skip_invalid,
-            trust_remote_code=loading.trust_remote_code, resume=resume, options=evaluation.to_options(),
-            served_model=served_model, progress=on_progress,
+            model, named_paths(benchmark), adapter=adapter, out=out, dtype=execution.dtype, device=execution.device,
+            revision=execution.revision, batch_tokens=execution.batch_tokens or BATCH_TOKENS,
+            skip_invalid=rows.skip_invalid, trust_remote_code=loading.trust_remote_code, resume=execution.resume,
+            options=evaluation.to_options(execution), served_model=served_model, progress=on_progress,
         )  # fmt: skip
     show_results(results, output, out)
 
@@ -91,11 +89,10 @@ def probe(
     groups: Annotated[tuple[str, ...], Parameter(name="--groups", metavar="LIST", group=DATA)] = (),
     rows: Rows = Rows(),
     adapter: Annotated[Folder | None, Parameter(group=MODEL)] = None,
-    dtype: Annotated[Literal["float32", "bfloat16", "float16"], Parameter(metavar="DTYPE", group=MODEL)] = "float32",
     loading: Loading = Loading(),
+    execution: Execution = Execution(),
     layers: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
     pool: Annotated[Literal["mean", "last"], Parameter(metavar="HOW", group=SETTINGS)] = "mean",
-    seed: Annotated[Integer, Parameter(group=SETTINGS)] = 0,
     out: Annotated[Folder, Parameter(group=OUTPUT)],
     output: Output = Output(),
 ) -> None:
@@ -109,10 +106,8 @@ def probe(
         data: Pairs whose hidden states are probed, in a format that --report accepts.
         groups: Term list that names social groups, by name or file. May be repeated (default: gender and race).
         adapter: Folder of a PEFT adapter; the model is probed with it off and on.
-        dtype: Data type of the weights.
         layers: Layers to probe; 0 is the embeddings (default: up to seven, evenly spaced).
         pool: How the tokens in which the sentences of a pair differ become one vector.
-        seed: Random seed of the folds, the controls and the intervals.
         out: Run folder to write.
 
     Examples:
@@ -120,13 +115,17 @@ def probe(
         biasunlearn probe MODEL --adapter runs/mine/adapter --data dev.json \\
             --layers 0 6 12 --out runs/mine-probed
     """
-    from biasunlearn.commands.probe import probe
+    from biasunlearn.commands.probe import BATCH_TOKENS, probe
     from biasunlearn.report.tables.probes import probe_tables
 
-    with progress() as (on_progress, _):
+    if execution.dtype in ("8bit", "4bit"):
+        execution.refuse("hidden states of a quantized model are not probed", "dtype")
+    with running(execution, out) as (on_progress, _):
         results = probe(
-            model, data=data, out=out, adapter=adapter, layers=layers, pooling=pool, groups=groups or None, seed=seed,
-            dtype=dtype, skip_invalid=rows.skip_invalid, trust_remote_code=loading.trust_remote_code,
-            progress=on_progress,
+            model, data=data, out=out, adapter=adapter, layers=layers, pooling=pool, groups=groups or None,
+            seed=execution.seed or 0, dtype=execution.dtype or "float32", device=execution.device,
+            revision=execution.revision, batch_tokens=execution.batch_tokens or BATCH_TOKENS,
+            limit=limit_of(execution), resume=execution.resume, skip_invalid=rows.skip_invalid,
+            trust_remote_code=loading.trust_remote_code, progress=on_progress,
         )  # fmt: skip
     show_results(results, output, out, probe_tables)

@@ -54,10 +54,13 @@ class Output:
 
     Args:
         json: Print the result as one JSON object on stdout, and nothing else there.
+        arguments: YAML file with arguments of this command, as option: value lines. Those on the command line take
+            precedence.
         traceback: Show the traceback of an unexpected error.
     """
 
     json: bool = False
+    arguments: File | None = None
     traceback: bool = False
 
 
@@ -85,6 +88,64 @@ class Loading:
     trust_remote_code: bool = False
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What every command takes that reads a model.
+
+    Args:
+        device: Device of the model: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
+        dtype: Data type of the weights. 8bit and 4bit quantize them with bitsandbytes (default: float32, or that of the
+            recipe or the run).
+        batch_tokens: Maximum number of tokens in a scoring batch, padding included (default: 4096, or that of the
+            recipe).
+        revision: Branch, tag or commit of a model on the hub.
+        seed: Random seed of everything that is drawn (default: 0, or that of the recipe).
+        limit: Measure N items of each benchmark, a random sample with the same share of each bias type. The results are
+            marked as partial, and gate does not accept them.
+        resume: Continue an interrupted run in --out.
+        overwrite: Replace a finished run in --out. It is removed once the new one has finished.
+        quiet: Show no progress.
+        verbose: Show progress as lines, one for every step.
+    """
+
+    device: Annotated[str | None, Parameter(metavar="DEVICE", group=MODEL)] = None
+    dtype: Annotated[Dtype | None, Parameter(metavar="DTYPE", group=MODEL)] = None
+    batch_tokens: Annotated[Integer | None, Parameter(group=MODEL)] = None
+    revision: Annotated[str | None, Parameter(metavar="REVISION", group=MODEL)] = None
+    seed: Annotated[Integer | None, Parameter(group=SETTINGS)] = None
+    limit: Annotated[Integer | None, Parameter(group=EVALUATION)] = None
+    resume: Annotated[bool, Parameter(group=OUTPUT)] = False
+    overwrite: Annotated[bool, Parameter(group=OUTPUT)] = False
+    quiet: Annotated[bool, Parameter(group=OUTPUT)] = False
+    verbose: Annotated[bool, Parameter(group=OUTPUT)] = False
+
+    def settings(self, given: tuple[str, ...]) -> list[str]:
+        """The values of --set, with those of the options that stand for a setting of the recipe.
+
+        Raises:
+            RequestError: a setting is given both ways.
+        """
+        own = {"dtype": self.dtype, "batch_tokens": self.batch_tokens, "seed": self.seed}
+        named = {one.partition("=")[0].strip() for one in given}
+        for name, value in own.items():
+            if value is not None and name in named:
+                raise RequestError(f"--{name.replace('_', '-')}: also given as --set {name}; keep one of them")
+        return [*(f"{name}={value}" for name, value in own.items() if value is not None), *given]
+
+    def seeds(self, given: tuple[int, ...] | None, default: tuple[int, ...]) -> tuple[int, ...]:
+        """The seeds of a command that runs with several: --seeds, or the one of --seed. RequestError for both."""
+        if given is not None and self.seed is not None:
+            raise RequestError("--seed: also given as --seeds; keep one of them")
+        return given if given is not None else default if self.seed is None else (self.seed,)
+
+    def refuse(self, why: str, *names: str) -> None:
+        """RequestError where one of these options was given: a command for which they have no meaning says why."""
+        for name in names:
+            if getattr(self, name) not in (None, False):
+                raise RequestError(f"--{name.replace('_', '-')}: {why}; leave it out")
+
+
 @Parameter(name="*", group=EVALUATION)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
@@ -97,7 +158,7 @@ class Evaluation:
         limit_prompts: Use a seeded random sample of N prompts for the benchmarks that generate text.
         continuations: Continuations of each prompt (default: the number in the benchmark's paper).
         new_tokens: Maximum number of new tokens of a continuation (default: 20).
-        sampling_seed: Random seed for the choice of prompts and for sampling.
+        sampling_seed: Random seed for the choice of prompts and for sampling (default: --seed, or 0).
         generations: Folder in which generated texts are stored and reused (default: generations/ in --out).
         lm_eval: Tasks of lm-eval to run as a measure of capability, by name or path. May be repeated.
         lm_eval_limit: Use the first N documents of each lm-eval task.
@@ -113,6 +174,8 @@ class Evaluation:
         budget: Maximum number of calls to endpoints.
         concurrency: Maximum number of calls to an endpoint at the same time.
         call_timeout: Seconds after which a call to an endpoint is given up and repeated.
+        prompting: Baseline for judged benchmarks that changes what the model is asked and trains nothing: instruction,
+            self_reflection or chain_of_thought.
     """
 
     chat_template: bool = False
@@ -120,7 +183,7 @@ class Evaluation:
     limit_prompts: Integer | None = None
     continuations: Integer | None = None
     new_tokens: Integer | None = None
-    sampling_seed: Integer = 0
+    sampling_seed: Integer | None = None
     generations: Folder | None = None
     lm_eval: Annotated[tuple[str, ...], Parameter(name="--lm-eval", metavar="TASK[,TASK]")] = ()
     lm_eval_limit: Integer | None = None
@@ -132,9 +195,10 @@ class Evaluation:
     budget: Integer | None = None
     concurrency: Integer = 8
     call_timeout: Annotated[float, Parameter(metavar="SECONDS")] = 120.0
+    prompting: Annotated[str | None, Parameter(metavar="NAME")] = None
 
-    def to_options(self) -> "EvalOptions":
-        """The same as the library takes it."""
+    def to_options(self, execution: Execution) -> "EvalOptions":
+        """The same as the library takes it, with the limit on the items."""
         from biasunlearn.scoring.protocol import EvalOptions
 
         return EvalOptions(
@@ -143,7 +207,8 @@ class Evaluation:
             limit_prompts=self.limit_prompts,
             continuations=self.continuations,
             new_tokens=self.new_tokens,
-            seed=self.sampling_seed,
+            seed=(execution.seed or 0) if self.sampling_seed is None else self.sampling_seed,
+            limit=limit_of(execution),
             cache=None if self.generations is None else Path(self.generations),
             lm_eval=tuple(task for given in self.lm_eval for task in given.split(",") if task),
             lm_eval_limit=self.lm_eval_limit,
@@ -155,6 +220,7 @@ class Evaluation:
             budget=self.budget,
             concurrency=self.concurrency,
             call_timeout=self.call_timeout,
+            prompting=self.prompting,
         )
 
 
@@ -182,7 +248,28 @@ class Training:
     out: Annotated[Folder, Parameter(group=OUTPUT)]
 
 
+def limit_of(execution: Execution) -> int | None:
+    """The limit on the items. RequestError for one below 1."""
+    if execution.limit is not None and execution.limit < 1:
+        raise RequestError(f"--limit {execution.limit}: must be at least 1")
+    return execution.limit
+
+
 # --- values of the form NAME=VALUE -------------------------------------------------------------------
+
+
+def with_responses(benchmarks: tuple[str, ...], responses: tuple[str, ...]) -> tuple[str, ...]:
+    """Benchmarks as NAME=PATH, with those of --responses, where a path alone is a file of own prompts.
+
+    Raises:
+        RequestError: a benchmark is given twice.
+    """
+    from biasunlearn.commands.evaluation import judged_paths
+
+    found = judged_paths(responses)
+    if twice := next((name for name in named_paths(benchmarks) if name in found), None):
+        raise RequestError(f"--responses {twice}: also given with --benchmark; leave one of the two out")
+    return (*benchmarks, *(f"{name}={path}" for name, path in found.items()))
 
 
 def named_paths(

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from biasunlearn.cli.options import Output
+from biasunlearn.cli.options import Execution, Output
+from biasunlearn.errors import RequestError
 from biasunlearn.report.formatting import clean
 from biasunlearn.runs.first_process import is_first
 
@@ -117,12 +118,33 @@ def _how_it_stopped(stopped: "Stopped") -> str:
 
 
 @contextlib.contextmanager
-def progress() -> Iterator[tuple[Callable[..., None], Callable[..., None]]]:
-    """Callbacks that show progress on stderr: bars on a terminal, a line now and then elsewhere."""
-    if not is_first():
+def running(
+    execution: Execution, out: str | None
+) -> Iterator[tuple[Callable[..., None], Callable[..., None]]]:
+    """A run that replaces another one in `out`, if that is asked for. Gives callbacks that show its progress."""
+    from biasunlearn.runs.replacement import replacing
+
+    with replacing(out, overwrite=execution.overwrite, resume=execution.resume):
+        with progress(quiet=execution.quiet, verbose=execution.verbose) as callbacks:
+            yield callbacks
+
+
+@contextlib.contextmanager
+def progress(
+    *, quiet: bool = False, verbose: bool = False
+) -> Iterator[tuple[Callable[..., None], Callable[..., None]]]:
+    """Callbacks that show progress on stderr: bars on a terminal, a line now and then elsewhere.
+
+    Args:
+        quiet: show nothing.
+        verbose: show a line for every step, on a terminal too.
+    """
+    if quiet and verbose:
+        raise RequestError("--quiet: cannot be combined with --verbose; leave one of them out")
+    if quiet or not is_first():
         yield (lambda *_: None), (lambda *_: None)
         return
     from biasunlearn.report.terminal.progress import bars, lines
 
-    with bars() if sys.stderr.isatty() else lines() as callbacks:
+    with lines(every=0.0) if verbose else bars() if sys.stderr.isatty() else lines() as callbacks:
         yield callbacks

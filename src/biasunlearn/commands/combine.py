@@ -11,8 +11,10 @@ from biasunlearn.benchmarks.association import association_change
 from biasunlearn.commands.evaluation import (
     MANIFEST,
     apply_protocol,
-    evaluate,
+    evaluate_before_judging,
+    judge_together,
     mark_contamination,
+    partial_facts,
     read_manifest,
     validate_plan,
     with_data,
@@ -42,9 +44,12 @@ def combine(
     out: str | Path,
     how: How = "cat",
     device: str | None = None,
+    dtype: str | None = None,
+    batch_tokens: int | None = None,
     benchmarks: Mapping[str, str] | None = None,
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
+    resume: bool = False,
     options: EvalOptions | None = None,
     progress: Progress | None = None,
 ) -> Results:
@@ -54,6 +59,8 @@ def combine(
         weights: {run folder: weight}; 1 is as it was learned, and the weights need not sum to anything.
         how: how peft's add_weighted_adapter joins them.
         device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
+        dtype, batch_tokens: of the base's weights and of a scoring batch (default: as in the first run's recipe).
+        resume: return the results of a finished run of the same request; one that was interrupted begins again.
     Returns:
         The results, as stored in results.json.
     Raises:
@@ -63,13 +70,16 @@ def combine(
     plan = EvalPlan({"stereoset": report, **(benchmarks or {})}, skip_invalid, options or EvalOptions())
     plan = validate_plan(plan, out)
     spec = runs[0].base(device=device, trust_remote_code=trust_remote_code)
+    spec = replace(spec, dtype=dtype or spec.dtype, batch_tokens=batch_tokens or spec.batch_tokens)
     parts = [Part(run=name, weight=weight) for name, weight in weights.items()]
     request = {
         "parts": [part.to_dict() for part in parts], "how": how, "revision": spec.revision, "report": report,
         "benchmarks": dict(benchmarks or {}), "skip_invalid": skip_invalid, "trust_remote_code": trust_remote_code,
-        "options": plan.options.to_dict(),
+        "options": plan.options.to_dict(), **only_given(dtype=dtype),
     }  # fmt: skip
-    with run_context(out, {"combine": request}, callbacks=Callbacks(progress)) as context:
+    with run_context(out, {"combine": request}, resume=resume, callbacks=Callbacks(progress)) as context:
+        if context.stored is not None:
+            return context.stored
         return _combine(context, runs, parts, how, spec, plan)
 
 
@@ -91,12 +101,15 @@ def _combine(
     context.begin()
     manifest = _manifest(runs)
     plan = replace(plan, trained_words=manifest.all_words)
-    items_before, before = evaluate(loaded, plan, context.callbacks, "before: ")
+    first = evaluate_before_judging(loaded, plan, context.callbacks, "before: ")
     loaded = loaded.with_model(_added_up(loaded.model, runs, [part.weight for part in parts], how))
-    items_after, after = evaluate(loaded, plan, context.callbacks, "after: ")
+    last = evaluate_before_judging(loaded, plan, context.callbacks, "after: ")
+    judged = judge_together((first, last), plan, context.callbacks, loaded.device)
+    (items_before, before), (items_after, after) = judged
     after = mark_contamination(after, plan, manifest)
     _save(loaded.model, folder.adapter, manifest, spec.revision)
-    report = FileFacts(path=plan.benchmarks["stereoset"], sha256=after.stereoset.sha256 if after.stereoset else None)
+    digest = after.stereoset.sha256 if after.stereoset else None
+    report = FileFacts(path=str(plan.benchmarks["stereoset"]), sha256=digest)
     results = Results(
         schema=SCHEMA,
         model=spec.model,
@@ -106,7 +119,7 @@ def _combine(
         before=before,
         benchmarks=after,
         data=DataFacts(report=report),
-        **only_given(association=association_change(items_before, items_after)),
+        **only_given(partial=partial_facts(plan), association=association_change(items_before, items_after)),
         environment=environment(),
     )
     return context.finish(results, {"before": items_before, "after": items_after}, plan.source("stereoset"))

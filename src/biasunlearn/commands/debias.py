@@ -2,30 +2,36 @@
 
 import hashlib
 import json
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from biasunlearn.benchmarks.association import association_change
 from biasunlearn.commands.evaluation import (
     MANIFEST,
     apply_protocol,
     capability,
-    evaluate,
+    evaluate_before_judging,
+    judge_together,
     mark_contamination,
+    partial_facts,
     validate_plan,
     with_data,
+    with_limit,
 )
+from biasunlearn.commands.inputs import named_in_request, names_of, tables_given
 from biasunlearn.commands.run_context import Callbacks, OnStep, Progress, RunContext, Say, run_context
 from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.data.checks import check_labels
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Passage
+from biasunlearn.data.tables import MemoryTable, table_given
 from biasunlearn.errors import RequestError, UnscorableError
-from biasunlearn.models.spec import ModelSpec
+from biasunlearn.models.spec import ModelSpec, model_given
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.benchmark_results import Capability
 from biasunlearn.runs.cost import measure_cost
@@ -52,9 +58,9 @@ class DebiasJob:
     """Everything that a `debias` run depends on, except its folder."""
 
     model: ModelSpec
-    """Its precision and batch size are those of `config`."""
-    train: str
-    unrelated: str | None
+    """Its precision and batch size are those of `config`, unless it was given as an object."""
+    train: str | MemoryTable
+    unrelated: str | MemoryTable | None
     plan: EvalPlan
     """Its benchmark stereoset is the report file."""
     config: DebiasConfig
@@ -62,15 +68,19 @@ class DebiasJob:
     @property
     def spec(self) -> ModelSpec:
         """The model as it is loaded."""
-        return replace(self.model, dtype=self.config.dtype, batch_tokens=self.config.batch_tokens)
+        trains: Literal["adapter", "weights"] = "adapter" if self.config.lora_rank else "weights"
+        return replace(
+            self.model, dtype=self.config.dtype, batch_tokens=self.config.batch_tokens, trains=trains
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for config.yaml."""
-        benchmarks = dict(self.plan.benchmarks)
+        benchmarks = names_of(self.plan.benchmarks)
         report = benchmarks.pop("stereoset")
         request = {
-            "model": self.model.model, "revision": self.model.revision, "train": self.train,
-            "unrelated": self.unrelated, "report": report, "benchmarks": benchmarks,
+            **named_in_request(self.model), "revision": self.model.revision, "train": str(self.train),
+            "unrelated": None if self.unrelated is None else str(self.unrelated), "report": report,
+            "benchmarks": benchmarks,
             "skip_invalid": self.plan.skip_invalid, "trust_remote_code": self.model.trust_remote_code,
             "options": self.plan.options.to_dict(),
         }  # fmt: skip
@@ -78,16 +88,18 @@ class DebiasJob:
 
 
 def debias(
-    model: str,
+    model: Any,
     *,
-    train: str,
-    report: str,
-    out: str | Path,
-    unrelated: str | None = None,
+    train: Any,
+    report: Any,
+    tokenizer: Any = None,
+    unrelated: Any = None,
+    out: str | Path | None = None,
     config: DebiasConfig | None = None,
+    limit: int | None = None,
     device: str | None = None,
     revision: str | None = None,
-    benchmarks: Mapping[str, str] | None = None,
+    benchmarks: Mapping[str, Any] | None = None,
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
     resume: bool = False,
@@ -96,15 +108,23 @@ def debias(
     say: Say | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
-    """Unlearns a causal model's social bias with an adapter, and reports before and after on the report file.
+    """Unlearns a causal model's social bias with an adapter, and reports before and after on the report data.
+
+    Data are a path, a list of dicts, a pandas or Polars DataFrame, or a datasets.Dataset.
 
     Args:
+        model: a folder, a name on the hub, or a transformers model, which is left exactly as it is: a copy that shares
+            its weights gets the adapter. Its own precision takes the place of `config.dtype`. The adapters of a PEFT
+            model are merged into a copy of its weights first.
         train: pairs to learn from; a part of them, by target term, is held out for swap and stop.
         report: StereoSet triplets or pairs that neither training nor the stop rule uses.
-        unrelated: triplets with unrelated sentences, or a .txt of sentences, for the KL term.
+        tokenizer: of the model (default: the one that is stored with it).
+        unrelated: triplets with unrelated sentences, or sentences (a .txt file or a list of texts), for the KL term.
+        out: run folder. None: nothing is kept but the results, and the adapter is lost.
+        limit: measure about this many items of the report and of each benchmark (see `measure`). Training is the same.
         device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
         revision: branch, tag or commit of a model on the hub.
-        benchmarks: more benchmarks to measure before and after, as {name: path}.
+        benchmarks: more benchmarks to measure before and after, as {name: data}.
         options: how they are measured (chat template, classifiers, ...), and tasks of lm-eval to run before and after.
         progress: called with (what, done, of); `say` with every message, one line each; `on_step` with the row of
             metrics.jsonl of every optimizer step.
@@ -115,14 +135,36 @@ def debias(
         WriteError: the disk is full or the like; call again with resume=True.
         Interrupted: Ctrl-C; call again with resume=True.
     """
-    request = DebiasJob(
-        model=ModelSpec(model, device=device, revision=revision, trust_remote_code=trust_remote_code),
-        train=train,
-        unrelated=unrelated,
-        plan=EvalPlan({"stereoset": report, **(benchmarks or {})}, skip_invalid, options or EvalOptions()),
-        config=config or DebiasConfig(),
+    spec = model_given(
+        model, tokenizer=tokenizer, device=device, revision=revision, trust_remote_code=trust_remote_code
     )
-    return run_debias(request, out, resume=resume, callbacks=Callbacks(progress, say, on_step))
+    config = config or DebiasConfig()
+    others = tables_given({} if benchmarks is None else benchmarks)
+    request = DebiasJob(
+        model=spec,
+        train=table_given(train, "train"),
+        unrelated=None if unrelated is None else table_given(unrelated, "unrelated"),
+        plan=EvalPlan(
+            {"stereoset": table_given(report, "report"), **others}, skip_invalid, with_limit(options, limit)
+        ),
+        config=config if spec.given is None else replace(config, dtype=spec.dtype),  # type: ignore[arg-type]
+    )
+    callbacks = Callbacks(progress, say, on_step)
+    if out is not None:
+        return run_debias(request, out, resume=resume, callbacks=callbacks)
+    if resume:
+        raise RequestError("resume: there is nothing to resume without a run folder; give out")
+    return _debias_unstored(request, callbacks)
+
+
+def _debias_unstored(request: DebiasJob, callbacks: Callbacks) -> Results:
+    """The same in a folder that is removed at the end, with its adapter."""
+    with tempfile.TemporaryDirectory(prefix="biasunlearn-") as folder:
+        try:
+            results = run_debias(request, Path(folder) / "run", resume=False, callbacks=callbacks)
+        except Interrupted:
+            raise Interrupted("interrupted, and nothing is kept; give out=FOLDER to be able to continue") from None
+        return results.with_values(adapter=None, trained_model=None).with_items(results.items)
 
 
 def run_debias(
@@ -148,10 +190,10 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
     from biasunlearn.models.quantization import facts
     from biasunlearn.scoring.chat import protocol
 
-    plan, config, run, model = with_data(request.plan), request.config, context.folder, request.model.model
+    plan, config, run = with_data(request.plan), request.config, context.folder
     pairs = read_triplets(request.train, skip_invalid=plan.skip_invalid)
     prepared_for = partial(
-        prepare, pairs, plan.source("stereoset"), request.unrelated, config, skip_invalid=plan.skip_invalid
+        prepare, pairs, plan.whole("stereoset"), request.unrelated, config, skip_invalid=plan.skip_invalid
     )
     prepared = prepared_for()  # wrong data is reported before the model is loaded
     loaded = apply_protocol(_load_causal(request.spec), plan.options)
@@ -160,18 +202,21 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
     context.begin()
     plan = replace(plan, trained_words=prepared.manifest.all_words)
     base = loaded.with_cache(context.cache if base_scores is None else base_scores)
-    items_before, before = evaluate(base, plan, context.callbacks, "before: ")
+    first = evaluate_before_judging(base, plan, context.callbacks, "before: ")
     capability_before = capability(loaded, plan.options)
     resumed = run.checkpoint.exists()
-    done, cost, data = _unlearn(base, prepared, config, context, before)
+    done, cost, data = _unlearn(base, prepared, config, context, first.measured)
     loaded, outcome = loaded.with_model(done.model), done.outcome
     whole_model = not hasattr(done.model, "disable_adapter")
     trained = save_trained(loaded, run, prepared.manifest, adapter=not whole_model, revision=request.model.revision)
-    items_after, after = evaluate(loaded.with_cache(context.cache), plan, context.callbacks, "after: ")
+    last = evaluate_before_judging(loaded.with_cache(context.cache), plan, context.callbacks, "after: ")
+    judged = judge_together((first, last), plan, context.callbacks, loaded.device)
+    (items_before, before), (items_after, after) = judged
     after = mark_contamination(after, plan, prepared.manifest)
     results = Results(
         schema=SCHEMA,
-        model=model,
+        model=request.model.model,
+        **only_given(model_source=request.model.source),
         method=config.method,
         adapter=None if whole_model else str(trained),
         trained_model=str(trained) if whole_model else None,
@@ -182,6 +227,7 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
             capability=_with_before(capability_before, capability(loaded, plan.options)),
             search=done.search or None,
             association=association_change(items_before, items_after),
+            partial=partial_facts(plan),
         ),
         stopped=Stopped(step=outcome.step, reason=outcome.reason, best_step=outcome.best_step),
         collapsed=outcome.collapsed,

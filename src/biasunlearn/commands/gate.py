@@ -22,7 +22,8 @@ limits:
 Limits are checked against intervals, so that chance does not pass and too few items fail: `at_most` applies to the
 upper end. `contains` and `over_debiased`, which any wide interval satisfies, need `minimum_n` in the same part, or
 `within` for the same score. A limit on judged answers must hold whatever the unscored ones would have been. A number
-without an interval is taken as it is. A run whose training collapsed never passes.
+without an interval is taken as it is. A run whose training collapsed never passes. A run that measured a sample of the
+items (--limit) passes only if the policy has the line `partial: allowed`.
 """
 
 import difflib
@@ -54,6 +55,8 @@ from biasunlearn.strict_yaml import read_yaml
 PARTS = ("overall", "bias_types")
 NUMBER = "a number"
 RANGE = "two numbers, [LOW, HIGH]"
+PARTIAL = "partial"
+"""Key of a policy beside the benchmarks: allowed, or forbidden (the default)."""
 COUNT = "a whole number, at least 1"
 LIMITS = {
     "contains": NUMBER,
@@ -108,10 +111,11 @@ def gate(run: str | Path, policy: str | Path, *, base: str | Path | None = None)
         RequestError: an unknown key or a value of the wrong kind in the policy, no finished run, a score that the
             benchmark does not have, a limit on a change where there is no base.
     """
-    rules = read_policy(policy)
+    rules, allowed = read_policy(policy), allows_partial(policy)
     stage = read_stage(str(run))
     first = _base(stage, base) if any(rule.limit in CHANGES for rule in rules) else None
-    rows = [*_collapsed(stage), *(row for rule in rules for row in _check(rule, stage, first))]
+    general = [*_collapsed(stage), *(() if allowed else _partial(stage))]
+    rows = [*general, *(row for rule in rules for row in _check(rule, stage, first))]
     return GateResult(
         run=stage.name,
         base=first.name if first else None,
@@ -125,7 +129,11 @@ def read_policy(path: str | Path) -> list[Rule]:
     """The rules of a policy, in its order. RequestError for a file, key or value that is wrong."""
     content = read_yaml(path)
     rules = []
-    for benchmark, parts in _keys(content, str(path), "benchmark", (*NAMES, CAPABILITY)):
+    for benchmark, parts in _keys(content, str(path), "benchmark", (*NAMES, CAPABILITY, PARTIAL)):
+        if benchmark == PARTIAL:
+            if parts not in ("allowed", "forbidden"):
+                raise RequestError(f"{path}: {PARTIAL}: {shown(parts)}; must be allowed or forbidden")
+            continue
         for part, scores in _keys(parts, f"{path}: {benchmark}", "part"):
             for score, limits in _keys(scores, f"{path}: {benchmark}, {part}", "score"):
                 where = f"{path}: {benchmark}, {part}, {score}"
@@ -136,6 +144,12 @@ def read_policy(path: str | Path) -> list[Rule]:
                     rules.append(Rule(benchmark, part, score, limit, _bound(bound, LIMITS[limit], f"{where}, {limit}")))
     _refuse_wide_intervals(rules, str(path))
     return rules
+
+
+def allows_partial(path: str | Path) -> bool:
+    """Whether a policy accepts a run that measured a sample of the items only."""
+    content = read_yaml(path)
+    return isinstance(content, dict) and content.get(PARTIAL) == "allowed"
 
 
 def _refuse_wide_intervals(rules: Sequence[Rule], path: str) -> None:
@@ -157,6 +171,13 @@ def _collapsed(stage: Stage) -> Iterator[GateRule]:
     """A rule of its own that fails, for the result of a run whose training collapsed."""
     if stage.results.collapsed and stage.label != "before":
         yield GateRule(rule="training did not collapse", passed=False, found="training collapsed; see results.json")
+
+
+def _partial(stage: Stage) -> Iterator[GateRule]:
+    """A rule of its own that fails, for a run that measured a sample of the items."""
+    if stage.results.partial is not None:
+        found = f"{stage.results.partial.headline.partition(': ')[2]}; partial: allowed in the policy accepts this"
+        yield GateRule(rule="all items were measured", passed=False, found=found)
 
 
 def _keys(content: Any, where: str, what: str, known: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

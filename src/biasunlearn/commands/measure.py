@@ -14,19 +14,23 @@ from biasunlearn.commands.evaluation import (
     check_benchmark_names,
     evaluate,
     mark_contamination,
+    partial_facts,
     read_manifest,
     validate_plan,
     with_data,
+    with_limit,
 )
+from biasunlearn.commands.inputs import named_in_request, names_of, tables_given
 from biasunlearn.commands.run_context import Callbacks, Progress, RunContext, run_context
 from biasunlearn.data.files import read_file
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Kind, Triplet
 from biasunlearn.data.tables import read_json
 from biasunlearn.errors import RequestError
-from biasunlearn.models.spec import BATCH_TOKENS, ModelSpec
+from biasunlearn.models.spec import BATCH_TOKENS, ModelSpec, model_given
 from biasunlearn.runs.benchmark_results import BenchmarkResult, Measured
-from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, read_items
+from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
+from biasunlearn.runs.items import read_items
 from biasunlearn.runs.responses import CallStore
 from biasunlearn.runs.results import Results, only_given
 from biasunlearn.runs.schema import read_as
@@ -40,12 +44,14 @@ DATA_FACTS = ("data", "sha256", "skipped", "skipped_rows", "replaced")
 
 
 def measure(
-    model: str,
-    benchmarks: Mapping[str, str],
+    model: Any,
+    benchmarks: Mapping[str, Any],
     *,
-    adapter: str | None = None,
+    tokenizer: Any = None,
+    adapter: str | Path | None = None,
     out: str | Path | None = None,
-    dtype: str = "float32",
+    limit: int | None = None,
+    dtype: str | None = None,
     device: str | None = None,
     revision: str | None = None,
     batch_tokens: int = BATCH_TOKENS,
@@ -56,11 +62,19 @@ def measure(
     served_model: str | None = None,
     progress: Progress | None = None,
 ) -> Results:
-    """Measures a model, with its adapter if one is given, on benchmarks given as {name: path}.
+    """Measures a model, with its adapter if one is given, on benchmarks given as {name: data}.
 
     A benchmark that shares pairs with the adapter's training data is marked `contaminated`, with their number.
 
     Args:
+        model: a folder, a name on the hub, the address of an endpoint, or a transformers model (PEFT or plain), which
+            is measured on its device and in its precision and is left exactly as it is.
+        benchmarks: the data of each is a path, or where the benchmark is one table also a list of dicts, a pandas or
+            Polars DataFrame, or a datasets.Dataset.
+        tokenizer: of the model (default: the one that is stored with it).
+        limit: measure about this many items of each benchmark, a random sample with the same share of each bias type.
+            The results are marked as partial.
+        dtype: of the weights of a model that is loaded (default: float32).
         device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
         revision: branch, tag or commit of a model on the hub.
         resume: continue a run in `out` that was killed; what it has scored is not scored again.
@@ -69,26 +83,29 @@ def measure(
     Returns:
         The results; written as results.json, with items.parquet and config.yaml, where `out` is given.
     Raises:
-        RequestError: an unknown benchmark, a bad file, a model that cannot be loaded, a folder that holds a run.
+        RequestError: an unknown benchmark, bad data, a model that cannot be loaded, a folder that holds a run.
         WriteError: the disk is full or the like; call again with resume=True.
     """
-    spec = ModelSpec(
-        model, adapter=adapter, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code,
-        batch_tokens=batch_tokens,
+    spec = model_given(
+        model, tokenizer=tokenizer, adapter=adapter, dtype=dtype, device=device, revision=revision,
+        trust_remote_code=trust_remote_code, batch_tokens=batch_tokens,
     )  # fmt: skip
-    plan = validate_plan(EvalPlan(benchmarks, skip_invalid, options or EvalOptions()), out)
-    if served_model is not None and not is_endpoint(model):
-        raise RequestError(f"--model {served_model}: {model} is no endpoint (http://...); leave the option out")
+    options = with_limit(options, limit)
+    plan = validate_plan(EvalPlan(tables_given(benchmarks), skip_invalid, options), out)
+    if served_model is not None and not is_endpoint(spec.model):
+        raise RequestError(f"--model {served_model}: {spec.model} is no endpoint (http://...); leave the option out")
     request = {
-        "model": model, "adapter": adapter, "revision": revision, "benchmarks": dict(benchmarks), "dtype": dtype,
-        "skip_invalid": skip_invalid, "options": plan.options.to_dict(), **only_given(served_model=served_model),
+        **named_in_request(spec, stored=out is not None), "adapter": None if adapter is None else str(adapter),
+        "revision": revision,
+        "benchmarks": names_of(plan.benchmarks), "dtype": spec.dtype, "skip_invalid": skip_invalid,
+        "options": plan.options.to_dict(), **only_given(served_model=served_model),
     }  # fmt: skip
-    if is_endpoint(model):
+    if is_endpoint(spec.model):
         check_endpoint(spec, plan)
     with run_context(out, {"measure": request}, resume=resume, callbacks=Callbacks(progress)) as context:
         if context.stored is not None:
             return context.stored
-        if is_endpoint(model):
+        if is_endpoint(spec.model):
             return _measure_endpoint(context, spec, with_data(plan), served_model)
         return _measure(context, spec, with_data(plan))
 
@@ -107,10 +124,11 @@ def _measure(context: RunContext, spec: ModelSpec, plan: EvalPlan) -> Results:
     results = Results(
         schema=SCHEMA,
         model=spec.model,
+        **only_given(model_source=spec.source),
         adapter=None if spec.adapter is None else str(spec.adapter),
         protocol=ScoringProtocol(**protocol(loaded), dtype=spec.dtype, masked=loaded.masked, **facts(loaded.model)),
         benchmarks=measured,
-        **only_given(capability=capability(loaded, plan.options)),
+        **only_given(capability=capability(loaded, plan.options), partial=partial_facts(plan)),
         environment=environment(),
     )
     return context.finish(results, {"": items}, plan.data.get("stereoset"))
@@ -145,6 +163,7 @@ def _measure_endpoint(context: RunContext, spec: ModelSpec, plan: EvalPlan, serv
         adapter=None,
         protocol=ScoringProtocol(text="endpoint", dtype=None),
         benchmarks=measured,
+        **only_given(partial=partial_facts(plan)),
         environment=environment(),
     )
     return context.finish(results, {"": items})

@@ -14,13 +14,14 @@ from biasunlearn.commands.probe_questions import questions
 from biasunlearn.commands.run_context import Callbacks, Progress, run_context
 from biasunlearn.data.readers import DataFile, read_triplets
 from biasunlearn.data.records import Triplet
+from biasunlearn.data.sample import limited
 from biasunlearn.data.splits import group_of
 from biasunlearn.data.term_lists import TermList, load_term_list
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import BATCH_TOKENS, ModelSpec
 from biasunlearn.runs.benchmark_results import Measured
 from biasunlearn.runs.folder import SCHEMA, environment
-from biasunlearn.runs.results import Results
+from biasunlearn.runs.results import Partial, PartialBenchmark, Results, only_given
 from biasunlearn.runs.sections import Angles, LayerAngles, LayerAnswer, ProbeData, ProbeQuestion, Probes, ProbeSettings
 from biasunlearn.stats.linear_probe import DRAWS, FOLDS, STRENGTH, Question, read, scores
 from biasunlearn.stats.subspaces import COMPONENTS, SPLITS, angles, turned
@@ -51,8 +52,10 @@ def probe(
     device: str | None = None,
     revision: str | None = None,
     batch_tokens: int = BATCH_TOKENS,
+    limit: int | None = None,
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> Results:
     """Trains linear probes on the hidden states of pairs, with the adapter off and on if one is given.
@@ -65,6 +68,8 @@ def probe(
         groups: term lists, by name or file, that say which group a target term belongs to (default: gender, race).
         seed: of the folds, of the controls and of the intervals.
         device, revision: as for `measure`.
+        limit: probe about this many pairs, a random sample with the same share of each bias type.
+        resume: return the results of a finished run of the same request; one that was interrupted begins again.
     Returns:
         The results, with `probes`; written with report.html where `out` is given.
     Raises:
@@ -72,19 +77,23 @@ def probe(
     """
     if pooling not in POOLINGS:
         raise RequestError(f"--pool {pooling}: unknown; known: {', '.join(POOLINGS)}")
-    pairs = _read_pairs(data, groups, skip_invalid=skip_invalid)
+    file = read_triplets(data, skip_invalid=skip_invalid)
+    file, of = (file, None) if limit is None else limited(file, limit, seed=seed)
+    pairs = _pairs_of(file, groups)
     request = {"model": model, "adapter": adapter, "revision": revision, "data": data,
                "layers": layers and [*layers], "pooling": pooling, "groups": groups and [*groups], "seed": seed,
-               "dtype": dtype}  # fmt: skip
+               "dtype": dtype, **only_given(limit=limit)}  # fmt: skip
     spec = ModelSpec(
         model, adapter=adapter, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code,
         batch_tokens=batch_tokens,
     )  # fmt: skip
-    with run_context(out, {"probe": request}, callbacks=Callbacks(progress)) as context:
+    with run_context(out, {"probe": request}, resume=resume, callbacks=Callbacks(progress)) as context:
+        if context.stored is not None:
+            return context.stored
         probes = _probes(spec, pairs, layers, pooling, seed, context.callbacks)
         results = Results(
             schema=SCHEMA, model=model, adapter=adapter, benchmarks=Measured(), probes=probes,
-            environment=environment(),
+            **only_given(partial=_partial(limit, seed, len(file.triplets), of)), environment=environment(),
         )  # fmt: skip
         return context.finish(results, {"": []})
 
@@ -100,9 +109,15 @@ class _Pairs:
     """Why other questions and pairs are left out."""
 
 
-def _read_pairs(path: str, groups: Sequence[str] | None, *, skip_invalid: bool) -> _Pairs:
+def _partial(limit: int | None, seed: int, kept: int, of: int | None) -> Partial | None:
+    """The part of the results about a sample of the pairs; None where all are probed."""
+    if of is None or kept == of:
+        return None
+    return Partial(limit=limit, seed=seed, benchmarks={"probe": PartialBenchmark(n=kept, of=of)})
+
+
+def _pairs_of(file: DataFile, groups: Sequence[str] | None) -> _Pairs:
     """The intrasentence pairs of a file, or all of them where there are none."""
-    file = read_triplets(path, skip_invalid=skip_invalid)
     triplets = [c for c in file.triplets if c.kind == "intrasentence"] or list(file.triplets)
     asked, left_out = questions(triplets, _lists(groups, triplets))
     if other := len(file.triplets) - len(triplets):

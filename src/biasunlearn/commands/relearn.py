@@ -12,7 +12,15 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from biasunlearn.commands.evaluation import evaluate, mark_contamination, read_manifest, validate_plan, with_data
+from biasunlearn.commands.evaluation import (
+    evaluate,
+    mark_contamination,
+    partial_facts,
+    read_manifest,
+    validate_plan,
+    with_data,
+    with_limit,
+)
 from biasunlearn.commands.relearn_scores import BASE, DEBIASED, MODELS, Measurement, kept, points, stage_of
 from biasunlearn.commands.run_context import Callbacks, Progress, RunContext, Say, run_context
 from biasunlearn.commands.transfer import DebiasRun, prepared_again, read_run
@@ -22,7 +30,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.benchmark_results import Measured
 from biasunlearn.runs.folder import SCHEMA, environment
-from biasunlearn.runs.results import Results
+from biasunlearn.runs.results import Results, only_given
 from biasunlearn.runs.score_cache import CachedJob
 from biasunlearn.runs.sections import FileFacts, Relearned, ScoringProtocol, TextFacts
 from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
@@ -67,7 +75,7 @@ class RelearnJob:
             "run": self.run, "on": self.on, "sha256": self.text.facts.sha256, "report": report,
             "steps": list(self.steps), "seeds": list(self.seeds), "rate": self.rate, "batch": self.batch,
             "length": self.length, "benchmarks": benchmarks, "skip_invalid": self.plan.skip_invalid,
-            "trust_remote_code": self.base.trust_remote_code,
+            "trust_remote_code": self.base.trust_remote_code, **only_given(limit=self.plan.options.limit),
         }  # fmt: skip
         return {"relearn": request}
 
@@ -90,6 +98,8 @@ def relearn(
     batch: int = 16,
     length: int = 64,
     device: str | None = None,
+    batch_tokens: int | None = None,
+    limit: int | None = None,
     benchmarks: Mapping[str, str] | None = None,
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
@@ -107,6 +117,8 @@ def relearn(
         seeds: of the order of the text; both models are trained once for each.
         rate: learning rate of AdamW, constant after ten steps; `batch`: rows of a step; `length`: tokens of a row.
         device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
+        batch_tokens: tokens in a scoring batch (default: as in the run's recipe).
+        limit: measure about this many items of each benchmark (see `measure`).
         benchmarks: more benchmarks to measure each time, as {"perplexity": "other.txt"}.
     Returns:
         The results; `before` and `benchmarks` are the debiased model at its first and last step.
@@ -116,13 +128,13 @@ def relearn(
     """
     learned = read_run(run)
     _check_mergeable(learned)
-    few = EvalOptions(replacements=0)  # it measures often
+    few = with_limit(EvalOptions(replacements=0), limit)  # it measures often
     plan = EvalPlan({"stereoset": report or learned.request.report, **(benchmarks or {})}, skip_invalid, few)
     base = learned.base(device=device, trust_remote_code=trust_remote_code)
     request = RelearnJob(
         run=str(run), on=on, text=_training_text(learned, on), plan=validate_plan(plan, None),
         steps=_check_steps(steps), seeds=tuple(dict.fromkeys(seeds)), rate=rate, batch=batch, length=length,
-        base=replace(base, dtype="float32"),
+        base=replace(base, dtype="float32", batch_tokens=batch_tokens or base.batch_tokens),
     )  # fmt: skip
     request.lesson()
     callbacks = Callbacks(progress, say)
@@ -296,7 +308,7 @@ def _results(
         mark_contamination(evaluation.measured, request.plan, seen) for evaluation in (debiased[0], debiased[-1])
     )
     sha256 = after.stereoset.sha256 if after.stereoset else None
-    report = FileFacts(path=request.plan.benchmarks["stereoset"], sha256=sha256)
+    report = FileFacts(path=str(request.plan.benchmarks["stereoset"]), sha256=sha256)
     return Results(
         schema=SCHEMA,
         model=learned.request.model,
@@ -311,5 +323,5 @@ def _results(
         before=before,
         benchmarks=after,
         data=learned.results.data.with_values(report=report),
-        environment=environment(),
+        **only_given(partial=partial_facts(request.plan)), environment=environment(),
     )  # fmt: skip

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Required, TypedDict
 
 from biasunlearn.commands.debias import DebiasJob, run_debias
-from biasunlearn.commands.evaluation import with_data
+from biasunlearn.commands.evaluation import with_data, with_limit
 from biasunlearn.commands.run_context import Callbacks, OnStep, Progress, Say
 from biasunlearn.config import DebiasConfig
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.score_cache import ScoreCache
-from biasunlearn.scoring.protocol import EvalPlan
+from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.unlearn.prepare import Prepared, prepare
 
 
@@ -30,9 +30,11 @@ class Common(TypedDict, total=False):
     device: str | None
     revision: str | None
     trust_remote_code: bool
+    limit: int | None
     progress: Progress | None
     say: Say | None
     on_step: OnStep | None
+    options: EvalOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ class Experiment:
     def prepared(self, train: str, config: DebiasConfig) -> Prepared:
         """The splits and sets of a run. RequestError: as `debias`."""
         plan = self.plan
-        return prepare(train, plan.source("stereoset"), self.unrelated, config, skip_invalid=plan.skip_invalid)
+        return prepare(train, plan.whole("stereoset"), self.unrelated, config, skip_invalid=plan.skip_invalid)
 
     def run(
         self, what: str, folder: Path, config: DebiasConfig, *, train: str, unrelated: str | None = None
@@ -75,6 +77,7 @@ def experiment_of(model: str, common: Common) -> Experiment:
         trust_remote_code=common.get("trust_remote_code", False),
     )  # fmt: skip
     benchmarks = {"stereoset": common["report"], **(common.get("benchmarks") or {})}
-    plan = with_data(EvalPlan(benchmarks, common.get("skip_invalid", False)))
+    options = with_limit(common.get("options"), common.get("limit"))
+    plan = with_data(EvalPlan(benchmarks, common.get("skip_invalid", False), options))
     callbacks = Callbacks(common.get("progress"), common.get("say"), common.get("on_step"))
     return Experiment(model=spec, plan=plan, unrelated=common.get("unrelated"), callbacks=callbacks)

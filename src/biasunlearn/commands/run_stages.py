@@ -8,7 +8,8 @@ from pathlib import Path
 from biasunlearn.benchmarks import BENCHMARKS, NAMES
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.comparison import ComparedRun
-from biasunlearn.runs.folder import RunFolder, read_items
+from biasunlearn.runs.folder import RunFolder
+from biasunlearn.runs.items import read_items
 from biasunlearn.runs.results import BenchmarkResult, Capability, Results, TasksResult
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item

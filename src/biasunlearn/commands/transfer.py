@@ -10,8 +10,10 @@ from biasunlearn.commands.debias import DebiasJob, run_debias
 from biasunlearn.commands.evaluation import (
     MANIFEST,
     apply_protocol,
-    evaluate,
+    evaluate_before_judging,
+    judge_together,
     mark_contamination,
+    partial_facts,
     read_manifest,
     validate_plan,
     with_data,
@@ -105,6 +107,7 @@ def transfer(
     dtype: str | None = None,
     device: str | None = None,
     revision: str | None = None,
+    batch_tokens: int | None = None,
     benchmarks: Mapping[str, str] | None = None,
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
@@ -126,6 +129,7 @@ def transfer(
         also_train: debias the target itself as well, with the run's recipe, in OUT/direct.
         dtype: of the target's weights (default: as in the run's recipe); 4bit, 8bit: quantised while loading.
         device, revision: of the target, as for `debias`.
+        batch_tokens: tokens in a scoring batch (default: as in the run's recipe).
     Returns:
         The results, as stored in results.json.
     Raises:
@@ -136,6 +140,7 @@ def transfer(
     target = replace(
         learned.base(device=device, trust_remote_code=trust_remote_code),
         model=to, revision=revision, dtype=dtype or learned.recipe.dtype,
+        batch_tokens=batch_tokens or learned.recipe.batch_tokens,
     )  # fmt: skip
     plan = EvalPlan({"stereoset": report, **(benchmarks or {})}, skip_invalid, options or EvalOptions())
     request = TransferJob(
@@ -167,10 +172,12 @@ def _transfer(context: RunContext, learned: DebiasRun, request: TransferJob) -> 
     plan = replace(plan, trained_words=manifest.all_words if manifest else None)
     loaded = loaded.with_model(debiased(target, learned.folder.adapter).model)
     with scaled(loaded.model, 0.0, DEBIASING):
-        items_before, before = evaluate(loaded.with_cache(context.cache), plan, callbacks, "before: ")
+        first = evaluate_before_judging(loaded.with_cache(context.cache), plan, callbacks, "before: ")
     evaluated, scale = _scale(loaded, stop, request.scales, learned.recipe, context)
     with scaled(loaded.model, scale, DEBIASING):
-        items_after, after = evaluate(loaded.with_cache(context.cache), plan, callbacks, "after: ")
+        last = evaluate_before_judging(loaded.with_cache(context.cache), plan, callbacks, "after: ")
+    judged = judge_together((first, last), plan, callbacks, loaded.device)
+    (items_before, before), (items_after, after) = judged
     after = mark_contamination(after, plan, manifest)
     _save_adapter(learned.folder.adapter, folder.adapter, scale, target.base)
     facts: dict[str, Any] = {"target_kind": target.kind, "own_adapter": target.own_adapter, "scale": scale}
@@ -191,8 +198,10 @@ def _transfer(context: RunContext, learned: DebiasRun, request: TransferJob) -> 
         protocol=used,
         before=before,
         benchmarks=after,
-        **only_given(direct=direct, association=association_change(items_before, items_after)),
-        data=learned.results.data.with_values(report=_report_facts(plan.benchmarks["stereoset"], after)),
+        **only_given(
+            partial=partial_facts(plan), direct=direct, association=association_change(items_before, items_after)
+        ),
+        data=learned.results.data.with_values(report=_report_facts(str(plan.benchmarks["stereoset"]), after)),
         config=Recipe.model_validate(to_dict(learned.recipe)),
         environment=environment(),
     )  # fmt: skip

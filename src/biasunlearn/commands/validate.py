@@ -12,9 +12,9 @@ from typing import Any
 
 from biasunlearn.benchmarks import BENCHMARKS, NAMES
 from biasunlearn.benchmarks.bbq import unknown_groups
-from biasunlearn.commands.gate import read_policy
+from biasunlearn.commands.gate import PARTIAL, read_policy
 from biasunlearn.commands.measure import read_predictions
-from biasunlearn.commands.run_stages import read_stage
+from biasunlearn.commands.run_stages import CAPABILITY, read_stage
 from biasunlearn.config import load_config, recipe_names
 from biasunlearn.data.checks import pair_findings
 from biasunlearn.data.families import load_families
@@ -115,7 +115,7 @@ def _kind_of_yaml(path: str) -> str:
     keys = {str(key) for key in content} if isinstance(content, dict) else set()
     if "bias_type" in keys or {"pairs", "groups"} & keys:
         return "terms"
-    if keys and keys <= {*NAMES, "capability"}:
+    if keys and keys <= {*NAMES, CAPABILITY, PARTIAL}:
         return "policy"
     if keys and all(isinstance(value, list) for value in content.values()):
         return "families"

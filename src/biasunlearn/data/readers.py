@@ -40,6 +40,7 @@ from biasunlearn.data.rows import (
 )
 from biasunlearn.data.tables import (
     FORMATS,
+    MemoryTable,
     Source,
     data_facts,
     is_folder,
@@ -48,6 +49,7 @@ from biasunlearn.data.tables import (
     leave_out,
     load_hub,
     memory_rows,
+    memory_table,
     read_json,
     read_rows,
     table_of,
@@ -127,7 +129,7 @@ def read_unrelated(source: "Source | DataFile", *, skip_invalid: bool = False) -
 
     Returns the sentences and the SHA-256 of their text.
     """
-    if isinstance(source, str | Path) and is_plain_text(source):
+    if isinstance(source, str | Path | MemoryTable) and is_plain_text(source):
         sentences = tuple(sentence for _, sentence in read_sentences(source))
     else:
         data = read_triplets(source, skip_invalid=skip_invalid)
@@ -140,14 +142,25 @@ def read_unrelated(source: "Source | DataFile", *, skip_invalid: bool = False) -
 
 
 def is_plain_text(source: "Source | DataFile") -> bool:
-    """Is this the path of a file with one sentence a line?"""
+    """Is this the path of a file with one sentence a line, or a list of texts?"""
+    if isinstance(source, MemoryTable):
+        return bool(source.rows) and all(isinstance(row, str) for row in source.rows)
     return isinstance(source, str | Path) and str(source).lower().removesuffix(".gz").endswith(".txt")
 
 
-def read_sentences(path: str | Path) -> list[tuple[str, str]]:
-    """The lines of a text file with their places: (file:line, sentence). RequestError where there are none."""
-    lines = (line.strip() for _, line in lines_of(read_text(path)))
-    sentences = [(f"{path}:{number}", line) for number, line in enumerate(lines, 1) if line]
+def read_sentences(path: str | Path | MemoryTable) -> list[tuple[str, str]]:
+    """The lines of a text file, or the texts of a list, with their places: (file:line, sentence).
+
+    Raises:
+        RequestError: there are none, or one cannot be used.
+    """
+    if isinstance(path, MemoryTable):
+        placed = [(path.place(number), text.strip()) for number, text in enumerate(path.rows, 1)]
+        path = path.name
+    else:
+        lines = (line.strip() for _, line in lines_of(read_text(path)))
+        placed = [(f"{path}:{number}", line) for number, line in enumerate(lines, 1)]
+    sentences = [(place, line) for place, line in placed if line]
     for place, sentence in sentences:
         try:
             text_of({"sentence": sentence}, "sentence")
@@ -310,6 +323,10 @@ def _recognised(source: Source) -> tuple[str, Rows, Build]:
         if isinstance(content, list):
             return str(source), json_table(str(source), content), _pair
         return str(source), _stereoset_rows(str(source), content), _stereoset_triplet
+    if not isinstance(source, str | Path):
+        source = source if isinstance(source, MemoryTable) else memory_table(source)
+        if _has_sentences(source):
+            return source.name, _stereoset_rows_in_memory(source), _stereoset_triplet
     found = read_rows(source, PAIRS)
     return found.path, found.rows, _pair
 
@@ -322,7 +339,7 @@ def _data_set(name: str) -> tuple[str, Rows, Build]:
         kinds = [(kind, load_hub(name, kind, "validation")) for kind in KINDS]
     except RequestError as not_stereoset:
         try:
-            found = memory_rows(name, load_hub(name), PAIRS)
+            found = memory_rows(memory_table(load_hub(name), name=name), PAIRS)
         except RequestError as not_pairs:
             raise RequestError(
                 f"{name}: neither a StereoSet data set nor one of pairs that can be loaded: {not_stereoset}; "
@@ -362,17 +379,36 @@ def _stereoset_rows(path: str, content: Any) -> Rows:
 def _hub_rows(name: str, kind: Kind, rows: Iterable[Row]) -> Rows:
     """Columns of parallel lists, class labels as integers -> rows as the JSON has them."""
     for number, row in enumerate(rows):
-        place = Place(f"{name}: {kind} row {number}", number)
-        try:
-            columns = row["sentences"]
-            sentences = [
-                {"id": i, "sentence": text, "gold_label": GOLD_LABELS[gold] if isinstance(gold, int) else gold}
-                for i, text, gold in zip(columns["id"], columns["sentence"], columns["gold_label"], strict=True)
-            ]
-        except (KeyError, TypeError, IndexError, ValueError):
-            yield place, BadRow("field sentences: must hold lists id, sentence and gold_label of the same length")
-        else:
-            yield place, {**row, "kind": kind, "sentences": sentences}
+        yield Place(f"{name}: {kind} row {number}", number), _hub_item(row, kind)
+
+
+def _hub_item(row: Row, kind: Kind) -> Row | BadRow:
+    try:
+        columns = row["sentences"]
+        sentences = [
+            {"id": i, "sentence": text, "gold_label": GOLD_LABELS[gold] if isinstance(gold, int) else gold}
+            for i, text, gold in zip(columns["id"], columns["sentence"], columns["gold_label"], strict=True)
+        ]
+    except (KeyError, TypeError, IndexError, ValueError):
+        return BadRow("field sentences: must hold lists id, sentence and gold_label of the same length")
+    return {**row, "kind": kind, "sentences": sentences}
+
+
+def _has_sentences(table: MemoryTable) -> bool:
+    """Are these StereoSet's own items, with a list of sentences each, rather than pairs?"""
+    first = table.rows[0] if table.rows else None
+    return isinstance(first, Mapping) and "sentences" in first and "stereotype" not in first
+
+
+def _stereoset_rows_in_memory(table: MemoryTable) -> Rows:
+    """Items as in the official JSON, or as a data set of the hub has them; the kind follows from the context."""
+    for number, row in enumerate(table.rows, 1):
+        found: Row | BadRow = BadRow("an item must be an object with id, target, bias_type, context, sentences")
+        if isinstance(row, Mapping):
+            kind: Kind = "intrasentence" if BLANK in str(row.get("context") or "") else "intersentence"
+            lists = isinstance(row.get("sentences"), Mapping)
+            found = _hub_item(row, kind) if lists else {**row, "kind": kind}
+        yield Place(table.place(number), number), found
 
 
 def _stereoset_triplet(row: Row, place: Place) -> Triplet:

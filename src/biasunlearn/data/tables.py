@@ -25,7 +25,7 @@ from biasunlearn.errors import DataError, RequestError
 Record = TypeVar("Record")
 
 Source = Any
-"""str | Path, Iterable[Mapping], or an object that is duck-typed as a DataFrame or a datasets.Dataset."""
+"""str | Path, MemoryTable, Iterable[Mapping], or an object that is duck-typed as a DataFrame or a datasets.Dataset."""
 
 FORMATS = (".jsonl", ".csv", ".tsv", ".parquet", ".json")
 IN_MEMORY = "rows in memory"
@@ -66,6 +66,28 @@ class Table(Generic[Record]):
 def data_facts(path: str, sha256: str, skipped: Sequence[str]) -> dict[str, Any]:
     """{"data", "sha256", "skipped", "skipped_rows"}"""
     return {"data": path, "sha256": sha256, "skipped": len(skipped), "skipped_rows": list(skipped)}
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTable:
+    """Rows that the caller has in memory, taken over once: a run reads them as often as it likes."""
+
+    name: str
+    """What errors and results call it, as in "the DataFrame given as train"."""
+    rows: tuple[Any, ...]
+    columns: tuple[str, ...] | None
+    """None where rows are single objects, which may have different keys."""
+    sha256: str
+    """Of the rows as JSON."""
+    named: bool = False
+    """`name` is that of a data set, not of a variable."""
+
+    def place(self, number: int) -> str:
+        """The place of a row, counted from 1, for messages."""
+        return f"{self.name}: row {number}" if self.named else f"row {number} of {self.name}"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({len(self.rows)} rows, sha256 {self.sha256})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +196,9 @@ def _check(path: str, records: int, problems: Sequence[str], skip_invalid: bool)
 def read_rows(source: Source, columns: Columns = ()) -> RowSet:
     """The rows of any table. RequestError where it cannot be read, or lacks columns."""
     if not isinstance(source, str | Path):
-        return memory_rows(IN_MEMORY, source, columns)
+        return memory_rows(source if isinstance(source, MemoryTable) else memory_table(source), columns)
     if is_hub_name(source):
-        return memory_rows(str(source), load_hub(str(source)), columns)
+        return memory_rows(memory_table(load_hub(str(source)), name=str(source)), columns)
     content = read_file(source)
     return RowSet(str(source), file_rows(content, columns), hash_of([content]))
 
@@ -271,27 +293,53 @@ def json_table(path: str, content: Any) -> Rows:
         yield Place(f"{path}: row {number}", number), _checked(row)
 
 
-def memory_rows(name: str, source: Any, columns: Columns) -> RowSet:
-    """Rows of a list of dicts, a pandas or Polars DataFrame, or a datasets.Dataset."""
+def memory_rows(table: MemoryTable, columns: Columns) -> RowSet:
+    """The rows of a table in memory with their places. RequestError where it lacks columns."""
+    if table.columns is not None:
+        check_columns(table.name, table.columns, columns)
+    placed = ((Place(table.place(number), number), _checked(row)) for number, row in enumerate(table.rows, 1))
+    return RowSet(table.name, placed, table.sha256)
+
+
+def memory_table(source: Any, *, name: str = "", argument: str = "") -> MemoryTable:
+    """Takes over a list of dicts, a pandas or Polars DataFrame, or a datasets.Dataset.
+
+    Args:
+        name: of a data set that was loaded by its name.
+        argument: of the function that the table was given to, for messages.
+    Raises:
+        RequestError: it is no table, or a data set of several splits.
+    """
+    kind = next((word for word in KINDS_IN_MEMORY if type(source).__name__.casefold() == word.casefold()), "rows")
+    what = name or f"the {kind}" + (f" given as {argument}" if argument else "")
     names = getattr(source, "columns", None)
     if names is None:
         names = getattr(source, "column_names", None)
     if isinstance(names, Mapping):
-        raise RequestError(f"{name}: a data set with the splits {', '.join(names)}; give one of them")
-    if names is not None:
-        check_columns(name, map(str, names), columns)
+        raise RequestError(f"{what}: a data set with the splits {', '.join(names)}; give one of them")
     rows: Iterable[Any] = source
     if hasattr(source, "to_dicts"):
         rows = source.to_dicts()
     elif hasattr(source, "to_dict") and hasattr(source, "iloc"):
         rows = source.to_dict("records")
-    if isinstance(rows, Mapping | bytes) or not isinstance(rows, Iterable):
-        kind = type(source).__name__
-        raise RequestError(f"{name}: must be a path, a list of dicts, a DataFrame or a Dataset, is {kind}")
-    rows = list(rows)
+    if isinstance(rows, Mapping | str | bytes) or not isinstance(rows, Iterable):
+        odd = argument or name or IN_MEMORY
+        raise RequestError(
+            f"{odd}: must be a path, a list of dicts, a DataFrame or a Dataset, is {type(source).__name__}"
+        )
+    rows = tuple(rows)
     content = json.dumps(rows, sort_keys=True, default=str)
-    placed = ((Place(f"{name}: row {number}", number), _checked(row)) for number, row in enumerate(rows, 1))
-    return RowSet(name, placed, hashlib.sha256(content.encode()).hexdigest())
+    digest = hashlib.sha256(content.encode(errors="replace")).hexdigest()
+    return MemoryTable(what, rows, None if names is None else tuple(map(str, names)), digest, bool(name))
+
+
+def table_given(source: Source, argument: str) -> "str | MemoryTable":
+    """An argument of a function: a path or hub name as text, or the rows in memory under the argument's name."""
+    return str(source) if isinstance(source, str | Path) else memory_table(source, argument=argument)
+
+
+KINDS_IN_MEMORY = ("list", "tuple", "DataFrame", "Dataset")
+"""Classes of tables by which messages call them; others are called rows."""
 
 
 def _object(line: str) -> Row | BadRow:

@@ -53,7 +53,7 @@ def with_adapter(model: Any, folder: str | Path, *, name: str = "default") -> An
     for kind in (erased, prompted):
         if (Path(folder) / kind.FILE).exists():
             return kind.attached(model, Path(folder))
-    _check_kind(folder, check_adapter(folder).peft_type)
+    check_kind(folder, check_adapter(folder).peft_type)
     try:
         if isinstance(model, peft().PeftModel):
             adapted = model
@@ -67,7 +67,7 @@ def with_adapter(model: Any, folder: str | Path, *, name: str = "default") -> An
     return adapted
 
 
-def _check_kind(folder: str | Path, kind: str) -> None:
+def check_kind(folder: str | Path, kind: str) -> None:
     """RequestError for a kind of adapter whose scores have not been checked against PEFT's own forward pass."""
     if kind in SHIFTING:
         raise RequestError(

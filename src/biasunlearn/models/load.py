@@ -1,7 +1,8 @@
 """Loads a model with its tokenizer and its adapter, from a folder or the hub, and checks that they fit together."""
 
 import atexit
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,18 @@ from safetensors import SafetensorError
 
 from biasunlearn.errors import RequestError
 from biasunlearn.models import distributed, quantization
-from biasunlearn.models.adapters import with_adapter
+from biasunlearn.models.adapters import check_kind, with_adapter
 from biasunlearn.models.cpu_kernels import fuse_activations
+from biasunlearn.models.given import (
+    active_adapters,
+    check_scorable,
+    has_adapters,
+    independent_copy,
+    without_adapters,
+)
 from biasunlearn.models.libraries import accelerate, first_line, on_cpu, transformers
 from biasunlearn.models.load_checks import check_chain_rule, check_complete, check_is_model, with_start_token
-from biasunlearn.models.spec import BATCH_TOKENS, ModelSpec
+from biasunlearn.models.spec import BATCH_TOKENS, NO_NAME, ModelSpec
 from biasunlearn.models.weights_hash import weights_hash
 from biasunlearn.runs.score_cache import ScoreCache
 
@@ -84,6 +92,8 @@ def load(spec: ModelSpec | str) -> Loaded:
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
     name = spec.model
     distributed.refuse_deepspeed()
+    if spec.given is not None:
+        return _load_given(spec)
     _check_folder(spec)
     auto = transformers()
     source: dict[str, Any] = {"trust_remote_code": spec.trust_remote_code}
@@ -99,9 +109,7 @@ def load(spec: ModelSpec | str) -> Loaded:
     options |= quantization.loading_options(spec.dtype, auto.BitsAndBytesConfig, device)
     model, info = _from_library(name, "model", lambda: kind.from_pretrained(name, **options))
     check_complete(name, info["missing_keys"], info["unexpected_keys"])
-    tokenizer = _from_library(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **source))
-    _check_tokenizer(name, model, tokenizer)
-    tokenizer, note = with_start_token(model, tokenizer)
+    tokenizer, note = _tokenizer(spec, model, source)
     quantization.check_loaded(model, spec)
     fuse_activations(model)
     if not quantization.kind(model):  # a quantised model is on its device already
@@ -112,6 +120,52 @@ def load(spec: ModelSpec | str) -> Loaded:
     if spec.adapter is not None:
         model = with_adapter(model, spec.adapter).eval()
     return Loaded(model, tokenizer, masked, batch_tokens=spec.batch_tokens, notes=(note,) if note else ())
+
+
+def _load_given(spec: ModelSpec) -> Loaded:
+    """A copy of a model that the caller has loaded, on its device and in its precision.
+
+    The copy shares the weights, unless these are to be trained or adapters are merged into them.
+    """
+    name, adapters = spec.model, active_adapters(spec.given)
+    masked = check_scorable(spec.given)
+    for kind in adapters.values():
+        check_kind("model", kind)
+    if has_adapters(spec.given) and spec.adapter is not None:
+        raise RequestError("adapter: the model has an adapter already; give one of the two")
+    _join_processes()
+    merges = bool(spec.trains) and has_adapters(spec.given)
+    model = independent_copy(spec.given, own_weights=spec.trains == "weights" or merges)
+    if merges:
+        model = without_adapters(model, merged=bool(adapters))
+    tokenizer, note = _tokenizer(spec, model, {"trust_remote_code": False})
+    quantization.check_loaded(model, spec)
+    fuse_activations(model)
+    model.eval()
+    if not masked:
+        check_chain_rule(name, model, tokenizer)
+    if spec.adapter is not None:
+        model = with_adapter(model, spec.adapter).eval()
+    notes = [note] if note else []
+    if adapters:
+        how = "merged into a copy of its weights, which the new adapter belongs to" if merges else "switched on"
+        notes.append(f"The model was given with its adapter {' and '.join(adapters)}, {how}.")
+    return Loaded(model, tokenizer, masked, batch_tokens=spec.batch_tokens, notes=tuple(notes))
+
+
+def _tokenizer(spec: ModelSpec, model: Any, source: Mapping[str, Any]) -> tuple[Any, str]:
+    """The tokenizer of a model, and a sentence about it where it lacks a start token."""
+    if spec.tokenizer is not None:
+        tokenizer = copy.deepcopy(spec.tokenizer)  # a start token may be added to it
+    elif spec.model.endswith(NO_NAME):
+        raise RequestError("tokenizer: the model does not say where it comes from; give its tokenizer")
+    else:
+        auto = transformers()
+        tokenizer = _from_library(
+            spec.model, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(spec.model, **source)
+        )
+    _check_tokenizer(spec.model, model, tokenizer)
+    return with_start_token(model, tokenizer)
 
 
 def load_classifier(name: str, device: torch.device | None = None) -> Loaded:
@@ -157,14 +211,12 @@ def _device(spec: ModelSpec) -> torch.device:
     Raises:
         RequestError: no such device on this machine; several processes, which accelerate distributes over the devices.
     """
-    state = accelerate().PartialState(cpu=on_cpu())
-    atexit.register(distributed.leave)
-    default: torch.device = state.device
+    default = _join_processes()
     if spec.device is None:
         return default
     if distributed.count() > 1:
         raise RequestError(f"--device {spec.device}: several processes have a device each; leave --device out")
-    known = _devices()
+    known = devices()
     if spec.device not in known:
         raise RequestError(f"--device {spec.device}: no such device here; there are: {', '.join(known)}")
     device = torch.device(spec.device)
@@ -173,7 +225,15 @@ def _device(spec: ModelSpec) -> torch.device:
     return device
 
 
-def _devices() -> list[str]:
+def _join_processes() -> torch.device:
+    """Joins the other processes, if there are any. Returns the device of this one."""
+    state = accelerate().PartialState(cpu=on_cpu())
+    atexit.register(distributed.leave)
+    device: torch.device = state.device
+    return device
+
+
+def devices() -> list[str]:
     """Names of this machine's devices, as torch spells them."""
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     if accelerator is None:
@@ -188,6 +248,11 @@ def _check_folder(spec: ModelSpec) -> None:
     Many models are distributed as GGUF: as a single file, or as all that a folder holds.
     """
     name, path = spec.model, Path(spec.model)
+    if name.endswith(NO_NAME):
+        raise RequestError(
+            f"{name}: this model was given in Python and was not loaded from anywhere, so that it cannot be loaded "
+            "again; save it with save_pretrained, and use its folder"
+        )
     if path.suffix == ".gguf" or (any(path.glob("*.gguf")) and not any(path.glob("*.safetensors"))):
         raise RequestError(
             f"{name}: a GGUF model, which cannot be changed here; give the safetensors model that it was made from "

@@ -1,8 +1,10 @@
 """Which model is meant and how it is loaded and run, as one value. No torch: the commands import it."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
+from biasunlearn.errors import RequestError
 from biasunlearn.runs.folder import RunFolder
 from biasunlearn.runs.results import Results
 
@@ -28,6 +30,48 @@ class ModelSpec:
     """Run code that the model's repository ships."""
     batch_tokens: int = BATCH_TOKENS
     """Tokens in a scoring batch, padding included."""
+    given: Any = field(default=None, repr=False, compare=False)
+    """A transformers model that the caller has loaded, in place of loading `model`, which then is only its name."""
+    tokenizer: Any = field(default=None, repr=False, compare=False)
+    """The tokenizer to use. None: the one in the folder or repository `model`."""
+    trains: Literal["", "adapter", "weights"] = ""
+    """What of a given model is to be trained: nothing, an adapter on it, or its weights, which are copied then."""
+
+    @property
+    def source(self) -> str | None:
+        """What results.json calls the place where the model was found; None: a folder or the hub."""
+        return None if self.given is None else "memory"
+
+
+NO_NAME = "in memory"
+"""How the name of a given model ends that was not loaded from anywhere."""
+
+
+def model_given(model: Any, *, tokenizer: Any = None, **options: Any) -> ModelSpec:
+    """The spec of a model that is given as a path, a name on the hub, or a transformers model.
+
+    Args:
+        options: as the fields of `ModelSpec`; None stands for the default.
+    Raises:
+        RequestError: something else; an option about loading for a model that is loaded already.
+    """
+    chosen = {name: value for name, value in options.items() if value is not None}
+    if isinstance(model, str | Path):
+        return ModelSpec(str(model), tokenizer=tokenizer, **chosen)
+    if not (hasattr(model, "config") and hasattr(model, "named_parameters")):
+        raise RequestError(
+            f"model: must be a folder, a name on the hub or a transformers model, is {type(model).__name__}"
+        )
+    for name in ("dtype", "device", "revision", "trust_remote_code"):
+        if chosen.pop(name, None):
+            raise RequestError(f"{name}: the model is loaded already and is measured as it is; leave {name} out")
+    known = str(getattr(model, "name_or_path", "") or "")
+    precision = str(getattr(model, "dtype", "float32")).removeprefix("torch.")
+    for bits in ("8bit", "4bit"):
+        precision = bits if getattr(model, f"is_loaded_in_{bits}", False) else precision
+    return ModelSpec(
+        known or f"{type(model).__name__} {NO_NAME}", given=model, tokenizer=tokenizer, dtype=precision, **chosen
+    )
 
 
 def spec_of_run(folder: RunFolder, results: Results, *, device: str | None = None) -> ModelSpec:

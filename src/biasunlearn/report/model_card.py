@@ -81,6 +81,8 @@ def _body(results: Results, published: Published) -> Iterator[str]:
     license_id = published.license_id
     base = f"`{_text(published.base)}`" if published.base else "a model that is not on the hub"
     kind = "complete model, with the debiasing merged in" if published.merged else "LoRA adapter (PEFT)"
+    if results.partial:
+        yield f"**{_text(results.partial.headline)}.**\n"
     if verdict := results.shown_verdict:
         yield f"**{verdict.headline}**: {_text(verdict.reason)}.\n"
     yield f"# {_text(published.base) if published.base else 'A language model'}, debiased\n"

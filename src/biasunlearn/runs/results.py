@@ -9,10 +9,11 @@ Schema 1 is read as well: it lacks the fields that are marked as new in schema 2
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.association_results import AssociationChange
@@ -44,6 +45,7 @@ from biasunlearn.runs.benchmark_results import (
     WinoBiasResult,
     WinogenderResult,
 )
+from biasunlearn.runs.items import ITEMS, read_items
 from biasunlearn.runs.judged_results import Bounds, JudgeFacts, JudgingFacts
 from biasunlearn.runs.places import refuse_links
 from biasunlearn.runs.run_files import (
@@ -54,6 +56,7 @@ from biasunlearn.runs.run_files import (
     StoredRequest,
 )
 from biasunlearn.runs.schema import Number, Record, Text, read_as, read_json, wrong_at
+from biasunlearn.runs.score_table import html, markdown, plot
 from biasunlearn.runs.scores import (
     BBQScores,
     BiasTypeScores,
@@ -89,6 +92,8 @@ from biasunlearn.runs.sections import (
     LayerAngles,
     LayerAnswer,
     Part,
+    Partial,
+    PartialBenchmark,
     Point,
     PointScores,
     ProbeData,
@@ -118,7 +123,8 @@ __all__ = [
     "ControlsScores", "Cost", "CountedScore", "CrowsPairsResult", "DataFacts", "FileFacts", "StoredRequest", "Direct",
     "Distance", "Effect", "Ends", "Environment", "Equivalence", "Gap", "GeneratedResult", "GenerationFacts", "Interval",
     "Item", "Kept", "LayerAngles", "LayerAnswer", "Manifest", "Measured", "Metric", "MetricsRow", "PanelResult",
-    "ParaphrasesResult", "ParaphrasesScores", "Part", "PerplexityResult", "Point", "PointScores", "ProbeData",
+    "ParaphrasesResult", "ParaphrasesScores", "Part", "Partial",
+    "PartialBenchmark", "PerplexityResult", "Point", "PointScores", "ProbeData",
     "ProbeQuestion", "ProbeSettings", "Probes", "PromptFacts", "Quantised", "Reading", "ReadingChange",
     "RealToxicityPromptsResult", "Recipe", "Relearned", "Results", "RunConfig", "SCHEMA", "SCHEMA_FILE",
     "Scale", "Score", "ScoredPart", "ScoringProtocol", "SeatResult", "SeatTest", "SplitFacts", "Splits",
@@ -142,8 +148,9 @@ class Results(Record):
     schema_version: Literal[1, 2] = Field(alias="schema")
     model: Text = None
     """None for stored scores, whose file is `scores`."""
-    model_source: Literal["folder", "hub", "endpoint"] | None = None
-    """Where `model` was found: the name of a folder may look like one of the hub. None in older run folders."""
+    model_source: Literal["folder", "hub", "endpoint", "memory"] | None = None
+    """Where `model` was found: the name of a folder may look like one of the hub. memory: it was given in Python, and
+    may differ from what is stored under its name. None in older run folders."""
     method: Text = None
     adapter: Text = None
     trained_model: Text = None
@@ -160,6 +167,8 @@ class Results(Record):
     benchmarks: Measured
     association: AssociationChange | None = None
     """Of a run with a before: the group part and SS by seen wording, pair by pair."""
+    partial: Partial | None = None
+    """Of a run that measured a sample of the items, on request. New in schema 2."""
     capability: Capability | None = None
     direct: Direct | None = None
     stopped: Stopped | None = None
@@ -174,6 +183,9 @@ class Results(Record):
     """Only in what `demo` returns: the SS that its world was built with."""
     out: Text = None
     """Only in what `demo` returns: the run folder."""
+
+    _items: Mapping[str, Sequence[Item]] | None = PrivateAttr(default=None)
+    _folder: Path | None = PrivateAttr(default=None)
 
     @field_validator("schema_version", mode="before")
     @classmethod
@@ -213,6 +225,31 @@ class Results(Record):
         entry = self.benchmarks.stereoset
         return (entry.data, entry.sha256) if entry else (None, None)
 
+    @property
+    def items(self) -> Mapping[str, Sequence[Item]]:
+        """The scored sentences by stage (before and after, or "" where there is one), as in items.parquet.
+
+        Raises:
+            RequestError: the results were read from a folder that no longer has them, or made without any.
+        """
+        if self._items is not None:
+            return self._items
+        if self._folder is None:
+            raise RequestError("items: these results have no scores of single sentences; load them with load_results")
+        return read_items(self._folder / ITEMS)
+
+    def with_items(self, items: Mapping[str, Sequence[Item]]) -> "Results":
+        """The same results, which know the scores of their sentences."""
+        copied = self.model_copy()
+        copied._items = dict(items)
+        return copied
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the content of results.json is the same."""
+        return self.to_dict() == other.to_dict() if isinstance(other, Results) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """One row for each stage, benchmark, bias type and score, as `to_pandas` has them."""
         for stage, measured in (("before", self.before), ("after" if self.before else "", self.benchmarks)):
@@ -222,12 +259,48 @@ class Results(Record):
                         where = {"stage": stage, "benchmark": benchmark, "bias_type": name, "score": score}
                         yield {**where, **_ends(found)}
 
-    def to_pandas(self) -> Any:
-        """A DataFrame with the columns stage, benchmark, bias_type, score, value, low, high."""
+    def to_pandas(self, what: Literal["scores", "items"] = "scores") -> Any:
+        """A DataFrame of the scores by benchmark and bias type, or of the scored sentences.
+
+        Args:
+            what: scores has the columns stage, benchmark, bias_type, score, value, low, high; items has the column
+                stage and those of items.parquet.
+        """
         import pandas
 
+        if what == "items":
+            found = [{"stage": stage, **asdict(item)} for stage, items in self.items.items() for item in items]
+            return pandas.DataFrame(found, columns=["stage", *(field.name for field in fields(Item))])
         columns = ["stage", "benchmark", "bias_type", "score", "value", "low", "high"]
         return pandas.DataFrame(self.rows(), columns=columns)
+
+    def to_markdown(self) -> str:
+        """The verdict and a table for each benchmark, in Markdown."""
+        return markdown(self._headlines, self.benchmarks, self.before)
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        return html(self._headlines, self.benchmarks, self.before)
+
+    def plot(self, benchmark: str | None = None, score: str | None = None, *, ax: Any = None) -> Any:
+        """Draws a score of every bias type with its interval, before and after where there are both.
+
+        Args:
+            benchmark: default: the first one that has bias types.
+            score: default: the first one of the benchmark, which is SS for StereoSet.
+            ax: matplotlib's Axes to draw on (default: new ones).
+        Returns:
+            The Axes.
+        Raises:
+            RequestError: matplotlib is not installed (extra `plot`); no such benchmark or score.
+        """
+        return plot(self.benchmarks, self.before, benchmark, score, ax)
+
+    @property
+    def _headlines(self) -> list[str]:
+        found = self.shown_verdict
+        lines = [self.partial.headline] if self.partial else []
+        return [*lines, *([f"{found.headline}: {found.reason}"] if found else [])]
 
 
 def _ends(found: Score) -> dict[str, float | None]:
@@ -256,7 +329,9 @@ def load_results(path: str | Path) -> Results:
         content = read_json(file)
     except FileNotFoundError:
         raise RequestError(f"{path}: no finished run here (results.json is missing)") from None
-    return read_as(Results, content, str(file))
+    found = read_as(Results, content, str(file))
+    found._folder = file.parent
+    return found
 
 
 def json_schema() -> str:

@@ -36,6 +36,27 @@ class ScoringProtocol(Record):
     """What the results have to be read with: no start token, an adapter that changes nothing."""
 
 
+class PartialBenchmark(Record):
+    """How many items of a benchmark were measured, and how many it has."""
+
+    n: Count
+    of: Count
+
+
+class Partial(Record):
+    """Of a run that measured a random sample of the items, on request."""
+
+    limit: Count | None = None
+    seed: Whole | None = None
+    benchmarks: Mapping[str, PartialBenchmark] = {}
+
+    @property
+    def headline(self) -> str:
+        """The first line of terminal and page."""
+        parts = [f"{one.n} of {one.of} items of {name}" for name, one in self.benchmarks.items()]
+        return f"PARTIAL: {', '.join(parts)} were measured"
+
+
 class Stopped(Record):
     """How training ended."""
 

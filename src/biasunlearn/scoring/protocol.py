@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from biasunlearn.data.tables import MemoryTable
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -49,6 +51,8 @@ class EvalOptions:
     """Of the sample of prompts and of the continuations."""
     cache: Path | None = None
     """Folder of stored continuations, which are not generated again."""
+    limit: int | None = None
+    """Items of each benchmark, a sample stratified by bias type and drawn with `seed`. None: all."""
     lm_eval: tuple[str, ...] = ()
     """Tasks of lm-eval: names, patterns, .yaml files, folders (scoring/lm_eval.py)."""
     lm_eval_limit: int | None = None
@@ -70,12 +74,16 @@ class EvalOptions:
     """Calls to an endpoint at the same time, at most."""
     call_timeout: float = 120.0
     """Seconds of a call to an endpoint."""
+    prompting: str | None = None
+    """Baseline of judged benchmarks that changes what the model is asked (scoring/prompt_baseline.py)."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for config.yaml."""
         values = asdict(self)
         names = ("lm_eval", "term_lists", "judges")
         lists = {name: list(values[name]) for name in names}
+        if self.limit is None:  # a run of an earlier version, which had no such option, can be resumed
+            del values["limit"]
         return {**values, "cache": None if self.cache is None else str(self.cache), **lists}
 
 
@@ -83,16 +91,22 @@ class EvalOptions:
 class EvalPlan:
     """What a model is evaluated on, and how."""
 
-    benchmarks: Mapping[str, str] = field(default_factory=dict)
-    """{name: path of its data}"""
+    benchmarks: Mapping[str, str | MemoryTable] = field(default_factory=dict)
+    """{name: path of its data, or its rows in memory}"""
     skip_invalid: bool = False
     """Leave out wrong rows of the data instead of refusing the file; they are counted and listed."""
     options: EvalOptions = field(default_factory=EvalOptions)
     data: Mapping[str, Any] = field(default_factory=dict)
     """{name: what its benchmark has read}, where the data has been read (commands/evaluation.py)."""
+    unlimited: Mapping[str, Any] = field(default_factory=dict)
+    """{name: all that was read}, of benchmarks of which `options.limit` leaves only a part in `data`."""
     trained_words: frozenset[str] | None = None
     """Hashes of the words in which the adapter's training pairs differ (data/wording.py); None where unknown."""
 
     def source(self, benchmark: str) -> Any:
         """The data of a benchmark: what was read, else its path."""
         return self.data.get(benchmark, self.benchmarks[benchmark])
+
+    def whole(self, benchmark: str) -> Any:
+        """The same without the limit on the number of items."""
+        return self.unlimited.get(benchmark, self.source(benchmark))

@@ -10,6 +10,7 @@ from biasunlearn.data.definitional import definitional_pairs
 from biasunlearn.data.readers import DataFile, fingerprint, is_plain_text, read_triplets, read_unrelated, triplet_hash
 from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.splits import Split, split
+from biasunlearn.data.tables import MemoryTable
 from biasunlearn.data.target_terms import with_targets, with_unrelated
 from biasunlearn.data.wording import word_hashes
 from biasunlearn.errors import DataError, RequestError
@@ -43,9 +44,9 @@ class Prepared:
 
 
 def prepare(
-    train: str | DataFile,
-    report: str | DataFile,
-    unrelated: str | None,
+    train: str | MemoryTable | DataFile,
+    report: str | MemoryTable | DataFile,
+    unrelated: str | MemoryTable | None,
     config: DebiasConfig,
     *,
     skip_invalid: bool = False,
@@ -54,7 +55,7 @@ def prepare(
     """Reads and checks the files, joins target terms and unrelated sentences, splits, and builds the sets.
 
     Args:
-        train, report: a path, or the data read from it.
+        train, report: a path, rows in memory, or the data read from it.
         unscorable: passages that the model cannot score, with the reasons. Pairs and sentences with one are left out of
             the sets after the split, which therefore is the same for every model.
     Raises:
@@ -91,7 +92,7 @@ def prepare(
         train=_file_facts(read.train, lost),
         report=_file_facts(read.report),
         unrelated=FileFacts(
-            path=unrelated, sha256=source_hash, sentences=len(sentences),
+            path=None if unrelated is None else str(unrelated), sha256=source_hash, sentences=len(sentences),
             skipped=list(read.unrelated.skipped) if isinstance(read.unrelated, DataFile) else [],
         ),
         splits=splits,
@@ -109,7 +110,7 @@ class _Files:
 
     train: DataFile
     report: DataFile
-    unrelated: DataFile | str | None
+    unrelated: DataFile | str | MemoryTable | None
     joined: Sequence[Triplet]
     """The training pairs, with target terms and unrelated sentences from the unrelated file where they have none."""
     hashes: Sequence[str]
@@ -118,7 +119,12 @@ class _Files:
     """Report pairs that are also in the training file."""
 
 
-def _read_files(train: str | DataFile, report: str | DataFile, unrelated: str | None, skip_invalid: bool) -> _Files:
+def _read_files(
+    train: str | MemoryTable | DataFile,
+    report: str | MemoryTable | DataFile,
+    unrelated: str | MemoryTable | None,
+    skip_invalid: bool,
+) -> _Files:
     pairs = read_triplets(train, skip_invalid=skip_invalid)
     reported = read_triplets(report, skip_invalid=skip_invalid)
     other = _unrelated_data(unrelated, skip_invalid)
@@ -231,7 +237,9 @@ def _passages(triplet: Triplet, config: DebiasConfig) -> Iterator[Passage]:
         yield _early(supervised)
 
 
-def _unrelated_data(unrelated: str | None, skip_invalid: bool) -> DataFile | str | None:
+def _unrelated_data(
+    unrelated: str | MemoryTable | None, skip_invalid: bool
+) -> DataFile | str | MemoryTable | None:
     """The items of the unrelated file, which may have the target terms and unrelated sentences of the pairs; of a text
     file only its path."""
     if unrelated is None or is_plain_text(unrelated):
@@ -275,7 +283,7 @@ def _supervised_kinds(train: Sequence[Triplet], config: DebiasConfig) -> tuple[T
 
 
 def _unrelated_set(
-    unrelated_data: DataFile | str | None, triplets: Sequence[Triplet], parts: Split, config: DebiasConfig
+    unrelated_data: DataFile | str | MemoryTable | None, triplets: Sequence[Triplet], parts: Split, config: DebiasConfig
 ) -> tuple[tuple[str, ...], str | None]:
     """Sentences for the KL term, without those with which LMS is measured on the stop split; and their hash."""
     source_hash = None

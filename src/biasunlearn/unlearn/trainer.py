@@ -247,7 +247,7 @@ def _start(
     base_scores: StopScores | None,
 ) -> _Training:
     """Everything before the next step: new, or restored from the checkpoint."""
-    accelerator = accelerate().Accelerator(cpu=on_cpu())
+    accelerator = accelerate().Accelerator(cpu=on_cpu(), device_placement=False)  # the model is on its device
     _check_settings(config)
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)

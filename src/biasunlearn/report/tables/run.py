@@ -21,8 +21,13 @@ VERDICT_TONES: Mapping[str, Tone] = {
 
 
 def run_tables(results: Results) -> list[Part]:
-    """The verdict, then every benchmark of a run."""
-    return [*verdict_lines(results), *score_tables(results)]
+    """That it is partial, if it is; the verdict; then every benchmark of a run."""
+    return [*partial_lines(results), *verdict_lines(results), *score_tables(results)]
+
+
+def partial_lines(results: Results) -> list[Line]:
+    """The first line of a run that measured a sample of the items."""
+    return [Line(f"{results.partial.headline}.", "caution")] if results.partial else []
 
 
 def score_tables(results: Results) -> list[Part]:

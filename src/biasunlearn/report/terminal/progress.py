@@ -44,13 +44,13 @@ def bars() -> Iterator[Callbacks]:
 
 
 @contextlib.contextmanager
-def lines() -> Iterator[Callbacks]:
-    """Lines of text, at most one every few seconds for each task, and one for every evaluation."""
+def lines(every: float = EVERY) -> Iterator[Callbacks]:
+    """Lines of text, at most one in `every` seconds for each task, and one for every evaluation."""
     last: dict[str, float] = {}
 
     def count(what: str, done: int, of: int) -> None:
         now = time.monotonic()
-        if done == of or now - last.get(what, now - EVERY) >= EVERY:
+        if done == of or now - last.get(what, now - every) >= every:
             last[what] = now
             print(clean(f"{what}: {done}/{of}"), file=sys.stderr, flush=True)
 

@@ -1,0 +1,85 @@
+"""items.parquet: one row for every scored sentence, by stage."""
+
+from collections.abc import Callable
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from typing import Any
+
+from biasunlearn.errors import RequestError
+from biasunlearn.runs.atomic import whole_file
+from biasunlearn.runs.schema import FIX, LARGEST
+from biasunlearn.stats.stereoset import Item
+
+ITEMS = "items.parquet"
+
+
+def write_items(path: Path, stages: dict[str, list[Item]]) -> None:
+    """One row per scored sentence; with more than one stage, a `stage` column tells them apart."""
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = [
+        {**asdict(item), **({"stage": stage} if stage else {})} for stage, items in stages.items() for item in items
+    ]
+    for unused in (field.name for field in fields(Item) if field.default is None):
+        if all(row[unused] is None for row in rows):
+            for row in rows:
+                del row[unused]
+    with whole_file(path) as temporary:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary)
+
+
+def read_items(path: Path) -> dict[str, list[Item]]:
+    """items.parquet back into items, by stage ("" where there is only one).
+
+    Raises:
+        RequestError: it is no Parquet file, a column is missing or of another type, a value is missing or not finite.
+    """
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except Exception as error:
+        raise RequestError(f"{path}: not our items: {str(error).splitlines()[0]}") from None
+    if not table.num_rows:  # a run whose benchmarks have no items
+        return {}
+    needed = {field.name for field in fields(Item) if field.default is MISSING}
+    missing = sorted(needed - set(table.column_names))
+    if missing:
+        raise RequestError(f"{path}: not our items: the columns {', '.join(missing)} are missing")
+    _check_columns(table, path)
+
+    def column(name: str, default: Any) -> list[Any]:  # older runs have fewer
+        return table.column(name).to_pylist() if name in table.column_names else [default] * table.num_rows
+
+    columns = [column(field.name, field.default) for field in fields(Item)]  # whole columns: rows are slow
+    labels = column("stage", "")
+    stages: dict[str, list[Item]] = {}
+    for label, values in zip(labels, zip(*columns, strict=True), strict=True):
+        stages.setdefault(label or "", []).append(Item(*values))
+    return stages
+
+
+def _check_columns(table: Any, path: Path) -> None:
+    """RequestError for a column of another type, and for the first row without a value or with a score that is none."""
+    from pyarrow import types
+
+    kinds: dict[Any, tuple[str, Callable[[Any], bool]]] = {
+        str: ("text", lambda kind: types.is_string(kind) or types.is_large_string(kind)),
+        float: ("numbers", types.is_floating),
+        int: ("whole numbers", types.is_integer),
+        float | None: ("numbers", types.is_floating),
+    }
+    for field in fields(Item):
+        if field.name not in table.column_names:
+            continue
+        column, (words, fits) = table.column(field.name), kinds[field.type]
+        if not fits(column.type):
+            raise RequestError(f"{path}: column {field.name}: must hold {words}, holds {column.type}; {FIX}")
+        if column.null_count and field.default is not None:
+            row = column.is_null().to_pylist().index(True) + 1
+            raise RequestError(f"{path}: row {row}: {field.name} is missing; {FIX}")
+    for name in ("score", *(field.name for field in fields(Item) if field.default is None)):
+        for row, score in enumerate(table.column(name).to_pylist() if name in table.column_names else (), 1):
+            if score is not None and not abs(score) <= LARGEST:  # also false for nan
+                raise RequestError(f"{path}: row {row}: {name} is {score}; must be a finite number; {FIX}")
