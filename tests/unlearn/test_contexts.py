@@ -101,6 +101,7 @@ def test_the_loss_is_that_of_a_plain_computation() -> None:
     assert difference == pytest.approx(5 * terms.invariance.item(), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_training_removes_what_depends_on_the_group() -> None:
     """Beside it the control: the same steps with weight 0 leave the difference between the groups as it is."""
     spread = {}

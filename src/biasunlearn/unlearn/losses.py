@@ -138,11 +138,11 @@ def invariance_loss(logits: Tensor, reference_logits: Tensor) -> Tensor:
     """What the model expects next is the same whichever group the sentence is about. Developed in this project.
 
     With p_j the distribution of the next token in the sentence about term j, and d_j = log p_j - mean_k log p_k:
-    mean_j sum_v w(v) d_j(v)^2 / 2. The group part of a margin is a difference of such log-probabilities, and the loss is
-    0 if and only if it is 0 for every two tokens. The weights w are proportional to the square root of q = mean_j
-    p_ref,j, the mixture of the reference model: with w = q the loss is, to second order, the Jensen-Shannon divergence of
-    the p_j, in which a few function words outweigh the many words that describe a person. Flat distributions have no
-    loss either; the KL term keeps them near the reference.
+    mean_j sum_v w(v) d_j(v)^2 / 2. The group part of a margin is a difference of such log-probabilities, and the loss
+    is 0 if and only if it is 0 for every two tokens. The weights w are proportional to the square root of
+    q = mean_j p_ref,j, the mixture of the reference model: with w = q the loss is, to second order, the Jensen-Shannon
+    divergence of the p_j, in which a few function words outweigh the many words that describe a person. Flat
+    distributions have no loss either; the KL term keeps them near the reference.
 
     The members are compared with each other and not with q: q depends on which terms were drawn, and this noise in the
     target left more than half of the group part (docs/methods.md). The weights are those of the reference, so that the

@@ -320,7 +320,8 @@ def _contexts_finding(sets: TrainingSets, chosen: Sequence[Triplet], config: Deb
     if not config.invariance_weight or len(sets.contexts) == sentences:
         return []
     used = f"{len(sets.contexts)} of {sentences} training sentences have versions about other groups"
-    return [f"{used}; the invariance loss uses these" if sets.contexts else f"{used}: the invariance loss has no effect"]
+    effect = "the invariance loss uses these" if sets.contexts else "the invariance loss has no effect"
+    return [f"{used}; {effect}"]
 
 
 def _guard() -> tuple[Passage, ...]:
