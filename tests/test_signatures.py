@@ -16,6 +16,7 @@ PUBLIC = {
     "commands/measure.py measure",
     "commands/probe.py probe",
     "commands/relearn.py relearn",
+    "commands/survey.py survey",
     "commands/transfer.py transfer",
 }
 """Entry points for users, whose keyword arguments are their interface. The command line (cli/) mirrors them."""

@@ -20,6 +20,7 @@ from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.runs.series import Survey
 from biasunlearn.scoring.protocol import EvalPlan
 from tests import tiny
+from tests.benchmarks.test_bbq_text import row as bbq_row
 from tests.report.test_run import HOSTILE, read
 from tests.test_cli import write_pairs
 
@@ -81,6 +82,29 @@ def test_methods_stand_in_one_table_and_are_run_once(place: Path, capsys: pytest
     assert "mean |SS - 50|" in shown and "inlp" in shown
     page = (place / "out/report.html").read_text()
     assert "3 methods under one budget, 2 seeds" in page and "inlp" in page
+
+
+def test_prompting_baselines_stand_beside_trained_methods(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "Age.jsonl"
+    path.write_text("\n".join(json.dumps(bbq_row(n)) for n in range(8)))
+    asked = command(place, "--methods", "dpo", "--seeds", "0", "--baselines", "instruction", "chain_of_thought",
+                    "--replacements", "0", "--limit-prompts", "4")  # fmt: skip
+    asked[asked.index("--out") + 1] = str(tmp_path / "out")
+    assert main(asked) == 2
+    assert "prompting needs a judged benchmark; add --responses" in capsys.readouterr().err
+    assert main([*asked, "--responses", f"bbq_text={path}", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["prompting"]) == {"instruction", "chain_of_thought"}
+    shown = {"bbq_text bfs", "bbq_text bias_amb", "bbq_text accuracy_disambig", "bbq_text refused", "bbq_text scored"}
+    assert set(found["prompting"]["instruction"]) == shown
+    assert found["prompting"]["instruction"]["bbq_text scored"]["value"] == 0  # random words are never scored
+    trained = found["methods"]["dpo"]["scores"]
+    assert found["base"]["bbq_text scored"]["value"] == trained["bbq_text scored"]["value"] == 0
+    stored = Results.model_validate(json.loads((tmp_path / "out/prompting/instruction/results.json").read_text()))
+    assert list(stored.benchmarks.entries) == ["bbq_text"] and stored.before is None
+    assert "prompt: chain of thought" in (tmp_path / "out/report.html").read_text()
 
 
 def test_shared_scores_of_the_base_model_change_no_number(place: Path, tmp_path: Path) -> None:
@@ -154,6 +178,7 @@ def surveyed(name: str = "gender") -> Survey:
         "model": name, "methods": {"dpo": row(2.0, 88.0, 0, spent), "npo": row(9.0, None, 2, None)},
         "base": scores(9.0, 87.0), "front": ["dpo"],
         "nearer": [{"nearer": "dpo", "farther": "npo", "p_holm": 0.01}],
+        "prompting": {name: {f"{name} share": {"value": 12.0, "low": 10.0, "high": 14.0}}},
         "refused": {"inlp": name}, "seeds": [0, 1], "changes": [name],
         "environment": {"command": name},
     })  # fmt: skip
@@ -161,6 +186,7 @@ def surveyed(name: str = "gender") -> Survey:
 
 def test_the_page_says_what_is_near_what_was_kept_and_what_it_cost() -> None:
     said = " ".join(read(survey_page(surveyed())).text)
+    assert "prompt: gender" in said and "12.0" in said and "Prompting baselines" in said
     assert "dpo is nearest to 50, on average 2.0 points away" in said and "tests distinguish it from npo" in said
     undecided = " ".join(read(survey_page(surveyed().with_values(nearer=[]))).text)
     assert "No test distinguishes the distances from 50 of dpo, npo (2.0 to 9.0 points" in undecided

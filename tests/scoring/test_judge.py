@@ -10,6 +10,8 @@ from biasunlearn.scoring.gold import gold_answers
 from biasunlearn.scoring.judge import Judge, combine, judge_answers
 from biasunlearn.scoring.local_chat import LocalChat, chat_tokens, plain_chat
 from biasunlearn.scoring.rubrics import (
+    CHOICE,
+    COMPARISON,
     MATCHING,
     OPINION,
     RATING,
@@ -23,7 +25,7 @@ from biasunlearn.scoring.rubrics import (
 from biasunlearn.scoring.rule_reader import read_by_rule
 from tests import tiny
 
-RUBRICS = {rubric.name: rubric for rubric in (MATCHING, OPINION, RATING)}
+RUBRICS = {rubric.name: rubric for rubric in (MATCHING, OPINION, RATING, COMPARISON, CHOICE)}
 ORDER = ("biased", "anti", "unknown")
 PEOPLE = ("The old man", "The young man")
 
@@ -118,7 +120,8 @@ def test_the_gold_set_is_large_and_has_injections():
     answers = [pair for name in RUBRICS for pair in gold_answers(name)]
     assert len(answers) >= 120
     labels = {label for _, label in answers}
-    assert {"biased", "anti", "unknown", "unrelated", "refused", "not_biased", "good", "poor"} == labels
+    assert {"biased", "anti", "unknown", "unrelated", "refused", "not_biased", "good", "poor", "different",
+            "equal", "1", "2"} == labels  # fmt: skip
     assert sum("VERDICT" in one.answer or "[[10]]" in one.answer for one, _ in answers) >= 5
 
 
@@ -127,6 +130,8 @@ def test_the_rule_on_the_gold_set_is_right_where_it_answers():
     facts = judge_answers([judge], MATCHING, [], minimum_kappa=0.6).facts
     assert facts.judges[0].gold == 84 and facts.judges[0].gold_scored >= 30
     assert facts.judges[0].gold_kappa >= 0.9 and facts.usable
+    chosen = judge_answers([judge], CHOICE, [], minimum_kappa=0.6).facts
+    assert chosen.judges[0].gold == 30 and chosen.judges[0].gold_scored >= 20 and chosen.judges[0].gold_kappa == 1
     assert not judge_answers([judge], OPINION, [], minimum_kappa=0.6).facts.usable  # it cannot read opinions
 
 

@@ -1,6 +1,7 @@
 """BiasUnlearnTrainer against the loop: the same losses, swaps and weights; accumulation, resume, misuse, callback."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import transformers
 from torch import Tensor
 
 from biasunlearn.config import DebiasConfig, config_from
+from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import trainable, with_lora
 from biasunlearn.models.batches import TokenRow
@@ -27,13 +29,20 @@ from tests.unlearn.test_trainer import CLUSTERS, SETS, config
 
 SHARED = {
     "retain_batch": 4, "unrelated_batch": 4, "beta": 0.1, "forget_weight": 0.4, "retain_weight": 0.4, "kl_weight": 0.2,
+    "invariance_weight": 1.0, "context_batch": 4, "guard_batch": 0,
     "batch_pairs": "independent", "batch_allocation": "even", "average": 0.9, "swap": "hard", "margin": 1e-6,
     "confirm": 99, "lms_floor": 1.5, "collapse_lms": 1000.0, "collapse_ratio": 1000.0,
 }  # fmt: skip
 """Settings of both trainers. With `hard` the sets of a bias type are exchanged as soon as its SS falls below 50."""
 
 STEPS, RATE = 6, 3e-3
-DATA = TrainingData(SETS, tuple(CLUSTERS), tuple(CLUSTERS))
+CONTEXTS = tuple(
+    tuple(Passage("", f"The {who} is {what}.") for who in whos)
+    for what, whos in (("tired", ("nurse", "poet")), ("quiet", ("doctor", "town", "nurse")), ("kind", ("poet", "town")),
+                       ("loud and kind", ("neighbour", "nurse")), ("a poet", ("town", "doctor")))
+)  # fmt: skip
+ALL_SETS = replace(SETS, contexts=CONTEXTS)
+DATA = TrainingData(ALL_SETS, tuple(CLUSTERS), tuple(CLUSTERS))
 
 
 def loop_config(**changes: Any) -> DebiasConfig:
@@ -72,14 +81,14 @@ def looped(**changes: Any) -> tuple[Any, Checkpointer]:
     (model, tokenizer), checkpointer = adapted(), Checkpointer(None)
     loaded = tiny.gpt2().with_model(model)
     train(
-        model, tokenizer, SETS, lambda: stop_scores(comparisons(score_sentences(loaded, CLUSTERS)), seed=0),
+        model, tokenizer, ALL_SETS, lambda: stop_scores(comparisons(score_sentences(loaded, CLUSTERS)), seed=0),
         loop_config(**changes), checkpointer,
     )  # fmt: skip
     return model, checkpointer
 
 
 SAVED: dict[str, Any] = {"save_strategy": "steps", "save_steps": 3}
-LOSSES = ("loss_forget", "loss_retain", "loss_kl", "log_ratio")
+LOSSES = ("loss_forget", "loss_retain", "loss_kl", "loss_invariance", "log_ratio")
 
 
 def losses(rows: list[dict[str, Any]]) -> list[float]:
@@ -196,7 +205,7 @@ def test_padding_on_either_side_gives_the_same_sentences() -> None:
         found, shares = step_batch(batch, paired=True)
         assert found.forget == (TokenRow((5, 6, 7, 8), 2),) and found.retain == (TokenRow((5, 6, 9), 2),)
         assert found.unrelated == (TokenRow((1, 2, 3, 4, 5), 1),)
-        assert found.forget_weights == (0.5,) and shares == (1.0, 1.0, 1.0)
+        assert found.forget_weights == (0.5,) and shares == (1.0, 1.0, 1.0, 1.0)
 
 
 ROW = {"input_ids": [5, 6, 7], "first_target": 1, "role": 0}
@@ -206,7 +215,7 @@ ROW = {"input_ids": [5, 6, 7], "first_target": 1, "role": 0}
     ("row", "message"),
     [
         ({"input_ids": [5, 6], "first_target": 1}, "row 2 has no column 'role'"),
-        ({**ROW, "role": 3}, "row 2 has role 3; must be one of 0 forget, 1 retain, 2 unrelated"),
+        ({**ROW, "role": 4}, "row 2 has role 4; must be one of 0 forget, 1 retain, 2 unrelated, 3 context"),
         ({**ROW, "first_target": 3}, "row 2: first_target 3 of 3 tokens"),
         ({**ROW, "first_target": 0}, "row 2: first_target 0 of 3 tokens"),
     ],
@@ -292,7 +301,8 @@ def test_pairs_are_split_by_term_or_evaluated_on_those_given(tmp_path: Path) -> 
 def test_all_weights_are_trained_against_a_second_model(tmp_path: Path) -> None:
     loaded = tiny.gpt2()
     found = BiasUnlearnTrainer(
-        loaded.model, arguments(tmp_path, max_steps=2), train_dataset=DATA, processing_class=loaded.tokenizer,
+        loaded.model, arguments(tmp_path, max_steps=2),
+        train_dataset=TrainingData(SETS, DATA.train, DATA.stop), processing_class=loaded.tokenizer,
         ref_model=tiny.gpt2().model,
     )  # fmt: skip
     found.train()

@@ -22,6 +22,8 @@ from biasunlearn.benchmarks import (
     bbq,
     bbq_text,
     bold,
+    cab,
+    ceb,
     controls,
     crows_pairs,
     fairmt,
@@ -52,9 +54,11 @@ BENCHMARKS: dict[str, ModuleType] = {
     "mt_bench": mt_bench,
     "fairmt": fairmt,
     "responses": responses,
+    "cab": cab,
+    "ceb": ceb,
 }
 NAMES = tuple(BENCHMARKS)
-JUDGED = ("bbq_text", "mt_bench", "fairmt", "responses")
+JUDGED = ("bbq_text", "mt_bench", "fairmt", "responses", "cab", "ceb")
 """Benchmarks of answers that judges read, which can also be put to an endpoint."""
 GENERATED = ("bold", "realtoxicityprompts")
 """Benchmarks of generated text, the only ones that use classifiers."""

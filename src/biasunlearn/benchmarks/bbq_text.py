@@ -19,21 +19,19 @@ Version        1
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from biasunlearn.benchmarks import bbq
 from biasunlearn.benchmarks.bbq_languages import language_questions
-from biasunlearn.benchmarks.judged import (
-    Question,
-    Task,
-    ask_and_judge,
+from biasunlearn.benchmarks.judged import Conversation, JudgedBenchmark, Question, Task, run_judged
+from biasunlearn.benchmarks.judged_scores import (
+    Share,
     is_unscored,
     judged_entry,
     state_outcomes,
-    with_facts,
 )
 from biasunlearn.data.tables import Source, Table
 from biasunlearn.errors import RequestError
@@ -57,18 +55,22 @@ SHOWN = ("bfs", "bias_amb", "accuracy_disambig", "refused", "scored")
 SHARES = ("biased", "anti", "unknown", "unrelated", "refused")
 RIGHT = {"aligned": "biased", "conflicting": "anti"}
 """Condition of a context that decides -> the label of the right answer."""
+LABELLED: Mapping[str, Share] = {
+    "biased": lambda item: item.condition == "biased" if item.kind == "ambiguous" else None,
+    "accuracy_disambig": lambda item: None if item.kind == "ambiguous" else item.condition == RIGHT[item.kind],
+}
+"""Shares that labels by people can correct."""
 
 
 def run(loaded: "Loaded", source: Source | Table[Question], plan: EvalPlan) -> tuple[list[Item], JudgedResult]:
     """Asks the questions of a file or folder. Returns the items and the results."""
     table = read(source, skip_invalid=plan.skip_invalid)
-    items, facts = ask_and_judge(loaded, "bbq_text", table.records, plan.options, task(table.records))
-    return items, with_facts(entry(items), facts).with_values(**table.facts)
+    return run_judged(loaded, JudgedBenchmark("bbq_text", table, task(table.records), entry), plan.options)
 
 
 def task(_questions: Sequence[Question]) -> Task:
     """How the answers are judged."""
-    return Task(MATCHING, NEW_TOKENS)
+    return Conversation(MATCHING, NEW_TOKENS)
 
 
 def read(source: Source | Table[Question], *, skip_invalid: bool = False) -> Table[Question]:

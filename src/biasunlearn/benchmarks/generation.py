@@ -98,7 +98,34 @@ def ask(
             for p, n, _ in _numbered(chosen, written)
         ]
         cut[name] = found.cut
+    _store(loaded, benchmark, _numbered(chosen, written), items, options)
     return items, _facts(prompts, chosen, sampling, options, cut)
+
+
+def _store(
+    loaded: "Loaded", benchmark: str, written: Iterable[tuple[Prompt, int, Continuation]], items: Sequence[Item],
+    options: EvalOptions,
+) -> None:  # fmt: skip
+    """Adds the continuations, with the scores of the classifiers, to the record of responses."""
+    from biasunlearn.runs.responses import Reply, ResponseRecord, Verdict, store_responses
+    from biasunlearn.scoring.respond import subject_name
+
+    if options.cache is None:
+        return
+    scores: dict[str, list[Verdict]] = defaultdict(list)
+    for item in items:
+        if item.role != TEXT:
+            scores[item.item_id].append(Verdict(judge=item.role, state="scored", score=item.score))
+    subject, none = subject_name(loaded), Verdict(judge="none", state="unscored", reason="no_judge")
+    store_responses(options.cache, [
+        ResponseRecord(
+            benchmark=benchmark, item=f"{prompt.id}#{number}", subject=subject, turns=[prompt.text],
+            answers=[Reply(text=one.text, finish="stop" if one.ended else "length", tokens_out=one.tokens)],
+            text=one.text, verdict=next(iter(scores[f"{prompt.id}#{number}"]), none),
+            votes=scores[f"{prompt.id}#{number}"],
+        )
+        for prompt, number, one in written
+    ])  # fmt: skip
 
 
 def passages_of(prompt: Prompt) -> list[Passage]:

@@ -19,15 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from biasunlearn.benchmarks.judged import (
+from biasunlearn.benchmarks.judged import Conversation, JudgedBenchmark, Question, Task, run_judged
+from biasunlearn.benchmarks.judged_scores import (
     RATING_FILLS,
-    Question,
-    Task,
-    ask_and_judge,
+    Share,
+    is_good,
     is_unscored,
     judged_entry,
     rating_outcomes,
-    with_facts,
 )
 from biasunlearn.data.files import read_file
 from biasunlearn.data.rows import BadRow, Place, Row, identifier, text_of
@@ -50,23 +49,21 @@ TEMPERATURES = {"writing": 0.7, "roleplay": 0.7, "stem": 0.1, "humanities": 0.1}
 WITH_REFERENCE = ("math", "reasoning", "coding")
 DOUBTFUL = ("104", "105", "109", "111", "113", "114", "120", "122", "124", "125", "126", "128", "130")
 """Questions whose published reference answer is said to be wrong."""
+LABELLED: Mapping[str, Share] = {"good": is_good}
+"""Shares that labels by people can correct."""
 
 
 def run(loaded: "Loaded", source: Source | Table[Question], plan: EvalPlan) -> tuple[list[Item], JudgedResult]:
     """Asks both turns of every question and has the answers rated."""
     table = read(source, skip_invalid=plan.skip_invalid)
-    items, facts = ask_and_judge(loaded, "mt_bench", table.records, plan.options, task(table.records))
-    found = with_facts(entry(items), facts).with_values(**table.facts)
-    doubtful = [one.id for one in table.records if one.id in DOUBTFUL and any(one.turn_references)]
-    if doubtful:
-        note = f"the reference answers of {', '.join(doubtful)} are said to be wrong (FastChat#3158)"
-        found = found.with_values(notes=[*found.notes, note])
-    return items, found
+    return run_judged(loaded, JudgedBenchmark("mt_bench", table, task(table.records), entry), plan.options)
 
 
-def task(_questions: Sequence[Question]) -> Task:
-    """How the answers are judged."""
-    return Task(RATING, NEW_TOKENS, every_turn=True)
+def task(questions: Sequence[Question]) -> Task:
+    """How the answers are judged, with a note about reference answers that are said to be wrong."""
+    doubtful = [one.id for one in questions if one.id in DOUBTFUL and any(one.turn_references)]
+    note = f"the reference answers of {', '.join(doubtful)} are said to be wrong (FastChat#3158)"
+    return Conversation(RATING, NEW_TOKENS, every_turn=True, notes=(note,) if doubtful else ())
 
 
 def read(source: Source | Table[Question], *, skip_invalid: bool = False) -> Table[Question]:

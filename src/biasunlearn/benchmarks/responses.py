@@ -14,22 +14,22 @@ Deviations     none
 Version        1
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from biasunlearn.benchmarks.judged import (
+from biasunlearn.benchmarks.judged import Conversation, JudgedBenchmark, Question, Task, run_judged
+from biasunlearn.benchmarks.judged_scores import (
     OPINION_FILLS,
     OPINION_IDEAL,
     RATING_FILLS,
     RATING_IDEAL,
-    Question,
-    Task,
-    ask_and_judge,
+    Share,
+    is_biased,
+    is_good,
     judged_entry,
     opinion_outcomes,
     rating_outcomes,
-    with_facts,
 )
 from biasunlearn.data.rows import Place, Row, identifier, optional_text, text_of
 from biasunlearn.data.tables import Source, Table, read_table
@@ -48,18 +48,22 @@ NEW_TOKENS = 256
 IDEAL = {**OPINION_IDEAL, **RATING_IDEAL}
 ALL = "all prompts"
 """Bias type of prompts without a group."""
+LABELLED: Mapping[str, Share] = {
+    "biased": lambda item: is_biased(item) if item.kind == "opinion" else None,
+    "good": lambda item: is_good(item) if item.kind == "rating" else None,
+}
+"""Shares that labels by people can correct."""
 
 
 def run(loaded: "Loaded", source: Source | Table[Question], plan: EvalPlan) -> tuple[list[Item], JudgedResult]:
     """Asks the prompts of a file and has the answers judged."""
     table = read(source, skip_invalid=plan.skip_invalid)
-    items, facts = ask_and_judge(loaded, "responses", table.records, plan.options, task(table.records))
-    return items, with_facts(entry(items), facts).with_values(**table.facts)
+    return run_judged(loaded, JudgedBenchmark("responses", table, task(table.records), entry), plan.options)
 
 
 def task(questions: Sequence[Question]) -> Task:
     """How the answers are judged."""
-    return Task(OPINION if questions[0].kind == "opinion" else RATING, NEW_TOKENS)
+    return Conversation(OPINION if questions[0].kind == "opinion" else RATING, NEW_TOKENS)
 
 
 def read(source: Source | Table[Question], *, skip_invalid: bool = False) -> Table[Question]:

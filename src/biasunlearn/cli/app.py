@@ -25,6 +25,7 @@ COMMANDS = {
     },
     "Compare and decide": {
         "compare": "stored:compare",
+        "label": "stored:label",
         "report": "stored:report",
         "gate": "stored:gate",
     },
@@ -33,6 +34,7 @@ COMMANDS = {
         "combine": "adapters:combine",
         "export": "adapters:export",
         "playground": "adapters:playground",
+        "verify": "served:verify",
     },
     "Data and tools": {
         "validate": "tools:validate",

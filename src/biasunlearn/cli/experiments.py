@@ -1,7 +1,7 @@
 """Commands that train several times: survey, ablate, disentangle, sweep."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from biasunlearn.cli.exit_codes import DONE, INTERRUPTED
 from biasunlearn.cli.options import (
     DATA,
     SETTINGS,
+    Evaluation,
     Execution,
     File,
     Integer,
@@ -24,6 +25,7 @@ from biasunlearn.cli.options import (
     Training,
     limit_of,
     named_paths,
+    with_responses,
 )
 from biasunlearn.cli.output import emit, note, running, show
 from biasunlearn.errors import RequestError
@@ -89,6 +91,9 @@ def survey(
     execution: Execution = Execution(),
     methods: Annotated[Names, Parameter(group=SETTINGS)] = (),
     seeds: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
+    responses: Annotated[tuple[str, ...], Parameter(name="--responses", metavar="[NAME=]PATH", group=DATA)] = (),
+    baselines: Annotated[Names, Parameter(group=SETTINGS)] = (),
+    evaluation: Evaluation = Evaluation(),
     output: Output = Output(),
 ) -> int:
     """Train with every method under the same budget, and compare the methods in one table.
@@ -100,6 +105,10 @@ def survey(
         text: Ordinary sentences for the methods cda and dropout (default: --unrelated).
         methods: Methods to train (default: all).
         seeds: Random seeds; every method is trained with each of them (default: 0 1 2).
+        responses: Judged benchmark to measure before and after, as in mt_bench=DIR, or a file of your own prompts. May
+            be repeated.
+        baselines: Prompting baselines to measure on the judged benchmarks without training: instruction,
+            self_reflection, chain_of_thought.
 
     Examples:
         biasunlearn survey MODEL --train train_pairs.jsonl --report dev.json \\
@@ -110,7 +119,11 @@ def survey(
     from biasunlearn.commands.survey import METHODS, survey
     from biasunlearn.report.tables.survey import survey_tables
 
-    own = {"methods": methods or METHODS, "seeds": execution.seeds(seeds, (0, 1, 2)), "text": text}
+    own = {
+        "methods": methods or METHODS, "seeds": execution.seeds(seeds, (0, 1, 2)), "text": text,
+        "baselines": baselines, "options": evaluation.to_options(execution),
+    }  # fmt: skip
+    training = replace(training, benchmark=with_responses(training.benchmark, responses))
     return Request(model, training, rows, loading, execution, output).run(
         survey,
         survey_tables,

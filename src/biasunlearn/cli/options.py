@@ -174,6 +174,8 @@ class Evaluation:
         budget: Maximum number of calls to endpoints.
         concurrency: Maximum number of calls to an endpoint at the same time.
         call_timeout: Seconds after which a call to an endpoint is given up and repeated.
+        prompting: Baseline for judged benchmarks that changes what the model is asked and trains nothing: instruction,
+            self_reflection or chain_of_thought.
     """
 
     chat_template: bool = False
@@ -193,6 +195,7 @@ class Evaluation:
     budget: Integer | None = None
     concurrency: Integer = 8
     call_timeout: Annotated[float, Parameter(metavar="SECONDS")] = 120.0
+    prompting: Annotated[str | None, Parameter(metavar="NAME")] = None
 
     def to_options(self, execution: Execution) -> "EvalOptions":
         """The same as the library takes it, with the limit on the items."""
@@ -217,6 +220,7 @@ class Evaluation:
             budget=self.budget,
             concurrency=self.concurrency,
             call_timeout=self.call_timeout,
+            prompting=self.prompting,
         )
 
 
@@ -252,6 +256,20 @@ def limit_of(execution: Execution) -> int | None:
 
 
 # --- values of the form NAME=VALUE -------------------------------------------------------------------
+
+
+def with_responses(benchmarks: tuple[str, ...], responses: tuple[str, ...]) -> tuple[str, ...]:
+    """Benchmarks as NAME=PATH, with those of --responses, where a path alone is a file of own prompts.
+
+    Raises:
+        RequestError: a benchmark is given twice.
+    """
+    from biasunlearn.commands.evaluation import judged_paths
+
+    found = judged_paths(responses)
+    if twice := next((name for name in named_paths(benchmarks) if name in found), None):
+        raise RequestError(f"--responses {twice}: also given with --benchmark; leave one of the two out")
+    return (*benchmarks, *(f"{name}={path}" for name, path in found.items()))
 
 
 def named_paths(

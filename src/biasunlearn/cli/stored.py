@@ -1,6 +1,6 @@
-"""Commands that read what runs have stored and load no model: rescore, compare, report, gate."""
+"""Commands that read what runs have stored and load no model: rescore, compare, label, report, gate."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -13,6 +13,7 @@ from biasunlearn.cli.options import (
     Benchmarks,
     File,
     Folder,
+    Integer,
     Output,
     Rows,
     Run,
@@ -20,6 +21,7 @@ from biasunlearn.cli.options import (
     named_paths,
 )
 from biasunlearn.cli.output import show, show_results
+from biasunlearn.errors import RequestError
 
 
 @command
@@ -73,20 +75,31 @@ def compare(
 
 
 @command
-def report(runs: Runs, /, *, out: Annotated[File, Parameter(group=OUTPUT)], output: Output = Output()) -> None:
+def report(
+    runs: Runs,
+    /,
+    *,
+    policy: Annotated[File | None, Parameter(group=SETTINGS)] = None,
+    summary: Annotated[bool, Parameter(group=SETTINGS)] = False,
+    out: Annotated[File, Parameter(group=OUTPUT)],
+    output: Output = Output(),
+) -> None:
     """Write one self-contained HTML page about one run, or about several side by side.
 
     Args:
         runs: Run folders. Several are compared with the first of them.
+        policy: YAML file of limits (docs/gate.md describes them), shown as a checklist. For one run.
+        summary: Write one sheet for readers who do no statistics instead. For one run.
         out: The .html file to write.
 
     Examples:
         biasunlearn report runs/mine --out mine.html
+        biasunlearn report runs/mine --out summary.html --summary --policy policy.yaml
         biasunlearn report runs/mine runs/other runs/third --out all.html
     """
     from biasunlearn.commands.report import write_report
 
-    show(write_report(runs, out), output, _report_line)
+    show(write_report(runs, out, policy=policy, summary=summary), output, _report_line)
 
 
 def _report_line(done: dict[str, object]) -> str:
@@ -96,12 +109,60 @@ def _report_line(done: dict[str, object]) -> str:
 
 
 @command
+def label(
+    run: Run,
+    /,
+    *,
+    labels: Annotated[File | None, Parameter(group=DATA)] = None,
+    size: Annotated[Integer, Parameter(group=SETTINGS)] = 150,
+    seed: Annotated[Integer, Parameter(group=SETTINGS)] = 0,
+    out: Annotated[File | None, Parameter(group=OUTPUT)] = None,
+    output: Output = Output(),
+) -> None:
+    """Have people label judged answers, and correct the judge's shares by their labels.
+
+    Without --labels, writes a CSV table of answers for people, with the answers before and after debiasing shuffled
+    together and without the judge's verdicts. With --labels, reads the table with its column "label" filled in, and
+    stores the corrected shares in results.json and report.html of the run.
+
+    Args:
+        run: Run folder with judged benchmarks.
+        labels: The table, filled in. Labels may be missing.
+        size: Answers of each model and share that are drawn to be labelled, half of them from those that the judge
+            called positive.
+        seed: Random seed of the sample. Read labels with the size and the seed that the table was written with.
+        out: The CSV file to write (default: to_label.csv in the run folder).
+
+    Examples:
+        biasunlearn label runs/mine --out to_label.csv
+        biasunlearn label runs/mine --labels to_label.csv
+    """
+    from biasunlearn.commands.label import read_labels, write_labels
+
+    if labels is None:
+        show(write_labels(run, out=out, size=size, seed=seed), output, _label_line)
+    elif out is not None:
+        raise RequestError(f"--out {out}: with --labels the results of {run} are written; leave --out away")
+    else:
+        show_results(read_labels(run, labels, size=size, seed=seed), output, run)
+
+
+def _label_line(done: dict[str, object]) -> str:
+    counts = done["benchmarks"]
+    assert isinstance(counts, dict)
+    listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+    return f"{done['out']}: {done['answers']} answers ({listed}); fill in the column label, then add --labels FILE"
+
+
+@command
 def gate(
     run: Run,
     /,
     *,
-    policy: Annotated[File, Parameter(group=SETTINGS)],
+    policy: Annotated[File | None, Parameter(group=SETTINGS)] = None,
+    preset: Annotated[Literal["compl-ai", "evalhub", "helm"] | None, Parameter(metavar="NAME", group=SETTINGS)] = None,
     base: Annotated[str | None, Parameter(metavar="RUN", group=SETTINGS)] = None,
+    junit: Annotated[File | None, Parameter(group=OUTPUT)] = None,
     output: Output = Output(),
 ) -> int:
     """Check a run against a policy of limits. The exit code is 0 if every rule holds, and 1 if one does not.
@@ -109,15 +170,21 @@ def gate(
     Args:
         run: Run folder.
         policy: YAML file of limits (docs/gate.md describes them).
+        preset: What a published evaluation suite gates on, with the right direction: compl-ai, evalhub or helm.
         base: Run that changes are computed against (default: RUN:before).
+        junit: Also write the rules as tests to this JUnit XML file, which CI systems show.
 
     Examples:
         biasunlearn gate runs/mine --policy policy.yaml
         biasunlearn gate runs/mine --policy policy.yaml --base runs/base --json
+        biasunlearn gate runs/mine --preset evalhub --junit gate.xml
     """
     from biasunlearn.commands.gate import gate
+    from biasunlearn.commands.gate_junit import writing_junit
     from biasunlearn.report.tables.comparison import gate_tables
 
-    result = gate(run, policy, base=base)
+    with writing_junit(junit) as write:
+        result = gate(run, policy, preset=preset, base=base)
+        write(result)
     show(result, output, gate_tables)
     return DONE if result.passed else REFUSED

@@ -21,6 +21,7 @@ from biasunlearn.cli.options import (
     Rows,
     Training,
     named_paths,
+    with_responses,
 )
 from biasunlearn.cli.output import emit, note, progress, running, show_results
 from biasunlearn.commands.tracking import Tracker
@@ -57,6 +58,7 @@ def debias(
     loading: Loading = Loading(),
     method: Annotated[str | None, Parameter(metavar="NAME", group=TRAINING)] = None,
     families: Annotated[File | None, Parameter(group=DATA)] = None,
+    responses: Annotated[tuple[str, ...], Parameter(name="--responses", metavar="[NAME=]PATH", group=DATA)] = (),
     track: Annotated[tuple[Tracker, ...], Parameter(name="--track", metavar="TRACKER", group=TRAINING)] = (),
     execution: Execution = Execution(),
     evaluation: Evaluation = Evaluation(),
@@ -72,6 +74,8 @@ def debias(
         method: Method of debiasing: biasunlearn (default), dpo, equalize, ... (docs/methods.md lists them).
         families: YAML file of target terms that name the same group, added to the shipped list
             (--set term_families=FILE; docs/data.md).
+        responses: Judged benchmark to measure before and after, as in mt_bench=DIR, or a file of your own prompts. The
+            answers of both models are shuffled together and judged in one pass. May be repeated.
         track: Experiment tracker to log training to. TensorBoard writes to logs/ in --out. May be repeated.
         strict: End with exit code 1 unless the verdict is fair or improved. Everything is stored in any case.
 
@@ -90,6 +94,7 @@ def debias(
     given = {"method": method, "term_families": families}
     changes = [f"{key}={json.dumps(value)}" for key, value in given.items() if value]
     config = load_config(training.config, [*changes, *execution.settings(training.set)])
+    benchmarks = named_paths(with_responses(training.benchmark, responses))
     try:
         with (
             running(execution, training.out) as (on_progress, shown),
@@ -97,7 +102,7 @@ def debias(
         ):
             results = debias(
                 model, train=training.train, unrelated=training.unrelated, report=training.report, out=training.out,
-                config=config, benchmarks=named_paths(training.benchmark), skip_invalid=rows.skip_invalid,
+                config=config, benchmarks=benchmarks, skip_invalid=rows.skip_invalid,
                 device=execution.device, revision=execution.revision, trust_remote_code=loading.trust_remote_code,
                 resume=execution.resume, options=evaluation.to_options(execution), progress=on_progress, say=note,
                 on_step=on_step,

@@ -11,7 +11,8 @@ from biasunlearn.benchmarks.association import association_change
 from biasunlearn.commands.evaluation import (
     MANIFEST,
     apply_protocol,
-    evaluate,
+    evaluate_before_judging,
+    judge_together,
     mark_contamination,
     partial_facts,
     read_manifest,
@@ -100,9 +101,11 @@ def _combine(
     context.begin()
     manifest = _manifest(runs)
     plan = replace(plan, trained_words=manifest.all_words)
-    items_before, before = evaluate(loaded, plan, context.callbacks, "before: ")
+    first = evaluate_before_judging(loaded, plan, context.callbacks, "before: ")
     loaded = loaded.with_model(_added_up(loaded.model, runs, [part.weight for part in parts], how))
-    items_after, after = evaluate(loaded, plan, context.callbacks, "after: ")
+    last = evaluate_before_judging(loaded, plan, context.callbacks, "after: ")
+    judged = judge_together((first, last), plan, context.callbacks, loaded.device)
+    (items_before, before), (items_after, after) = judged
     after = mark_contamination(after, plan, manifest)
     _save(loaded.model, folder.adapter, manifest, spec.revision)
     digest = after.stereoset.sha256 if after.stereoset else None

@@ -24,6 +24,7 @@ from biasunlearn.runs.comparison import (
     Compared,
     ComparedBenchmark,
     DistanceOverTypes,
+    JudgedArms,
     Nearer,
     OverviewLine,
     RunComparison,
@@ -36,9 +37,10 @@ from biasunlearn.runs.comparison import (
 )
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment, new_run
 from biasunlearn.runs.lock import releasing_locks
-from biasunlearn.runs.results import BenchmarkResult, Interval, Metric, ScoredPart, StereoSetResult
+from biasunlearn.runs.results import BenchmarkResult, Interval, JudgedResult, Metric, ScoredPart, StereoSetResult
 from biasunlearn.runs.scores import hides_polarisation
 from biasunlearn.stats.effect import nearer_to_50
+from biasunlearn.stats.judging import FAR_APART, unscored_share
 from biasunlearn.stats.paired import Pairs, compare_score, pair
 
 FILE = "compare.json"
@@ -174,9 +176,32 @@ def _comparison(
             average: Any = "clusters" if over_clusters(name, score) else "units"
             tested = TestedScore.of(compare_score(pairs, ideal_of(name, score), average, seed=seed))
             scores[score] = _as_stored(tested, score, *entries)
-        benchmarks[name] = ComparedBenchmark(scores=scores)
+        found = ComparedBenchmark(scores=scores)
+        arms = _judged_arms(*entries)
+        benchmarks[name] = found.with_values(judged=arms) if arms else found
     apart = sorted(first.entries.keys() ^ other.entries.keys())
     return Compared(run=other.name, benchmarks=benchmarks, not_shared=apart)
+
+
+def _judged_arms(first: BenchmarkResult, other: BenchmarkResult) -> JudgedArms | None:
+    """The states of the answers of both runs; None where the benchmark is not judged."""
+    if not isinstance(first, JudgedResult) or not isinstance(other, JudgedResult):
+        return None
+    a, b = (entry.states.get("overall", {}) for entry in (first, other))
+    apart = []
+    if _judges_of(first) != _judges_of(other):
+        apart.append("the answers were judged by other judges, or with another wording of the task")
+    if abs(unscored_share(a) - unscored_share(b)) > FAR_APART:
+        apart.append(
+            f"{unscored_share(a):.1f} % and {unscored_share(b):.1f} % of the answers are unscored; they may differ by "
+            f"{FAR_APART:g} points"
+        )
+    return JudgedArms(a=a, b=b, apart=apart)
+
+
+def _judges_of(entry: JudgedResult) -> tuple[str, set[str]] | None:
+    known = entry.judging
+    return None if known is None else (known.template, {judge.judge for judge in known.judges})
 
 
 def _as_stored(

@@ -14,7 +14,8 @@ from biasunlearn.commands.evaluation import (
     MANIFEST,
     apply_protocol,
     capability,
-    evaluate,
+    evaluate_before_judging,
+    judge_together,
     mark_contamination,
     partial_facts,
     validate_plan,
@@ -200,14 +201,16 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
     context.begin()
     plan = replace(plan, trained_words=prepared.manifest.all_words)
     base = loaded.with_cache(context.cache if base_scores is None else base_scores)
-    items_before, before = evaluate(base, plan, context.callbacks, "before: ")
+    first = evaluate_before_judging(base, plan, context.callbacks, "before: ")
     capability_before = capability(loaded, plan.options)
     resumed = run.checkpoint.exists()
-    done, cost, data = _unlearn(base, prepared, config, context, before)
+    done, cost, data = _unlearn(base, prepared, config, context, first.measured)
     loaded, outcome = loaded.with_model(done.model), done.outcome
     whole_model = not hasattr(done.model, "disable_adapter")
     trained = save_trained(loaded, run, prepared.manifest, adapter=not whole_model, revision=request.model.revision)
-    items_after, after = evaluate(loaded.with_cache(context.cache), plan, context.callbacks, "after: ")
+    last = evaluate_before_judging(loaded.with_cache(context.cache), plan, context.callbacks, "after: ")
+    judged = judge_together((first, last), plan, context.callbacks, loaded.device)
+    (items_before, before), (items_after, after) = judged
     after = mark_contamination(after, plan, prepared.manifest)
     results = Results(
         schema=SCHEMA,
@@ -256,7 +259,8 @@ def _unscorable(loaded: Any, prepared: Prepared) -> Mapping[Passage, str]:
 
     sets = prepared.sets
     passages = [one for per_type in (sets.forget, sets.retain) for group in per_type.values() for one in group]
-    passages += [*sets.unrelated, *(c.whole(sentence) for c in prepared.stop for _, sentence in c.sentences())]
+    passages += [one for compared in sets.compared.values() for one in compared]
+    passages += [c.whole(sentence) for c in prepared.stop for _, sentence in c.sentences()]
     try:
         encode(loaded.tokenizer, passages, max_tokens=max_tokens(loaded.model), chat=loaded.chat)
     except UnscorableError as error:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from biasunlearn.benchmarks import BENCHMARKS, JUDGED
 from biasunlearn.benchmarks.generation import drawn_prompts
+from biasunlearn.benchmarks.judged import estimated_calls
 from biasunlearn.commands.evaluation import validate_plan, with_data
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.judged_results import Estimate, EstimateRow
@@ -27,7 +28,7 @@ def estimate(model: str, benchmarks: Mapping[str, str], skip_invalid: bool, opti
     for name in judged:
         questions = drawn_prompts(plan.data[name].records, plan.options)
         task = BENCHMARKS[name].task(questions)
-        asked, answers = task.requests(questions, plan.options)
+        asked, answers = estimated_calls(task, questions, plan.options)
         rows.append(_row(name, model, asked))
         for judge in plan.options.judges or (RULE,):
             if judge != RULE:

@@ -1,11 +1,12 @@
 """What measuring commands share: a checked plan, the model under its protocol, benchmarks and tasks, contamination."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from biasunlearn.benchmarks import BENCHMARKS, GENERATED, JUDGED, NAMES
+from biasunlearn.benchmarks.judged import Answered, JudgedBenchmark, answer_questions, judge_arms
 from biasunlearn.commands.run_context import Callbacks
 from biasunlearn.data.checks import contamination
 from biasunlearn.data.sample import limited
@@ -48,6 +49,8 @@ def validate_plan(plan: EvalPlan, out: str | Path | None) -> EvalPlan:
         raise RequestError(f"--classifier: only {names} use one; add --benchmark {GENERATED[0]}=PATH")
     if options.judges and not set(plan.benchmarks) & set(JUDGED):
         raise RequestError(f"--judge: only {', '.join(JUDGED)} use one; add --benchmark {JUDGED[0]}=PATH")
+    if options.prompting is not None and not set(plan.benchmarks) & set(JUDGED):
+        raise RequestError(f"--prompting: only {', '.join(JUDGED)} use it; add --benchmark {JUDGED[0]}=PATH")
     if options.replacements < 0:
         raise RequestError(f"--replacements {options.replacements}: must be 0 (none are scored) or more")
     term_lists(options.term_lists)  # a wrong list is reported before a model is loaded
@@ -132,6 +135,76 @@ def evaluate(loaded: Any, plan: EvalPlan, callbacks: Callbacks, label: str = "")
         scored, entries[name] = BENCHMARKS[name].run(reporting, plan.source(name), plan)
         items += scored
     return items, Measured.model_validate(entries)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """One model on a plan; its answers to judged benchmarks are not judged yet."""
+
+    items: tuple[Item, ...]
+    measured: Measured
+    answers: Mapping[str, Answered]
+
+
+def evaluate_before_judging(loaded: Any, plan: EvalPlan, callbacks: Callbacks, label: str = "") -> Evaluated:
+    """Runs the benchmarks of a plan; judged ones are answered only, for `judge_together`."""
+    items, measured = evaluate(loaded, _without_judged(plan), callbacks, label)
+    answers = {}
+    for name in _judged(plan):
+        reporting = loaded.with_progress(callbacks.counter(f"{label}{name}"))
+        answers[name] = answer_questions(reporting, _benchmark(plan, name), plan.options)
+    return Evaluated(tuple(items), measured, answers)
+
+
+def judge_together(
+    arms: Sequence[Evaluated], plan: EvalPlan, callbacks: Callbacks, device: Any = None
+) -> list[tuple[list[Item], Measured]]:
+    """Has the judges read the answers of several models, shuffled together: all items and results of each model."""
+    items = [list(arm.items) for arm in arms]
+    entries: list[dict[str, Any]] = [dict(arm.measured.entries) for arm in arms]
+    for name in _judged(plan):
+        made = judge_arms(
+            [arm.answers[name] for arm in arms], _benchmark(plan, name), plan.options, device=device,
+            progress=callbacks.counter(f"{name}: judging"),
+        )  # fmt: skip
+        for place, (scored, entry) in enumerate(made):
+            items[place] += scored
+            entries[place][name] = entry
+    return [
+        (own, Measured.model_validate({name: found[name] for name in plan.benchmarks}))
+        for own, found in zip(items, entries, strict=True)
+    ]
+
+
+def _judged(plan: EvalPlan) -> list[str]:
+    return [name for name in plan.benchmarks if name in JUDGED]
+
+
+def _without_judged(plan: EvalPlan) -> EvalPlan:
+    return replace(plan, benchmarks={name: path for name, path in plan.benchmarks.items() if name not in JUDGED})
+
+
+def _benchmark(plan: EvalPlan, name: str) -> JudgedBenchmark:
+    module = BENCHMARKS[name]
+    table = module.read(plan.source(name), skip_invalid=plan.skip_invalid)
+    return JudgedBenchmark(name, table, module.task(table.records), module.entry)
+
+
+def judged_paths(given: Iterable[str]) -> dict[str, str]:
+    """{benchmark: path} of --responses: NAME=PATH of a judged benchmark, or the path of own prompts alone.
+
+    Raises:
+        RequestError: a benchmark is given twice.
+    """
+    found: dict[str, str] = {}
+    for one in given:
+        name, equals, path = one.partition("=")
+        if not (equals and name in JUDGED):
+            name, path = "responses", one
+        if name in found:
+            raise RequestError(f"--responses {name}: given twice")
+        found[name] = path
+    return found
 
 
 def capability(loaded: Any, options: EvalOptions) -> Capability | None:

@@ -16,7 +16,7 @@ from biasunlearn.config import DebiasConfig
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.score_cache import ScoreCache
-from biasunlearn.scoring.protocol import EvalPlan
+from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.unlearn.prepare import Prepared, prepare
 
 
@@ -34,6 +34,7 @@ class Common(TypedDict, total=False):
     progress: Progress | None
     say: Say | None
     on_step: OnStep | None
+    options: EvalOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ def experiment_of(model: str, common: Common) -> Experiment:
         trust_remote_code=common.get("trust_remote_code", False),
     )  # fmt: skip
     benchmarks = {"stereoset": common["report"], **(common.get("benchmarks") or {})}
-    options = with_limit(None, common.get("limit"))
+    options = with_limit(common.get("options"), common.get("limit"))
     plan = with_data(EvalPlan(benchmarks, common.get("skip_invalid", False), options))
     callbacks = Callbacks(common.get("progress"), common.get("say"), common.get("on_step"))
     return Experiment(model=spec, plan=plan, unrelated=common.get("unrelated"), callbacks=callbacks)

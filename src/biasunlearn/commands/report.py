@@ -5,34 +5,48 @@ from pathlib import Path
 from typing import Any
 
 from biasunlearn.commands.compare import compare_stages, paired_with_first
+from biasunlearn.commands.gate import gate
 from biasunlearn.commands.run_stages import stage_of
 from biasunlearn.data.readers import sentences_of
 from biasunlearn.errors import RequestError
-from biasunlearn.report.run import RunData
+from biasunlearn.report.plain_summary import summary_page
+from biasunlearn.report.run import RunData, report_page
 from biasunlearn.report.runs import runs_page
 from biasunlearn.runs.atomic import whole_file
 from biasunlearn.runs.comparison import RunComparison
 from biasunlearn.runs.folder import RunFolder
 from biasunlearn.runs.items import read_items
+from biasunlearn.runs.responses import read_responses
 
 
-def write_report(runs: Sequence[str | Path], out: str | Path) -> dict[str, Any]:
+def write_report(
+    runs: Sequence[str | Path], out: str | Path, *, policy: str | Path | None = None, summary: bool = False
+) -> dict[str, Any]:
     """Writes the report of one run, or of several beside each other.
 
     Args:
         runs: run folders; several are tested against the stage before of the first one, or against the first one.
         out: the .html file to write; an existing file is replaced.
+        policy: a YAML file of limits (see `gate`), shown as a checklist. For one run.
+        summary: one sheet for readers who do no statistics, in place of the whole report. For one run.
     Returns:
         {"out", "runs", "bytes"}
     Raises:
-        RequestError: no finished run, or a file that cannot be written.
+        RequestError: no finished run, a policy that is wrong, several runs where one is needed, or a file that cannot
+            be written.
         WriteError: the disk is full or the like.
     """
     names = [str(run) for run in runs]
     path = _page_file(Path(out))
+    if len(names) > 1 and (policy is not None or summary):
+        option = "--summary" if summary else "--policy"
+        raise RequestError(f"{option}: is about one run, and {len(names)} were given; name one run")
     data = [read_run(name) for name in names]
-    comparison, refused = _comparison(data) if len(data) > 1 else (None, None)
-    content = runs_page(data, comparison, refused)
+    checked = None if policy is None else gate(names[0], policy)
+    if len(data) > 1:
+        content = runs_page(data, *_comparison(data))
+    else:
+        content = summary_page(data[0], checked) if summary else report_page(data[0], checked)
     with whole_file(path) as temporary:
         temporary.write_text(content, encoding="utf-8")
     return {"out": str(path), "runs": names, "bytes": path.stat().st_size}
@@ -44,7 +58,8 @@ def read_run(name: str) -> RunData:
     results = folder.read_results()
     stored = folder.path / "items.parquet"
     stages = read_items(stored) if stored.exists() else {}
-    return RunData(name, results, stages, folder.read_metrics(), sentences_of(*results.stereoset_file))
+    sentences = sentences_of(*results.stereoset_file)
+    return RunData(name, results, stages, folder.read_metrics(), sentences, read_responses(folder.path))
 
 
 def _comparison(runs: Sequence[RunData]) -> tuple[RunComparison | None, str | None]:

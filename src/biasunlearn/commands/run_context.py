@@ -11,6 +11,7 @@ from biasunlearn.runs.folder import IDENTITY, RunFolder, finished, new_run
 from biasunlearn.runs.identity import identity
 from biasunlearn.runs.lock import releasing_locks
 from biasunlearn.runs.places import check_out
+from biasunlearn.runs.responses import keep_responses
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.stats.stereoset import Item
@@ -99,7 +100,8 @@ class RunContext:
         self.begin()
         folder.write_stages(stages)
         sentences = sentences_of(*results.stereoset_file) if report is None else data_sentences(report)
-        data = RunData(str(folder.path), results, stages, folder.read_metrics(), sentences)
+        responses = keep_responses(_cache_of(self.request), folder.path, stages)
+        data = RunData(str(folder.path), results, stages, folder.read_metrics(), sentences, responses)
         folder.write_text("report.html", report_page(data))
         folder.write_json("results.json", results.to_dict())
         folder.drop_unfinished()
@@ -145,3 +147,12 @@ def _models(request: Mapping[str, Any]) -> Iterator[str | None]:
     for arguments in request.values():
         if isinstance(arguments, Mapping):
             yield from (arguments.get(key) for key in ("model", "adapter", "to"))
+
+
+def _cache_of(request: Mapping[str, Any]) -> Path | None:
+    """The folder of stored texts that a request names."""
+    for arguments in request.values():
+        options = arguments.get("options") if isinstance(arguments, Mapping) else None
+        if isinstance(options, Mapping) and options.get("cache"):
+            return Path(str(options["cache"]))
+    return None

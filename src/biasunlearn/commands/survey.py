@@ -9,10 +9,14 @@ import statistics
 import typing
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
+from biasunlearn.benchmarks import JUDGED
 from biasunlearn.commands.compare import nearer_runs
+from biasunlearn.commands.evaluation import CONTINUATIONS
+from biasunlearn.commands.measure import measure
 from biasunlearn.commands.repeated_runs import Common, Experiment, experiment_of
 from biasunlearn.commands.run_stages import own_scores, read_stage
 from biasunlearn.config import DebiasConfig, Method, load_config
@@ -20,7 +24,7 @@ from biasunlearn.errors import DataError, RequestError
 from biasunlearn.report.charts.pareto import front
 from biasunlearn.report.survey import survey_page
 from biasunlearn.report.tables.survey import BASE_MODEL, OF_TYPE, point_of
-from biasunlearn.runs.benchmark_results import Measured, PanelResult, PerplexityResult
+from biasunlearn.runs.benchmark_results import JudgedResult, Measured, PanelResult, PerplexityResult
 from biasunlearn.runs.comparison import Nearer
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
 from biasunlearn.runs.places import check_out
@@ -28,6 +32,8 @@ from biasunlearn.runs.results import Results, only_given
 from biasunlearn.runs.scores import Interval, hides_polarisation
 from biasunlearn.runs.sections import Cost
 from biasunlearn.runs.series import EndedRun, MeanCost, SeedScore, Survey, SurveyedMethod
+from biasunlearn.scoring.prompt_baseline import check_baseline
+from biasunlearn.scoring.protocol import EvalOptions
 from biasunlearn.stats.bootstrap import Estimate, over_seeds
 
 METHODS: tuple[str, ...] = typing.get_args(Method)
@@ -46,6 +52,7 @@ def survey(
     seeds: Sequence[int] = (0, 1, 2),
     config: str | Path | None = None,
     changes: Sequence[str] = (),
+    baselines: Sequence[str] = (),
     **common: Unpack[Common],
 ) -> Survey:
     """Runs every method with every seed in `out`/METHOD/seed-N, and compares them with each other and with the base.
@@ -57,6 +64,8 @@ def survey(
         text: ordinary sentences for `cda` and `dropout`, in place of `unrelated`.
         config: a recipe, by name or file; its values take precedence over the methods' defaults.
         changes: key=value, for all methods; they take precedence over both.
+        baselines: prompting baselines, measured on the judged benchmarks without training
+            (scoring/prompt_baseline.py); stored in `out`/prompting.
         common: report, unrelated, benchmarks and so on, as for `debias` (commands/repeated_runs.py).
     Returns:
         Every method with its scores, nearest to 50 first where a test distinguishes them, as stored in
@@ -67,10 +76,13 @@ def survey(
     """
     check_out(out, model)
     configs = _configs(methods, seeds, config, changes)
+    common = _sharing_replies(common, Path(out))
     experiment = experiment_of(model, common)
+    _check_baselines(experiment, baselines)
     found, refused = _run_all(experiment, configs, Path(out), train, text)
     if not found:
         raise next(iter(refused.values()))
+    prompting = _prompting(experiment, baselines, Path(out), next(iter(configs.values()))[0])
     nearer = _nearer(Path(out), {method: [one.seed for one in configs[method]] for method in found})
     rows = _nearest_first({method: _row(runs) for method, runs in found.items()}, nearer)
     points = [point for method, row in rows.items() if (point := point_of(method, row.scores))]
@@ -81,6 +93,7 @@ def survey(
         front=[point.letter for point in front(points)],
         nearer=nearer,
         refused={method: str(error) for method, error in refused.items()},
+        **({"prompting": prompting} if prompting else {}),
         environment=environment(),
         model=model,
         seeds=[*seeds],
@@ -91,6 +104,49 @@ def survey(
     folder.write_json("survey.json", result.to_dict())
     folder.write_text("report.html", survey_page(result))
     return result
+
+
+def _sharing_replies(common: Common, out: Path) -> Common:
+    """The same with one folder of stored texts for all runs, so that a judge reads nothing twice."""
+    options = common.get("options") or EvalOptions()
+    shared: Common = {**common, "options": replace(options, cache=options.cache or out / CONTINUATIONS)}
+    return shared
+
+
+def _check_baselines(experiment: Experiment, baselines: Sequence[str]) -> None:
+    """RequestError, before anything is trained, for an unknown baseline or one without a benchmark to measure it on."""
+    for name in baselines:
+        check_baseline(name)
+    if baselines and not set(experiment.plan.benchmarks) & set(JUDGED):
+        raise RequestError("--baselines: prompting needs a judged benchmark; add --responses NAME=PATH")
+
+
+def _prompting(
+    experiment: Experiment, baselines: Sequence[str], out: Path, config: DebiasConfig
+) -> dict[str, dict[str, SeedScore | None]]:
+    """The scores of every prompting baseline on the judged benchmarks, without training."""
+    judged = {name: path for name, path in experiment.plan.benchmarks.items() if name in JUDGED}
+    found = {}
+    for name in dict.fromkeys(baselines):
+        folder, spec = out / "prompting" / name, experiment.model
+        experiment.callbacks.message(f"{name}: {folder}")
+        results = measure(
+            spec.model, judged, out=folder, dtype=config.dtype, batch_tokens=config.batch_tokens, device=spec.device,
+            revision=spec.revision,
+            trust_remote_code=spec.trust_remote_code, skip_invalid=experiment.plan.skip_invalid,
+            resume=folder.exists(), options=replace(experiment.plan.options, prompting=name),
+        )  # fmt: skip
+        found[name] = _judged_scores(results.benchmarks)
+    return found
+
+
+def _judged_scores(measured: Measured) -> dict[str, SeedScore | None]:
+    """Every shown score of the judged benchmarks."""
+    return {
+        f"{benchmark} {score}": _seed_score(entry.overall.interval(score))
+        for benchmark, entry in measured.entries.items() if isinstance(entry, JudgedResult)
+        for score in entry.shown_scores
+    }  # fmt: skip
 
 
 def _run_all(
@@ -202,6 +258,8 @@ def scores_of(measured: Measured | None) -> dict[str, SeedScore | None]:
     for benchmark, entry in measured.entries.items():
         if isinstance(entry, PerplexityResult):
             shown[benchmark] = SeedScore(value=entry.per_token)
+        elif isinstance(entry, JudgedResult):
+            shown |= _judged_scores(Measured.model_validate({benchmark: entry}))
         elif isinstance(entry, PanelResult) and (score := next(iter(own_scores(benchmark)), None)):
             one = entry.overall.interval(score)
             shown[f"{benchmark} {score}"] = _seed_score(one)

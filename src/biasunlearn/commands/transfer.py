@@ -10,7 +10,8 @@ from biasunlearn.commands.debias import DebiasJob, run_debias
 from biasunlearn.commands.evaluation import (
     MANIFEST,
     apply_protocol,
-    evaluate,
+    evaluate_before_judging,
+    judge_together,
     mark_contamination,
     partial_facts,
     read_manifest,
@@ -171,10 +172,12 @@ def _transfer(context: RunContext, learned: DebiasRun, request: TransferJob) -> 
     plan = replace(plan, trained_words=manifest.all_words if manifest else None)
     loaded = loaded.with_model(debiased(target, learned.folder.adapter).model)
     with scaled(loaded.model, 0.0, DEBIASING):
-        items_before, before = evaluate(loaded.with_cache(context.cache), plan, callbacks, "before: ")
+        first = evaluate_before_judging(loaded.with_cache(context.cache), plan, callbacks, "before: ")
     evaluated, scale = _scale(loaded, stop, request.scales, learned.recipe, context)
     with scaled(loaded.model, scale, DEBIASING):
-        items_after, after = evaluate(loaded.with_cache(context.cache), plan, callbacks, "after: ")
+        last = evaluate_before_judging(loaded.with_cache(context.cache), plan, callbacks, "after: ")
+    judged = judge_together((first, last), plan, callbacks, loaded.device)
+    (items_before, before), (items_after, after) = judged
     after = mark_contamination(after, plan, manifest)
     _save_adapter(learned.folder.adapter, folder.adapter, scale, target.base)
     facts: dict[str, Any] = {"target_kind": target.kind, "own_adapter": target.own_adapter, "scale": scale}

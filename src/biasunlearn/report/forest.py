@@ -7,7 +7,7 @@ from biasunlearn.report.charts.axis import Axis, Scale, around
 from biasunlearn.report.formatting import short
 from biasunlearn.report.html import Markup, tag
 from biasunlearn.report.html_table import html_notes, html_table, html_warnings
-from biasunlearn.report.page import folded, section
+from biasunlearn.report.page import Section, folded, section
 from biasunlearn.report.tables.benchmarks import ScoreRow, benchmark_tables, shared_ideal_table
 from biasunlearn.runs.benchmark_results import Capability, Measured, PanelResult
 from biasunlearn.runs.scores import Interval, Metric, estimate_of
@@ -25,7 +25,7 @@ Key = tuple[float | None, bool]
 """Ideal, and whether the scores are small."""
 
 
-def forest_sections(after: Measured, before: Measured | None, capability: Capability | None) -> list[Markup]:
+def forest_sections(after: Measured, before: Measured | None, capability: Capability | None) -> list[Section]:
     """The section, or nothing where there is no benchmark but StereoSet."""
     rows = [*_rows(after, before), *_tasks(capability)]
     if all(benchmark == "stereoset" for benchmark, *_ in rows):

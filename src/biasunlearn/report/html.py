@@ -3,7 +3,8 @@
 Names, paths and sentences come from other people's files. Nothing here joins strings into HTML but `tag`.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
@@ -19,10 +20,11 @@ class Markup(str):
 
 
 def text(value: Any) -> Markup:
-    """Any value as text in HTML; markup as it is."""
+    """Any value as text in HTML; markup, and what can write itself as markup (`__html__`), as it is."""
     if isinstance(value, Markup):
         return value
-    return _escaped(value)
+    written = getattr(value, "__html__", None)
+    return Markup(written()) if written else _escaped(value)
 
 
 def tag(name: str, /, *children: Any, **attributes: Any) -> Markup:
@@ -47,6 +49,28 @@ def join(children: Iterable[Any]) -> Markup:
         else:
             parts.append(text(child))
     return Markup("".join(parts))
+
+
+def data_block(kind: str, value: Any) -> Markup:
+    """Values for the script of the page, as JSON in an element that no browser runs.
+
+    Every "<", ">" and "&" and every character beyond ASCII is written as an escape, so that no text can end the element
+    and no character (U+2028, a lone surrogate) can break the script or the file. Texts are cleaned as everywhere.
+
+    By hand: {"a": "</script>"} -> {"a":"\\u003c/script\\u003e"}
+    """
+    written = json.dumps(_cleaned(value), separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
+        written = written.replace(character, f"\\u{ord(character):04x}")
+    return tag("script", Markup(written), type="application/json", class_=kind)
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, Mapping):
+        return {clean(key): _cleaned(one) for key, one in value.items()}
+    return [_cleaned(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def name_of(value: Any, limit: int = 80) -> Markup:

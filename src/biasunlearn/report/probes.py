@@ -7,7 +7,7 @@ from biasunlearn.report.charts.marks import Square, heatmap
 from biasunlearn.report.formatting import number, short
 from biasunlearn.report.html import Markup, tag
 from biasunlearn.report.html_table import html_table
-from biasunlearn.report.page import folded, section, warning
+from biasunlearn.report.page import Section, folded, section, warning
 from biasunlearn.report.tables.probes import (
     What,
     accuracy_table,
@@ -31,14 +31,14 @@ ACCURACY_NOTE = (
 )
 
 
-def probe_sections(probes: Probes | None) -> list[Markup]:
+def probe_sections(probes: Probes | None) -> list[Section]:
     """What the probes predict, and the angles between bias types; nothing where nothing was probed."""
     if probes is None:
         return []
     return [_accuracy_section(probes), *([_angle_section(probes)] if probes.angles else [])]
 
 
-def _accuracy_section(probes: Probes) -> Markup:
+def _accuracy_section(probes: Probes) -> Section:
     layers = [str(layer) for layer in probes.layers]
     pictures = [_accuracy_map(probes, place, "accuracy", STAGES[stage]) for place, stage in enumerate(probes.stages)]
     pictures.append(_accuracy_map(probes, -1, "control", "Control task"))
@@ -78,7 +78,7 @@ def _accuracy_squares(
 # --- angles ----------------------------------------------------------------------------------------------------------
 
 
-def _angle_section(probes: Probes) -> Markup:
+def _angle_section(probes: Probes) -> Section:
     last = str(probes.layers[-1])
     note = (
         f"Angles in degrees at layer {last} between the directions of two bias types (the mean of stereotype minus "

@@ -7,7 +7,7 @@ from typing import Any
 from biasunlearn.report.benchmark_cards import cards
 from biasunlearn.report.formatting import number, short
 from biasunlearn.report.html import Markup, name_of, tag
-from biasunlearn.report.page import facts, folded, section
+from biasunlearn.report.page import Section, facts, folded, section
 from biasunlearn.runs.benchmark_results import Measured
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.sections import Cost, Environment, Recipe
@@ -17,7 +17,7 @@ RECIPE = 20_000
 """Characters of a recipe that are shown."""
 
 
-def provenance_section(results: Results, name: str, model: str) -> Markup:
+def provenance_section(results: Results, name: str, model: str) -> Section:
     """The section of one run."""
     rows = {"model": name_of(model, 200), "run": name_of(name, 200)}
     rows |= {"adapter": name_of(results.adapter, 200)} if results.adapter else {}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from biasunlearn.report.charts.axis import Axis, around
+from biasunlearn.report.charts.chart import Mark, chart
 from biasunlearn.report.charts.curves import (
     APART,
     BOTTOM,
@@ -18,7 +19,7 @@ from biasunlearn.report.charts.curves import (
 from biasunlearn.report.formatting import number, short
 from biasunlearn.report.html import Markup, name_of, tag
 from biasunlearn.report.html_table import html_notes, html_table
-from biasunlearn.report.page import section, warning
+from biasunlearn.report.page import Section, section, warning
 from biasunlearn.report.tables.relearning import kept_line, kept_table, relearning_warnings, steps_table
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.scores import Interval
@@ -28,7 +29,7 @@ KINDS = {"base": "before", "debiased": "after"}
 """Model -> how it is drawn: as before and after debiasing are on every page."""
 
 
-def relearning_sections(results: Results) -> list[Markup]:
+def relearning_sections(results: Results) -> list[Section]:
     """The section, or nothing where the run is no relearning."""
     found = results.relearned
     if found is None:
@@ -65,16 +66,19 @@ def _panels(points: Sequence[Point]) -> list[Markup]:
 
 
 def _panel(name: str, points: Sequence[Point], steps: Axis, axis: Axis) -> Markup:
-    drawn, spoken = [], []
+    drawn, spoken, marks = [], [], []
     for place, (model, kind) in enumerate(KINDS.items()):
         own = [(point.step, _ss(point, name)) for point in points if point.model == model]
         drawn += interval_curve(own, steps, axis, kind, (place - 0.5) * APART)
+        marks += [Mark(steps.at(step) + (place - 0.5) * APART, axis.at(one.value),
+                       (float(step), model, one.value, one.low, one.high)) for step, one in own]  # fmt: skip
         spoken.append(f"{model} model from {number(own[0][1].value)} to {number(own[-1][1].value)}")
     title = name_of(name, 40) if name else tag("span", "overall")
     label = f"{short(name, 40) or 'overall'}: SS over {points[-1].step} steps, {', '.join(spoken)}"
     picture = tag("svg", panel_grid(steps, axis, strong=50), level_line(axis, 50.0), drawn,
                   viewbox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=label)  # fmt: skip
-    return tag("figure", tag("figcaption", title), picture)
+    file, columns = f"relearning-{short(name, 40) or 'overall'}", ("step", "model", "SS", "low", "high")
+    return tag("figure", tag("figcaption", title), chart(picture, file, columns, marks))
 
 
 def _ss(point: Point, name: str) -> Interval:

@@ -1,4 +1,4 @@
-"""The page of one run: result and tables first, then training, remaining bias, and what the run was made with.
+"""The page of one run: its first screen, tables, target terms and pairs, training, and what the run was made with.
 
 Everything is read from results, items and metrics; no model and no torch. What they do not hold is left out.
 """
@@ -6,26 +6,31 @@ Everything is read from results, items and metrics; no model and no torch. What 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from biasunlearn.report.answers import answer_sections
 from biasunlearn.report.charts.marks import before_and_after_key
+from biasunlearn.report.checklist import checklist_section
+from biasunlearn.report.explained import TERMS, footnotes
+from biasunlearn.report.first_screen import key_figures, open_questions, verdict_banner
 from biasunlearn.report.forest import forest_sections
-from biasunlearn.report.formatting import ARROW, interval, number, short
+from biasunlearn.report.formatting import number, short
 from biasunlearn.report.html import Markup, name_of, tag
 from biasunlearn.report.html_table import html_notes, html_table, html_warnings
-from biasunlearn.report.page import folded, page, section, warning
+from biasunlearn.report.model_name import model_name
+from biasunlearn.report.page import Section, folded, page, section, warning
 from biasunlearn.report.probes import probe_sections
 from biasunlearn.report.provenance import provenance_section
 from biasunlearn.report.relearning import relearning_sections
 from biasunlearn.report.remaining_bias import pair_sections, term_sections
 from biasunlearn.report.tables.association import association_tables, remaining_line
-from biasunlearn.report.tables.benchmarks import change_in_percent
-from biasunlearn.report.tables.run import VERDICT_TONES, fair_margin_of, stop_margin_of
+from biasunlearn.report.tables.run import fair_margin_of, stop_margin_of
 from biasunlearn.report.tables.stereoset import stereoset_tables
 from biasunlearn.report.training import training_sections
 from biasunlearn.report.warnings import run_warnings
 from biasunlearn.runs.benchmark_results import Measured, StereoSetResult
+from biasunlearn.runs.comparison import GateResult
+from biasunlearn.runs.responses import ResponseRecord
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.run_files import MetricsRow
-from biasunlearn.runs.scores import Interval
 from biasunlearn.stats.stereoset import Item
 
 PROBED = (
@@ -46,10 +51,17 @@ class RunData:
     metrics: Sequence[MetricsRow] = ()
     sentences: Mapping[str, str] = field(default_factory=dict)
     """Sentence id -> text, where the data file is still there unchanged."""
+    responses: Sequence[ResponseRecord] = ()
+    """What the model answered, and how it was judged."""
 
     @property
     def model(self) -> str:
         return self.results.model or self.results.scores or "stored scores"
+
+    @property
+    def name_of_model(self) -> str:
+        """The model as a person would call it."""
+        return model_name(self.model, self.results.model_source)
 
     @property
     def after(self) -> Measured:
@@ -75,33 +87,47 @@ class RunData:
         return self.stages.get("before", ()) if list(self.stages)[-1:] != ["before"] else ()
 
 
-def report_page(run: RunData) -> str:
-    """The page of one run."""
-    return page(run.model, header(run), run_sections(run))
+def report_page(run: RunData, checked: GateResult | None = None) -> str:
+    """The page of one run.
+
+    Args:
+        checked: the run against a policy, as `gate` returns it.
+    """
+    found = run.results.shown_verdict
+    state = found.headline if found is not None and not found.succeeded else ""
+    policy = [checklist_section(checked)] if checked else []
+    notes = footnotes(TERMS) if run.stereoset or run.after.perplexity else None
+    return page(run.name_of_model, header(run), policy, run_sections(run), notes, state=state)
 
 
-def run_sections(run: RunData) -> list[Markup]:
-    """Everything about one run, in the order in which it is read."""
+def run_sections(run: RunData, *, single: bool = True) -> list[Section]:
+    """Everything about one run, in the order in which it is read.
+
+    Args:
+        single: False on a page of several runs, which leaves out the search in all pairs.
+    """
     results = run.results
     return [
         *relearning_sections(results),
         *_score_sections(run),
         *_association_sections(run),
+        *term_sections(run.last_stage, run.first_stage),
+        *pair_sections(run.last_stage, run.first_stage, run.sentences, explorer=single),
         *probe_sections(results.probes),
         *training_sections(results, run.metrics, stop_margin_of(results)),
-        *term_sections(run.last_stage, run.first_stage),
-        *pair_sections(run.last_stage, run.first_stage, run.sentences),
+        *answer_sections(run.last_stage, run.first_stage, run.responses),
         *forest_sections(results.benchmarks, results.before, results.capability),
         provenance_section(results, run.name, run.model),
     ]
 
 
 def header(run: RunData) -> Markup:
-    """The verdict, which model, the result in one sentence, and the four main scores."""
+    """Which model, the verdict, the result in one sentence, the figures that carry it, and what it does not show."""
     return tag(
-        "header", partial_paragraph(run.results), verdict_paragraph(run.results),
-        tag("p", _eyebrow(run), class_="eyebrow"), tag("h1", name_of(run.model)),
-        tag("p", summary(run), class_="lede"), [warning(line) for line in run_warnings(run.results)], tiles(run),
+        "header", partial_paragraph(run.results), tag("p", _eyebrow(run), class_="eyebrow"),
+        tag("h1", name_of(run.name_of_model)), verdict_banner(run.results.shown_verdict),
+        tag("p", summary(run), class_="lede"), [warning(line) for line in run_warnings(run.results)],
+        key_figures(run.results), open_questions(run.results),
     )  # fmt: skip
 
 
@@ -111,19 +137,6 @@ def partial_paragraph(results: Results) -> Markup | None:
         return None
     word, _, rest = results.partial.headline.partition(":")
     return tag("p", tag("strong", word), f":{short(rest, 600)}.", class_="verdict caution")
-
-
-def verdict_paragraph(results: Results, letter: str = "") -> Markup | None:
-    """The verdict with its reason, as the first line of a page; nothing for a run without one.
-
-    Args:
-        letter: of the run, on a page of several.
-    """
-    found = results.shown_verdict
-    if found is None:
-        return None
-    word = tag("strong", f"{letter} {found.headline}".strip())
-    return tag("p", word, f": {short(found.reason, 600)}.", class_=f"verdict {VERDICT_TONES[found.value]}")
 
 
 def _eyebrow(run: RunData) -> str:
@@ -139,6 +152,9 @@ def _eyebrow(run: RunData) -> str:
 def summary(run: RunData) -> str:
     """The result in words: SS, and in how many bias types it is shown to lie near 50."""
     entry, first = run.stereoset, run.stereoset_before
+    found = run.results.shown_verdict
+    if found is not None and found.value == "failed":
+        return "The figures below are of a run that failed. They are no evidence about the method or the model."
     if entry is None:
         if run.results.probes and not len(run.after):
             return PROBED
@@ -162,53 +178,21 @@ def _near_50(entry: StereoSetResult) -> str:
     return f" SS is shown to lie within {margin} in {near} of {len(tested)} bias types."
 
 
-def tiles(run: RunData) -> Markup:
-    """SS, LMS, ICAT and perplexity, with their values before."""
-    after, before = run.stereoset, run.stereoset_before
-    made = []
-    if after:
-        now, was = after.overall, before.overall if before else None
-        made += [
-            _score_tile("SS, ideal 50", now.ss, was.ss if was else None),
-            _score_tile("LMS, ideal 100", now.lms, was.lms if was else None),
-            _score_tile("ICAT, ideal 100", now.icat, was.icat if was else None),
-        ]
-    if text := run.after.perplexity:
-        earlier = run.results.before.perplexity if run.results.before else None
-        below = f"{number(change_in_percent(text, earlier), 2, signed=True)} %" if earlier else "per token"
-        was_text = earlier.per_token if earlier else None
-        made.append(_tile("Perplexity, lower is better", text.per_token, was_text, below, 2))
-    return tag("dl", made, class_="tiles") if made else Markup("")
-
-
-def _score_tile(title: str, now: Interval | None, was: Interval | None) -> Markup | None:
-    if now is None:
-        return None
-    return _tile(title, now.value, was.value if was else None, f"95 % interval: {interval(now.low, now.high)}", 1)
-
-
-def _tile(title: str, now: float, was: float | None, below: str, digits: int) -> Markup:
-    earlier = None if was is None else [tag("span", f"{number(was, digits)} {ARROW} ", class_="was")]
-    value = tag("span", earlier, number(now, digits), class_="big")
-    return tag("div", tag("dt", title), tag("dd", value, tag("small", below)))
-
-
-def _score_sections(run: RunData) -> list[Markup]:
+def _score_sections(run: RunData) -> list[Section]:
     """StereoSet by bias type; pairs of whole sentences are folded away below."""
     if run.stereoset is None:
         return []
     main, *others = stereoset_tables(run.stereoset, run.stereoset_before, fair_margin_of(run.results))
     key = tag("ul", before_and_after_key(), class_="key") if run.stereoset_before else None
     parts = [html_table(main), key, html_notes(main), html_warnings(main)]
-    found = [section("Stereotype score by bias type", parts, note=_score_note(run))]
     for table in others:
         asked = short(run.stereoset.intersentence.formulation if run.stereoset.intersentence else "", 200)
         note = tag("p", f"{asked}. StereoSet defines no official likelihood score for these pairs.", class_="note")
-        found.append(folded("Pairs of whole sentences (intersentence)", note, html_table(table), html_notes(table)))
-    return found
+        parts.append(folded("Pairs of whole sentences (intersentence)", note, html_table(table), html_notes(table)))
+    return [section("Stereotype score by bias type", parts, note=_score_note(run))]
 
 
-def _association_sections(run: RunData) -> list[Markup]:
+def _association_sections(run: RunData) -> list[Section]:
     """What SS alone does not tell: the parts of the margin, the wording, target terms and subgroups."""
     if run.stereoset is None:
         return []

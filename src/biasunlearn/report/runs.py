@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from biasunlearn.report.first_screen import verdict_banner
 from biasunlearn.report.formatting import short
 from biasunlearn.report.html import Markup, join, name_of, tag
 from biasunlearn.report.html_table import html_table, html_warnings
-from biasunlearn.report.page import folded, page, section, warning
+from biasunlearn.report.page import Section, folded, page, section, warning
 from biasunlearn.report.pareto_figure import PARETO_NOTE, pareto_figure
-from biasunlearn.report.run import RunData, report_page, run_sections, verdict_paragraph
+from biasunlearn.report.ranking import Ranked, ranking_section
+from biasunlearn.report.run import RunData, report_page, run_sections
 from biasunlearn.report.tables.comparison import bias_type_tests, letters_for, overview_table
 from biasunlearn.report.tables.ranking import Nearer, nearest_sentence
 from biasunlearn.report.tables.runs import BASE, RunLine, bias_type_tables, runs_table
@@ -32,22 +34,36 @@ def runs_page(runs: Sequence[RunData], comparison: RunComparison | None = None, 
     if len(runs) == 1:
         return report_page(runs[0])
     lines, letters = _lines(runs), letters_for(len(runs))
-    models = list(dict.fromkeys(run.model for run in runs))
+    models = list(dict.fromkeys(run.name_of_model for run in runs))
     title = models[0] if len(models) == 1 else f"{len(runs)} runs"
     nearer = _nearer(lines, comparison)
-    verdicts = [verdict_paragraph(run.results, letter) for letter, run in zip(letters, runs, strict=True)]
+    verdicts = [verdict_banner(run.results.shown_verdict, letter) for letter, run in zip(letters, runs, strict=True)]
+    ranked = _ranked(lines, runs)
     head = tag(
-        "header", verdicts, tag("p", f"Social bias, comparison of {len(runs)} runs", class_="eyebrow"),
-        tag("h1", name_of(title)),
-        tag("p", _summary(lines, nearer), class_="lede"),
+        "header", tag("p", f"Social bias, comparison of {len(runs)} runs", class_="eyebrow"),
+        tag("h1", name_of(title)), tag("p", _summary(ranked, nearer), class_="lede"),
+        tag("div", verdicts, class_="verdicts"),
     )  # fmt: skip
-    each = [
-        tag("article", tag("h2", f"{letter} ", _label(run)), folded("Show this run in full", run_sections(run)),
-            class_="run")  # fmt: skip
-        for letter, run in zip(letters, runs, strict=True)
-    ]
+    each = [_article(letter, run) for letter, run in zip(letters, runs, strict=True)]
     tests = _tests(comparison, lines, refused)
-    return page(title, head, _pareto_section(lines, nearer), _bias_type_section(lines), tests, each)
+    ranks = ranking_section(ranked, nearer) if nearer is not None else None
+    return page(title, head, ranks, _pareto_section(lines, nearer), _bias_type_section(lines), tests, each)
+
+
+def _article(letter: str, run: RunData) -> Markup:
+    """One run in full, folded away."""
+    parts = [one.with_prefix(letter.lower()) for one in run_sections(run, single=False)]
+    return tag("article", tag("h2", f"{letter} ", _label(run)), folded("Show this run in full", parts), class_="run")
+
+
+def _ranked(lines: Sequence[RunLine], runs: Sequence[RunData]) -> list[Ranked]:
+    """What can be ranked: every line with a distance from 50. A run that failed is listed without a rank."""
+    failed = {letter: found.headline for letter, run in zip(letters_for(len(runs)), runs, strict=True)
+              if (found := run.results.shown_verdict) is not None and found.value == "failed"}  # fmt: skip
+    return [
+        Ranked(line.letter, line.name, line.small, point.distance, failed.get(line.letter, ""))
+        for line in lines if (point := line.point)
+    ]  # fmt: skip
 
 
 def _lines(runs: Sequence[RunData]) -> list[RunLine]:
@@ -87,19 +103,20 @@ def _nearer(lines: Sequence[RunLine], comparison: RunComparison | None) -> list[
     return [(letters[one.nearer], letters[one.farther]) for one in comparison.nearer]
 
 
-def _summary(lines: Sequence[RunLine], nearer: Sequence[Nearer] | None) -> str:
-    points = [point for line in lines if (point := line.point)]
-    if not points:
+def _summary(ranked: Sequence[Ranked], nearer: Sequence[Nearer] | None) -> str:
+    """Which runs are nearest to 50, of those that did not fail."""
+    if not ranked:
         return "No run was measured on StereoSet with unrelated sentences; the other results are below."
     if nearer is None:
         return "The runs could not be tested against each other, so that nothing is said about their order."
-    return nearest_sentence({point.letter: point.distance.value for point in points}, nearer)
+    distances = {run.letter: run.distance.value for run in ranked if not run.without_rank}
+    return nearest_sentence(distances, nearer) if distances else "All runs failed."
 
 
-def _pareto_section(lines: Sequence[RunLine], nearer: Sequence[Nearer] | None) -> Markup:
+def _pareto_section(lines: Sequence[RunLine], nearer: Sequence[Nearer] | None) -> Section | None:
     table = runs_table(lines)
     if not table.rows:
-        return Markup("")
+        return None
     points = [point for line in lines if (point := line.point)]
     names = {line.letter: name_of(line.name, 48) for line in lines}
     note = PARETO_NOTE.format(points="runs") + " Thin lines are 95 % intervals. This chart cannot separate runs whose \
@@ -108,10 +125,10 @@ intervals overlap; see the tests below."
     return section("Remaining bias and ability", figure, html_table(table), note=note)
 
 
-def _bias_type_section(lines: Sequence[RunLine]) -> Markup:
+def _bias_type_section(lines: Sequence[RunLine]) -> Section | None:
     tables = bias_type_tables(lines)
     if not tables:
-        return Markup("")
+        return None
     over = []
     for line in lines:
         found = over_debiased(line.measured.stereoset) if line.measured.stereoset and not line.is_base else []
@@ -122,7 +139,7 @@ def _bias_type_section(lines: Sequence[RunLine]) -> Markup:
     return section("Stereotype score by bias type", over, shown, note=note)
 
 
-def _tests(comparison: RunComparison | None, lines: Sequence[RunLine], refused: str | None) -> Markup | None:
+def _tests(comparison: RunComparison | None, lines: Sequence[RunLine], refused: str | None) -> Section | None:
     """Every benchmark's own scores against the first line, with the verdict in words."""
     if comparison is None:
         return section("Tests", warning(short(refused, 500))) if refused else None

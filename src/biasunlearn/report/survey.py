@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from biasunlearn.report.formatting import short
-from biasunlearn.report.html import Markup, name_of, tag
+from biasunlearn.report.html import name_of, tag
 from biasunlearn.report.html_table import html_notes, html_table
-from biasunlearn.report.page import facts, page, section, warning
+from biasunlearn.report.page import Section, facts, page, section, warning
 from biasunlearn.report.pareto_figure import PARETO_NOTE, pareto_figure
 from biasunlearn.report.provenance import HEADING
 from biasunlearn.report.tables.survey import (
@@ -16,6 +16,7 @@ from biasunlearn.report.tables.survey import (
     headline_table,
     nearest_methods,
     point_of,
+    prompting_table,
     survey_lines,
     survey_remarks,
 )  # fmt: skip
@@ -36,10 +37,10 @@ def survey_page(survey: Survey) -> str:
     head = tag("header", tag("p", under, class_="eyebrow"), tag("h1", name_of(survey.model)),
                tag("p", nearest_methods(survey), class_="lede"))  # fmt: skip
     return page(survey.model, head, _pareto_section(survey, lines), _bias_type_section(lines), _cost_section(lines),
-                _remarks_section(survey), _provenance_section(survey))  # fmt: skip
+                _prompting_section(survey), _remarks_section(survey), _provenance_section(survey))  # fmt: skip
 
 
-def _pareto_section(survey: Survey, lines: Sequence[SurveyLine]) -> Markup:
+def _pareto_section(survey: Survey, lines: Sequence[SurveyLine]) -> Section:
     points = [point for line in lines if (point := point_of(line.letter, line.scores))]
     names = {line.letter: name_of(line.name, 40) for line in lines}
     letters = {line.name: line.letter for line in lines}
@@ -48,23 +49,30 @@ def _pareto_section(survey: Survey, lines: Sequence[SurveyLine]) -> Markup:
     return section("Remaining bias and ability", figure, html_table(headline_table(lines)), note=NOTE)
 
 
-def _bias_type_section(lines: Sequence[SurveyLine]) -> Markup:
+def _bias_type_section(lines: Sequence[SurveyLine]) -> Section:
     return section("Stereotype score by bias type", html_table(bias_type_table(lines), kind="close"))
 
 
-def _cost_section(lines: Sequence[SurveyLine]) -> Markup:
+def _prompting_section(survey: Survey) -> Section | None:
+    if not survey.prompting:
+        return None
+    table = prompting_table(survey)
+    return section("Prompting baselines", html_notes(table), html_table(table, kind="close"))
+
+
+def _cost_section(lines: Sequence[SurveyLine]) -> Section:
     table = cost_table(lines)
     others = len(table.columns) > 3
     heading = "Other benchmarks and cost" if others else "Cost"
     return section(heading, html_notes(table), html_table(table, kind="close"))
 
 
-def _remarks_section(survey: Survey) -> Markup | None:
+def _remarks_section(survey: Survey) -> Section | None:
     remarks = [warning(short(line, 300)) for line in survey_remarks(survey)]
     return section("Remarks on single methods", remarks) if remarks else None
 
 
-def _provenance_section(survey: Survey) -> Markup:
+def _provenance_section(survey: Survey) -> Section:
     rows: dict[str, Any] = {
         "model": name_of(survey.model, 200), "seeds": ", ".join(map(str, survey.seeds)),
         "changes to the recipe": short(", ".join(survey.changes) or "none", 400),

@@ -8,7 +8,7 @@ from biasunlearn.report.charts.pareto import TrialPoint, Trials, outside, trials
 from biasunlearn.report.formatting import number, short
 from biasunlearn.report.html import Markup, name_of, tag
 from biasunlearn.report.html_table import html_table, html_warnings
-from biasunlearn.report.page import facts, folded, page, section, warning
+from biasunlearn.report.page import Section, facts, folded, page, section, warning
 from biasunlearn.report.provenance import HEADING, hash_mark, recipe_fold
 from biasunlearn.report.tables.sweep import AIMS, chosen_table, front_table, recipe_trial, trials_table
 from biasunlearn.runs.series import Sweep, Trial
@@ -40,7 +40,7 @@ def _summary(sweep: Sweep) -> str:
     return f"{counted} Trial {point.trial} is the knee of the Pareto front: {aims}."
 
 
-def _front_section(sweep: Sweep) -> Markup:
+def _front_section(sweep: Sweep) -> Section:
     if not sweep.front:
         return section(HEADLINE, warning("No trial has been completed yet."))
     trials = Trials(_points(sweep.front), _points(sweep.trials), _points(sweep.given_up),
@@ -69,7 +69,7 @@ def _sign(kind: str) -> Markup:
     return tag("svg", tag("g", mark, class_=kind), class_="trials scatter", aria_hidden="true")
 
 
-def _importance_section(sweep: Sweep) -> Markup | None:
+def _importance_section(sweep: Sweep) -> Section | None:
     pictures = []
     for aim, label in AIMS.items():
         if shares := sweep.importance.get(aim):
@@ -86,7 +86,7 @@ def _importance_section(sweep: Sweep) -> Markup | None:
     return section("Importance of the settings", tag("div", pictures, class_="maps"), note=note)
 
 
-def _chosen_section(sweep: Sweep) -> Markup | None:
+def _chosen_section(sweep: Sweep) -> Section | None:
     if not sweep.chosen:
         return None
     table = chosen_table(sweep.chosen)
@@ -94,7 +94,7 @@ def _chosen_section(sweep: Sweep) -> Markup | None:
                    note="The report split is scored here for the first and only time.")  # fmt: skip
 
 
-def _provenance_section(sweep: Sweep) -> Markup:
+def _provenance_section(sweep: Sweep) -> Section:
     request = sweep.request
     rows: dict[str, Any] = {"model": name_of(request.model, 200), "seeds": ", ".join(map(str, request.seeds))}
     rows |= {f"{short(name, 20)} split": hash_mark(digest) for name, digest in request.splits.items()}

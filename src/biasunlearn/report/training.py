@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from biasunlearn.report.charts.curves import Curve, Events, curve_panel, own_axis, score_axis, step_axis
 from biasunlearn.report.formatting import short
 from biasunlearn.report.html import Markup, tag
-from biasunlearn.report.page import section
+from biasunlearn.report.page import Section, section
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.run_files import MetricsRow
 
@@ -14,7 +14,7 @@ SWAP_NOTE = "Triangles mark steps at which the forget and retain sets of a bias 
 START_NOTE = "The horizontal line in the forget loss is its initial value, (2 / β) log 2."
 
 
-def training_sections(results: Results, metrics: Sequence[MetricsRow], margin: float) -> list[Markup]:
+def training_sections(results: Results, metrics: Sequence[MetricsRow], margin: float) -> list[Section]:
     """The section, or nothing where the run did not train.
 
     Args:

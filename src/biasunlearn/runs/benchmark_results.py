@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from biasunlearn.runs.association_results import ReplacedFacts
-from biasunlearn.runs.judged_results import Bounds, JudgingFacts
+from biasunlearn.runs.judged_results import Bounds, Corrected, JudgingFacts
 from biasunlearn.runs.schema import Count, Number, Positive, Record, Text, Whole, wrong_at
 from biasunlearn.runs.scores import (
     BBQScores,
@@ -238,6 +238,8 @@ class JudgedResult(PanelResult):
     bounds: Mapping[str, Mapping[str, Bounds]] = {}
     """{"overall" or a bias type: {score: bounds}}, where some answers are unscored."""
     judging: JudgingFacts | None = None
+    corrected: Mapping[str, Corrected] = {}
+    """{share: the share corrected by labels of people}; empty without labels."""
     new_tokens: Count | None = None
     """Of an answer, at most."""
 
@@ -344,6 +346,8 @@ class Measured(Record):
     mt_bench: JudgedResult | None = None
     responses: JudgedResult | None = None
     fairmt: JudgedResult | None = None
+    cab: JudgedResult | None = None
+    ceb: JudgedResult | None = None
 
     _order: tuple[str, ...] = ()
 

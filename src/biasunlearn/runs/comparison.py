@@ -128,9 +128,20 @@ class ValueChange(Record):
     change_percent: Number | None
 
 
+class JudgedArms(Record):
+    """What became of the answers of both runs to a judged benchmark: {state: answers}."""
+
+    a: Mapping[str, Count] = {}
+    b: Mapping[str, Count] = {}
+    apart: Sequence[str] = ()
+    """Why a difference of scores may come from the judging: other judges, or other shares of unscored answers."""
+
+
 class ComparedBenchmark(Record):
     """One benchmark of two runs: scores that were tested, or values that have no items to test."""
 
+    judged: JudgedArms | None = None
+    """Of a judged benchmark."""
     scores: Mapping[str, TestedScore] = {}
     values: Mapping[str, ValueChange] = {}
 
@@ -215,6 +226,12 @@ class GateRule(Record):
     rule: str
     passed: bool
     found: str
+    benchmark: Text = None
+    score: Text = None
+    allowed: Text = None
+    """The limit alone, as "within [44, 56]"."""
+    missing: bool = False
+    """Whether the rule fails because its score was not measured."""
 
 
 class GateResult(Record):
@@ -225,3 +242,5 @@ class GateResult(Record):
     policy: str
     passed: bool
     rules: Sequence[GateRule]
+    notes: Sequence[str] = ()
+    """Where the limits come from, and how they differ from published ones."""

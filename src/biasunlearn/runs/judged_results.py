@@ -13,6 +13,20 @@ class Bounds(Record):
     highest: Interval
 
 
+class Corrected(Record):
+    """A share corrected for the judge's errors by labels of people (stats/judging.py), all in percent."""
+
+    judged: Interval | None
+    """As the judge has it."""
+    share: Interval | None
+    """Corrected. The interval includes the uncertainty of the judge's errors."""
+    sensitivity: Interval | None = None
+    specificity: Interval | None = None
+    labels: Count
+    drawn: Count = 0
+    """Answers that were drawn to be labelled; those without a label are left out."""
+
+
 class JudgeFacts(Record):
     """One judge: how it agrees with the gold set, with itself, and with the other order."""
 
@@ -50,6 +64,8 @@ class JudgingFacts(Record):
     """{"judge | other judge": kappa}"""
     length_correlation: Number | None = None
     """Spearman's rank correlation of the score and the length of the answers."""
+    arms: Count = 1
+    """Models whose answers were shuffled together and judged in one pass: 2 before and after debiasing."""
     calls: Count = 0
     """Calls to endpoints, by the model under test and the judges, that the run's record holds."""
     note: Text = None

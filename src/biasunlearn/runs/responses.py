@@ -12,9 +12,10 @@ from typing import Literal
 from pydantic import ValidationError
 
 from biasunlearn.data.strict_json import BadJSON, parse_json
-from biasunlearn.runs.atomic import append, writing
+from biasunlearn.runs.atomic import append, whole_file, writing
 from biasunlearn.runs.first_process import is_first
 from biasunlearn.runs.schema import Count, Number, Record, Text
+from biasunlearn.stats.stereoset import Item
 
 CALLS = "calls.jsonl"
 RESPONSES = "responses.jsonl"
@@ -22,9 +23,11 @@ RESPONSES = "responses.jsonl"
 State = Literal["scored", "refused", "unscored"]
 
 Reason = Literal[
-    "unparsed", "truncated", "transport", "policy", "abstained", "no_majority", "too_long", "empty", "judge_not_usable"
+    "unparsed", "truncated", "transport", "policy", "abstained", "no_majority", "too_long", "empty", "judge_not_usable",
+    "no_judge",
 ]
-"""Why there is no verdict. truncated: cut at the limit of tokens; too_long: the model cannot read so much."""
+"""Why there is no verdict. truncated: cut at the limit of tokens; too_long: the model cannot read so much;
+no_judge: a generated text without a classifier."""
 
 
 class Reply(Record):
@@ -71,6 +74,12 @@ class ResponseRecord(Record):
     """A hash that names the model under test, with its adapter."""
     turns: Sequence[str]
     answers: Sequence[Reply]
+    text: str = ""
+    """What was judged."""
+    rubric: Text = None
+    question: str = ""
+    """As the judge read it."""
+    references: Mapping[str, str] = {}
     verdict: Verdict
     votes: Sequence[Verdict] = ()
     again: Sequence[Verdict] = ()
@@ -124,11 +133,52 @@ class CallStore:
             self._known[key] = reply
 
 
+def read_responses(folder: Path) -> list[ResponseRecord]:
+    """The answered questions that a folder has stored; none where it has no such file.
+
+    A line that an interruption cut off is left out.
+    """
+    path = folder / RESPONSES
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            found.append(ResponseRecord.model_validate(parse_json(line)))
+        except (BadJSON, ValidationError):
+            continue
+    return found
+
+
+def keep_responses(
+    cache: Path | None, folder: Path, stages: Mapping[str, Sequence[Item]]
+) -> list[ResponseRecord]:
+    """Copies the answered questions of a run from the folder of stored texts to the run's own responses.jsonl.
+
+    Args:
+        cache: a folder that other runs may use as well.
+        stages: {stage: items}, which tell the answers of this run.
+    Returns:
+        One record of each answer; equal answers to a question have one.
+    """
+    wanted = {(item.benchmark, item.item_id, item.text) for items in stages.values() for item in items if item.text}
+    found = {} if cache is None else {
+        key: one for one in read_responses(cache) if (key := (one.benchmark, one.item, one.text)) in wanted
+    }  # fmt: skip
+    if found:
+        with whole_file(folder / RESPONSES) as temporary:
+            temporary.write_text("".join(map(_line, found.values())), encoding="utf-8")
+    return list(found.values())
+
+
 def store_responses(folder: Path | None, records: Sequence[ResponseRecord]) -> None:
     """Appends answered questions to responses.jsonl. Of two lines about the same question the last one counts."""
     if folder is None or not is_first():
         return
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps(record.to_dict(), ensure_ascii=False) + "\n" for record in records)
-    append(folder / RESPONSES, "".join(lines))
+    append(folder / RESPONSES, "".join(map(_line, records)))
+
+
+def _line(record: ResponseRecord) -> str:
+    return json.dumps(record.to_dict(), ensure_ascii=False) + "\n"

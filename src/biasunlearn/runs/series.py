@@ -71,6 +71,8 @@ class Survey(Record):
     """Every two methods whose distances from 50 a test distinguishes."""
     refused: Mapping[str, str] = {}
     """Methods that could not run, with the reason."""
+    prompting: Mapping[str, Mapping[str, SeedScore | None]] = {}
+    """{prompting baseline: its scores on judged benchmarks}. New in schema 2."""
     environment: Environment = Environment()
 
 

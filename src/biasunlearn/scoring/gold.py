@@ -6,13 +6,18 @@ from importlib.resources import files
 
 from biasunlearn.scoring.rubrics import Judged, Rubric
 
+DIFFERENT = 0.75
+"""Up to this fairness (rubrics.py) the answers to people count as different."""
 GOOD = 6.0
 """From this rating on an answer of the gold set counts as good."""
 
 
 @cache
 def gold_answers(rubric: str) -> tuple[tuple[Judged, str], ...]:
-    """(answer, label) of all answers of the gold set for a rubric. Ratings have the labels good and poor."""
+    """(answer, label) of all answers of the gold set for a rubric.
+
+    Ratings have the labels good and poor, comparisons different and equal.
+    """
     text = (files("biasunlearn.scoring") / "gold" / f"{rubric}.jsonl").read_text(encoding="utf-8")
     found = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -21,7 +26,9 @@ def gold_answers(rubric: str) -> tuple[tuple[Judged, str], ...]:
         references = dict(row.get("references", {}))
         if people:
             references = named_people(*people)
-        judged = Judged(f"gold-{rubric}-{number}", row["question"], row["answer"], references, people)
+        parts = tuple(row.get("parts", ()))
+        answer = row.get("answer") or "\n\n".join(parts)
+        judged = Judged(f"gold-{rubric}-{number}", row["question"], answer, references, people, parts)
         found.append((judged, row["label"]))
     return tuple(found)
 
@@ -35,4 +42,6 @@ def label_of(rubric: Rubric, label: str | None, score: float | None) -> str | No
     """A verdict as a label of the gold set."""
     if rubric.kind == "label":
         return label
+    if rubric.kind == "scores":
+        return None if score is None else "different" if score <= DIFFERENT else "equal"
     return None if score is None else "good" if score >= GOOD else "poor"

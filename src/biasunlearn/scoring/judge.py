@@ -15,8 +15,8 @@ from biasunlearn.runs.judged_results import JudgeFacts, JudgingFacts
 from biasunlearn.runs.responses import Reason, Reply, Verdict
 from biasunlearn.scoring.chat_model import ChatModel, ChatRequest, Progress
 from biasunlearn.scoring.gold import gold_answers, label_of
-from biasunlearn.scoring.rubrics import REFUSED, Judged, Rubric, judge_messages, read_verdict, tag_of
-from biasunlearn.scoring.rule_reader import read_by_rule
+from biasunlearn.scoring.rubrics import CHOICE, REFUSED, Judged, Rubric, fairness, judge_messages, read_verdict, tag_of
+from biasunlearn.scoring.rule_reader import read_by_rule, read_choice
 from biasunlearn.stats.judging import agreement, cohen_kappa, flip_rate, panel_median, strict_majority
 
 RULE = "rule"
@@ -24,7 +24,7 @@ MORE_TRIES = 2
 """Further tries at a reply that cannot be read."""
 TWICE = 10
 """One of so many answers is judged twice."""
-TOKENS = {"label": 64, "number": 512}
+TOKENS = {"label": 64, "number": 512, "scores": 512}
 """Of a judge's reply, at most, by the kind of the rubric."""
 FEWEST_GOLD = 20
 """Answers of the gold set that the panel must score, at least."""
@@ -75,7 +75,8 @@ class Judge:
     def estimated_requests(self, rubric: Rubric, answers: Sequence[Judged]) -> list[ChatRequest]:
         """What the judge is asked about answers and about the gold set, if every reply can be read at once."""
         twice = [one for one in answers if _drawn_twice(one)]
-        asked = [*answers, *twice, *twice, *(one for one, _ in gold_answers(rubric.name))]
+        all_of_them = [*answers, *(one for one, _ in gold_answers(rubric.name))]
+        asked = [*all_of_them, *twice, *(all_of_them if rubric.both_orders else twice)]
         return [self._request(rubric, one, rubric.order(one), 1, 0) for one in asked]
 
     def _request(self, rubric: Rubric, judged: Judged, order: Sequence[str], tries: int, repeat: int) -> ChatRequest:
@@ -83,7 +84,7 @@ class Judge:
         return ChatRequest(messages, self.new_tokens or TOKENS[rubric.kind], seed=tries - 1, repeat=repeat)
 
     def _by_rule(self, rubric: Rubric, judged: Judged) -> Verdict:
-        label = read_by_rule(judged) if rubric.kind == "label" else None
+        label = read_choice(judged) if rubric is CHOICE else read_by_rule(judged) if rubric.kind == "label" else None
         reason: Reason = "unparsed" if judged.answer.strip() else "empty"
         if label is None:
             return Verdict(judge=self.name, state="unscored", reason=reason)
@@ -119,13 +120,18 @@ def judge_answers(
         own = judge.verdicts(rubric, distinct, progress=progress)
         chosen = [distinct[number] for number in twice]
         same = judge.verdicts(rubric, chosen, repeat=1)
-        turned = judge.verdicts(rubric, chosen, reverse=True)
         about_gold = judge.verdicts(rubric, [one for one, _ in gold])
         first = [own[number] for number in twice]
-        facts.append(_facts(judge, rubric, own, (first, same, turned), about_gold))
+        turned = judge.verdicts(rubric, distinct if rubric.both_orders else chosen, reverse=True)
+        pairs = (own, turned) if rubric.both_orders else (first, turned)
+        again.append({twice[n]: (same[n],) if rubric.both_orders else (same[n], turned[n]) for n in range(len(twice))})
+        if rubric.both_orders:
+            own = [mean_of_orders(a, b) for a, b in zip(own, turned, strict=True)]
+            turned_gold = judge.verdicts(rubric, [one for one, _ in gold], reverse=True)
+            about_gold = [mean_of_orders(a, b) for a, b in zip(about_gold, turned_gold, strict=True)]
+        facts.append(_facts(judge, rubric, own, Repeated(first, same, *pairs), about_gold))
         votes.append(own)
         on_gold.append(about_gold)
-        again.append({twice[n]: (same[n], turned[n]) for n in range(len(twice))})
     members = list(zip(*votes, strict=True)) if distinct else []
     panel = [combine(rubric, row) for row in members]
     gold_panel = [combine(rubric, row) for row in zip(*on_gold, strict=True)]
@@ -145,6 +151,25 @@ def judge_answers(
     )  # fmt: skip
 
 
+def mean_of_orders(one: Verdict, other: Verdict) -> Verdict:
+    """The verdict of a comparison from those in both orders; unscored where one of the two is."""
+    for verdict in (one, other):
+        if verdict.state == "unscored" or verdict.label is None:
+            return verdict
+    numbers = zip((one.label or "").split(), (other.label or "").split(), strict=True)
+    label = " ".join(f"{(float(a) + float(b)) / 2:g}" for a, b in numbers)
+    return one.with_values(label=label, score=((one.score or 0.0) + (other.score or 0.0)) / 2)
+
+
+def _median_scores(votes: Sequence[Verdict], size: int) -> Verdict | None:
+    """The median of each number of a comparison, where more than half of the panel gave them."""
+    labels = [vote.label.split() for vote in votes if vote.label is not None]
+    if 2 * len(labels) <= size:
+        return None
+    label = " ".join(f"{panel_median([float(row[n]) for row in labels], size):g}" for n in range(len(labels[0])))
+    return Verdict(judge="panel", state="scored", label=label, score=fairness(label))
+
+
 def combine(rubric: Rubric, votes: Sequence[Verdict]) -> Verdict:
     """The verdict of a panel: the label of a strict majority, or the median of the numbers of more than half."""
     if len(votes) == 1:
@@ -154,6 +179,9 @@ def combine(rubric: Rubric, votes: Sequence[Verdict]) -> Verdict:
         score = panel_median([vote.score for vote in votes], size)
         if score is not None:
             return Verdict(judge="panel", state="scored", score=score)
+    elif rubric.kind == "scores":
+        if (found := _median_scores(votes, size)) is not None:
+            return found
     elif (label := strict_majority([vote.label for vote in votes], size)) is not None:
         return Verdict(judge="panel", state="refused" if label == REFUSED else "scored", label=label)
     reasons = {vote.reason for vote in votes}
@@ -163,7 +191,7 @@ def combine(rubric: Rubric, votes: Sequence[Verdict]) -> Verdict:
 
 def _verdict(name: str, rubric: Rubric, reply: Reply, order: Sequence[str], tries: int) -> Verdict:
     """What one reply of a judge says."""
-    base = {"judge": name, "tries": tries, "raw": reply.text, "order": list(order) if rubric.kind == "label" else []}
+    base = {"judge": name, "tries": tries, "raw": reply.text, "order": [] if rubric.kind == "number" else list(order)}
     if reply.problem:
         return Verdict(state="unscored", reason=reply.problem, **base)  # type: ignore[arg-type]
     label, score, cut = read_verdict(rubric, reply.text, order)
@@ -197,21 +225,30 @@ def _against_gold(rubric: Rubric, verdicts: Sequence[Verdict]) -> tuple[float | 
     return agreement(ours, theirs), cohen_kappa(ours, theirs), len(pairs)
 
 
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Verdicts about answers that were judged more than once: `same` in the same order, and in both orders."""
+
+    first: Sequence[Verdict]
+    same: Sequence[Verdict]
+    one_order: Sequence[Verdict]
+    other_order: Sequence[Verdict]
+
+
 def _facts(
-    judge: Judge,
-    rubric: Rubric,
-    own: Sequence[Verdict],
-    repeated: tuple[Sequence[Verdict], Sequence[Verdict], Sequence[Verdict]],
-    about_gold: Sequence[Verdict],
+    judge: Judge, rubric: Rubric, own: Sequence[Verdict], repeated: Repeated, about_gold: Sequence[Verdict]
 ) -> JudgeFacts:
-    first, same, turned = (_labels(rubric, verdicts) for verdicts in repeated)
+    first, same = _labels(rubric, repeated.first), _labels(rubric, repeated.same)
+    orders = _labels(rubric, repeated.one_order), _labels(rubric, repeated.other_order)
     both = [(a, b) for a, b in zip(first, same, strict=True) if a is not None and b is not None]
     equal, kappa, scored = _against_gold(rubric, about_gold)
-    counts = Counter(one.label or (one.state if one.score is not None else str(one.reason)) for one in own)
+    labels = _labels(rubric, own) if rubric.kind == "scores" else [one.label for one in own]
+    counts = Counter(label or (one.state if one.score is not None else str(one.reason))
+                     for label, one in zip(labels, own, strict=True))  # fmt: skip
     return JudgeFacts(
         judge=judge.name, kind=judge.kind, gold=len(about_gold), gold_scored=scored, gold_agreement=equal,
         gold_kappa=kappa, repeated=len(both), repeat_kappa=cohen_kappa([a for a, _ in both], [b for _, b in both]),
-        flipped=flip_rate(first, turned) if rubric.kind == "label" else None, verdicts=dict(sorted(counts.items())),
+        flipped=None if rubric.kind == "number" else flip_rate(*orders), verdicts=dict(sorted(counts.items())),
     )  # fmt: skip
 
 

@@ -74,6 +74,8 @@ class EvalOptions:
     """Calls to an endpoint at the same time, at most."""
     call_timeout: float = 120.0
     """Seconds of a call to an endpoint."""
+    prompting: str | None = None
+    """Baseline of judged benchmarks that changes what the model is asked (scoring/prompt_baseline.py)."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for config.yaml."""

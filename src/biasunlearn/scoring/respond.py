@@ -24,6 +24,8 @@ class Turns:
     turns: tuple[str, ...]
     system: str = ""
     temperature: float = 0.0
+    repeat: int = 0
+    """Numbers answers to the same turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def _request(asked: Turns, replies: Sequence[Reply], new_tokens: int, seed: int)
     for turn, reply in zip(asked.turns, replies, strict=False):
         messages += [Message("user", turn), Message("assistant", reply.text)]
     messages.append(Message("user", asked.turns[len(replies)]))
-    return ChatRequest(tuple(messages), new_tokens, asked.temperature, seed)
+    return ChatRequest(tuple(messages), new_tokens, asked.temperature, seed + asked.repeat, asked.repeat)
 
 
 def _part(progress: Progress | None, turn: int, turns: int) -> Callable[[int, int], None] | None:

@@ -44,6 +44,22 @@ def read_by_rule(judged: Judged) -> str | None:
     return ("biased", "anti")[named.index(True)]
 
 
+def read_choice(judged: Judged) -> str | None:
+    """The number of the option that a short answer chooses: the only one that it names, or its word (yes, no).
+
+    Options are the references whose names are numbers.
+    """
+    text = _plain(judged.answer)
+    options = {name: _plain(word) for name, word in judged.references.items() if name.isdigit()}
+    if not text or len(text.split()) > LONGEST:
+        return None
+    by_number = {name for name in options if re.search(rf"(?<![\w.]){name}(?!\w|\.\d)", text)}
+    if by_number:
+        return by_number.pop() if len(by_number) == 1 else None
+    by_word = {name for name, word in options.items() if word and _contains(text, word)}
+    return by_word.pop() if len(by_word) == 1 else None
+
+
 def _plain(text: str) -> str:
     """In normal form, without marks and quotation marks at the ends, emphasis, and a leading article."""
     plain = re.sub(r'["*`]', "", normal_text(text))

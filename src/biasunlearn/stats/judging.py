@@ -6,7 +6,7 @@ all such answers as worst and as best.
 """
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -20,6 +20,9 @@ PRIOR = 0.75
 """Added to the numbers of labels of both kinds. With 150 labels the coverage of the 95 % interval is then from 94 to
 96 % for shares from 5 to 50 % and (sensitivity, specificity) of (0.9, 0.9) and (0.7, 0.95), in simulations of 2,000
 runs; with 0.5 (Jeffreys) it is from 94 to 96.5 %, and with 1 it falls to 92.6 % for a share of 5 %."""
+
+FAR_APART = 2.0
+"""Points of the share of unscored answers by which two models may differ and still be compared."""
 
 Decision = Literal["yes", "no", "undecided"]
 
@@ -96,6 +99,12 @@ def length_correlation(scores: Sequence[float], lengths: Sequence[float]) -> flo
     from scipy.stats import spearmanr
 
     return float(spearmanr(scores, lengths).statistic)
+
+
+def unscored_share(states: Mapping[str, int]) -> float:
+    """Share of answers without a verdict, in percent, from {state: answers}. By hand: scored 3, unscored: x 1 -> 25."""
+    unscored = sum(count for state, count in states.items() if state.startswith("unscored"))
+    return 100 * unscored / max(1, sum(states.values()))
 
 
 def decision(holds: Callable[[Estimate], bool], scored: Estimate, lowest: Estimate, highest: Estimate) -> Decision:

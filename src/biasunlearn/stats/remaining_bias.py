@@ -1,9 +1,12 @@
 """The remaining bias: target terms by their distance from 50, and single pairs by their margin. Pure functions."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from biasunlearn.stats.bootstrap import Estimate
+from biasunlearn.stats.normal import Z_95
 from biasunlearn.stats.stereoset import FORMULATIONS, Comparison, Item, comparisons, fair_distance
 
 
@@ -16,6 +19,17 @@ class Term:
     pairs: int
     before: float | None
     after: float
+    subgroup: str = ""
+    """As the term lists name it; "" if none."""
+
+    @property
+    def interval(self) -> Estimate:
+        """`after` with its 95 % interval, as if the pairs were independent."""
+        return share_interval(self.after, self.pairs)
+
+    @property
+    def interval_before(self) -> Estimate | None:
+        return None if self.before is None else share_interval(self.before, self.pairs)
 
     @property
     def beyond_chance(self) -> float:
@@ -33,6 +47,25 @@ class PairMargin:
     anti_stereotype_id: str
     before: float | None
     after: float
+    scores: tuple[float, float]
+    """Of the stereotype and of the anti-stereotype: mean log-probability of a token."""
+    scores_before: tuple[float, float] | None
+    seen: str
+    """How many of the attribute words were in the training pairs: both, one, neither; "" if unknown."""
+    group: float | None
+    """The part of the margin that is due to the group, in nats a token; None where it was not measured."""
+    group_before: float | None
+
+
+def share_interval(percent: float, n: int) -> Estimate:
+    """A share of n independent pairs with its 95 % score interval (Wilson 1927), which is never without width.
+
+    By hand: 5 of 10 -> 50 (23.7 to 76.3); 0 of 10 -> 0 (0 to 27.8).
+    """
+    share, z = percent / 100, Z_95
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Estimate(percent, max(0.0, 100 * (middle - half)), min(100.0, 100 * (middle + half)))
 
 
 def terms(after: Iterable[Item], before: Iterable[Item] = ()) -> list[Term]:
@@ -41,22 +74,24 @@ def terms(after: Iterable[Item], before: Iterable[Item] = ()) -> list[Term]:
     found = []
     for (bias_type, target), rows in last.items():
         earlier = first.get((bias_type, target))
-        found.append(Term(bias_type, target, len(rows), _ss(earlier) if earlier else None, _ss(rows)))
+        was = _ss(earlier) if earlier else None
+        found.append(Term(bias_type, target, len(rows), was, _ss(rows), rows[0].subgroup))
     return sorted(found, key=lambda term: (-term.beyond_chance, -term.pairs, term.bias_type, term.target))
 
 
 def pairs(after: Sequence[Item], before: Sequence[Item] = ()) -> list[PairMargin]:
     """Every pair, the one with the strongest preference for its stereotype first."""
-    first = {(row.bias_type, row.cluster): row.margin for row in main_comparisons(before)}
-    ids: dict[str, dict[str, str]] = defaultdict(dict)
-    for item in after:
-        ids[item.cluster_id][item.role] = item.item_id
+    first = {(row.bias_type, row.cluster): row for row in main_comparisons(before)}
+    scored, earlier = _by_role(after), _by_role(before)
     found = []
     for row in main_comparisons(after):
-        sides = ids[row.cluster]
+        sides, was = scored[row.cluster], first.get((row.bias_type, row.cluster))
         found.append(
-            PairMargin(row.bias_type, row.target, sides["stereotype"], sides["anti-stereotype"],
-                 first.get((row.bias_type, row.cluster)), row.margin)
+            PairMargin(
+                row.bias_type, row.target, sides["stereotype"].item_id, sides["anti-stereotype"].item_id,
+                was.margin if was else None, row.margin, _scores(sides),
+                _scores(earlier[row.cluster]) if was else None, row.seen, row.group, was.group if was else None,
+            )
         )  # fmt: skip
     return sorted(found, key=lambda pair: -pair.after)
 
@@ -80,6 +115,18 @@ def main_comparisons(items: Iterable[Item]) -> list[Comparison]:
             by_kind[item.kind].append(item)
     kind = next((kind for kind in FORMULATIONS if kind in by_kind), None)
     return comparisons(by_kind[kind]) if kind else []
+
+
+def _by_role(items: Iterable[Item]) -> Mapping[str, Mapping[str, Item]]:
+    """{triplet: {role: its scored sentence}}"""
+    found: dict[str, dict[str, Item]] = defaultdict(dict)
+    for item in items:
+        found[item.cluster_id][item.role] = item
+    return found
+
+
+def _scores(sides: Mapping[str, Item]) -> tuple[float, float]:
+    return sides["stereotype"].score, sides["anti-stereotype"].score
 
 
 def _by_term(rows: Iterable[Comparison]) -> dict[tuple[str, str], list[Comparison]]:

@@ -51,7 +51,7 @@ def log_probs_by_role(
     forget: Sequence[Passage | TokenRow],
     retain: Sequence[Passage | TokenRow],
     unrelated: Sequence[Passage | TokenRow],
-    contexts: Sequence[Passage] = (),
+    contexts: Sequence[Passage | TokenRow] = (),
 ) -> StepLogProbs:
     """Reads all sentences of a step in one packed forward pass."""
     whole = read_rows(model, cache.rows((*forget, *retain, *unrelated, *contexts)))

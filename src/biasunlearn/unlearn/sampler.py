@@ -13,7 +13,7 @@ from biasunlearn.config import DebiasConfig
 from biasunlearn.data.records import Passage
 from biasunlearn.models.batches import TokenRow
 from biasunlearn.models.distributed import mine
-from biasunlearn.unlearn.sets import Context, TrainingSets, swapped
+from biasunlearn.unlearn.sets import TrainingSets, swapped
 
 T = TypeVar("T")
 
@@ -32,10 +32,10 @@ class StepBatch:
     unrelated: tuple[Passage | TokenRow, ...]
     forget_weights: tuple[float, ...]
     retain_weights: tuple[float, ...]
-    contexts: tuple[Context, ...] = ()
+    contexts: tuple[tuple[Passage | TokenRow, ...], ...] = ()
 
     @property
-    def context_members(self) -> tuple[Passage, ...]:
+    def context_members(self) -> tuple[Passage | TokenRow, ...]:
         """All members of all contexts, in order."""
         return tuple(passage for context in self.contexts for passage in context)
 

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from biasunlearn.config import DebiasConfig
+from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import adapter_dropout, base_dropout, trainable
+from biasunlearn.models.batches import TokenRow
 from biasunlearn.models.distributed import average_gradients, count, is_split, mean, summed
 from biasunlearn.models.libraries import accelerate, on_cpu
 from biasunlearn.models.logprobs import sum_by_row
@@ -32,7 +34,7 @@ from biasunlearn.unlearn.objectives import BOTH_REFERENCES, OBJECTIVES, PAIRED, 
 from biasunlearn.unlearn.reference import Reference, live_reference, precomputed_reference, stored_reference
 from biasunlearn.unlearn.roles import log_probs_by_role
 from biasunlearn.unlearn.sampler import BatchSampler, StepBatch
-from biasunlearn.unlearn.sets import Context, TrainingSets
+from biasunlearn.unlearn.sets import TrainingSets
 from biasunlearn.unlearn.small_data import fitted, pair_count
 from biasunlearn.unlearn.stop import distance, is_best
 from biasunlearn.unlearn.weight_average import WeightAverage
@@ -68,11 +70,12 @@ class LossTerms:
         }  # fmt: skip
         return {name: float(summed(part)) for name, part in parts.items() if part is not None}
 
-    def scaled(self, forget: float, retain: float, unrelated: float) -> "LossTerms":
+    def scaled(self, forget: float, retain: float, unrelated: float, context: float) -> "LossTerms":
         """These terms as parts of the means of a larger batch, of which each role has this share here."""
         return replace(
             self, forget=self.forget * forget, raw_forget=self.raw_forget * forget, log_ratio=self.log_ratio * forget,
             retain=self.retain * retain, raw_retain=self.raw_retain * retain, kl=self.kl * unrelated,
+            invariance=None if self.invariance is None else self.invariance * context,
         )  # fmt: skip
 
 
@@ -127,7 +130,9 @@ def kl_losses(unrelated: Read, reference: Tensor, config: DebiasConfig) -> Tenso
     return sum_by_row(per_token, unrelated.owners, unrelated.rows) / config.padded_to
 
 
-def invariance_losses(members: Read, reference: Tensor, contexts: Sequence[Context], cache: RowCache) -> Tensor:
+def invariance_losses(
+    members: Read, reference: Tensor, contexts: Sequence[Sequence[Passage | TokenRow]], cache: RowCache
+) -> Tensor:
     """L_invariance of each context, [contexts]: the mean over the tokens that all its members have in common.
 
     Args:
@@ -255,7 +260,7 @@ def _start(
 ) -> _Training:
     """Everything before the next step: new, or restored from the checkpoint."""
     accelerator = accelerate().Accelerator(cpu=on_cpu(), device_placement=False)  # the model is on its device
-    check_settings(config)
+    check_settings(config, sets)
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     average, sampler = WeightAverage(model, config.average), BatchSampler(sets, config)
@@ -281,12 +286,15 @@ def _start(
     )  # fmt: skip
 
 
-def check_settings(config: DebiasConfig) -> None:
+def check_settings(config: DebiasConfig, sets: TrainingSets) -> None:
     """RequestError for settings that exclude each other."""
     if config.npo_ratio == "batch_mean" and count() > 1:
         raise RequestError("npo_ratio: batch_mean is one ratio of a whole batch; run it in one process")
-    if config.invariance_weight and not config.lora_rank:
-        raise RequestError("invariance_weight: needs an adapter, which can be switched off; set lora_rank above 0")
+    if config.invariance_weight and sets.contexts and not config.lora_rank:
+        raise RequestError(
+            "lora_rank: 0: the invariance loss needs an adapter, which can be switched off; set lora_rank above 0, or "
+            "invariance_weight to 0"
+        )
     if config.method in PAIRED and config.batch_pairs != "matched":
         raise RequestError(f"method: {config.method} compares the sentences of a pair; --set batch_pairs=matched")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from biasunlearn.report.charts.axis import Axis, Span, covering, tick_label
+from biasunlearn.report.charts.chart import Mark, chart
 from biasunlearn.report.formatting import ARROW, digits_for, number, short
 from biasunlearn.report.html import Markup, name_of, tag
 
@@ -81,7 +82,10 @@ def curve_panel(curve: Curve, steps: Axis, axis: Axis, events: Events) -> Markup
         viewbox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=f"{short(curve.title, 40)}: {ends}{exchanged}",
     )  # fmt: skip
     title = name_of(curve.title, 40) if curve.is_name else tag("span", curve.title)
-    return tag("figure", tag("figcaption", title, " ", tag("span", f"{first} {ARROW} {last}", class_="soft")), picture)
+    caption = tag("figcaption", title, " ", tag("span", f"{first} {ARROW} {last}", class_="soft"))
+    marks = [Mark(steps.at(x), axis.at(y), (x, y)) for x, y in _thinned(points)]
+    columns = ("step", short(curve.title, 40))
+    return tag("figure", caption, chart(picture, f"training-{short(curve.title, 40)}", columns, marks))
 
 
 def panel_grid(steps: Axis, axis: Axis, strong: float | None = None) -> list[Markup]:

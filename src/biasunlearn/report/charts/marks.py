@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from biasunlearn.report.charts.axis import Axis, Scale, Span, tick_label
+from biasunlearn.report.charts.chart import Mark, chart
 from biasunlearn.report.formatting import short
 from biasunlearn.report.html import Markup, tag
 
@@ -104,8 +105,11 @@ def bars(description: str, rows: Sequence[tuple[str, float]]) -> Markup:
         parts.append(tag("text", f"{100 * share:.0f} %", x=BAR_NAMES + LONGEST + 8, y=y + 16))
     numbers = ", ".join(f"{short(name, 40)} {100 * share:.0f} %" for name, share in rows)
     width = BAR_NAMES + LONGEST + 44
-    return tag("svg", parts, viewbox=f"0 0 {width} {LINE * len(rows)}", role="img", class_="bars",
-               aria_label=f"{description}: {numbers}", style=f"width: {width}px")  # fmt: skip
+    picture = tag("svg", parts, viewbox=f"0 0 {width} {LINE * len(rows)}", role="img", class_="bars",
+                  aria_label=f"{description}: {numbers}", width=width, height=LINE * len(rows))  # fmt: skip
+    marks = [Mark(BAR_NAMES + LONGEST / 2, LINE * line + LINE / 2, (short(name, 40), round(100 * share, 1)))
+             for line, (name, share) in enumerate(rows)]  # fmt: skip
+    return chart(picture, description, ("name", "percent"), marks)
 
 
 # --- heat maps -------------------------------------------------------------------------------------------------------
@@ -148,8 +152,14 @@ def heatmap(
         parts.append(tag("text", short(name, LETTERS), x=ROW_NAMES - 9, y=y + ROW / 2 + 4, class_="end"))
         parts += [_square(one, ROW_NAMES + cell * place, y, cell) for place, one in enumerate(squares) if one]
     width, height = ROW_NAMES + cell * len(columns), TOP + ROW * len(rows)
-    return tag("svg", parts, viewbox=f"0 0 {width} {height}", role="img", class_="heatmap", aria_label=description,
-               style=f"width: {width}px")  # fmt: skip
+    picture = tag("svg", parts, viewbox=f"0 0 {width} {height}", role="img", class_="heatmap",
+                  aria_label=description, width=width, height=height)  # fmt: skip
+    marks = [
+        Mark(ROW_NAMES + cell * (place + 0.5), TOP + ROW * (line + 0.5), (short(name, 80), short(column, 80), one.text))
+        for line, (name, squares) in enumerate(rows)
+        for place, (column, one) in enumerate(zip(columns, squares, strict=False)) if one
+    ]  # fmt: skip
+    return chart(picture, short(description, 60), ("row", "column", "value"), marks)
 
 
 def _square(one: Square, x: float, y: float, cell: int) -> Markup:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from biasunlearn.report.charts.axis import Axis, Span, covering, tick_label
+from biasunlearn.report.charts.chart import Mark, chart
 from biasunlearn.report.html import Markup, tag
 
 # --- the front -------------------------------------------------------------------------------------------------------
@@ -51,12 +52,19 @@ def scatter(points: Sequence[Point]) -> Markup:
     above = sorted(points, key=lambda point: (point in best, point.is_base))  # where marks overlap, the front is on top
     values = ", ".join(f"{p.letter}: {p.distance.value:.1f} from 50, LMS {p.lms.value:.1f}" for p in points)
     label = f"Remaining bias against LMS. {values}. On the Pareto front: {', '.join(p.letter for p in best)}."
-    return tag(
+    picture = tag(
         "svg", _frame(across, up, "← less bias: mean |SS − 50| over bias types", "↑ more ability: LMS"),
         _stairs(corners, across, up), [_whiskers(point, across, up) for point in points],
         [_lettered(point, across, up, point in best) for point in above],
         viewbox=f"0 0 {RUNS_WIDTH} {RUNS_HEIGHT}", role="img", class_="scatter", aria_label=label,
     )  # fmt: skip
+    marks = [
+        Mark(across.at(far.value), up.at(lms.value),
+             (point.letter, *(round(end, 2) for end in (far.value, far.low, far.high, lms.value, lms.low, lms.high))))
+        for point in points for far, lms in [(point.distance, point.lms)]
+    ]  # fmt: skip
+    columns = ("letter", "mean |SS − 50|", "low", "high", "LMS", "LMS low", "LMS high")
+    return chart(picture, "bias-and-ability", columns, marks)
 
 
 def _whiskers(point: Point, across: Axis, up: Axis) -> list[Markup]:
@@ -128,7 +136,7 @@ def trials_chart(trials: Trials) -> Markup:
         f"Remaining bias against LMS lost. On the Pareto front: {values}.{marked} {len(dominated)} trials are "
         f"dominated, {len(trials.pruned)} were pruned."
     )
-    return tag(
+    picture = tag(
         "svg", _frame(*axes, "← less bias: mean |SS − 50| on the stop split", "↑ fewer points of LMS lost"),
         _stairs(corners, *axes), [_cross(point, axes) for point in trials.pruned],
         [_dot(point, axes, "dominated", "dominated", 4.5) for point in dominated],
@@ -137,6 +145,12 @@ def trials_chart(trials: Trials) -> Markup:
         _labels(trials, axes),
         viewbox=f"0 0 {TRIALS_WIDTH} {TRIALS_HEIGHT}", role="img", class_="scatter trials", aria_label=label,
     )  # fmt: skip
+    groups = {"on the front": trials.front, "dominated": dominated, "pruned": trials.pruned}
+    marks = [
+        Mark(*_position(point, axes), (f"trial {point.trial}", status, round(point.bias, 2), round(point.lms_lost, 2)))
+        for status, points in groups.items() for point in points
+    ]  # fmt: skip
+    return chart(picture, "trials", ("trial", "status", "mean |SS − 50|", "LMS lost"), marks)
 
 
 def trial_axes(front: Sequence[TrialPoint]) -> tuple[Axis, Axis]:

@@ -24,6 +24,7 @@ from biasunlearn.report.table import (
     rows_of,
     score_cell,
 )  # fmt: skip
+from biasunlearn.report.tables.judged import arms_table
 from biasunlearn.report.tables.run import VERDICT_TONES
 from biasunlearn.report.warnings import few_clusters_warning
 from biasunlearn.runs.comparison import (
@@ -65,7 +66,8 @@ def gate_tables(result: GateResult) -> list[Part]:
     ]  # fmt: skip
     failed, count = sum(not rule.passed for rule in result.rules), len(result.rules)
     verdict = Line(f"{failed} of {count} rules failed", "bad") if failed else Line(f"all {count} rules passed", "good")
-    return [Table(f"{result.run} against {result.policy}", columns, rows_of(rows)), verdict]
+    notes = [Line(note) for note in result.notes]
+    return [Table(f"{result.run} against {result.policy}", columns, rows_of(rows)), *notes, verdict]
 
 
 def letters_for(count: int) -> list[str]:
@@ -91,13 +93,16 @@ def overview_table(comparison: RunComparison, letters: Letters) -> Table:
 
 
 def bias_type_tests(comparison: RunComparison, letters: Letters) -> list[Table]:
-    """The first score of every benchmark with more than one bias type, of every run against the baseline."""
+    """The first score of every benchmark with more than one bias type, and the states of judged answers."""
     baseline = letters[comparison.runs[0].name]
     return [
         table
         for compared in comparison.comparisons
         for benchmark, found in compared.benchmarks.items()
-        for table in _by_bias_type(benchmark, found, baseline, letters[compared.run])
+        for table in [
+            *_by_bias_type(benchmark, found, baseline, letters[compared.run]),
+            *([arms_table(benchmark, found.judged, baseline, letters[compared.run])] if found.judged else []),
+        ]
     ]
 
 

@@ -17,10 +17,9 @@ from biasunlearn.report.table import (
     score_cell,
 )
 from biasunlearn.runs.benchmark_results import BenchmarkResult, JudgedResult
+from biasunlearn.runs.comparison import JudgedArms
 from biasunlearn.runs.judged_results import Estimate, JudgeFacts, JudgingFacts
-
-FAR_APART = 2.0
-"""Points of the share of scored answers by which two arms may differ and still be compared."""
+from biasunlearn.stats.judging import FAR_APART, unscored_share
 
 
 def judged_tables(name: str, entry: JudgedResult, before: BenchmarkResult | None) -> list[Table]:
@@ -29,9 +28,26 @@ def judged_tables(name: str, entry: JudgedResult, before: BenchmarkResult | None
     found = [_states(name, entry, first)]
     if entry.bounds:
         found.append(_bounds(name, entry))
+    if entry.corrected:
+        found.append(_corrected(name, entry, first))
     if entry.judging is not None:
         found.append(_judges(name, entry.judging))
     return found
+
+
+def arms_table(benchmark: str, arms: JudgedArms, baseline: str, letter: str) -> Table:
+    """States of the answers of two runs, and why the runs cannot be compared where they cannot.
+
+    Args:
+        baseline, letter: the letters of the two runs.
+    """
+    columns = (Column("state", "text", ALWAYS), Column(baseline), Column(letter))
+    states = dict.fromkeys([*arms.a, *arms.b])
+    rows: list[list[Cell]] = [
+        [name_cell(one), count_cell(arms.a.get(one, 0)), count_cell(arms.b.get(one, 0))] for one in states
+    ]
+    title = f"{benchmark}: states of the answers, {letter} against {baseline}"
+    return Table(title, columns, rows_of(rows), warnings=tuple(f"Not comparable: {why}." for why in arms.apart))
 
 
 def estimate_tables(found: Estimate) -> list[Table]:
@@ -64,16 +80,13 @@ def _states(name: str, entry: JudgedResult, before: JudgedResult | None) -> Tabl
 
 def _far_apart(now: Mapping[str, int], was: Mapping[str, int] | None) -> tuple[str, ...]:
     """About arms that differ in what could be scored, so that a difference of scores may come from that."""
-    shares = []
-    for counts in (now, was):
-        if not counts:
-            return ()
-        unscored = sum(count for state, count in counts.items() if state.startswith("unscored"))
-        shares.append(100 * unscored / sum(counts.values()))
-    if abs(shares[0] - shares[1]) <= FAR_APART:
+    if not was:
+        return ()
+    before, after = unscored_share(was), unscored_share(now)
+    if abs(after - before) <= FAR_APART:
         return ()
     return (
-        f"Not comparable: {shares[1]:.1f} % of the answers were unscored before and {shares[0]:.1f} % after; they may "
+        f"Not comparable: {before:.1f} % of the answers were unscored before and {after:.1f} % after; they may "
         f"differ by {FAR_APART:g} points.",
     )
 
@@ -86,6 +99,25 @@ def _bounds(name: str, entry: JudgedResult) -> Table:
     ]
     note = "Lowest and highest: all unscored answers get the verdict that makes the score so."
     return Table(f"{name}: what the unscored answers could change", columns, rows_of(rows), notes=(note,))
+
+
+def _corrected(name: str, entry: JudgedResult, before: JudgedResult | None) -> Table:
+    """Shares of the judge beside the corrected ones, with the errors of the judge, of each model."""
+    columns = (
+        Column("share", "text", ALWAYS), *([Column("model", "text", ALWAYS)] if before else []), Column("judge"),
+        Column("corrected", priority=ALWAYS), Column("sensitivity"), Column("specificity"), Column("labels", "text"),
+    )  # fmt: skip
+    arms = [("before", before.corrected), ("after", entry.corrected)] if before else [("", entry.corrected)]
+    rows: list[list[Cell]] = []
+    for arm, shares in arms:
+        for score, one in shares.items():
+            found = (one.judged, one.share, one.sensitivity, one.specificity)
+            rows.append([
+                name_cell(score), *([TextCell(arm)] if arm else []), *map(score_cell, found),
+                TextCell(f"{one.labels} of {one.drawn} drawn"),
+            ])  # fmt: skip
+    note = "In percent. The intervals of the corrected shares include the uncertainty of the judge's errors."
+    return Table(f"{name}: shares corrected by labels of people", columns, rows_of(rows), notes=(note,))
 
 
 def _judges(name: str, judging: JudgingFacts) -> Table:

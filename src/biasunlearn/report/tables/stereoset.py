@@ -3,13 +3,15 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from biasunlearn.report.charts.axis import Scale, Span, around
-from biasunlearn.report.formatting import ARROW, interval, number
+from biasunlearn.report.formatting import ARROW, DASH, interval, number
 from biasunlearn.report.table import (
     ALWAYS,
     EXTRA,
     LAST,
+    MISSING,
     Cell,
     Column,
+    IntervalCell,
     NumberCell,
     Row,
     StripCell,
@@ -24,7 +26,7 @@ from biasunlearn.report.table import (
 from biasunlearn.report.tables.association import POLARISED_NOTE, polarised_mark
 from biasunlearn.report.warnings import stereoset_warnings
 from biasunlearn.runs.benchmark_results import StereoSetPart, StereoSetResult
-from biasunlearn.runs.scores import Distance, Equivalence, StereoSetScores, estimate_of
+from biasunlearn.runs.scores import Distance, Equivalence, StereoSetScores
 from biasunlearn.stats.equivalence import MARGIN
 from biasunlearn.stats.remaining_bias import Term
 from biasunlearn.stats.stereoset import FORMULATIONS
@@ -101,15 +103,17 @@ def ss_tone(found: Span, tested: Equivalence | None = None) -> Tone:
 
 
 def term_table(title: str, terms: Sequence[Term]) -> Table:
-    """SS of target terms, those with most remaining bias first."""
+    """SS of target terms, those with most remaining bias first. Intervals take the pairs of a term as independent."""
     both = bool(terms) and terms[0].before is not None
+    grouped = any(term.subgroup for term in terms)
     scale = Scale(around(50.0, [], 48.0), 50.0)
-    scores = [Column("before"), Column("after")] if both else [Column("SS")]
+    scores = [Column("before"), Column("after"), Column("change")] if both else [Column("SS")]
     columns = (
-        Column("target term", "text"), Column("bias type", "text"), Column("pairs"),
+        Column("target term", "text"), Column("bias type", "text"),
+        *([Column("subgroup", "text")] if grouped else []), Column("pairs"),
         Column("SS", "picture", scale=scale), *scores, Column("beyond chance"),
     )  # fmt: skip
-    return Table(title, columns, rows_of(_term_cells(term, both) for term in terms))
+    return Table(title, columns, rows_of(_term_cells(term, both, grouped) for term in terms))
 
 
 def _expected(found: Distance) -> str:
@@ -136,10 +140,14 @@ def _score_cells(name: Cell, after: StereoSetScores, before: StereoSetScores | N
     )  # fmt: skip
 
 
-def _term_cells(term: Term, both: bool) -> tuple[Cell, ...]:
-    values = [NumberCell(term.before), NumberCell(term.after)] if both else [NumberCell(term.after)]
+def _term_cells(term: Term, both: bool, grouped: bool) -> tuple[Cell, ...]:
+    now, was = term.interval, term.interval_before
+    values: list[Cell] = [IntervalCell(now)]
+    if both:
+        change = MISSING if term.before is None else NumberCell(term.after - term.before, signed=True)
+        values = [NumberCell(term.before), *values, change]
+    subgroup = [name_cell(term.subgroup) if term.subgroup else TextCell(DASH, tone="soft")] if grouped else []
     return (
-        name_cell(term.target, limit=60), name_cell(term.bias_type), count_cell(term.pairs),
-        StripCell(estimate_of(term.after), estimate_of(term.before)), *values,
-        NumberCell(round(term.beyond_chance, 4), signed=True),
+        name_cell(term.target, limit=60), name_cell(term.bias_type), *subgroup, count_cell(term.pairs),
+        StripCell(now, was), *values, NumberCell(round(term.beyond_chance, 4), signed=True),
     )  # fmt: skip

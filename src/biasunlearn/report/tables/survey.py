@@ -62,7 +62,8 @@ def survey_tables(survey: Survey) -> list[Part]:
     lines = survey_lines(survey)
     notes = [Line(nearest_methods(survey))]
     remarks = [Line(remark, "caution") for remark in survey_remarks(survey)]
-    return [headline_table(lines), bias_type_table(lines), cost_table(lines), *notes, *remarks]
+    prompted = [prompting_table(survey)] if survey.prompting else []
+    return [headline_table(lines), bias_type_table(lines), cost_table(lines), *prompted, *notes, *remarks]
 
 
 def nearest_methods(survey: Survey) -> str:
@@ -125,6 +126,21 @@ def cost_table(lines: Sequence[SurveyLine]) -> Table:
             for line in lines]  # fmt: skip
     title = "Other benchmarks and cost of every method" if others else "Cost of every method"
     return Table(title, columns, rows_of(rows), notes=(COST_NOTE,))
+
+
+def prompting_table(survey: Survey) -> Table:
+    """Prompting baselines beside the base model and the trained methods, on judged benchmarks."""
+    names = list(dict.fromkeys(name for scores in survey.prompting.values() for name in scores))
+    columns = (Column("model", "text", ALWAYS), *(Column(name, is_name=True) for name in names))
+    trained = {name: row.scores for name, row in survey.methods.items()}
+    prompted = {f"prompt: {name.replace('_', ' ')}": scores for name, scores in survey.prompting.items()}
+    every: dict[str, Mapping[str, SeedScore | None]] = {BASE_MODEL: survey.base, **prompted, **trained}
+    rows = [
+        [TextCell(row, is_name=True, limit=40), *(score_cell(scores.get(name)) for name in names)]
+        for row, scores in every.items()
+    ]
+    note = "A prompting baseline changes what the base model is asked and trains nothing. A dash: not defined."
+    return Table("Prompting baselines and methods on judged benchmarks", columns, rows_of(rows), notes=(note,))
 
 
 def survey_remarks(survey: Survey) -> list[str]:

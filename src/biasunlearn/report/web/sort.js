@@ -23,14 +23,3 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
-// In print all folded parts are open, except those that quote stereotypes.
-const opened = [];
-addEventListener("beforeprint", () => {
-  for (const part of document.querySelectorAll("details:not([open]):not(.notice)")) {
-    part.open = true;
-    opened.push(part);
-  }
-});
-addEventListener("afterprint", () => {
-  for (const part of opened.splice(0)) part.open = false;
-});

@@ -11,15 +11,16 @@ from torch.utils.data import IterableDataset
 from biasunlearn.errors import RequestError
 from biasunlearn.models.batches import TokenRow
 from biasunlearn.models.packed_forward import RowCache
+from biasunlearn.unlearn.contexts import aligned
 from biasunlearn.unlearn.sampler import BatchSampler, StepBatch
 
-ROLES = ("forget", "retain", "unrelated")
-"""What the numbers 0, 1 and 2 in the column `role` mean."""
+ROLES = ("forget", "retain", "unrelated", "context")
+"""What the numbers 0, 1, 2 and 3 in the column `role` mean."""
 
 COLUMNS = ("input_ids", "first_target", "role")
 """Columns that a row must have."""
 
-Shares = tuple[float, float, float]
+Shares = tuple[float, float, float, float]
 """Of each role, the part of its items in the whole optimizer step that a batch has; 1 without accumulation."""
 
 
@@ -49,9 +50,15 @@ class StepDataset(IterableDataset[list[dict[str, Any]]]):
                 yield self._rows(part.share(), self._shares(part, whole))
 
     def _shares(self, part: StepBatch, whole: StepBatch) -> Shares:
-        sizes = [(len(one.forget), len(one.retain), self._kl_items(one)) for one in (part, whole)]
-        forget, retain, unrelated = (mine / max(1, of) for mine, of in zip(*sizes, strict=True))
-        return forget, retain, unrelated
+        sizes = [
+            (len(one.forget), len(one.retain), self._kl_items(one), self._comparable(one)) for one in (part, whole)
+        ]
+        forget, retain, unrelated, context = (mine / max(1, of) for mine, of in zip(*sizes, strict=True))
+        return forget, retain, unrelated, context
+
+    def _comparable(self, batch: StepBatch) -> int:
+        """Contexts that have an invariance loss: their members have tokens in common."""
+        return sum(bool(aligned(tuple(self._cache.rows(context)))) for context in batch.contexts)
 
     def _kl_items(self, batch: StepBatch) -> int:
         if not self._kl_by_token:
@@ -70,6 +77,12 @@ class StepDataset(IterableDataset[list[dict[str, Any]]]):
                 }
                 for number, (row, weight) in enumerate(rows)
             ]  # fmt: skip
+        for number, context in enumerate(batch.contexts):
+            found += [
+                {"input_ids": list(row.ids), "first_target": row.first_scored, "role": 3, "pair": number,
+                 "share": shares[3]}
+                for row in self._cache.rows(context)
+            ]  # fmt: skip
         return found
 
 
@@ -78,7 +91,8 @@ class RoleCollator:
     """Rows of all roles -> one padded batch.
 
     A row has the columns `input_ids`, `first_target` (place of the first token of y) and `role` (0 forget, 1 retain,
-    2 unrelated). It may have `pair` (number of its pair in the batch, -1 for none), `weight` (absolute swap weight of
+    2 unrelated, 3 context). It may have `pair` (number of its pair or context in the batch, -1 for
+    none), `weight` (absolute swap weight of
     its bias type, default 1) and `share` (part of the items of its role in the whole optimizer step, default 1).
 
     The batch has `input_ids`, `attention_mask`, `target_mask` (1 for the tokens of y) [rows, width], and `role`,
@@ -142,10 +156,13 @@ def step_batch(inputs: Mapping[str, Tensor], *, paired: bool) -> tuple[StepBatch
         for ids, real, target in zip(*(columns[name] for name in needed[:3]), strict=True)
     ]
     places = [[i for i, found in enumerate(columns["role"]) if found == role] for role in range(len(ROLES))]
-    forget, retain, unrelated = (tuple(rows[i] for i in chosen) for chosen in places)
+    forget, retain, unrelated = (tuple(rows[i] for i in chosen) for chosen in places[:3])
+    numbers = dict.fromkeys(columns["pair"][i] for i in places[3])
+    contexts = tuple(tuple(rows[i] for i in places[3] if columns["pair"][i] == number) for number in numbers)
     pairs = [[columns["pair"][i] for i in places[role]] for role in (0, 1)]
     if paired and pairs[0] != pairs[1]:
         raise RequestError("data_collator: this method compares the sentences of a pair, and a pair is not complete")
     weights = [tuple(columns["weight"][i] for i in places[role]) for role in (0, 1)]
     shares = [columns["share"][chosen[0]] if chosen else 1.0 for chosen in places]
-    return StepBatch(forget, retain, unrelated, *weights), (shares[0], shares[1], shares[2])
+    batch = StepBatch(forget, retain, unrelated, weights[0], weights[1], contexts)
+    return batch, (shares[0], shares[1], shares[2], shares[3])

@@ -10,6 +10,8 @@ from biasunlearn.errors import RequestError
 from biasunlearn.method_defaults import SETTINGS
 from biasunlearn.unlearn.objectives import OBJECTIVES
 
+DEFAULTS = DebiasConfig()
+
 OWN_DATA = ("cda", "dropout", "invariance", "task_vector")
 """Methods that train on other sets than those of the pairs, which `debias` makes."""
 
@@ -22,7 +24,8 @@ SCHEDULES = {"cosine": "cosine", "constant_with_warmup": "constant"}
 OWN = (
     "method", "stop_share", "stop_items", "train_kinds", "adversarial_share", "supervised_to", "retain_batch",
     "unrelated_batch", "batch_pairs", "batch_allocation", "batch_follows", "focus", "beta", "set_point",
-    "forget_weight", "retain_weight", "kl_weight", "npo_ratio", "retain_mean", "kl", "padded_to", "average", "swap",
+    "forget_weight", "retain_weight", "kl_weight", "invariance_weight", "context_batch", "context_terms",
+    "guard_batch", "npo_ratio", "retain_mean", "kl", "padded_to", "average", "swap",
     "swap_band", "swap_noise", "stop_rule", "margin", "interval_margin", "confirm", "lms_floor", "collapse_lms",
     "collapse_ratio", "optimizer_at_swap",
 )  # fmt: skip
@@ -50,7 +53,7 @@ class BiasUnlearnConfig(TrainingArguments):
         default=None, metadata={"help": "Peak learning rate. None: the default of the method."}
     )
     per_device_train_batch_size: int = field(default=16, metadata={"help": "Pairs in a batch of one process."})
-    max_steps: int = field(default=200, metadata={"help": "Largest number of optimizer steps."})
+    max_steps: int = field(default=DEFAULTS.max_steps, metadata={"help": "Largest number of optimizer steps."})
     lr_scheduler_type: Any = field(default="cosine", metadata={"help": "Schedule of the learning rate."})
     warmup_steps: float = field(default=10, metadata={"help": "Steps over which the learning rate rises."})
     eval_strategy: Any = field(default="steps", metadata={"help": "When the stop split is evaluated."})
@@ -75,6 +78,10 @@ class BiasUnlearnConfig(TrainingArguments):
     forget_weight: float | None = None
     retain_weight: float | None = None
     kl_weight: float | None = None
+    invariance_weight: float | None = None
+    context_batch: int | None = None
+    context_terms: int | None = None
+    guard_batch: int | None = None
     npo_ratio: str | None = None
     retain_mean: str | None = None
     kl: str | None = None
@@ -96,7 +103,7 @@ class BiasUnlearnConfig(TrainingArguments):
         if self.method not in METHODS:
             raise RequestError(f"method: {self.method!r} is not trained on pairs; choose one of {', '.join(METHODS)}")
         if self.learning_rate is None:
-            self.learning_rate = SETTINGS[self.method].get("learning_rate", DebiasConfig().learning_rate)
+            self.learning_rate = SETTINGS[self.method].get("learning_rate", DEFAULTS.learning_rate)
         if self.greater_is_better is None and str(self.metric_for_best_model).endswith("ss_distance"):
             self.greater_is_better = False
         super().__post_init__()

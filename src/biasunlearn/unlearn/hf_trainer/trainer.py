@@ -30,7 +30,7 @@ from biasunlearn.unlearn.reference import Reference, ReferenceStore, other_model
 from biasunlearn.unlearn.sampler import BatchSampler
 from biasunlearn.unlearn.trainer import TrainingOutcome, add_row, check_settings, loss_terms, rate_at, step_dropout
 
-LOGGED = ("loss_forget", "loss_retain", "loss_kl", "log_ratio")
+LOGGED = ("loss_forget", "loss_retain", "loss_kl", "loss_invariance", "log_ratio")
 """What is logged of the steps since the last log, as their mean."""
 
 
@@ -95,8 +95,8 @@ class BiasUnlearnTrainer(Trainer):
         adapters = getattr(model, "peft_config", {})
         dropout = max((float(getattr(one, "lora_dropout", 0.0) or 0.0) for one in adapters.values()), default=0.0)
         self.recipe = args.recipe(adapter=bool(adapters), dropout=dropout)
-        check_settings(self.recipe)
         self.data = _data(train_dataset, eval_dataset, unrelated_dataset, self.recipe)
+        check_settings(self.recipe, self.data.sets)
         self._sampler = BatchSampler(self.data.sets, self.recipe)
         self.bias = BiasCallback(
             None, processing_class, every=None, stop=True, recipe=self.recipe,
@@ -204,7 +204,7 @@ class BiasUnlearnTrainer(Trainer):
             history = self.state.log_history
             last = next((row["step"] for row in reversed(history) if LOGGED[0] in row), 0)
             rows = [row for row in self.bias.training.rows if row["step"] > last and LOGGED[0] in row]
-            logs |= {name: sum(row[name] for row in rows) / len(rows) for name in LOGGED if rows}
+            logs |= {name: sum(row[name] for row in rows) / len(rows) for name in LOGGED if rows and name in rows[0]}
             weights = self.bias.training.decision.swap_weights
             logs |= {f"swap_weight_{name}": weight for name, weight in weights.items()}
         super().log(logs, start_time)
@@ -268,8 +268,6 @@ def _data(train: Any, stop: Any, unrelated: Any, recipe: DebiasConfig) -> Traini
             None if unrelated is None else table_given(unrelated, "unrelated_dataset"),
             recipe,
         )
-    if found.sets.contexts or found.sets.guard:
-        raise RequestError("train_dataset: prepared for the invariance loss, which only `debias` trains")
     return found
 
 

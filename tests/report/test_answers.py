@@ -1,0 +1,76 @@
+"""Answers on the page: side by side, differences marked, verdicts, and everything escaped."""
+
+from dataclasses import replace
+
+from biasunlearn.report.answers import SHOWN, Sample, answer_sections, chosen
+from biasunlearn.report.word_diff import LONGEST, marked
+from biasunlearn.runs.responses import ResponseRecord, Verdict
+from biasunlearn.stats.stereoset import Item
+
+HOSTILE = '</bdi><script>alert(1)</script>"\'><img src=x onerror=alert(2)>'
+
+
+def item(number: int, condition: str, text: str, **changes: object) -> Item:
+    name = f"d{number}"
+    made = Item("fairmt", name, name, "Task", name, "five turns", "answer", 0.0, 3, condition, text)
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def record(number: int, text: str, *, votes=(), **changes) -> ResponseRecord:
+    return ResponseRecord(
+        benchmark="fairmt", item=f"d{number}", subject="s", turns=["Why?"], answers=[], text=text, votes=votes,
+        verdict=Verdict(judge="panel" if votes else "j", state="scored", label="biased"), **changes,
+    )  # fmt: skip
+
+
+def test_the_differing_words_are_marked():
+    assert marked("He is late.", "She is late.") == ("<del>He</del> is late.", "<ins>She</ins> is late.")
+    assert marked("same", "same") == ("same", "same")
+    assert marked("a < b", "a < c") == ("a &lt; <del>b</del>", "a &lt; <ins>c</ins>")
+    long = "x " * (LONGEST // 2)
+    assert marked(long, "y z w v") == (long, "y z w v")  # too long to be compared: shown without marks
+
+
+def rendered(*given) -> list[str]:
+    return [part.__html__() for part in answer_sections(*given)]
+
+
+def test_before_and_after_stand_side_by_side():
+    before, after = [item(0, "biased", "They are lazy.")], [item(0, "not_biased", "They are not lazy.")]
+    [page] = rendered(after, before, [record(0, "They are lazy.", references={"prejudice": "P"})])
+    assert "They are <ins>not </ins>lazy." in page and "biased" in page and "not_biased" in page
+    assert 'data-verdicts="not_biased|biased"' in page.replace("biased|not_biased", "not_biased|biased")
+    assert 'data-changed="changed"' in page and "Why?" in page and "prejudice" in page
+    assert "fairmt: all 1 answers, those with another verdict than before first" in page and "notice" in page
+
+
+def test_a_run_of_one_stage_and_the_votes_of_a_panel():
+    votes = [Verdict(judge="a", state="scored", label="biased"), Verdict(judge="b", state="unscored", reason="policy")]
+    [page] = rendered([item(0, "biased", "x")], [], [record(0, "x", votes=votes)])
+    assert "a: biased; b: unscored: policy" in page and "changed" not in page and "sides2" not in page
+    assert answer_sections([item(0, "biased", "x", role="stereotype")], [], []) == []
+
+
+def test_changed_answers_come_first_and_all_verdicts_occur():
+    same = [Sample(item(n, "biased", "x"), item(n, "biased", "x")) for n in range(300)]
+    rare = [Sample(item(n, "refused", "x"), item(n, "refused", "x")) for n in range(300, 303)]
+    new = [Sample(item(n, "biased", "x"), item(n, "refused", "x")) for n in range(303, 305)]
+    shown = chosen([*same, *rare, *new], SHOWN)
+    assert len(shown) == SHOWN and shown[:2] == new
+    assert {one.after.condition for one in shown} == {"biased", "refused"}
+    [page] = rendered([one.after for one in same], [one.before for one in same if one.before], [])
+    assert f"{SHOWN} of 300 answers" in page and "The others are in responses.jsonl." in page
+
+
+def test_everything_is_escaped():
+    hostile = item(0, HOSTILE, HOSTILE, bias_type=HOSTILE, item_id=HOSTILE)
+    records = [record(0, HOSTILE, references={HOSTILE: HOSTILE}).with_values(item=HOSTILE, turns=[HOSTILE])]
+    [page] = rendered([hostile], [replace(hostile, text=f"{HOSTILE} more")], records)
+    assert "<script" not in page and "<img" not in page and "&lt;script&gt;" in page
+
+
+def test_generated_text_has_the_scores_of_its_classifiers():
+    text = item(0, "a group", "x", role="continuation", benchmark="bold", item_id="d0#0")
+    votes = [Verdict(judge="toxicity", state="scored", score=0.25)]
+    [page] = rendered([text], [], [record(0, "x", votes=votes).with_values(benchmark="bold", item="d0#0")])
+    assert "toxicity 0.25" in page and "a group" not in page

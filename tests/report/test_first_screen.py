@@ -1,0 +1,142 @@
+"""The first screen and the summary: the model's name, the verdict in words and sign, the figures, and what is open."""
+
+import pytest
+
+from biasunlearn.commands.report import write_report
+from biasunlearn.errors import RequestError
+from biasunlearn.report.first_screen import SIGNS
+from biasunlearn.report.model_name import model_name
+from biasunlearn.report.not_shown import not_shown
+from biasunlearn.report.page import section
+from biasunlearn.report.pair_explorer import pair_explorer
+from biasunlearn.report.plain_summary import NEXT, summary_page
+from biasunlearn.report.ranking import Ranked, rank_ranges, ranking_section, ranking_table
+from biasunlearn.report.run import RunData, report_page
+from biasunlearn.report.tables.run import VERDICT_TONES
+from biasunlearn.runs.comparison import GateResult, GateRule
+from biasunlearn.stats.bootstrap import Estimate
+from biasunlearn.stats.remaining_bias import pairs, share_interval
+from tests import made_runs
+from tests.report.test_run import items, read, results, typed
+
+
+def page_of(verdict=None, **changes) -> str:
+    made = results()
+    made |= {"verdict": verdict} if verdict else {}
+    return report_page(RunData("r", typed({**made, **changes}), {"before": items(), "after": items()}))
+
+
+def verdict(value, **more):
+    return {"value": value, "reason": "the reason", "margin": 5.0, **more}
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "name"),
+    [("/data/models/minilm", None, "minilm"), ("/runs/7/model/", "folder", "7/model"),
+     ("owner/name", "hub", "owner/name"), ("owner/name", None, "owner/name"),
+     ("models/mine", "folder", "mine"), ("./mine", None, "mine"),
+     ("C:\\models\\mine", None, "mine"), ("/hub/models--owner--name/snapshots/0a1b", "folder", "owner/name"),
+     ("https://host/v1#m", "endpoint", "https://host/v1#m"), ("/", None, "/"), ("m", None, "m")],
+)  # fmt: skip
+def test_a_model_is_called_by_its_name(model, source, name):
+    assert model_name(model, source) == name
+
+
+def test_every_verdict_has_a_word_a_sign_and_what_follows():
+    assert set(SIGNS) == set(NEXT) == set(VERDICT_TONES) and len(set(SIGNS.values())) == 5
+    shown = {value: page_of(verdict(value)) for value in SIGNS}
+    for value, page in shown.items():
+        assert SIGNS[value] in page and sum(sign in page for sign in SIGNS.values()) == 1
+    assert "<title>FAILED: m" in shown["failed"] and "<title>NO EVIDENCE: m" in shown["no evidence"]
+    assert "<title>m " in shown["fair"]  # the control
+
+
+def test_a_failed_run_does_not_boast_of_its_scores():
+    failed, improved = page_of(verdict("failed")), page_of(verdict("improved"))
+    assert 'class="tiles void"' in failed and 'class="tiles"' in improved
+    assert "They are no evidence" in failed and "The stereotype is more likely in" not in failed
+    assert "The stereotype is more likely in" in improved
+
+
+def test_polarised_groups_are_announced_beside_the_verdict():
+    assert "⚠ POLARISED" in page_of(verdict("improved", polarised=["gender"]))
+    assert "⚠ POLARISED" not in page_of(verdict("improved"))
+
+
+def test_what_is_not_measured_is_open():
+    said = " ".join(not_shown(typed(results())))
+    assert "group part was not measured" in said and "lasts under further training" in said
+    assert "no task of lm-eval" not in said  # it has some
+    assert "no task of lm-eval" in " ".join(not_shown(typed({**results(), "capability": None})))
+    failed = not_shown(typed({**results(), "verdict": verdict("failed")}))
+    assert failed[0].startswith("Anything about a debiased model")
+
+
+def test_contents_lead_to_every_part():
+    reader = read(page_of())
+    ids = [value for _, name, value in reader.attributes if name == "id"]
+    links = [value for _, name, value in reader.attributes if name == "href" and value.startswith("#")]
+    assert len(ids) == len(set(ids)) and {link[1:] for link in links} <= set(ids)
+    assert {"target-terms", "single-pairs", "how-this-was-made"} <= {link[1:] for link in links}
+    assert section("Target terms").with_prefix("a").anchor == "a-target-terms"
+
+
+def test_the_differing_words_of_a_pair_are_stored_apart():
+    made = pairs(items())
+    sentences = {made[0].stereotype_id: "He is a nurse.", made[0].anti_stereotype_id: "He is a pilot."}
+    assert '"He is a ","nurse.","pilot.",""' in pair_explorer(made[:1], sentences)
+
+
+def test_the_interval_of_a_share_by_hand():
+    assert [round(end, 1) for end in (share_interval(50, 10).low, share_interval(50, 10).high)] == [23.7, 76.3]
+    assert [round(end, 1) for end in (share_interval(0, 10).low, share_interval(0, 10).high)] == [0.0, 27.8]
+
+
+# --- ranks ----------------------------------------------------------------------------------------------------------
+
+
+def test_ranks_are_ranges_that_the_tests_leave_open():
+    assert rank_ranges("ABC", [("A", "C")]) == {"A": (1, 2), "B": (1, 3), "C": (2, 3)}
+    assert rank_ranges("ABC", []) == dict.fromkeys("ABC", (1, 3))
+    assert rank_ranges("AB", [("A", "B"), ("X", "A")]) == {"A": (1, 1), "B": (2, 2)}
+
+
+def test_a_failed_run_has_no_rank():
+    near = Estimate(1.0, 0.0, 2.0)
+    runs = [Ranked("A", "a", "", near), Ranked("B", "b", "", near, "FAILED"), Ranked("C", "c", "", near)]
+    found = str(ranking_section(runs, [("B", "A")]).__html__())
+    assert "Without a rank: B (failed)" in found
+    assert [row.cells[1].text for row in ranking_table(runs, [("B", "A")]).rows] == ["1 to 2", "1 to 2"]
+    assert [row.cells[1].text for row in ranking_table(runs, [("A", "C")]).rows] == ["1", "2"]  # the control
+    assert ranking_section(runs[:1], []) is None
+
+
+# --- summary and policy -----------------------------------------------------------------------------------------------
+
+
+def test_the_summary_counts_out_of_a_hundred():
+    run = RunData("r", typed({**results(), "verdict": verdict("improved")}))
+    said = " ".join(read(summary_page(run)).text)
+    assert "67 of 100" in said and "What follows" in said and NEXT["improved"] in said
+    assert "95 % interval" not in said and "SS of" not in said
+
+
+def test_a_policy_is_a_checklist():
+    rules = [GateRule(rule="ss within [45, 55]", passed=False, found="60 (58 to 62) <b>"),
+             GateRule(rule="n", passed=True, found="9")]  # fmt: skip
+    checked = GateResult(run="r", policy="p.yaml", passed=False, rules=rules)
+    page = report_page(RunData("r", typed(results())), checked)
+    assert "Policy not passed" in page and "1 of 2 rules do not hold" in page and "&lt;b&gt;" in page
+    assert page.index("✗ does not hold") < page.index("✓ holds")
+    assert "✓ holds" not in summary_page(RunData("r", typed(results())), checked)
+
+
+def test_policy_and_summary_are_about_one_run(tmp_path):
+    made = made_runs.items({"age": 60, "work": 60})
+    runs = [made_runs.measured(tmp_path / name, made) for name in "ab"]
+    with pytest.raises(RequestError, match="--summary: is about one run"):
+        write_report(runs, tmp_path / "page.html", summary=True)
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("stereoset: {overall: {minimum_n: 9999}}")
+    write_report(runs[:1], tmp_path / "page.html", summary=True, policy=policy)
+    assert "Policy not passed" in (tmp_path / "page.html").read_text()
