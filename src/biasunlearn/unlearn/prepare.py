@@ -187,7 +187,7 @@ def _training_sets(
         seed=config.seed,
         supervised_to=config.supervised_to,
     )
-    if config.invariance_weight:
+    if config.invariance_weight and config.lora_rank:  # the adapter is switched off to read the reference
         contexts = tuple(c for c in _contexts(chosen, later, config) if unscorable.keys().isdisjoint(c))
         guard = tuple(one for one in _guard() if one not in unscorable)
         sets = replace(sets, contexts=contexts, guard=guard if contexts else ())
@@ -354,6 +354,8 @@ def _contexts(chosen: Sequence[Triplet], later: Sequence[Triplet], config: Debia
 def _contexts_finding(sets: TrainingSets, chosen: Sequence[Triplet], config: DebiasConfig) -> list[str]:
     """How many training sentences the invariance loss uses, where it does not use all of them."""
     sentences = 2 * len(chosen)
+    if config.invariance_weight and not config.lora_rank:
+        return ["lora_rank: 0 trains all weights; the invariance loss, which needs an adapter, is not used"]
     if not config.invariance_weight or len(sets.contexts) == sentences:
         return []
     used = f"{len(sets.contexts)} of {sentences} training sentences have versions about other groups"
