@@ -4,7 +4,8 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 # Tests that run at once; each takes one core and up to 2 GB of memory.
 WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+# A file is tested by one worker, so that what its tests share is made once, in the order that tests/conftest.py gives.
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 .PHONY: demo test test-fast test-nightly fuzz lint bench docs schema install install-all
 
 demo: install

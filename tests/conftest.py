@@ -22,6 +22,8 @@ from hypothesis import settings
 from biasunlearn.runs.results import SCHEMA_FILE
 from tests.warm_client import Warm
 
+ROOT = Path(__file__).parent
+
 # The default draws the same examples in every run, so that a failure is never a matter of luck.
 # HYPOTHESIS_PROFILE=nightly (`make test-nightly`) draws new and many more; it prints how to repeat a failure.
 settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
@@ -36,31 +38,49 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 FAST_FAMILIES = {"gpt2", "llama"}
 """Of the model families, those whose tests are part of `make test-fast`."""
 
+FAST_CASES = 3
+"""Cases of a parametrised test in `make test-fast`: the first, the last and those halfway between them."""
+
+LONGEST = ("commands/test_demo.py", "test_faults.py", "models/test_distributed.py", "test_damaged_runs.py")
+"""Files that run first. A file is tested by one worker: a long one at the end would leave the other worker idle."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks the tests of most model families `slow`, and leaves out those that only `make test-nightly` runs."""
+    """Marks the tests of most model families, and most cases of a test with many, `slow`; leaves out those that only
+    `make test-nightly` runs; and sorts the longest files to the front."""
+    cases: dict[str, list[pytest.Item]] = {}
     for item in items:
         parameters = getattr(item, "callspec", None)
         if parameters and parameters.params.get("family", "gpt2") not in FAST_FAMILIES:
             item.add_marker(pytest.mark.slow)
-    if config.getoption("--exhaustive"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("exhaustive")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+        elif parameters and not any(map(item.get_closest_marker, ("slow", "exhaustive"))):
+            cases.setdefault(item.nodeid.split("[")[0], []).append(item)
+    for of_one in cases.values():
+        last = len(of_one) - 1
+        kept = {last * number // (FAST_CASES - 1) for number in range(FAST_CASES)}
+        for number in set(range(len(of_one))) - kept:
+            of_one[number].add_marker(pytest.mark.slow)
+    if not config.getoption("--exhaustive"):
+        left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+    first = {ROOT / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path, len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[Warm]:
-    """Starts commands in processes of their own without waiting for imports."""
-    held = Warm()
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """Starts commands in processes of their own without waiting for imports. All workers of the session share it."""
+    session, of_all = os.environ.get("PYTEST_XDIST_TESTRUNUID"), tmp_path_factory.getbasetemp()
+    held = Warm(f"biasunlearn-tests-{session or os.getpid()}", (of_all.parent if session else of_all) / "warm.lock")
     yield held
     held.close()
 
 
 VALIDATOR = jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text(encoding="utf-8")))
-_VALID: dict[tuple[Path, int], bool] = {}
+_VALID: set[bytes] = set()
+"""Contents that were found valid: many tests copy the same run."""
 
 
 @pytest.fixture(autouse=True)
@@ -76,9 +96,8 @@ def results_fit_the_shipped_schema(request):
         return
     for folder in folders:
         for path in sorted(Path(folder).rglob("results.json")):
-            key = path, path.stat().st_mtime_ns
-            if key not in _VALID:
-                content = json.loads(path.read_text(encoding="utf-8"))
-                problem = jsonschema.exceptions.best_match(VALIDATOR.iter_errors(content))
+            content = path.read_bytes()
+            if content not in _VALID:
+                problem = jsonschema.exceptions.best_match(VALIDATOR.iter_errors(json.loads(content)))
                 assert problem is None, f"{path}: {problem.json_path}: {problem.message}"
-                _VALID[key] = True
+                _VALID.add(content)

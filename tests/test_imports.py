@@ -126,6 +126,7 @@ def test_light_packages_do_not_import_torch_at_the_top() -> None:
                 assert not {n.split(".")[0] for n in names} & {"torch", "transformers", "peft"}, path
 
 
+@pytest.mark.slow
 def test_help_and_public_names_without_torch() -> None:
     code = (
         "import sys, biasunlearn\n"

@@ -82,6 +82,7 @@ CHANGES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finished", [True, False])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_run_is_not_resumed_after_a_change_of_what_it_reads(

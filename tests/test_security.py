@@ -147,6 +147,7 @@ def test_code_in_a_models_folder_is_run_where_that_is_asked_for(model: Path, tmp
     assert (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_runs_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny.save(tiny.gpt2(n_layer=1), tmp_path / "model")
     variants.write_pairs(tmp_path / "train.jsonl")
@@ -167,6 +168,7 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path, capsys: pytest.CaptureFixture
 # --- what leaves the machine, and what a run folder holds ------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nothing_is_sent_to_other_hosts_and_a_run_holds_no_sentences(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +244,7 @@ def test_a_model_card_takes_no_markup_from_a_run() -> None:
     assert HOSTILE not in head
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("merge", [False, True])
 def test_what_is_published_names_no_path_and_no_file_of_this_machine(
     merge: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -272,6 +275,7 @@ def test_what_is_published_names_no_path_and_no_file_of_this_machine(
     assert len(manifest["pairs"]) > 10 and len(manifest["train"]["sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_export_follows_no_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tiny.save(tiny.gpt2(n_layer=1), tmp_path / "model")
     variants.write_pairs(tmp_path / "train.jsonl")

@@ -1,18 +1,22 @@
 """A process that has imported everything and forks a new one for each command: kills without waiting for imports.
 
-It reads one JSON object a line and answers with one. {"start": [arguments of biasunlearn], "cwd", "environment",
-"script", "faults"} runs the command line (or a script, with these arguments) in a child and answers with its process
-id; {"wait": pid} answers with how it ended. It runs no command itself, so that no thread of a training stands in the
-way of the forks. tests/warm_client.py speaks to it.
+All processes of a test session share one. They connect to its socket and send one JSON object a line, which it answers
+with one. {"start": [arguments of biasunlearn], "cwd", "environment", "script", "faults"} runs the command line (or a
+script, with these arguments) in a child and answers with its process id; {"wait": pid} answers with how it ended, once
+it has. It runs no command itself, so that no thread of a training stands in the way of the forks. It ends when nobody
+is connected any more. tests/warm_client.py starts it and speaks to it.
 """
 
+import contextlib
 import ctypes
 import json
 import os
 import resource
 import runpy
+import select
 import shutil
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Callable
@@ -22,29 +26,65 @@ from typing import Any
 NO_MOUNT = 77
 """Exit code where this machine lets nobody mount a file system of their own."""
 
+POLL = 0.005
+"""Seconds between two looks at the children that somebody waits for."""
+
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 
 
-def main() -> None:
+def main(name: str) -> None:
+    """Serves at the socket of that name (of Linux's abstract kind: no file) until the last connection is closed."""
+    _import_all()
+    server = socket.socket(socket.AF_UNIX)
+    server.bind("\0" + name)
+    server.listen()
+    print("ready", flush=True)
+    connections = [server.accept()[0]]
+    received: dict[socket.socket, bytes] = {}
+    awaited: dict[int, socket.socket] = {}
+    while connections:
+        for one in select.select([server, *connections], [], [], POLL if awaited else None)[0]:
+            if one is server:
+                connections.append(server.accept()[0])
+                continue
+            received[one] = received.get(one, b"") + (more := one.recv(1 << 16))
+            if not more:  # its process has ended
+                connections.remove(one)
+                awaited = {pid: waiting for pid, waiting in awaited.items() if waiting is not one}
+                one.close()
+            elif received[one].endswith(b"\n"):  # there is no second request before the answer to the first
+                request = json.loads(received.pop(one))
+                if "wait" in request:
+                    awaited[request["wait"]] = one
+                else:
+                    _answer(one, pid=_fork(request, [server, *connections]))
+        for pid, waiting in list(awaited.items()):
+            ended, status, used = os.wait4(pid, os.WNOHANG)
+            if ended:
+                _answer(waiting, status=os.waitstatus_to_exitcode(status), seconds=used.ru_utime + used.ru_stime)
+                del awaited[pid]
+    os.killpg(0, signal.SIGKILL)  # itself and the commands that still run: tests/warm_client.py made the group
+
+
+def _answer(connection: socket.socket, **content: Any) -> None:
+    with contextlib.suppress(OSError):  # it may have ended in the meantime
+        connection.sendall(json.dumps(content).encode() + b"\n")
+
+
+def _fork(request: dict[str, Any], sockets: list[socket.socket]) -> int:
+    """Starts the command in a child, which leaves the connections to its parent."""
     from biasunlearn import cli
 
-    _import_all()
-    print(json.dumps({"ready": os.getpid()}), flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
-        if "wait" in request:
-            _, status, used = os.wait4(request["wait"], 0)
-            seconds = used.ru_utime + used.ru_stime
-            print(json.dumps({"status": os.waitstatus_to_exitcode(status), "seconds": seconds}), flush=True)
-            continue
-        pid = os.fork()
-        if pid == 0:
-            code = 3
-            try:
-                code = _run(_script(request["script"]) if request["script"] else cli.main, request)
-            finally:  # whatever happens, a child never goes on as a second server
-                os._exit(code)
-        print(json.dumps({"pid": pid}), flush=True)
+    pid = os.fork()
+    if pid == 0:
+        code = 3
+        try:
+            for one in sockets:
+                one.close()
+            code = _run(_script(request["script"]) if request["script"] else cli.main, request)
+        finally:  # whatever happens, a child never goes on as a second server
+            os._exit(code)
+    return pid
 
 
 def _import_all() -> None:
@@ -243,4 +283,4 @@ def _copy(folder: Path, states: Path, seen: set[int], cut: Path | None = None) -
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -1,5 +1,6 @@
 """Commands in processes of their own, forked from one that has imported everything (tests/warm.py)."""
 
+import fcntl
 import json
 import os
 import signal
@@ -16,23 +17,37 @@ ROOT = Path(__file__).parents[1]
 class Warm:
     """The forking process, spoken to in lines. A command's output is in the files stdout and stderr of its folder."""
 
-    def __init__(self) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, "-m", "tests.warm"]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
-        )
-        assert "ready" in self._answer()
+    def __init__(self, name: str, lock: Path) -> None:
+        """Connects to the process of that name; starts it first unless another worker of the test session has.
 
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        return dict(json.loads(self.process.stdout.readline()))
+        Args:
+            lock: a file that the workers of the session share, so that only one of them starts the process.
+        """
+        self.server: subprocess.Popen[str] | None = None
+        self.socket = socket.socket(socket.AF_UNIX)
+        with lock.open("a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            try:
+                self.socket.connect("\0" + name)
+            except ConnectionRefusedError:
+                self._start_server(name)
+                self.socket.connect("\0" + name)
+        self.answers = self.socket.makefile(encoding="utf-8")
+
+    def _start_server(self, name: str) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+        command = [sys.executable, "-m", "tests.warm", name]
+        # In a session of its own: a Ctrl-C that ends one worker does not end what the other one waits for.
+        server = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
+            start_new_session=True,
+        )  # fmt: skip
+        assert server.stdout is not None and server.stdout.readline() == "ready\n"
+        self.server = server
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        return self._answer()
+        self.socket.sendall(json.dumps(request).encode() + b"\n")
+        return dict(json.loads(self.answers.readline()))
 
     def start(
         self,
@@ -94,8 +109,9 @@ class Warm:
         return [codes[pid] for pid in pids]
 
     def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        """Leaves the process, which ends with all that it has started when the last worker leaves it."""
+        self.answers.close()
+        self.socket.close()
 
 
 def _stat(pid: int) -> list[str]:

@@ -109,14 +109,14 @@ class DebiasConfig:
     """Weight of L_retention. Paper 0.4, released code 0.3."""
     kl_weight: float = 2.0
     """Weight of L_KL. Paper 0.2 (with which perplexity rose by several percent in our runs)."""
-    invariance_weight: float = 0.0
+    invariance_weight: float = 5
     """Weight of the invariance loss: what the model expects behind a target term must not depend on the group
     (unlearn/losses.py). Paper: no such loss."""
-    context_batch: int = 4
+    context_batch: int = 8
     """Sentences of a step whose target term is replaced for the invariance loss."""
     context_terms: int = 3
     """Replacements of the target term in each of them."""
-    guard_batch: int = 4
+    guard_batch: int = 8
     """Sentences in a step, beside the unrelated ones, that hold for one group by the meaning of their words, or do not:
     the KL term keeps them as they are. Only used with an invariance loss."""
     npo_ratio: Literal["sentence", "batch_mean"] = "sentence"
@@ -131,9 +131,9 @@ class DebiasConfig:
     """Positions over which the released code averages its "KL"; only used with kl: padded_cross_entropy."""
 
     # --- adapter and optimizer ------------------------------------------------------------------------------
-    lora_rank: int = 8
+    lora_rank: int = 16
     """Rank of LoRA. 0 trains all weights (full fine-tuning; the values of the reference model are cached)."""
-    lora_alpha: float = 16
+    lora_alpha: float = 32
     """Scaling of LoRA: the update is multiplied by alpha / rank."""
     lora_dropout: float = 0.0
     """Dropout of the adapter. The base and the reference model always run without dropout. Released code: 0.1."""
@@ -159,7 +159,7 @@ class DebiasConfig:
     average: float = 0.9
     """Decay of the moving average of the adapter's weights. Evaluations and the result use the average. 0: none
     (paper)."""
-    max_steps: int = 200
+    max_steps: int = 160
     """Largest number of optimizer steps."""
     max_epochs: int = 30
     """Largest number of passes over the training pairs, which ends the training of a small file before max_steps. The

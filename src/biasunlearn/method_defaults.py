@@ -7,8 +7,9 @@ number of steps and the rule for the best checkpoint are the same for all method
 from collections.abc import Mapping
 from typing import Any
 
-PUBLISHED: dict[str, Any] = {"swap": "none", "adversarial_share": 0.0, "kl_weight": 0.0}
-"""A baseline as in its paper, without the parts of BiasUnlearn: swap, adversarial subset, KL on unrelated sentences."""
+PUBLISHED: dict[str, Any] = {"swap": "none", "adversarial_share": 0.0, "kl_weight": 0.0, "invariance_weight": 0.0}
+"""A baseline as in its paper, without the parts of BiasUnlearn and of the default recipe: swap, adversarial subset, KL
+on unrelated sentences, invariance loss."""
 
 ALONE = {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 0.0}
 """One loss only."""
@@ -31,7 +32,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "kto": {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 1.0, "learning_rate": 5e-4},
     "orpo": {**PUBLISHED, "forget_weight": 0.1, "retain_weight": 1.0, "learning_rate": 1e-3},  # lambda = 0.1
     # Swap, retention and KL as in the default recipe.
-    "equalize": {"adversarial_share": 0.0, "forget_weight": 1.0, "set_point": 1.0},
+    "equalize": {"adversarial_share": 0.0, "forget_weight": 1.0, "set_point": 1.0, "invariance_weight": 0.0},
     # Only what depends on the group. The forget and retain examples of a step have no weight.
     "invariance": {
         "swap": "none", "adversarial_share": 0.0, "forget_weight": 0.0, "retain_weight": 0.0, "forget_batch": 1,

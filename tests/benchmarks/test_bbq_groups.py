@@ -133,6 +133,7 @@ def test_a_few_unknown_groups_are_left_out_and_counted(tmp_path) -> None:
                             "Age 1 of 101"]  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_shared
 @pytest.mark.parametrize(
     ("file", "questions", "known"),

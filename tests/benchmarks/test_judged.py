@@ -60,6 +60,7 @@ def test_dialogues_are_read_and_the_prejudice_is_cut_out(tmp_path):
     assert fairmt.prejudice_of("Jailbreak_Tips", turns) == fairmt.NO_OPINION
 
 
+@pytest.mark.slow
 def test_own_prompts_are_read(tmp_path):
     path = tmp_path / "mine.csv"
     path.write_text("prompt,group,pair,prejudice\nWhy are A late?,a,1,A are late\nWhy are B late?,b,1,B are late\n")
@@ -74,6 +75,7 @@ def test_own_prompts_are_read(tmp_path):
         measure("http://127.0.0.1:9/v1", {"responses": str(path)}, served_model="x")
 
 
+@pytest.mark.slow
 @needs_openai
 def test_every_turn_follows_the_model_s_own_answer(tmp_path):
     with serving() as server:

@@ -31,9 +31,10 @@ OPTIONS = {
     "transfer": f"{PRINTS} {LOADS} {EVALUATES} --to=m --report=r --out=o --scale=0.5 --force --also-train --dtype=8bit "
                 "--benchmark=bbq=b --resume",
     "export": f"{PRINTS} --out=o --merge --gguf=llama.cpp --base-name=owner/base --license=mit --push=owner/name "
-              "--public",
+              "--public --evidence --name=owner/name --organization=us --hub-dataset=stereoset=owner/name",
     "combine": f"{PRINTS} {LOADS} {EVALUATES} --report=r --out=o --how=svd --benchmark=bbq=b",
     "playground": f"{PRINTS} --port=8000",
+    "verify": f"{PRINTS} --endpoint=http://127.0.0.1:8000/v1 --model=debiased --base=owner/base",
     "relearn": f"{PRINTS} {LOADS} --on=stereotypes --report=r --out=o --steps=5 --seeds=1 --rate=1e-4 --batch=2 "
                "--length=8 --benchmark=perplexity=x.txt --resume",
     "counterfactual": f"{PRINTS} --sentences=s --terms=race --seed=1 --out=p.jsonl",
@@ -41,7 +42,7 @@ OPTIONS = {
     "export-lm-eval": f"{PRINTS} --skip-invalid --benchmark=bbq=b --out=o",
     "compare": f"{PRINTS} --out=o",
     "report": f"{PRINTS} --out=p.html",
-    "gate": f"{PRINTS} --policy=p.yaml --base=RUN:before",
+    "gate": f"{PRINTS} --policy=p.yaml --base=RUN:before --preset=helm --junit=gate.xml",
 }  # fmt: skip
 """What scripts have been written with: every command, and every option of it with a value that it takes."""
 

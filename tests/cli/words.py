@@ -23,6 +23,7 @@ SMALLEST = {
     "export": ("RUN", "--out", "o"),
     "combine": ("a=1", "b=0.5", "--report", "r.jsonl", "--out", "o"),
     "playground": ("RUN",),
+    "verify": ("RUN", "--endpoint", "http://127.0.0.1:8000/v1", "--model", "NAME"),
     "relearn": ("RUN", "--on", "text.txt", "--out", "o"),
     "counterfactual": ("--sentences", "s.txt", "--terms", "gender", "--out", "p.jsonl"),
     "rescore": ("--scores", "items.parquet", "--out", "o"),

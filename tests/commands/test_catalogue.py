@@ -11,6 +11,7 @@ import yaml
 from biasunlearn.benchmarks import BENCHMARKS, NAMES
 from biasunlearn.cli import main
 from biasunlearn.commands.catalogue import LISTS, entries, info
+from biasunlearn.commands.gate_presets import PRESETS
 from biasunlearn.config import Method, config_from, recipe_names
 from biasunlearn.data.term_lists import SHIPPED
 from biasunlearn.errors import RequestError
@@ -18,7 +19,7 @@ from biasunlearn.report.score_names import SCORES
 
 EXPECTED = {
     "benchmarks": NAMES, "methods": typing.get_args(Method), "recipes": recipe_names(), "terms": SHIPPED,
-    "scores": SCORES,
+    "scores": SCORES, "presets": PRESETS,
 }  # fmt: skip
 
 

@@ -273,6 +273,7 @@ def test_gender_swapped_twice_is_the_identity(sentence: str) -> None:
     assert counterfactual(once, GENDER) == sentence
 
 
+@pytest.mark.slow
 @given(SENTENCES)
 def test_other_words_and_the_letter_case_stay(sentence: str) -> None:
     try:

@@ -128,6 +128,7 @@ def test_a_tsv_whose_header_is_quoted_is_quoted() -> None:
 FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(FIELD, FIELD), min_size=1, max_size=8), st.sampled_from(",\t"))
 def test_what_the_csv_module_wrote_is_read_back(table: list[tuple[str, str]], delimiter: str) -> None:
     written = io.StringIO()

@@ -17,6 +17,7 @@ def errors(monkeypatch):
     sys.modules.pop("verdict_errors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sd", [0.0, 8.0, 15.0])
 def test_a_model_at_the_margin_is_rarely_shown_to_lie_within_it(errors, sd):
     """At 55 the error is 5 % by construction: of 40 worlds more than 6 would have a chance of 0.3 %."""
@@ -35,6 +36,7 @@ def test_a_run_that_changed_nothing_on_average_is_neither_improved_nor_worse(err
     assert errors.verdict_rates(shape, 75.0, 52.0, 0.0, 6).get("no evidence", 0.0) == 0.0  # the negative control
 
 
+@pytest.mark.slow
 def test_mcnemar_finds_differences_where_whole_terms_move_and_no_mean_does(errors):
     rates = errors.compare_rates({"race": (30, 20)}, 15.0, 25)
     assert rates["McNemar"] >= 2 * max(rates["clusters"], 8.0)

@@ -36,6 +36,7 @@ def test_nothing_to_say_of_two_terms_or_of_a_single_answer() -> None:
     assert spread([TermCount(str(i), 10.0, 10) for i in range(5)]) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sd", [0.0, 0.08, 0.15])
 def test_the_interval_covers_the_true_spread(sd: float) -> None:
     rng = np.random.default_rng(3)
@@ -47,6 +48,7 @@ def test_the_interval_covers_the_true_spread(sd: float) -> None:
     assert inside / 400 >= 0.92  # 0.95 less three standard errors
 
 
+@pytest.mark.slow
 def test_chance_alone_is_called_a_spread_one_time_in_twenty() -> None:
     rng = np.random.default_rng(4)
     found = [spread(drawn(rng, 30, 27, 0.0)) for _ in range(600)]

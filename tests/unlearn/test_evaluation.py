@@ -116,6 +116,7 @@ def test_ss_is_the_base_on_all_pairs_plus_the_change_on_the_stop_pairs() -> None
     assert later.to_dict()["ss"] == {"x": pytest.approx(15.0)}  # metrics.jsonl has the stop split alone
 
 
+@pytest.mark.slow
 def test_the_error_with_the_base_model_covers_what_it_should() -> None:
     """Many files of 44 pairs, base SS 65 a fifth of its stereotyped pairs changed: the error is right."""
     rng = np.random.default_rng(0)

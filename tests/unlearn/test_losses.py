@@ -191,17 +191,27 @@ def test_sum_by_row() -> None:
 
 
 def test_invariance_by_hand() -> None:
-    """The mixture of (0.8, 0.2) and (0.4, 0.6) is (0.6, 0.4): (0.6 log(0.6/0.8) + 0.4 log(0.4/0.2) + ...) / 2."""
+    """d = +-(log(0.8 / 0.4), log(0.2 / 0.6)) / 2; q = (0.6, 0.4), so that the weights are as sqrt(0.6) to sqrt(0.4)."""
     found = tensor([[[0.8, 0.2], [0.4, 0.6]]]).log()
-    assert invariance_loss(found, found).tolist() == pytest.approx([(0.1046496 + 0.0810930) / 2], abs=1e-6)
+    first, second = (math.log(2) / 2) ** 2, (math.log(3) / 2) ** 2
+    root = math.sqrt(0.6) + math.sqrt(0.4)
+    expected = (math.sqrt(0.6) * first + math.sqrt(0.4) * second) / root / 2
+    assert expected == pytest.approx(0.1009, abs=1e-4)
+    assert invariance_loss(found, found).tolist() == pytest.approx([expected], abs=1e-6)
 
 
-def test_invariance_is_zero_at_the_mixture_and_only_there() -> None:
+def test_invariance_is_zero_where_the_members_are_equal_and_only_there() -> None:
     reference = tensor([[[0.8, 0.2], [0.4, 0.6]]]).log()
-    mixture = tensor([[[0.6, 0.4], [0.6, 0.4]]]).log()
-    assert invariance_loss(mixture, reference).item() == pytest.approx(0.0, abs=1e-6)
-    flat = tensor([[[0.5, 0.5], [0.5, 0.5]]]).log()  # equal for both groups, but not what the model expected
-    assert invariance_loss(flat, reference).item() > 0.01
+    assert invariance_loss(tensor([[[0.7, 0.3], [0.7, 0.3]]]).log(), reference).item() == pytest.approx(0.0, abs=1e-7)
+    assert invariance_loss(tensor([[[0.7, 0.3], [0.69, 0.31]]]).log(), reference).item() > 1e-5
+
+
+def test_invariance_weights_rare_tokens_more_than_a_divergence_does() -> None:
+    """A difference in a token of probability 0.01 counts 0.1 / 1.0950 of a whole one, and not 0.01."""
+    reference = tensor([[[0.99, 0.01], [0.99, 0.01]]]).log()
+    apart = reference + tensor([[[0.0, 0.02], [0.0, -0.02]]])
+    share = math.sqrt(0.01) / (math.sqrt(0.01) + math.sqrt(0.99))
+    assert invariance_loss(apart, reference).item() == pytest.approx(share * 0.02**2 / 2, rel=0.03)
 
 
 def test_invariance_pulls_the_groups_together_and_carries_no_gradient_to_the_reference() -> None:
@@ -209,6 +219,7 @@ def test_invariance_pulls_the_groups_together_and_carries_no_gradient_to_the_ref
     reference = logits.detach().clone().requires_grad_()
     invariance_loss(logits, reference).sum().backward()
     assert reference.grad is None and logits.grad is not None
-    # d/dz KL(q || p) = p - q for each member, halved by the mean over two members.
-    expected = [[[0.1, -0.1], [-0.1, 0.1]]]
-    assert torch.allclose(logits.grad, tensor(expected), atol=1e-6)
+    # One step against the gradient: the first member likes the first token less, the second more.
+    assert logits.grad[0, 0, 0] > 0 and logits.grad[0, 1, 0] < 0
+    # A number that is added to all logits of a member changes no probability.
+    assert torch.allclose(logits.grad.sum(-1), torch.zeros(1, 2), atol=1e-7)

@@ -182,6 +182,7 @@ def test_the_swap_weight_does_not_multiply_the_loss_of_equalize() -> None:
     assert other.retain.item() == pytest.approx(one.retain.item() / 2)
 
 
+@pytest.mark.slow
 def test_equalize_narrows_the_margins_whichever_side_they_are_on() -> None:
     def margins(loaded: Any) -> list[float]:
         pairs = [pair for b in SETS.bias_types for pair in SETS.pairs[b] if pair[0] != pair[1]]

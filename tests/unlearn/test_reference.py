@@ -60,6 +60,7 @@ def test_a_full_store_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.Monk
     assert store.has("log_prob", ONE) and not store.has("states", ONE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [2**29, 0])
 def test_stored_or_computed_again_is_the_same_reference(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("biasunlearn.unlearn.reference.MEMORY_LIMIT", limit)

@@ -150,6 +150,7 @@ def test_training_changes_the_adapter_and_nothing_else() -> None:
     assert not any(module.training for module in loaded.model.modules())
 
 
+@pytest.mark.slow
 def test_forgetting_forgets_and_no_weights_do_nothing() -> None:
     passages = [*SETS.forget["gender"], *SETS.retain["race"], *SETS.unrelated]
     before = [found.log_prob for found in score(fresh(config()), passages)]
@@ -439,6 +440,7 @@ def test_the_rate_of_each_step_is_noted() -> None:
     assert [row["lr"] for row in keep.rows[1:]] == pytest.approx([rate_at(step, settings) for step in range(1, 7)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "dropped"),
     [
@@ -529,6 +531,7 @@ def test_stored_reference_logits_have_a_limit(monkeypatch: pytest.MonkeyPatch) -
         precomputed_reference(loaded.model, RowCache(loaded.tokenizer, loaded.model), SETS)
 
 
+@pytest.mark.slow
 def test_a_killed_full_fine_tuning_resumes_against_the_same_reference(tmp_path: Path) -> None:
     settings, path = config(lora_rank=0, learning_rate=1e-4), tmp_path / "checkpoint.pt"
     loaded, outcome, keep, _ = run(settings)
@@ -570,6 +573,7 @@ def whole() -> tuple[dict[str, torch.Tensor], TrainingOutcome, list[dict[str, An
     return weights_of(loaded.model), outcome, keep.rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [2, 5, 7])
 def test_a_killed_run_resumes_from_its_last_check_as_if_nothing_had_happened(
     step: int, tmp_path: Path, whole: tuple[dict[str, torch.Tensor], TrainingOutcome, list[dict[str, Any]]]
@@ -586,6 +590,7 @@ def test_a_killed_run_resumes_from_its_last_check_as_if_nothing_had_happened(
     assert same(weights_of(loaded.model), whole[0])
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_between_two_steps_and_resumes_with_the_next(
     tmp_path: Path, whole: tuple[dict[str, torch.Tensor], TrainingOutcome, list[dict[str, Any]]]
 ) -> None:
@@ -616,6 +621,7 @@ def test_ctrl_c_in_the_last_step_is_a_finished_run() -> None:
     assert (outcome.step, outcome.interrupted) == (6, False)
 
 
+@pytest.mark.slow
 def test_a_finished_run_resumes_to_the_same_end_and_the_same_metrics(
     tmp_path: Path, whole: tuple[dict[str, torch.Tensor], TrainingOutcome, list[dict[str, Any]]]
 ) -> None:

@@ -219,6 +219,12 @@ def export(
     ] = None,
     base_name: Annotated[str | None, Parameter(metavar="OWNER/NAME", group=SETTINGS)] = None,
     license: Annotated[str | None, Parameter(metavar="ID", group=SETTINGS)] = None,
+    evidence: Annotated[bool, Parameter(group=SETTINGS)] = False,
+    name: Annotated[str | None, Parameter(metavar="OWNER/NAME", group=SETTINGS)] = None,
+    organization: Annotated[str, Parameter(metavar="NAME", group=SETTINGS)] = "not stated",
+    hub_dataset: Annotated[
+        tuple[str, ...], Parameter(name="--hub-dataset", metavar="BENCHMARK=OWNER/NAME", group=SETTINGS)
+    ] = (),
     push: Annotated[str | None, Parameter(metavar="OWNER/NAME", group=OUTPUT)] = None,
     public: Annotated[bool, Parameter(group=OUTPUT)] = False,
     out: Annotated[Folder, Parameter(group=OUTPUT)],
@@ -232,6 +238,12 @@ def export(
         gguf: Also convert the merged model to GGUF with the converter of llama.cpp, whose folder may be given.
         base_name: Name of the base model on the hub, if the run knows it as a folder.
         license: License for the model card, in the hub's spelling (apache-2.0, ...).
+        evidence: Write the results as files for other tools instead: an audit summary, Every Eval Ever, CycloneDX
+            ML-BOM, metadata for the hub, and the scored items as CSV. Any run that measured something will do.
+        name: Evidence: name of the measured model (default: made from the base model's name).
+        organization: Evidence: who provides the results.
+        hub_dataset: Evidence: also write .eval_results/ for a benchmark that the hub lists, as in
+            stereoset=owner/name or stereoset=owner/name:task. May be repeated.
         push: Upload to this hub repository. It is created as a private one if it does not exist.
         public: Make the hub repository public.
         out: Folder to write. It must not exist yet.
@@ -241,7 +253,20 @@ def export(
             --out mine-adapter
         biasunlearn export runs/mine --merge --gguf path/to/llama.cpp --out mine-model
         biasunlearn export runs/mine --push owner/mine-adapter --out mine-adapter
+        biasunlearn export runs/mine --evidence --name owner/mine --out evidence
     """
+    if evidence:
+        given = {"--merge": merge, "--gguf": gguf is not None, "--license": license, "--push": push, "--public": public}
+        if wrong := [option for option, value in given.items() if value]:
+            raise RequestError(f"--evidence: writes no repository, so that {wrong[0]} has no meaning; leave it out")
+        from biasunlearn.commands.export_evidence import export_evidence
+
+        datasets = named_paths(hub_dataset, "--hub-dataset", "stereoset=owner/name")
+        written = export_evidence(
+            run, out=out, name=name, base_name=base_name, organization=organization, hub_datasets=datasets
+        )
+        show(written, output, _evidence_lines)
+        return
     from biasunlearn.commands.export import export
 
     done = export(
@@ -249,6 +274,11 @@ def export(
         gguf=None if gguf is None else "".join(gguf), push=push, public=public, say=note,
     )  # fmt: skip
     show(done, output, _export_lines)
+
+
+def _evidence_lines(done: dict[str, Any]) -> str:
+    without = [f"without a value, and in none of them: {score}" for score in done["undefined"]]
+    return "\n".join((f"{len(done['files'])} evidence files in {done['out']}:", *done["files"], *without))
 
 
 def _export_lines(done: dict[str, Any]) -> str:

@@ -34,6 +34,7 @@ COMMANDS = {
         "combine": "adapters:combine",
         "export": "adapters:export",
         "playground": "adapters:playground",
+        "verify": "served:verify",
     },
     "Data and tools": {
         "validate": "tools:validate",

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @command
 def list_(
-    what: Annotated[Literal["benchmarks", "methods", "recipes", "terms", "scores"], Parameter(name="WHAT")],
+    what: Annotated[Literal["benchmarks", "methods", "recipes", "terms", "scores", "presets"], Parameter(name="WHAT")],
     /,
     *,
     output: Output = Output(),
 ) -> None:
-    """List benchmarks, methods, recipes, term lists or scores, with one line each.
+    """List benchmarks, methods, recipes, term lists, scores or presets of gate, with one line each.
 
     Args:
         what: What to list.

@@ -1,6 +1,6 @@
 """Commands that read what runs have stored and load no model: rescore, compare, label, report, gate."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -159,8 +159,10 @@ def gate(
     run: Run,
     /,
     *,
-    policy: Annotated[File, Parameter(group=SETTINGS)],
+    policy: Annotated[File | None, Parameter(group=SETTINGS)] = None,
+    preset: Annotated[Literal["compl-ai", "evalhub", "helm"] | None, Parameter(metavar="NAME", group=SETTINGS)] = None,
     base: Annotated[str | None, Parameter(metavar="RUN", group=SETTINGS)] = None,
+    junit: Annotated[File | None, Parameter(group=OUTPUT)] = None,
     output: Output = Output(),
 ) -> int:
     """Check a run against a policy of limits. The exit code is 0 if every rule holds, and 1 if one does not.
@@ -168,15 +170,21 @@ def gate(
     Args:
         run: Run folder.
         policy: YAML file of limits (docs/gate.md describes them).
+        preset: What a published evaluation suite gates on, with the right direction: compl-ai, evalhub or helm.
         base: Run that changes are computed against (default: RUN:before).
+        junit: Also write the rules as tests to this JUnit XML file, which CI systems show.
 
     Examples:
         biasunlearn gate runs/mine --policy policy.yaml
         biasunlearn gate runs/mine --policy policy.yaml --base runs/base --json
+        biasunlearn gate runs/mine --preset evalhub --junit gate.xml
     """
     from biasunlearn.commands.gate import gate
+    from biasunlearn.commands.gate_junit import writing_junit
     from biasunlearn.report.tables.comparison import gate_tables
 
-    result = gate(run, policy, base=base)
+    with writing_junit(junit) as write:
+        result = gate(run, policy, preset=preset, base=base)
+        write(result)
     show(result, output, gate_tables)
     return DONE if result.passed else REFUSED

@@ -21,6 +21,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "without-kl": {"kl_weight": 0.0},
     "without-adversarial": {"adversarial_share": 0.0},
     "without-swapping": {"swap": "none"},
+    "without-invariance": {"invariance_weight": 0.0},
     "batch-mean-npo": {"npo_ratio": "batch_mean"},
 }
 """{variant: its changes of the recipe}. The default recipe has no adversarial set; that of the paper has one."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from biasunlearn._version import __version__
 from biasunlearn.benchmarks import BENCHMARKS
+from biasunlearn.commands.gate_presets import PRESETS
 from biasunlearn.config import recipe_names, recipe_path
 from biasunlearn.data.term_lists import SHIPPED, load_term_list
 from biasunlearn.errors import RequestError
@@ -28,7 +29,7 @@ class Entry:
 
 
 def entries(what: str) -> list[Entry]:
-    """The benchmarks, methods, recipes, term lists or scores, each with what it is.
+    """The benchmarks, methods, recipes, term lists, scores or presets of `gate`, each with what it is.
 
     Raises:
         RequestError: another word.
@@ -69,12 +70,20 @@ def _scores() -> Iterator[tuple[str, str]]:
         yield name, f"{summary} ({', '.join(used)})" if used else summary
 
 
+def _presets() -> Iterator[tuple[str, str]]:
+    for name, preset in PRESETS.items():
+        limits = (f"{benchmark} {score} {limit.replace('_', ' ')} {bound}"
+                  for benchmark, _, score, limit, bound in preset.limits)  # fmt: skip
+        yield name, "; ".join(limits)
+
+
 LISTS: Mapping[str, Callable[[], Any]] = {
     "benchmarks": _benchmarks,
     "methods": SUMMARIES.items,
     "recipes": _recipes,
     "terms": _terms,
     "scores": _scores,
+    "presets": _presets,
 }
 
 

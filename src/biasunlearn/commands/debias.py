@@ -265,7 +265,8 @@ def _unscorable(loaded: Any, prepared: Prepared) -> Mapping[Passage, str]:
 
     sets = prepared.sets
     passages = [one for per_type in (sets.forget, sets.retain) for group in per_type.values() for one in group]
-    passages += [*sets.unrelated, *(c.whole(sentence) for c in prepared.stop for _, sentence in c.sentences())]
+    passages += [one for compared in sets.compared.values() for one in compared]
+    passages += [c.whole(sentence) for c in prepared.stop for _, sentence in c.sentences()]
     try:
         encode(loaded.tokenizer, passages, max_tokens=max_tokens(loaded.model), chat=loaded.chat)
     except UnscorableError as error:

@@ -63,7 +63,7 @@ def export(
     converter = find_converter(gguf or None) if gguf is not None and merge else None
     if gguf is not None and not merge:
         raise RequestError("--gguf: converts a complete model; add --merge")
-    base = base_name or _hub_name(results)
+    base = base_name or hub_name(results)
     if push and not merge and (base is None or not on_the_hub(base)):
         raise RequestError(
             f"--push: {base or results.model}, the adapter's base, is not on the hub; add --base-name OWNER/NAME"
@@ -138,7 +138,7 @@ def _check(folder: RunFolder, out: Path, merge: bool, complete: bool, push: str 
         raise RequestError(f"--push {push}: write OWNER/NAME")
 
 
-def _hub_name(results: Results) -> str | None:
+def hub_name(results: Results) -> str | None:
     """The model's name, if it is one of the hub and was not the name of a folder; else None.
 
     Somebody else may own, on the hub, the name that a relative folder happens to have.

@@ -28,11 +28,12 @@ items (--limit) passes only if the policy has the line `partial: allowed`.
 
 import difflib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from biasunlearn.benchmarks import NAMES
+from biasunlearn.commands.gate_presets import preset_of
 from biasunlearn.commands.run_stages import (
     CAPABILITY,
     Stage,
@@ -89,29 +90,56 @@ class Rule:
     score: str
     limit: str
     bound: Any
+    of_preset: bool = False
+    """Of a preset: a score that the benchmark does not have fails. In the user's policy it is a typing error."""
 
     def __str__(self) -> str:
         where = f"{self.benchmark}, {self.part}"
         if self.limit == "over_debiased":
             return f"{where}: {self.score} not over-debiased"
+        return f"{where}: {self.score} {self.allowed}".replace("  ", " ")
+
+    @property
+    def allowed(self) -> str:
+        """The limit without what it is about: within [44, 56]."""
         bound = self.bound if isinstance(self.bound, (str, list)) else f"{self.bound:g}"
-        return f"{where}: {self.score} {self.limit.replace('_', ' ')} {bound}".replace("  ", " ")
+        return f"{self.limit.replace('_', ' ')} {bound}"
+
+    def checked(self, passed: bool, found: str, *, missing: bool = False) -> GateRule:
+        """The stored result of the rule."""
+        row = GateRule(rule=str(self), passed=passed, found=found, benchmark=self.benchmark, allowed=self.allowed)
+        if self.score:
+            row = row.with_values(score=self.score)
+        return row.with_values(missing=True) if missing else row
 
 
-def gate(run: str | Path, policy: str | Path, *, base: str | Path | None = None) -> GateResult:
-    """Checks a run against a policy.
+def gate(
+    run: str | Path,
+    policy: str | Path | None = None,
+    *,
+    preset: str | None = None,
+    base: str | Path | None = None,
+) -> GateResult:
+    """Checks a run against a policy, a preset, or both.
 
     Args:
         run: a run folder.
         policy: a YAML file.
+        preset: what a published evaluation suite gates on: compl-ai, evalhub or helm (commands/gate_presets.py).
         base: the run from which falls and rises are measured (default: the stage before of `run`).
     Returns:
         Whether the run passed, and every rule with the number that decided. A run that collapsed fails.
     Raises:
-        RequestError: an unknown key or a value of the wrong kind in the policy, no finished run, a score that the
-            benchmark does not have, a limit on a change where there is no base.
+        RequestError: an unknown key or a value of the wrong kind in the policy, an unknown preset or neither of them,
+            no finished run, a score that the benchmark does not have, a limit on a change where there is no base.
     """
-    rules, allowed = read_policy(policy), allows_partial(policy)
+    if policy is None and preset is None:
+        raise RequestError("gate: give --policy FILE or --preset NAME")
+    chosen = preset_of(preset) if preset is not None else None
+    rules, allowed = ([], False) if policy is None else (read_policy(policy), allows_partial(policy))
+    if chosen is not None:
+        rules += [Rule(*limit, of_preset=True) for limit in chosen.limits]
+    names = ([] if policy is None else [str(policy)]) + ([] if preset is None else [f"preset {preset}"])
     stage = read_stage(str(run))
     first = _base(stage, base) if any(rule.limit in CHANGES for rule in rules) else None
     general = [*_collapsed(stage), *(() if allowed else _partial(stage))]
@@ -119,9 +147,10 @@ def gate(run: str | Path, policy: str | Path, *, base: str | Path | None = None)
     return GateResult(
         run=stage.name,
         base=first.name if first else None,
-        policy=str(policy),
+        policy=" and ".join(names),
         passed=all(row.passed for row in rows),
         rules=rows,
+        **({"notes": chosen.notes} if chosen is not None else {}),
     )
 
 
@@ -223,23 +252,23 @@ def _check(rule: Rule, stage: Stage, base: Stage | None) -> Iterator[GateRule]:
     """One row for each part that the rule is about. A score that was not measured does not pass."""
     entry = stage.entries.get(rule.benchmark)
     if entry is None:
-        yield GateRule(rule=str(rule), passed=False, found=f"{rule.benchmark} was not measured")
+        yield rule.checked(False, f"{rule.benchmark} was not measured", missing=True)
         return
     for name, part in _parts(rule, entry, stage):
-        one = Rule(rule.benchmark, name, rule.score, rule.limit, rule.bound)
+        one = replace(rule, part=name)
         if rule.limit == "minimum_n":
-            yield GateRule(rule=str(one), passed=part.n >= rule.bound, found=f"{part.n} items")
+            yield one.checked(part.n >= rule.bound, f"{part.n} items")
             continue
         found = _estimate(rule, name, part, stage)
         if found is not None and rule.limit in CHANGES and base is not None:
             found = _change(one, found, stage, base)
         if found is None:
-            yield GateRule(rule=str(one), passed=False, found=f"{rule.score} was not measured")
+            yield one.checked(False, f"{rule.score} was not measured", missing=True)
             continue
         if rule.limit in BOUNDED:
             found = _at_least_independent(rule, name, entry, found)
         passed, beside = _decided(rule, name, entry, found)
-        yield GateRule(rule=str(one), passed=passed, found=f"{_shown(found, rule.limit)}{beside}")
+        yield one.checked(passed, f"{_shown(found, rule.limit)}{beside}")
 
 
 def _decided(rule: Rule, part: str, entry: BenchmarkResult, found: Estimate) -> tuple[bool, str]:
@@ -282,6 +311,8 @@ def _estimate(rule: Rule, name: str, part: ScoredPart, stage: Stage) -> Estimate
     if rule.score in part.counts:
         return estimate_of(float(part.counts[rule.score]))
     if rule.score not in part.scores:
+        if rule.of_preset:
+            return None
         known = tuple(score for score, value in part.scores.items() if value is not None)
         where = f"{rule.benchmark}, {name} of {stage.name}"
         raise RequestError(f"{where}: no score {rule.score!r}; {_hint(rule.score, known)}")

@@ -56,3 +56,9 @@ def listed(names: Iterable[str], limit: int = 40) -> str:
 def clean(value: Any) -> str:
     """Text without marks of direction, and with a replacement character for every control character."""
     return DIRECTING.sub("", CONTROL.sub("\ufffd", str(value)))
+
+
+def in_markdown(value: Any) -> str:
+    """A value that stays in its cell, its code span and its line: no markup, link, image or control character."""
+    shown = re.sub(r"[`|<>\[\]!#*~$&{}\"\\]", "_", clean(" ".join(str(value).split())))
+    return shown.replace("://", ":_")  # a bare address would become a link

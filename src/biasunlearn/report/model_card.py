@@ -8,12 +8,12 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import yaml
 
 from biasunlearn._version import __version__
-from biasunlearn.report.formatting import clean, p_value
+from biasunlearn.report.formatting import in_markdown as _text
+from biasunlearn.report.formatting import p_value
 from biasunlearn.report.tables.association import POLARISED_NOTE, polarised_mark, remaining_line
 from biasunlearn.report.tables.benchmarks import change_in_percent
 from biasunlearn.report.tables.transfer import share
@@ -219,9 +219,3 @@ def _loading(published: Published) -> Iterator[str]:
 
 def _estimate(found: Interval | None) -> str:
     return f"{found.value:.1f} ({found.low:.1f} to {found.high:.1f})" if found else "-"
-
-
-def _text(value: Any) -> str:
-    """A value that stays in its cell, its code span and its line: no markup, link, image or control character."""
-    shown = re.sub(r"[`|<>\[\]!#*~$&{}\"\\]", "_", clean(" ".join(str(value).split())))
-    return shown.replace("://", ":_")  # a bare address would become a link

@@ -226,6 +226,12 @@ class GateRule(Record):
     rule: str
     passed: bool
     found: str
+    benchmark: Text = None
+    score: Text = None
+    allowed: Text = None
+    """The limit alone, as "within [44, 56]"."""
+    missing: bool = False
+    """Whether the rule fails because its score was not measured."""
 
 
 class GateResult(Record):
@@ -236,3 +242,5 @@ class GateResult(Record):
     policy: str
     passed: bool
     rules: Sequence[GateRule]
+    notes: Sequence[str] = ()
+    """Where the limits come from, and how they differ from published ones."""

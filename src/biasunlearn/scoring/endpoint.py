@@ -136,12 +136,12 @@ def endpoint(given: str, store: CallStore, limits: CallLimits, option: str) -> E
         raise RequestError("--concurrency and --call-timeout must be above 0")
     url, _, model = given.partition("#")
     url = check_address(url, option)
-    _library()
+    client_library()
     return Endpoint(url, model or _only_model(url, limits, option), store, limits)
 
 
 def _only_model(url: str, limits: CallLimits, option: str) -> str:
-    openai = _library()
+    openai = client_library()
 
     async def listed() -> list[str]:
         async with _client(url, limits) as client:
@@ -150,7 +150,7 @@ def _only_model(url: str, limits: CallLimits, option: str) -> str:
     try:
         names = asyncio.run(listed())
     except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
-        reason = _line(error)
+        reason = first_line(error)
         raise RequestError(f"{option} {url}: the server lists no models ({reason}); write {url}#MODEL") from None
     if len(names) != 1:
         raise RequestError(f"{option} {url}: the server has {len(names)} models; name one, as in {url}#MODEL")
@@ -186,7 +186,7 @@ async def _answer_all(endpoint: Endpoint, requests: dict[str, ChatRequest], take
 
 async def _call(client: Any, endpoint: Endpoint, request: ChatRequest) -> Reply:
     """One call, with all of its attempts. RequestError where every other call would fail for the same reason."""
-    openai, began, reply = _library(), time.monotonic(), Reply()
+    openai, began, reply = client_library(), time.monotonic(), Reply()
     limits = endpoint.limits
     for attempt in range(1, MALFORMED_TRIES + 1):
         try:
@@ -201,19 +201,19 @@ async def _call(client: Any, endpoint: Endpoint, request: ChatRequest) -> Reply:
             break
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             fix = f"check the key ({KEYS[0]}) and the model's name"
-            raise RequestError(f"{endpoint.url}: {_line(error)}; {fix}") from None
+            raise RequestError(f"{endpoint.url}: {first_line(error)}; {fix}") from None
         except openai.BadRequestError as error:
             said = f"{error} {error.code} {error.body}".casefold()
             blocked = any(word in said for word in POLICY_WORDS)
-            reply = Reply(failure="policy" if blocked else "transport", detail=_line(error))
+            reply = Reply(failure="policy" if blocked else "transport", detail=first_line(error))
             break
         except openai.APIResponseValidationError as error:
-            reply = Reply(failure="transport", detail=f"no valid reply: {_line(error)}", attempts=attempt)
+            reply = Reply(failure="transport", detail=f"no valid reply: {first_line(error)}", attempts=attempt)
         except (openai.OpenAIError, TimeoutError) as error:
-            reply = Reply(failure="transport", detail=_line(error), attempts=attempt + limits.retries)
+            reply = Reply(failure="transport", detail=first_line(error), attempts=attempt + limits.retries)
             break
         except (ValueError, TypeError, AttributeError, LookupError) as error:
-            reply = Reply(failure="transport", detail=f"no valid reply: {_line(error)}", attempts=attempt)
+            reply = Reply(failure="transport", detail=f"no valid reply: {first_line(error)}", attempts=attempt)
     return reply.with_values(seconds=round(time.monotonic() - began, 3))
 
 
@@ -250,12 +250,18 @@ def _retries(raw: Any) -> int:
 
 
 def _client(url: str, limits: CallLimits) -> Any:
-    """The client. Servers on one's own machine often need no key, but the client wants one."""
-    key = next((os.environ[name] for name in KEYS if os.environ.get(name)), "none")
-    return _library().AsyncOpenAI(base_url=url, api_key=key, timeout=limits.timeout, max_retries=limits.retries)
+    """The client of an endpoint."""
+    library = client_library()
+    return library.AsyncOpenAI(base_url=url, api_key=api_key(), timeout=limits.timeout, max_retries=limits.retries)
 
 
-def _library() -> Any:
+def api_key() -> str:
+    """The key of an endpoint, from the environment. The client wants one even where the server does not."""
+    return next((os.environ[name] for name in KEYS if os.environ.get(name)), "none")
+
+
+def client_library() -> Any:
+    """The package openai. RequestError where it is not installed."""
     try:
         import openai
     except ImportError:
@@ -263,5 +269,6 @@ def _library() -> Any:
     return openai
 
 
-def _line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, shortened; its kind where it has none."""
     return (str(error).splitlines() or [""])[0][:300] or type(error).__name__

@@ -4,8 +4,6 @@ None of them uses a model. Each returns one value per sentence; the caller multi
 `log_prob` of a sentence is log p(y | x): the sum over the tokens of its supervised part, in nats.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -139,23 +137,29 @@ def kl_loss(logits: Tensor, reference_logits: Tensor) -> Tensor:
 def invariance_loss(logits: Tensor, reference_logits: Tensor) -> Tensor:
     """What the model expects next is the same whichever group the sentence is about. Developed in this project.
 
-    With p_j the distribution of the next token in the sentence about term j and q = mean_j p_ref,j, the mixture of the
-    reference model's distributions over the terms: mean_j KL(q || p_j). The target does not depend on the group, so the
-    loss removes what differs between groups, and it is fixed, so the distributions cannot agree by becoming flat.
+    With p_j the distribution of the next token in the sentence about term j, and d_j = log p_j - mean_k log p_k:
+    mean_j sum_v w(v) d_j(v)^2 / 2. The group part of a margin is a difference of such log-probabilities, and the loss
+    is 0 if and only if it is 0 for every two tokens. The weights w are proportional to the square root of
+    q = mean_j p_ref,j, the mixture of the reference model: with w = q the loss is, to second order, the Jensen-Shannon
+    divergence of the p_j, in which a few function words outweigh the many words that describe a person. Flat
+    distributions have no loss either; the KL term keeps them near the reference.
 
-    By hand, two members, a vocabulary of two: p_ref = (0.8, 0.2) and (0.4, 0.6) give q = (0.6, 0.4); at p = p_ref the
-    loss is (KL(q || p_1) + KL(q || p_2)) / 2 = (0.1046 + 0.0811) / 2 = 0.0929.
+    The members are compared with each other and not with q: q depends on which terms were drawn, and this noise in the
+    target left more than half of the group part (docs/methods.md). The weights are those of the reference, so that the
+    loss cannot be lowered by moving probability to where members agree.
+
+    By hand, two members, a vocabulary of two, (0.8, 0.2) and (0.4, 0.6) in both models: d = +-(0.3466, -0.5493), q =
+    (0.6, 0.4), w = (0.5505, 0.4495), loss (0.5505 * 0.1201 + 0.4495 * 0.3017) / 2 = 0.1009.
 
     Args:
         logits, reference_logits: [tokens, members, vocabulary], unnormalised; the reference carries no gradient.
     Returns:
         [tokens], each at least 0.
     """
-    mixture = torch.logsumexp(F.log_softmax(reference_logits.detach().float(), dim=-1), dim=1) - math.log(
-        logits.shape[1]
-    )
+    mixture = torch.logsumexp(F.log_softmax(reference_logits.detach().float(), dim=-1), dim=1)
+    weights = torch.softmax(mixture / 2, dim=-1).unsqueeze(1)  # softmax normalises, whatever the number of members
     log_p = F.log_softmax(logits.float(), dim=-1)
-    return F.kl_div(log_p, mixture.unsqueeze(1).expand_as(log_p), reduction="none", log_target=True).sum(-1).mean(1)
+    return (weights * (log_p - log_p.mean(1, keepdim=True)).square()).sum(-1).mean(1) / 2
 
 
 def cross_entropy_to_reference(logits: Tensor, reference_logits: Tensor) -> Tensor:

@@ -100,7 +100,8 @@ def prepare(
         stopped_on_report=config.stop_on == "report",
         findings=[*findings, *shared_families_finding(chosen, common, config)],
     )  # fmt: skip
-    sets = _training_sets(chosen, (*stop, *read.report.triplets), sentences, config)
+    sets = _training_sets(chosen, (*stop, *read.report.triplets), sentences, config, unscorable or {})
+    facts = facts.with_values(findings=[*facts.findings, *_contexts_finding(sets, chosen, config)])
     return Prepared(sets, chosen, stop, facts, _manifest(read, facts, chosen, stop, config.seed))
 
 
@@ -135,7 +136,11 @@ def _read_files(
 
 
 def _training_sets(
-    chosen: Sequence[Triplet], later: Sequence[Triplet], sentences: Sequence[str], config: DebiasConfig
+    chosen: Sequence[Triplet],
+    later: Sequence[Triplet],
+    sentences: Sequence[str],
+    config: DebiasConfig,
+    unscorable: Mapping[Passage, str],
 ) -> TrainingSets:
     """The sets of the losses. `later`: pairs of the stop and the report split, whose groups are to stay unseen."""
     sets = training_sets(
@@ -146,7 +151,9 @@ def _training_sets(
         supervised_to=config.supervised_to,
     )
     if config.invariance_weight:
-        sets = replace(sets, contexts=_contexts(chosen, later, config), guard=_guard())
+        contexts = tuple(c for c in _contexts(chosen, later, config) if unscorable.keys().isdisjoint(c))
+        guard = tuple(one for one in _guard() if one not in unscorable)
+        sets = replace(sets, contexts=contexts, guard=guard if contexts else ())
     return _supervised_early(sets) if config.supervised_from == "early" else sets
 
 
@@ -305,6 +312,16 @@ def _contexts(chosen: Sequence[Triplet], later: Sequence[Triplet], config: Debia
     """Counterfactual contexts of the training pairs. Term families of the stop and the report split are not used."""
     found = counterfactual_contexts(chosen, count=config.context_terms, seed=config.seed, without=term_families(later))
     return tuple(context for contexts in found.values() for context in contexts)
+
+
+def _contexts_finding(sets: TrainingSets, chosen: Sequence[Triplet], config: DebiasConfig) -> list[str]:
+    """How many training sentences the invariance loss uses, where it does not use all of them."""
+    sentences = 2 * len(chosen)
+    if not config.invariance_weight or len(sets.contexts) == sentences:
+        return []
+    used = f"{len(sets.contexts)} of {sentences} training sentences have versions about other groups"
+    effect = "the invariance loss uses these" if sets.contexts else "the invariance loss has no effect"
+    return [f"{used}; {effect}"]
 
 
 def _guard() -> tuple[Passage, ...]:

@@ -248,7 +248,7 @@ def _start(
 ) -> _Training:
     """Everything before the next step: new, or restored from the checkpoint."""
     accelerator = accelerate().Accelerator(cpu=on_cpu(), device_placement=False)  # the model is on its device
-    _check_settings(config)
+    _check_settings(config, sets)
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     average, sampler = WeightAverage(model, config.average), BatchSampler(sets, config)
@@ -274,11 +274,14 @@ def _start(
     )  # fmt: skip
 
 
-def _check_settings(config: DebiasConfig) -> None:
+def _check_settings(config: DebiasConfig, sets: TrainingSets) -> None:
     if config.npo_ratio == "batch_mean" and count() > 1:
         raise RequestError("npo_ratio: batch_mean is one ratio of a whole batch; run it in one process")
-    if config.invariance_weight and not config.lora_rank:
-        raise RequestError("invariance_weight: needs an adapter, which can be switched off; set lora_rank above 0")
+    if config.invariance_weight and sets.contexts and not config.lora_rank:
+        raise RequestError(
+            "lora_rank: 0: the invariance loss needs an adapter, which can be switched off; set lora_rank above 0, or "
+            "invariance_weight to 0"
+        )
     if config.method in PAIRED and config.batch_pairs != "matched":
         raise RequestError(f"method: {config.method} compares the sentences of a pair; --set batch_pairs=matched")
 

@@ -66,7 +66,8 @@ def gate_tables(result: GateResult) -> list[Part]:
     ]  # fmt: skip
     failed, count = sum(not rule.passed for rule in result.rules), len(result.rules)
     verdict = Line(f"{failed} of {count} rules failed", "bad") if failed else Line(f"all {count} rules passed", "good")
-    return [Table(f"{result.run} against {result.policy}", columns, rows_of(rows)), verdict]
+    notes = [Line(note) for note in result.notes]
+    return [Table(f"{result.run} against {result.policy}", columns, rows_of(rows)), *notes, verdict]
 
 
 def letters_for(count: int) -> list[str]:
