@@ -9,6 +9,34 @@ _.plot
 _._repr_html_  # called by notebooks
 _.model_config  # read by pydantic
 
+# unlearn/hf_trainer: called by transformers.Trainer, or for users
+BiasUnlearnTrainer
+_.loss_is_scaled_for_ga
+_.get_train_dataloader
+_.compute_loss
+_.create_scheduler
+_.predict
+_.on_train_begin
+_.on_step_end
+_.on_evaluate
+_.on_save
+_.on_train_end
+_.outcome
+_._created_lr_scheduler
+_.ignore_data_skip
+_.label_names
+_.should_training_stop
+_.should_save
+warmup_steps
+eval_strategy
+eval_steps
+logging_steps
+remove_unused_columns
+num_items_in_batch
+ignore_keys
+test_dataset
+preference_dataset  # data/preferences.py
+
 # Fields of the stored results (runs/): pydantic reads and writes them, and they are part of the shipped schema.
 _.attempts
 _.by_chance_last

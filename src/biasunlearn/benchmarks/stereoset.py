@@ -29,6 +29,7 @@ from biasunlearn.errors import UnscorableError
 from biasunlearn.runs.association_results import ReplacedFacts
 from biasunlearn.runs.results import StereoSetPart, StereoSetResult, StereoSetScores
 from biasunlearn.scoring.protocol import EvalPlan
+from biasunlearn.scoring.triplets import role_sentences, sentence_items
 from biasunlearn.stats.association import margin_parts
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import FORMULATIONS, Item, comparisons, stereoset_scores
@@ -171,7 +172,7 @@ def score_triplets(
     """
     from biasunlearn.scoring.log_prob import score
 
-    asked = [(triplet, role, sentence) for triplet in triplets for role, sentence in triplet.sentences()]
+    asked = role_sentences(triplets)
     passages = [triplet.whole(sentence) for triplet, _, sentence in asked]
     others = {c.id: _passages(versions[c.id]) for c in triplets if versions and c.id in versions and _is_whole(c)}
     try:
@@ -185,20 +186,7 @@ def score_triplets(
     means = [one.mean for one in found]
     margins = iter(zip(*[iter(means[len(passages) :])] * 2, strict=True))
     replaced = {name: [one - other for one, other in (next(margins) for _ in pairs)] for name, pairs in others.items()}
-    items = [
-        Item(
-            benchmark="stereoset",
-            item_id=sentence.id,
-            cluster_id=triplet.id,
-            bias_type=triplet.bias_type,
-            target=triplet.target or triplet.context or triplet.id,
-            kind=triplet.kind,
-            role=role,
-            score=one.mean,
-            tokens=one.tokens,
-        )
-        for (triplet, role, sentence), one in zip(asked, found, strict=False)
-    ]
+    items = sentence_items(asked, found[: len(asked)])
     return _with_parts(items, replaced) if replaced else items
 
 

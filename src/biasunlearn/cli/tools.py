@@ -23,6 +23,7 @@ def validate(
     *,
     kind: Annotated[str | None, Parameter(name="--as", metavar="KIND", group=DATA)] = None,
     rows: Rows = Rows(),
+    preferences: Annotated[File | None, Parameter(group=OUTPUT)] = None,
     output: Output = Output(),
 ) -> int:
     """Check data files, term lists, recipes, policies and run folders without loading a model.
@@ -35,6 +36,8 @@ def validate(
         files: Files or folders to check.
         kind: Kind of the files: pairs, a benchmark (crows_pairs, bbq, ...), sentences, terms, families, recipe, policy,
             predictions or run (default: recognized from names, columns and keys).
+        preferences: File to write the usable pairs of a single data file to, as a preference data set for TRL (JSONL
+            with the columns prompt, chosen and rejected).
 
     Examples:
         biasunlearn validate train_pairs.jsonl dev.json
@@ -61,7 +64,19 @@ def validate(
         show({"files": found}, output, lambda _: "\n".join(lines))
     for message in refused:
         wrong_request(message)
+    if preferences is not None and not refused:
+        _write_preferences(files, found, preferences)
     return WRONG_REQUEST if refused else DONE
+
+
+def _write_preferences(files: tuple[str, ...], found: list[dict[str, Any]], path: str) -> None:
+    from biasunlearn.data.preferences import write_preferences
+    from biasunlearn.data.readers import read_triplets
+
+    if len(files) != 1 or found[0]["kind"] not in ("pairs", "stereoset"):
+        raise RequestError("--preferences: needs a single file of pairs or triplets; give the other files apart")
+    count = write_preferences(read_triplets(files[0], skip_invalid=True).triplets, path)
+    emit(f"{count} preference rows written to {path}", stderr=True)
 
 
 def _validation_lines(found: "Validation") -> list[str]:

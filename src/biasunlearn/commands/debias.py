@@ -3,7 +3,6 @@
 import hashlib
 import json
 import tempfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -43,7 +42,7 @@ from biasunlearn.runs.sections import Cost, DataFacts, Recipe, ScoringProtocol, 
 from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.stats.stereoset import Comparison, comparisons
 from biasunlearn.unlearn.base_model import ReportedScore, base_findings
-from biasunlearn.unlearn.evaluation import BaseAnswers, StopScores, stop_scores
+from biasunlearn.unlearn.evaluation import BaseAnswers, StopScores, base_pairs, stop_scores
 from biasunlearn.unlearn.prepare import Prepared, prepare
 from biasunlearn.unlearn.small_data import small_data_finding
 from biasunlearn.unlearn.swap import knows_noise
@@ -345,12 +344,7 @@ def _base_answers(
 
     if not knows_noise(config) or config.stop_on == "report":
         return None
-    kinds, count = {c.kind for c in prepared.stop}, Counter[str]()
-    pairs = []
-    for pair in prepared.train:
-        count[pair.bias_type] += pair.kind in kinds
-        if pair.kind in kinds and (config.stop_items is None or count[pair.bias_type] <= config.stop_items):
-            pairs.append(replace(pair, unrelated=None))
+    pairs = base_pairs(prepared.train, prepared.stop, config.stop_items)
     return BaseAnswers(compared, comparisons(score_triplets(base, pairs)))
 
 

@@ -72,11 +72,11 @@ class RowCache:
         self._max_tokens = max_tokens(unwrapped(model))
         self._rows: dict[Passage, TokenRow] = {}
 
-    def rows(self, passages: Sequence[Passage]) -> list[TokenRow]:
-        """As `encode`, in the order given."""
-        new = list(dict.fromkeys(passage for passage in passages if passage not in self._rows))
+    def rows(self, passages: Sequence[Passage | TokenRow]) -> list[TokenRow]:
+        """As `encode`, in the order given. What is tokenised already is returned as it is."""
+        new = list(dict.fromkeys(one for one in passages if isinstance(one, Passage) and one not in self._rows))
         self._rows |= zip(new, encode(self._tokenizer, new, max_tokens=self._max_tokens), strict=True)
-        return [self._rows[passage] for passage in passages]
+        return [self._rows[one] if isinstance(one, Passage) else one for one in passages]
 
 
 def read_rows(model: Any, rows: Sequence[TokenRow]) -> Read:

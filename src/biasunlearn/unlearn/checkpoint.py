@@ -46,6 +46,17 @@ class TrainingState:
     finite: bool = True
     """Whether all losses since the last evaluation were finite."""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        return {**asdict(self), "decision": asdict(self.decision)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrainingState":
+        """The state that `to_dict` was called on."""
+        stored = values["decision"]
+        decision = Decision(**{**stored, **{name: tuple(stored[name]) for name in ("swapped", "held")}})
+        return cls(**{**values, "decision": decision})
+
 
 class Checkpointer:
     """Writes the checkpoint of a run, one file, and restores it: a run killed at any moment resumes from the last one.
@@ -114,7 +125,7 @@ class Checkpointer:
         content = {
             "format": FORMAT,
             "identity": self._identity,
-            "state": {**asdict(state), "decision": asdict(state.decision)},
+            "state": state.to_dict(),
             "metrics": self._written,
             "references": self.references.flush(),
             "weights": {name: p.detach() for name, p in trainable(model).items()},
@@ -157,9 +168,7 @@ class Checkpointer:
         sampler.position = content["sampler"]
         _set_random_states(content["random"])
         self._best = content["best"]
-        stored = content["state"].pop("decision")
-        decision = Decision(**{**stored, **{name: tuple(stored[name]) for name in ("swapped", "held")}})
-        return TrainingState(**content["state"], decision=decision)
+        return TrainingState.from_dict(content["state"])
 
     @property
     def _before(self) -> Path:

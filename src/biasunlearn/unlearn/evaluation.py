@@ -1,13 +1,14 @@
 """An evaluation of the stop split: SS of each bias type with its error, and LMS. Typed values, no model, no torch."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
+from biasunlearn.data.records import Triplet
 from biasunlearn.stats.bootstrap import FEW_CLUSTERS, Sample, resample
 from biasunlearn.stats.normal import Z_95
 from biasunlearn.stats.stereoset import Comparison, official_lms
@@ -55,6 +56,21 @@ class BaseAnswers:
 
     stop: Sequence[Comparison]
     train: Sequence[Comparison]
+
+
+def base_pairs(train: Sequence[Triplet], stop: Sequence[Triplet], items: int | None) -> list[Triplet]:
+    """The training pairs that the base model answers for `BaseAnswers`, without their unrelated sentences.
+
+    Args:
+        items: the largest number of pairs of a bias type (`stop_items`); None: all of them.
+    """
+    kinds, count = {c.kind for c in stop}, Counter[str]()
+    pairs = []
+    for pair in train:
+        count[pair.bias_type] += pair.kind in kinds
+        if pair.kind in kinds and (items is None or count[pair.bias_type] <= items):
+            pairs.append(replace(pair, unrelated=None))
+    return pairs
 
 
 @dataclass(frozen=True, slots=True)

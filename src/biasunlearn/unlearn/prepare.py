@@ -106,6 +106,43 @@ def prepare(
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingData:
+    """The training sets and the stop split, without what a run folder stores about their origin."""
+
+    sets: TrainingSets
+    train: tuple[Triplet, ...]
+    stop: tuple[Triplet, ...]
+
+
+def training_data(
+    train: str | MemoryTable,
+    stop: str | MemoryTable | None,
+    unrelated: str | MemoryTable | None,
+    config: DebiasConfig,
+) -> TrainingData:
+    """As `prepare`, for training without a report file.
+
+    Args:
+        stop: pairs of the stop split. None: it is held out from the training pairs, by term family.
+    Raises:
+        DataError, RequestError: as `prepare`; a bias type that is trained on has no pair in `stop`.
+    """
+    pairs, other = read_triplets(train), _unrelated_data(unrelated, False)
+    named = other.triplets if isinstance(other, DataFile) else ()
+    joined = with_unrelated(with_targets(pairs.triplets, named), named)
+    if stop is None:
+        parts = split(joined, stop_share=config.stop_share, seed=config.seed, families=families_of(config))
+    else:
+        given = read_triplets(stop)
+        parts = Split(tuple(joined), given.triplets)
+        if missing := sorted({c.bias_type for c in joined} - {c.bias_type for c in given.triplets}):
+            raise RequestError(f"{given.path}: has no pair of bias type {missing[0]!r}, which is trained on; add some")
+    held_out, chosen = _stop_items(parts, (), config), _supervised_kinds(parts.train, config)
+    sentences, _ = _unrelated_set(other, joined, parts, config)
+    return TrainingData(_training_sets(chosen, held_out, sentences, config, {}), chosen, held_out)
+
+
+@dataclass(frozen=True, slots=True)
 class _Files:
     """The files of a run as they were read."""
 
@@ -303,7 +340,7 @@ def _unrelated_set(
     if not sentences and config.kl_weight > 0:
         raise RequestError(
             "no unrelated sentences for the KL term: give --unrelated FILE (triplets with unrelated sentences, or a "
-            ".txt of ordinary sentences), or --set kl_weight=0"
+            ".txt of ordinary sentences; unrelated_dataset of a Trainer), or --set kl_weight=0"
         )
     return sentences, source_hash
 

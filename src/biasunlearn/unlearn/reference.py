@@ -18,6 +18,7 @@ from torch import Tensor
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import reference
+from biasunlearn.models.batches import TokenRow
 from biasunlearn.models.distributed import summed
 from biasunlearn.models.forward import evaluating
 from biasunlearn.models.packed_forward import RowCache, read_rows
@@ -61,13 +62,13 @@ class ReferenceStore:
         self._in_file: dict[Key, tuple[int, int, torch.dtype, list[int]]] = {}
         self._size = 0
 
-    def has(self, kind: Kind, passage: Passage) -> bool:
-        key = (kind, passage.prefix, passage.text)
+    def has(self, kind: Kind, passage: Passage | TokenRow) -> bool:
+        key = _key(kind, passage)
         return key in self._in_memory or key in self._in_file
 
-    def get(self, kind: Kind, passage: Passage) -> Tensor:
+    def get(self, kind: Kind, passage: Passage | TokenRow) -> Tensor:
         """The stored tensor, bit for bit, in main memory. Files are read through the cache of the system."""
-        key = (kind, passage.prefix, passage.text)
+        key = _key(kind, passage)
         if key in self._in_memory:
             return self._in_memory[key]
         assert self._path is not None
@@ -76,13 +77,13 @@ class ReferenceStore:
             content = bytearray(os.pread(handle.fileno(), length, begin))
         return torch.frombuffer(content, dtype=dtype).reshape(shape)
 
-    def put(self, kind: Kind, passage: Passage, value: Tensor) -> None:
+    def put(self, kind: Kind, passage: Passage | TokenRow, value: Tensor) -> None:
         """Stores a tensor, if there is room for it.
 
         Raises:
             WriteError: the disk is full or the like.
         """
-        value, key = value.detach().to("cpu").contiguous(), (kind, passage.prefix, passage.text)
+        value, key = value.detach().to("cpu").contiguous(), _key(kind, passage)
         if self._path is None:
             if self._size + value.nbytes <= MEMORY_LIMIT:
                 self._in_memory[key] = value.clone()
@@ -121,6 +122,12 @@ class ReferenceStore:
         os.truncate(self._path, self._size)
 
 
+def _key(kind: Kind, passage: Passage | TokenRow) -> Key:
+    if isinstance(passage, Passage):
+        return kind, passage.prefix, passage.text
+    return kind, f"tokens from {passage.first_scored}", " ".join(map(str, passage.ids))
+
+
 def live_reference(model: Any, cache: RowCache, *, retain: bool = False) -> Reference:
     """The model with its adapter off, computed for every batch: one more forward pass, no memory.
 
@@ -147,7 +154,7 @@ def stored_reference(model: Any, cache: RowCache, store: ReferenceStore, *, reta
         new = tuple(dict.fromkeys(p for p in scored if not store.has("log_prob", p)))
         compared = _compared(batch)
         new_states = tuple(dict.fromkeys(p for p in compared if not store.has("states", p)))
-        computed: dict[tuple[Kind, Passage], Tensor] = {}
+        computed: dict[tuple[Kind, Passage | TokenRow], Tensor] = {}
         if summed(torch.tensor(float(len(new) + len(new_states)), device=model.device)) > 0:
             log_probs, states = _with_adapter_off(model, cache, new, new_states)
             computed |= {("log_prob", p): value for p, value in zip(new, log_probs, strict=True)}
@@ -155,7 +162,7 @@ def stored_reference(model: Any, cache: RowCache, store: ReferenceStore, *, reta
             for (kind, passage), value in computed.items():
                 store.put(kind, passage, value)
 
-        def all_of(kind: Kind, passages: Sequence[Passage]) -> list[Tensor]:
+        def all_of(kind: Kind, passages: Sequence[Passage | TokenRow]) -> list[Tensor]:
             return [computed[kind, p] if (kind, p) in computed else store.get(kind, p) for p in passages]
 
         stored = all_of("log_prob", scored)
@@ -165,18 +172,32 @@ def stored_reference(model: Any, cache: RowCache, store: ReferenceStore, *, reta
     return values
 
 
+def other_model_reference(model: Any, cache: RowCache, *, retain: bool = False) -> Reference:
+    """Another model as the reference, for a model whose weights are all trained: its logits, for every batch."""
+
+    def values(batch: StepBatch) -> ReferenceValues:
+        scored = (*batch.forget, *batch.retain) if retain else batch.forget
+        with evaluating(model):
+            whole = read_rows(model, cache.rows((*scored, *_compared(batch))))
+            rest = whole.part(len(scored), whole.rows)
+            log_probs = whole.part(0, len(scored)).log_probs
+            return _by_role(batch, log_probs, list(rest.logits.split([int(n) for n in rest.tokens.tolist()])))
+
+    return values
+
+
 def precomputed_reference(model: Any, cache: RowCache, sets: TrainingSets, *, retain: bool = False) -> Reference:
     """For full fine-tuning, where there is no adapter to switch off: everything is computed before training.
 
     One number for every sentence that can be in the forget set (after a swap that is both sets), and half-precision
-    logits for every token of the unrelated set. The invariance loss needs an adapter (`_check_settings` in trainer.py).
+    logits for every token of the unrelated set. The invariance loss needs an adapter (`check_settings` in trainer.py).
 
     Raises:
         RequestError: the logits need more than `PRECOMPUTED_LIMIT` bytes.
     """
     sentences = list(dict.fromkeys(p for side in (sets.forget, sets.retain) for group in side.values() for p in group))
-    log_probs: dict[Passage, float] = {}
-    logits: dict[Passage, Tensor] = {}
+    log_probs: dict[Passage | TokenRow, float] = {}
+    logits: dict[Passage | TokenRow, Tensor] = {}
     size = 0
     with evaluating(model):
         for first in range(0, len(sentences), AT_ONCE):
@@ -200,7 +221,7 @@ def precomputed_reference(model: Any, cache: RowCache, sets: TrainingSets, *, re
 
 
 def _with_adapter_off(
-    model: Any, cache: RowCache, scored: Sequence[Passage], compared: Sequence[Passage]
+    model: Any, cache: RowCache, scored: Sequence[Passage | TokenRow], compared: Sequence[Passage | TokenRow]
 ) -> tuple[Tensor, list[Tensor]]:
     """Log-probabilities [sentences] of the scored sentences, and the states of each compared one."""
     with reference(model):
@@ -209,7 +230,7 @@ def _with_adapter_off(
         return found.log_probs, list(rest.states.split([int(number) for number in rest.tokens.tolist()]))
 
 
-def _compared(batch: StepBatch) -> tuple[Passage, ...]:
+def _compared(batch: StepBatch) -> tuple[Passage | TokenRow, ...]:
     """The passages whose whole distributions are compared with those of the reference."""
     return (*batch.unrelated, *batch.context_members)
 

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from biasunlearn.data.records import Passage
+from biasunlearn.models.batches import TokenRow
 from biasunlearn.models.packed_forward import Read, RowCache, read_rows
 
 
@@ -47,10 +48,10 @@ def log_probs_by_role(
     model: Any,
     cache: RowCache,
     *,
-    forget: Sequence[Passage],
-    retain: Sequence[Passage],
-    unrelated: Sequence[Passage],
-    contexts: Sequence[Passage] = (),
+    forget: Sequence[Passage | TokenRow],
+    retain: Sequence[Passage | TokenRow],
+    unrelated: Sequence[Passage | TokenRow],
+    contexts: Sequence[Passage | TokenRow] = (),
 ) -> StepLogProbs:
     """Reads all sentences of a step in one packed forward pass."""
     whole = read_rows(model, cache.rows((*forget, *retain, *unrelated, *contexts)))

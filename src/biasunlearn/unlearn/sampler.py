@@ -11,8 +11,9 @@ import numpy as np
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.records import Passage
+from biasunlearn.models.batches import TokenRow
 from biasunlearn.models.distributed import mine
-from biasunlearn.unlearn.sets import Context, TrainingSets, swapped
+from biasunlearn.unlearn.sets import TrainingSets, swapped
 
 T = TypeVar("T")
 
@@ -21,17 +22,20 @@ OTHER_ROLE = {"forget": "retain", "retain": "forget"}
 
 @dataclass(frozen=True, slots=True)
 class StepBatch:
-    """The sentences of one optimizer step by role, and |swap weight| of the bias type of each forget and retain one."""
+    """The sentences of one optimizer step by role, and |swap weight| of the bias type of each forget and retain one.
 
-    forget: tuple[Passage, ...]
-    retain: tuple[Passage, ...]
-    unrelated: tuple[Passage, ...]
+    The sampler draws passages; a batch of the Trainer (unlearn/hf_trainer) holds them as tokens.
+    """
+
+    forget: tuple[Passage | TokenRow, ...]
+    retain: tuple[Passage | TokenRow, ...]
+    unrelated: tuple[Passage | TokenRow, ...]
     forget_weights: tuple[float, ...]
     retain_weights: tuple[float, ...]
-    contexts: tuple[Context, ...] = ()
+    contexts: tuple[tuple[Passage | TokenRow, ...], ...] = ()
 
     @property
-    def context_members(self) -> tuple[Passage, ...]:
+    def context_members(self) -> tuple[Passage | TokenRow, ...]:
         """All members of all contexts, in order."""
         return tuple(passage for context in self.contexts for passage in context)
 

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from biasunlearn.config import DebiasConfig
+from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import adapter_dropout, base_dropout, trainable
+from biasunlearn.models.batches import TokenRow
 from biasunlearn.models.distributed import average_gradients, count, is_split, mean, summed
 from biasunlearn.models.libraries import accelerate, on_cpu
 from biasunlearn.models.logprobs import sum_by_row
@@ -32,7 +34,7 @@ from biasunlearn.unlearn.objectives import BOTH_REFERENCES, OBJECTIVES, PAIRED, 
 from biasunlearn.unlearn.reference import Reference, live_reference, precomputed_reference, stored_reference
 from biasunlearn.unlearn.roles import log_probs_by_role
 from biasunlearn.unlearn.sampler import BatchSampler, StepBatch
-from biasunlearn.unlearn.sets import Context, TrainingSets
+from biasunlearn.unlearn.sets import TrainingSets
 from biasunlearn.unlearn.small_data import fitted, pair_count
 from biasunlearn.unlearn.stop import distance, is_best
 from biasunlearn.unlearn.weight_average import WeightAverage
@@ -67,6 +69,14 @@ class LossTerms:
             "log_ratio": self.log_ratio, "loss_invariance": self.invariance,
         }  # fmt: skip
         return {name: float(summed(part)) for name, part in parts.items() if part is not None}
+
+    def scaled(self, forget: float, retain: float, unrelated: float, context: float) -> "LossTerms":
+        """These terms as parts of the means of a larger batch, of which each role has this share here."""
+        return replace(
+            self, forget=self.forget * forget, raw_forget=self.raw_forget * forget, log_ratio=self.log_ratio * forget,
+            retain=self.retain * retain, raw_retain=self.raw_retain * retain, kl=self.kl * unrelated,
+            invariance=None if self.invariance is None else self.invariance * context,
+        )  # fmt: skip
 
 
 def loss_terms(
@@ -120,7 +130,9 @@ def kl_losses(unrelated: Read, reference: Tensor, config: DebiasConfig) -> Tenso
     return sum_by_row(per_token, unrelated.owners, unrelated.rows) / config.padded_to
 
 
-def invariance_losses(members: Read, reference: Tensor, contexts: Sequence[Context], cache: RowCache) -> Tensor:
+def invariance_losses(
+    members: Read, reference: Tensor, contexts: Sequence[Sequence[Passage | TokenRow]], cache: RowCache
+) -> Tensor:
     """L_invariance of each context, [contexts]: the mean over the tokens that all its members have in common.
 
     Args:
@@ -182,7 +194,7 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate_at(state.step, config)
         batch = self.sampler.next(state.decision.swap_weights).share()
-        with _dropout(self.model, state, config):
+        with step_dropout(self.model, state, config):
             terms = loss_terms(self.learner, self.cache, batch, config, self.reference)
         self.accelerator.backward(terms.total(config) * count())  # gradients are averaged, our parts of a mean add up
         if self.split:
@@ -191,7 +203,7 @@ class _Training:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.average.update(self.model)
-        return _add_row(state, terms.log(), self.optimizer.param_groups[0]["lr"])
+        return add_row(state, terms.log(), self.optimizer.param_groups[0]["lr"])
 
     def save(self, checkpointer: Checkpointer) -> None:
         checkpointer.save(self.state, self.model, self.optimizer, self.average, self.sampler)
@@ -248,7 +260,7 @@ def _start(
 ) -> _Training:
     """Everything before the next step: new, or restored from the checkpoint."""
     accelerator = accelerate().Accelerator(cpu=on_cpu(), device_placement=False)  # the model is on its device
-    _check_settings(config, sets)
+    check_settings(config, sets)
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     average, sampler = WeightAverage(model, config.average), BatchSampler(sets, config)
@@ -262,7 +274,7 @@ def _start(
         if base_scores is None:
             assert evaluate is not None, "without evaluations the caller gives the scores of the base model"
             base_scores = evaluate()
-        state = _first_state(base_scores, config)
+        state = first_state(base_scores, config)
     if state.step == 0:
         checkpointer.mark_best(model)
     split = is_split(model)  # then the adapter is the same in every process, and there is nothing to wrap
@@ -274,7 +286,8 @@ def _start(
     )  # fmt: skip
 
 
-def _check_settings(config: DebiasConfig, sets: TrainingSets) -> None:
+def check_settings(config: DebiasConfig, sets: TrainingSets) -> None:
+    """RequestError for settings that exclude each other."""
     if config.npo_ratio == "batch_mean" and count() > 1:
         raise RequestError("npo_ratio: batch_mean is one ratio of a whole batch; run it in one process")
     if config.invariance_weight and sets.contexts and not config.lora_rank:
@@ -286,7 +299,7 @@ def _check_settings(config: DebiasConfig, sets: TrainingSets) -> None:
         raise RequestError(f"method: {config.method} compares the sentences of a pair; --set batch_pairs=matched")
 
 
-def _first_state(scores: StopScores, config: DebiasConfig) -> TrainingState:
+def first_state(scores: StopScores, config: DebiasConfig) -> TrainingState:
     """The state before the first step. The base model is the best so far: training must come nearer to the goal."""
     evaluation = Evaluation(0, scores, lms_before=scores.lms)
     decision, gap = first_decision(evaluation, config), distance(evaluation, config)
@@ -294,7 +307,7 @@ def _first_state(scores: StopScores, config: DebiasConfig) -> TrainingState:
     return TrainingState(0, decision, [row], scores.lms, scores.meaningful, best_distance=gap)
 
 
-def _dropout(model: Any, state: TrainingState, config: DebiasConfig) -> contextlib.AbstractContextManager[None]:
+def step_dropout(model: Any, state: TrainingState, config: DebiasConfig) -> contextlib.AbstractContextManager[None]:
     """The dropout of a step. In the released code evaluation switches it off and nothing switches it on again."""
     if config.method == "dropout":
         return base_dropout(model)
@@ -302,7 +315,8 @@ def _dropout(model: Any, state: TrainingState, config: DebiasConfig) -> contextl
     return adapter_dropout(model) if config.lora_dropout > 0 and not disabled else contextlib.nullcontext()
 
 
-def _add_row(state: TrainingState, losses: dict[str, float], rate: float) -> dict[str, Any]:
+def add_row(state: TrainingState, losses: dict[str, float], rate: float) -> dict[str, Any]:
+    """Adds the losses of a step to the state, for the next evaluation and for metrics.jsonl. Returns the row."""
     state.finite = state.finite and all(math.isfinite(value) for value in losses.values())
     state.log_ratios.append(losses["log_ratio"])
     state.rows.append({"step": state.step, **losses, "lr": rate})
@@ -334,7 +348,7 @@ def _evaluate(training: _Training, row: dict[str, Any], evaluate: Evaluate | Non
         checkpointer.mark_best(model)
     else:
         with training.average.applied(model):
-            _decide(state, row, evaluate(), config)
+            decide_step(state, row, evaluate(), config)
             if state.best_step == state.step:
                 checkpointer.mark_best(model)
     if state.decision.swapped and config.optimizer_at_swap == "rebuilt":
@@ -342,7 +356,7 @@ def _evaluate(training: _Training, row: dict[str, Any], evaluate: Evaluate | Non
     training.save(checkpointer)
 
 
-def _decide(state: TrainingState, row: dict[str, Any], scores: StopScores, config: DebiasConfig) -> None:
+def decide_step(state: TrainingState, row: dict[str, Any], scores: StopScores, config: DebiasConfig) -> None:
     """Decides from an evaluation, adds the decision to the row of the step, and notes whether the step is the best."""
     log_ratio = sum(state.log_ratios) / max(1, len(state.log_ratios))
     evaluation = Evaluation(
