@@ -2,6 +2,7 @@
 
 Each pattern is a word or phrase that earlier versions used in a sense of their own, with the standard term to use
 instead. Patterns match whole words, and only the wrong sense: "look up", "look like" and "push to the hub" are allowed.
+The documentation is also read by proselint, which finds clichés, redundancies, misspellings and the like.
 """
 
 import ast
@@ -110,3 +111,52 @@ def test_wrong_terms_are_found_and_ordinary_english_is_not(tmp_path):
     page.write_text("The run was stopped at its\nfirst look. A user can mend it.")
     module.write_text('"""Looks up a name, pushes a folder; what it looks like."""\nx = 1  # the push is 1\n')
     assert len(faults(page)) == 2 and len(faults(module)) == 1
+
+
+NOT_ASKED = ("typography.", "weasel_words.very", "misc.illogic")
+"""Checks of proselint that are not applied: straight quotes are what code and terminals have; "very" is a word of this
+field ("very same term"); and "more than half of all" is an exact condition."""
+
+INLINE = re.compile(r"\$?`[^`]+`\$?|\]\([^)]*\)|<!--.*?-->")
+
+
+def prose(text: str) -> str:
+    """The sentences of a Markdown page, on their lines: without code, formulas, headings and targets of links."""
+    text = re.sub(r"^(```|---\n).*?^(```|---$)", lambda block: "\n" * block[0].count("\n"), text, flags=re.M | re.S)
+    text = re.sub(r"^(?: {4,}\S|#).*$", "", text, flags=re.M)
+    numbers = iter(range(10**6))  # so that two pieces of code are not taken for a word that is repeated
+    return INLINE.sub(lambda _: f" code{next(numbers)} ", text)
+
+
+def complaints(page: Path) -> list[str]:
+    """What proselint says about a page: the line, the name of the check, and the advice."""
+    from proselint.checks import __register__
+    from proselint.registry import CheckRegistry
+    from proselint.tools import LintFile
+
+    if not CheckRegistry().checks:
+        CheckRegistry().register_many(__register__)
+    found = [
+        (one.pos[0], one.check_result.check_path, one.check_result.message)
+        for one in LintFile(page.name, content=prose(page.read_text(encoding="utf-8"))).lint()
+    ]
+    no_words = re.compile(r"\n\s*\n|'[\d\s]+'")  # what is repeated are two paragraphs, or figures of a table
+    return [
+        f"{page.name}:{line}: {check}: {message}"
+        for line, check, message in found
+        if not check.startswith(NOT_ASKED) and not no_words.search(message)
+    ]
+
+
+@pytest.mark.parametrize("path", named(prose_files()))
+def test_proselint_has_no_complaint_about_the_documentation(path):
+    pytest.importorskip("proselint", reason="needs the extra [dev]")
+    assert complaints(path) == []
+
+
+def test_proselint_finds_a_cliche_and_a_repeated_word_but_not_in_code(tmp_path):
+    pytest.importorskip("proselint", reason="needs the extra [dev]")
+    page = tmp_path / "page.md"
+    page.write_text("At the end of the day, the the same.\n\n    at the end of the day\n\n`the the`, [a](the-the.md)\n")
+    assert [one.split(": ")[0] for one in complaints(page)] == ["page.md:1"] * len(complaints(page))
+    assert len(complaints(page)) >= 2

@@ -1,7 +1,12 @@
 """Arguments that travel together are one value: only the public functions take more than eight arguments."""
 
 import ast
+import importlib
+import inspect
+import re
 from pathlib import Path
+
+import pytest
 
 import biasunlearn
 
@@ -52,3 +57,34 @@ def test_a_ninth_argument_is_found_however_it_is_given() -> None:
     inside = "class A:\n    def f(self, a, b, /, c, d, *more, e, g, h, i{last}, **other): ...\n"
     assert too_long(inside.format(last=""), "x.py") == {}
     assert too_long(inside.format(last=", j"), "x.py") == {"x.py f": 9}
+
+
+API = (Path(__file__).parent.parent / "docs/api.md").read_text(encoding="utf-8")
+FUNCTIONS = [name for name in re.findall(r"^::: (\S+)", API, re.M) if name.rpartition(".")[2].islower()]
+
+
+def undocumented(function) -> list[str]:
+    """The arguments of a function that the section "Args:" of its docstring does not describe."""
+    section = re.search(r"\nArgs:\n(.*?)(?=\n\S|\Z)", inspect.getdoc(function) or "", re.S)
+    described = re.findall(r"^    (\w+): \S", section[1] if section else "", re.M)
+    return [name for name in inspect.signature(function).parameters if name not in described]
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_argument_of_a_public_function_is_described(name) -> None:
+    module, _, function = name.rpartition(".")
+    assert undocumented(getattr(importlib.import_module(module), function)) == []
+
+
+def test_an_argument_without_a_description_is_found() -> None:
+    def public(a, b, c):
+        """Does something.
+
+        Args:
+            a: a number.
+            c: another one.
+        Returns:
+            b: is not an argument here.
+        """
+
+    assert undocumented(public) == ["b"]

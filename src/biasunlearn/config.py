@@ -217,6 +217,9 @@ class DebiasConfig:
 def load_config(path: str | Path | None = None, overrides: typing.Iterable[str] = ()) -> DebiasConfig:
     """Reads a YAML file or the name of a shipped recipe, then applies `key=value` overrides.
 
+    Args:
+        path: a YAML file or the name of a shipped recipe (default: the default recipe).
+        overrides: changes of single keys, as in `learning_rate=5e-4`.
     Raises:
         RequestError: unknown key (with the nearest known one), wrong type or value.
     """

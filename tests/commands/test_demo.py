@@ -1,6 +1,8 @@
 """The demo whole: a world whose bias is known is measured right, debiased, and stays biased without the role losses."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +67,28 @@ def test_without_the_role_losses_the_bias_stays(run):
     for bias_type, entry in stored["benchmarks"]["stereoset"]["bias_types"].items():
         before = stored["before"]["stereoset"]["bias_types"][bias_type]["ss"]["value"]
         assert abs(entry["ss"]["value"] - before) <= 2 and entry["ss"]["low"] > 50, bias_type
+
+
+def tutorial_table(*header):
+    """The rows of a table of the tutorial: {first cell: the numbers that the other cells begin with}."""
+    text = (Path(__file__).parents[2] / "docs/tutorial.md").read_text(encoding="utf-8")
+    _, _, table = text.partition(f"| {' | '.join(header)} |\n")
+    rows = [row.strip("|").split("|") for row in table.partition("\n\n")[0].splitlines()[1:]]
+    return {row[0].strip(): [float(re.match(r" *(-?[\d.]+)", cell)[1]) for cell in row[1:]] for row in rows}
+
+
+def test_the_tutorial_reports_what_the_demo_shows(run):
+    """Within a few points, because another processor rounds in another way."""
+    results, _, _ = run
+    stages = results["before"]["stereoset"]["bias_types"], results["benchmarks"]["stereoset"]["bias_types"]
+    known = build_world(0).known_skew
+    for name, (true, before, after) in tutorial_table("bias type", "true SS", "measured before", "after").items():
+        assert true == pytest.approx(known[name], abs=0.1)
+        assert [before, after] == pytest.approx([stage[name]["ss"]["value"] for stage in stages], abs=6)
+    of_subgroups = tutorial_table("bias type or subgroup", "SS before", "SS after")
+    shown = {"- female terms": ("gender", "female"), "- male terms": ("gender", "male"),
+             "- north": ("race", "north"), "- south": ("race", "south")}  # fmt: skip
+    for row, (name, group) in shown.items():
+        measured = [stage[name]["subgroups"][group]["ss"]["value"] for stage in stages]
+        assert of_subgroups[row] == pytest.approx(measured, abs=6), row
+    assert results["verdict"]["value"] == "improved" and results["verdict"]["polarised"] == ["gender", "race"]

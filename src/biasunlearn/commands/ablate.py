@@ -50,6 +50,11 @@ def ablate(
     Called again, it continues: finished runs are read, and one that was killed is resumed.
 
     Args:
+        model: a folder, or a name on the hub.
+        train: pairs to learn from, as for `debias`.
+        out: folder to write; every run has a folder of its own in it.
+        config: the recipe (default: the default recipe).
+        seeds: one run of each variant is made with each of them.
         variants: names of VARIANTS; none: all of them that change the recipe.
         common: report, unrelated, benchmarks and so on, as for `debias` (commands/repeated_runs.py).
     Returns:

@@ -57,10 +57,18 @@ def combine(
 
     Args:
         weights: {run folder: weight}; 1 is as it was learned, and the weights need not sum to anything.
+        report: StereoSet triplets or pairs to report on, as for `debias`.
+        out: run folder to write.
         how: how peft's add_weighted_adapter joins them.
         device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
-        dtype, batch_tokens: of the base's weights and of a scoring batch (default: as in the first run's recipe).
+        dtype: of the weights of the base model (default: as in the recipe of the first run).
+        batch_tokens: maximum number of tokens in a scoring batch (default: as in the recipe of the first run).
+        benchmarks: more benchmarks to measure before and after, as {name: data}.
+        skip_invalid: leave out rows that cannot be used; they are counted and listed. Otherwise they are an error.
+        trust_remote_code: run code that the repository of the model contains.
         resume: return the results of a finished run of the same request; one that was interrupted begins again.
+        options: how the benchmarks are measured, as for `debias`.
+        progress: called with (what, done, of).
     Returns:
         The results, as stored in results.json.
     Raises:

@@ -120,13 +120,18 @@ def debias(
         tokenizer: of the model (default: the one that is stored with it).
         unrelated: triplets with unrelated sentences, or sentences (a .txt file or a list of texts), for the KL term.
         out: run folder. None: nothing is kept but the results, and the adapter is lost.
+        config: the recipe (default: the default recipe).
         limit: measure about this many items of the report and of each benchmark (see `measure`). Training is the same.
         device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
         revision: branch, tag or commit of a model on the hub.
         benchmarks: more benchmarks to measure before and after, as {name: data}.
+        skip_invalid: leave out rows that cannot be used; they are counted and listed. Otherwise they are an error.
+        trust_remote_code: run code that the repository of the model contains.
+        resume: continue an interrupted run in `out`.
         options: how they are measured (chat template, classifiers, ...), and tasks of lm-eval to run before and after.
-        progress: called with (what, done, of); `say` with every message, one line each; `on_step` with the row of
-            metrics.jsonl of every optimizer step.
+        progress: called with (what, done, of).
+        say: called with every message, one line each.
+        on_step: called with the row of metrics.jsonl of every optimizer step.
     Returns:
         The results, as stored in results.json.
     Raises:

@@ -34,6 +34,10 @@ def disentangle(
     """Runs in `out`/only-TYPE/seed-N, or with `leave_out` in `out`/without-TYPE/seed-N, beside their training pairs.
 
     Args:
+        model: a folder, or a name on the hub.
+        train: pairs to learn from, as for `debias`.
+        out: folder to write; every run has a folder of its own in it.
+        config: the recipe (default: the default recipe).
         seeds: every row is trained with each of them (default: the recipe's seed alone).
         leave_out: train on all bias types but one, to test the effect on the one that is missing.
         common: report, unrelated, benchmarks and so on, as for `debias` (commands/repeated_runs.py).

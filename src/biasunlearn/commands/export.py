@@ -41,13 +41,16 @@ def export(
     """Writes the repository of a debias, transfer or combine run.
 
     Args:
+        run: the run folder.
         out: a folder that does not exist yet.
         merge: a complete model in the base's precision, instead of an adapter.
         base_name: the base's name on the hub, where the run knows it as a folder.
         license_id: for the card, as the hub names it.
         gguf: also convert the merged model; "" or the path of llama.cpp's converter.
         push: owner/name of a hub repository, which is created if it does not exist: private, unless `public`.
+        public: create a public repository where `push` is given.
         device: where the model is merged: cpu, cuda, cuda:1, ...
+        say: called with every message, one line each.
     Returns:
         {"out", "merged", "dtype", "largest_difference", "gguf", "url"}
     Raises:

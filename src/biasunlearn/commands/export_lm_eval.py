@@ -23,6 +23,7 @@ def export_lm_eval(benchmarks: Mapping[str, str], out: str | Path, *, skip_inval
     Args:
         benchmarks: {"stereoset": path, "bbq": path}, one or both.
         out: lm-eval's --include_path.
+        skip_invalid: leave out rows that cannot be used; they are counted and listed. Otherwise they are an error.
     Returns:
         {"out", "tasks": {task: {"documents", "left_out", "skipped", "sha256", "metrics"}}}
     Raises:

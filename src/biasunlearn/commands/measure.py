@@ -72,14 +72,20 @@ def measure(
         benchmarks: the data of each is a path, or where the benchmark is one table also a list of dicts, a pandas or
             Polars DataFrame, or a datasets.Dataset.
         tokenizer: of the model (default: the one that is stored with it).
+        adapter: the folder of an adapter, which is applied to the model.
+        out: run folder to write. None: only the results are returned.
         limit: measure about this many items of each benchmark, a random sample with the same share of each bias type.
             The results are marked as partial.
         dtype: of the weights of a model that is loaded (default: float32).
         device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
         revision: branch, tag or commit of a model on the hub.
+        batch_tokens: maximum number of tokens in a scoring batch.
+        skip_invalid: leave out rows that cannot be used; they are counted and listed. Otherwise they are an error.
+        trust_remote_code: run code that the repository of the model contains.
         resume: continue a run in `out` that was killed; what it has scored is not scored again.
         options: chat template, classifiers, prompts and continuations, tasks of lm-eval, judges.
         served_model: name of the model where `model` is the address of an OpenAI-compatible endpoint.
+        progress: called with (what, done, of).
     Returns:
         The results; written as results.json, with items.parquet and config.yaml, where `out` is given.
     Raises:
@@ -179,6 +185,8 @@ def rescore(
         scores: an official prediction file ({"intrasentence": [{"id", "score"}], ...}, may be gzipped), or the
             items.parquet of a run, with all its benchmarks and stages. What is not in the items (data file, hash,
             skipped rows) is taken from the run's results.json, if it is beside them.
+        out: run folder to write.
+        skip_invalid: leave out rows that cannot be used; they are counted and listed. Otherwise they are an error.
     Raises:
         RequestError: a file that cannot be read or does not fit, a folder that holds a run.
     """

@@ -61,15 +61,24 @@ def probe(
     """Trains linear probes on the hidden states of pairs, with the adapter off and on if one is given.
 
     Args:
+        model: a folder, or a name on the hub.
         data: triplets; intrasentence ones are read where there are any. Those of the report split are best: probes are
             trained here, by cross-validation, and none of their results is used in training.
+        out: run folder to write.
+        adapter: the folder of an adapter, which is switched off and on.
         layers: 0 is the embeddings, 1 the first layer; default: up to seven, evenly spaced.
         pooling: mean over the tokens in which the sentences of a pair differ, or the last of them.
         groups: term lists, by name or file, that say which group a target term belongs to (default: gender, race).
         seed: of the folds, of the controls and of the intervals.
-        device, revision: as for `measure`.
+        dtype: of the weights of the model (default: float32).
+        device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
+        revision: branch, tag or commit of a model on the hub.
+        batch_tokens: maximum number of tokens in a scoring batch.
         limit: probe about this many pairs, a random sample with the same share of each bias type.
+        skip_invalid: leave out rows that cannot be used; they are counted and listed. Otherwise they are an error.
+        trust_remote_code: run code that the repository of the model contains.
         resume: return the results of a finished run of the same request; one that was interrupted begins again.
+        progress: called with (what, done, of).
     Returns:
         The results, with `probes`; written with report.html where `out` is given.
     Raises:

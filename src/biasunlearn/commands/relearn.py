@@ -112,14 +112,22 @@ def relearn(
     Args:
         run: a finished `debias` run: with a LoRA adapter, which is merged, or with all weights changed.
         on: a text file, or `STEREOTYPES`.
+        out: run folder to write.
         report: StereoSet triplets or pairs to measure on (default: those that the run reported on).
         steps: when to measure; 0 is always among them.
         seeds: of the order of the text; both models are trained once for each.
         rate: learning rate of AdamW, constant after ten steps; `batch`: rows of a step; `length`: tokens of a row.
+        batch: sequences in a training step.
+        length: tokens of a sequence.
         device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
         batch_tokens: tokens in a scoring batch (default: as in the run's recipe).
         limit: measure about this many items of each benchmark (see `measure`).
         benchmarks: more benchmarks to measure each time, as {"perplexity": "other.txt"}.
+        skip_invalid: leave out rows that cannot be used; they are counted and listed. Otherwise they are an error.
+        trust_remote_code: run code that the repository of the model contains.
+        resume: continue an interrupted run in `out`.
+        progress: called with (what, done, of).
+        say: called with every message, one line each.
     Returns:
         The results; `before` and `benchmarks` are the debiased model at its first and last step.
     Raises:

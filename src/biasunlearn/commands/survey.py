@@ -61,7 +61,12 @@ def survey(
     (its package is missing, or the model does not fit) is listed with the reason, and the others continue.
 
     Args:
+        model: a folder, or a name on the hub.
+        train: pairs to learn from, as for `debias`.
+        out: folder to write; every run has a folder of its own in it.
         text: ordinary sentences for `cda` and `dropout`, in place of `unrelated`.
+        methods: names of methods (default: all of them).
+        seeds: every method is run with each of them.
         config: a recipe, by name or file; its values take precedence over the methods' defaults.
         changes: key=value, for all methods; they take precedence over both.
         baselines: prompting baselines, measured on the judged benchmarks without training

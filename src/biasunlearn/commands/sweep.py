@@ -59,6 +59,10 @@ def sweep(
     """Searches until the study has `trials` finished trials, then runs the knee of the front with every seed.
 
     Args:
+        model: a folder, or a name on the hub.
+        train: pairs to learn from, as for `debias`.
+        out: folder to write; every run has a folder of its own in it.
+        config: the recipe (default: the default recipe).
         trials: of the whole study, including those of other processes and of earlier calls.
         seeds: every trial trains with each of them, and its values are the means.
         storage: Optuna's URL of a database; default: `out`/study.journal.

@@ -123,13 +123,23 @@ def transfer(
         run: a finished `debias` run with an adapter.
         to: the target: a complete model, or an adapter (LoRA, prefix or prompt tuning) that names its base.
         report: StereoSet triplets or pairs, as for `debias`.
+        out: run folder to write.
         scales: how strongly the adapter acts. None: searched on the run's stop split; several: the best of them there;
             one: that one, and no stop split is needed.
         force: continue although the transfer is doubtful. What cannot work is refused in any case.
         also_train: debias the target itself as well, with the run's recipe, in OUT/direct.
         dtype: of the target's weights (default: as in the run's recipe); 4bit, 8bit: quantised while loading.
-        device, revision: of the target, as for `debias`.
+        device: of the target, as for `debias`.
+        revision: of the target, as for `debias`.
         batch_tokens: tokens in a scoring batch (default: as in the run's recipe).
+        benchmarks: more benchmarks to measure before and after, as {name: data}.
+        skip_invalid: leave out rows that cannot be used; they are counted and listed. Otherwise they are an error.
+        trust_remote_code: run code that the repository of the model contains.
+        resume: continue an interrupted run in `out`.
+        options: how the benchmarks are measured, as for `debias`.
+        progress: called with (what, done, of).
+        say: called with every message, one line each.
+        on_step: called with the row of metrics.jsonl of every optimizer step.
     Returns:
         The results, as stored in results.json.
     Raises:

@@ -50,6 +50,11 @@ def counterfactual_pairs(
     """Triplets from (source, stereotypical sentence) rows, and the sentences left out with the reason.
 
     Raises RequestError if two rows have the same source, since it names the triplet.
+
+    Args:
+        sentences: (id, text) of each sentence.
+        terms: the term list, as `load_term_list` returns it.
+        seed: for terms that have several counterparts.
     """
     triplets: list[Triplet] = []
     unswapped: list[Unswapped] = []

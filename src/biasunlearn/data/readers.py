@@ -111,6 +111,7 @@ def read_triplets(source: "Source | DataFile", *, skip_invalid: bool = False) ->
     Args:
         source: a file, a folder, the name of a hub data set, or rows in memory (a list of dicts, a DataFrame, a
             datasets.Dataset). What is read already is returned as it is.
+        skip_invalid: leave out rows that cannot be used; they are counted and listed. Otherwise they are an error.
     Raises:
         DataError: some rows are wrong and `skip_invalid` is off; holds all of them.
         RequestError: there is no such file, or it has another shape.

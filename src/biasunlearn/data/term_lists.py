@@ -83,6 +83,9 @@ def load_term_list(path_or_name: str | Path) -> TermList:
     """A shipped list by name (gender, race, religion, profession) or a user's YAML or CSV file.
 
     Raises RequestError that names file, line and fix.
+
+    Args:
+        path_or_name: gender, race, religion, profession, or a YAML or CSV file.
     """
     path = LISTS / f"{path_or_name}.yaml" if str(path_or_name) in SHIPPED else Path(path_or_name)
     try:
