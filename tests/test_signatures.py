@@ -23,6 +23,7 @@ PUBLIC = {
     "commands/relearn.py relearn",
     "commands/survey.py survey",
     "commands/transfer.py transfer",
+    "unlearn/hf_trainer/trainer.py __init__",
 }
 """Entry points for users, whose keyword arguments are their interface. The command line (cli/) mirrors them."""
 

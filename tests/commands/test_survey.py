@@ -21,7 +21,7 @@ from biasunlearn.runs.series import Survey
 from biasunlearn.scoring.protocol import EvalPlan
 from tests import tiny
 from tests.benchmarks.test_bbq_text import row as bbq_row
-from tests.report.test_run import HOSTILE, read
+from tests.report.test_run import HOSTILE, executed, read
 from tests.test_cli import write_pairs
 
 pytestmark = pytest.mark.slow
@@ -198,7 +198,7 @@ def test_the_page_says_what_is_near_what_was_kept_and_what_it_cost() -> None:
 
 def test_hostile_names_stay_text_on_the_page() -> None:
     reader = read(survey_page(surveyed(HOSTILE)))
-    assert not {"img", "iframe", "form"} & set(reader.tags) and reader.tags.count("script") == 1
+    assert not {"img", "iframe", "form"} & set(reader.tags) and len(executed(reader)) == 1
     assert not [key for _, key, _ in reader.attributes if key.startswith("on")]
 
 

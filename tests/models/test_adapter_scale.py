@@ -49,7 +49,7 @@ def test_a_saved_scale_is_what_was_measured(tmp_path):
     with scaled(model, 0.5, "default"):
         assert torch.allclose(logits(again), logits(model), atol=1e-5)
     config = json.loads((tmp_path / "new/adapter_config.json").read_text())
-    assert (config["lora_alpha"], config["base_model_name_or_path"], config["revision"]) == (8, "owner/target", "v2")
+    assert (config["lora_alpha"], config["base_model_name_or_path"], config["revision"]) == (16, "owner/target", "v2")
     weights = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("run", "new")]
     assert weights[0] == weights[1] and (tmp_path / "new/x").exists()
 

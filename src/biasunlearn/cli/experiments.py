@@ -129,7 +129,7 @@ def survey(
         survey_tables,
         "survey.json, report.html, one run folder a method and seed",
         config=training.config,
-        changes=[one for one in execution.settings(training.set) if not one.startswith("seed=")],
+        changes=replace(execution, seed=None).settings(training.set),
         **own,
     )
 
