@@ -65,7 +65,7 @@ def pair_explorer(pairs: Sequence[PairMargin], sentences: Mapping[str, str]) -> 
         tag("button", "Clear filters", type="button", class_="clear"), class_="bar",
     )  # fmt: skip
     whole = tag(
-        "div", tag("div", controls, class_="controls", role="search", aria_label="Filter pairs"), bar,
+        "div", tag("div", controls, class_="controls", role="group", aria_label="Filter pairs"), bar,
         tag("ol", class_="pairs"), tag("button", "Show more", type="button", class_="more", hidden=True),
         data_block("items", _values(pairs, sentences)), class_="explorer needs-script",
     )  # fmt: skip

@@ -113,7 +113,7 @@ def loss_terms(
         forget=mean(forget_losses * weights),
         retain=mean(retain_losses * retain_weights),
         kl=mean(kl),
-        invariance=mean(invariance) if config.invariance_weight else None,
+        invariance=mean(invariance) if batch.contexts else None,
         raw_forget=mean(forget_losses),
         raw_retain=mean(retain_losses),
         log_ratio=mean((log_probs.forget.values - ref.forget).detach()),

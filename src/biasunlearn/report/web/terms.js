@@ -18,7 +18,7 @@ for (const area of document.querySelectorAll(".searchable")) {
     if (keep) remember(part, { q: field.value });
   };
   field.addEventListener("input", () => search(true));
-  area.prepend(make("div", { class: "bar", role: "search", "aria-label": "Search target terms" },
+  area.prepend(make("div", { class: "bar", role: "group", "aria-label": "Search target terms" },
     make("label", {}, make("span", {}, "Search in terms, bias types and subgroups"), field), count));
   const read = () => {
     const [id, values] = partOf();

@@ -49,7 +49,7 @@ class BiasUnlearnConfig(TrainingArguments):
         RequestError: a value that the method does not take, or an argument that cannot be combined with it.
     """
 
-    learning_rate: float | None = field(  # type: ignore[assignment]
+    learning_rate: float | None = field(  # type: ignore[assignment,unused-ignore]
         default=None, metadata={"help": "Peak learning rate. None: the default of the method."}
     )
     per_device_train_batch_size: int = field(default=16, metadata={"help": "Pairs in a batch of one process."})
@@ -104,11 +104,11 @@ class BiasUnlearnConfig(TrainingArguments):
             raise RequestError(f"method: {self.method!r} is not trained on pairs; choose one of {', '.join(METHODS)}")
         if self.learning_rate is None:
             self.learning_rate = SETTINGS[self.method].get("learning_rate", DEFAULTS.learning_rate)
-        if self.greater_is_better is None and str(self.metric_for_best_model).endswith("ss_distance"):
+        if getattr(self, "greater_is_better", None) is None and str(self.metric_for_best_model).endswith("ss_distance"):
             self.greater_is_better = False
         super().__post_init__()
         self.ignore_data_skip = True  # the sampler stores its position, and skipping would draw sentences again
-        self.label_names = []  # otherwise an evaluation looks for labels, which these batches do not have
+        self.label_names: list[str] | None = []  # otherwise an evaluation looks for labels, which these batches do not have
         self._refuse()
         self.recipe()
 

@@ -42,6 +42,8 @@ class BiasUnlearnTrainer(Trainer):
     After `train()` the model has the best weights; `bias.training.decision` has the last decision.
     """
 
+    lr_scheduler: Any
+    control: Any
     loss_is_scaled_for_ga = True
     """Each role's loss is divided by the items of the whole step, so that accumulated losses add up to its mean."""
 
@@ -129,7 +131,7 @@ class BiasUnlearnTrainer(Trainer):
         """The part of the step's loss that a batch of `RoleCollator` has.
 
         Args:
-            num_items_in_batch: not used: the batch says of each role which part of the step it is.
+            num_items_in_batch: not used: the batch has, for each role, the part of the step that it is.
         """
         batch, shares = step_batch(inputs, paired=self.recipe.method in PAIRED)
         model.eval()  # the base model and the reference have no dropout; the adapter has its own
