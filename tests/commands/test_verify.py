@@ -27,7 +27,7 @@ def make_run(place, spread=0.03):
     """A base model, a run folder with a LoRA of it, and what a server would run."""
     tiny.save(tiny.gpt2(n_positions=128), place / "model")
     variants.write_pairs(place / "report.jsonl")
-    adapted = with_lora(tiny.gpt2(n_positions=128).model, DebiasConfig())
+    adapted = with_lora(tiny.gpt2(n_positions=128).model, DebiasConfig(lora_rank=8, lora_alpha=16))
     tiny.perturb(adapted, spread=spread)
     adapted.save_pretrained(place / "run/adapter")
     results = {
