@@ -108,7 +108,8 @@ class BiasUnlearnConfig(TrainingArguments):
             self.greater_is_better = False
         super().__post_init__()
         self.ignore_data_skip = True  # the sampler stores its position, and skipping would draw sentences again
-        self.label_names: list[str] | None = []  # otherwise an evaluation looks for labels, which these batches do not have
+        # Otherwise an evaluation looks for labels, which these batches do not have.
+        self.label_names: list[str] | None = []
         self._refuse()
         self.recipe()
 
