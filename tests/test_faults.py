@@ -46,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def debias(place: Path, *more: str) -> list[str]:
     settings = (
-        f"max_steps={STEPS}", "swap_noise=0", "lora_rank=8", "lora_alpha=16",
+        f"max_steps={STEPS}", "swap_noise=0", "lora_rank=8", "lora_alpha=16", "invariance_weight=0",
         "first_evaluation=2", "evaluate_every=2", "forget_batch=4", "unrelated_batch=2",
         "confirm=9",
         "lora_dropout=0.1", "learning_rate=0.003", "batch_tokens=500",

@@ -67,7 +67,7 @@ def with_adapter(loaded: Any, *, off: bool = False) -> Any:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("memory")
-    tiny.save(tiny.gpt2(n_positions=256), folder / "model")
+    tiny.save(tiny.gpt2(n_positions=1024), folder / "model")
     test_cli.write_pairs(folder / "train.jsonl")
     test_cli.write_pairs(folder / "report.jsonl", bias_types=("old", "new"))
     return folder
