@@ -1,16 +1,21 @@
 """Counterfactual contexts: which sentences become one, which tokens its members share, and what training on it does."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 import torch
 
+from biasunlearn.config import DebiasConfig
 from biasunlearn.data.records import Passage, Sentence, Triplet
+from biasunlearn.errors import DataError
 from biasunlearn.models.adapters import trainable
 from biasunlearn.models.batches import TokenRow
 from biasunlearn.models.packed_forward import RowCache, read
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.unlearn.contexts import aligned, counterfactual_contexts, term_families
+from biasunlearn.unlearn.prepare import prepare
 from biasunlearn.unlearn.sampler import BatchSampler
 from biasunlearn.unlearn.trainer import loss_terms
 from tests import tiny
@@ -44,6 +49,27 @@ def test_term_families_later_data_are_not_used_and_what_cannot_be_replaced_has_n
     absent = pair("Muslim", "He is strict.", "He is kind.")
     assert counterfactual_contexts([absent], count=3, seed=0) == {}
     assert counterfactual_contexts([dataclasses.replace(triplet, kind="intersentence")], count=3, seed=0) == {}
+
+
+def test_a_context_that_the_model_cannot_score_is_left_out_and_costs_no_pair(tmp_path: Path) -> None:
+    """The rows of the file are scorable; only a version that was built from one is too long."""
+    for name, targets in (("train", ("Muslim", "Hindu", "Jewish", "Catholic")), ("report", ("Christian",))):
+        rows = [
+            {"bias_type": "religion", "target": who, "stereotype": f"The {who} man is {bad}.",
+             "anti_stereotype": f"The {who} man is {good}.", "unrelated": f"The {who} man is of {bad}."}
+            for who in targets for bad, good in (("strict", "kind"), ("rude", "calm"))
+        ]  # fmt: skip
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    given = str(tmp_path / "train.jsonl"), str(tmp_path / "report.jsonl"), None, DebiasConfig()
+    whole = prepare(*given)
+    context = whole.sets.contexts[0]
+    found = prepare(*given, unscorable={context[1]: "has 99 tokens"})
+    assert found.train == whole.train and found.stop == whole.stop
+    assert found.sets.contexts == tuple(one for one in whole.sets.contexts if context[1] not in one)
+    used = f"{len(found.sets.contexts)} of {2 * len(whole.train)} training sentences have versions about other groups"
+    assert any(line.startswith(used) for line in found.facts.findings)
+    with pytest.raises(DataError, match="has 99 tokens"):  # the control: a row of the file is refused
+        prepare(*given, unscorable={context[0]: "has 99 tokens"})
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ def prepare(
     lost: list[str] = []
     if unscorable:
         chosen, stop, sentences, lost = _scorable(chosen, stop, sentences, unscorable, config)
+    if lost:  # an unscorable context or guard sentence is no row of the user's
         if not skip_invalid:
             raise DataError(lost)
         findings.append(f"{len(lost)} rows that the model cannot score were left out; the first is {lost[0]}")
