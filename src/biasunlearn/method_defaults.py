@@ -11,6 +11,9 @@ PUBLISHED: dict[str, Any] = {"swap": "none", "adversarial_share": 0.0, "kl_weigh
 """A baseline as in its paper, without the parts of BiasUnlearn and of the default recipe: swap, adversarial subset, KL
 on unrelated sentences, invariance loss."""
 
+WITHOUT_LOSSES = {"invariance_weight": 0.0}
+"""A method that does not train by the losses of a step: no counterfactual contexts are built for it."""
+
 ALONE = {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 0.0}
 """One loss only."""
 
@@ -44,14 +47,14 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "dropout": {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 1.0, "learning_rate": 2e-4},
     # weights
     "task_vector": {**ALONE, "learning_rate": 2e-4, "average": 0.0},  # cross-entropy on the stereotypes
-    "mlp_edit": {},
+    "mlp_edit": WITHOUT_LOSSES,
     # representation
-    "sentence_debias": {},
-    "inlp": {},
-    "leace": {},
+    "sentence_debias": WITHOUT_LOSSES,
+    "inlp": WITHOUT_LOSSES,
+    "leace": WITHOUT_LOSSES,
     # decoding
-    "self_debias": {},
-    "debiasing_prompt": {},
+    "self_debias": WITHOUT_LOSSES,
+    "debiasing_prompt": WITHOUT_LOSSES,
 }
 """Method -> its defaults where they differ from the default recipe."""
 
