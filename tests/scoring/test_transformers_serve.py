@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -25,18 +27,13 @@ needs_serving = pytest.mark.skipif(
 )
 
 
-@pytest.mark.slow
-@needs_serving
-def test_a_served_model_replies_as_the_same_model_here(tmp_path):
-    loaded = tiny.gpt2(n_positions=512)
-    loaded.tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
-    loaded.tokenizer.chat_template = TEMPLATE
-    loaded.model.resize_token_embeddings(len(loaded.tokenizer))
-    folder = tiny.save(loaded, tmp_path / "model")
+@contextmanager
+def served_by_transformers(*model: str) -> Iterator[str]:
+    """Starts `transformers serve` on a free port, with a model or with none; the address of its API."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    words = [str(COMMAND), "serve", folder, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    words = [str(COMMAND), "serve", *model, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     process = subprocess.Popen(words, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL)
     try:
         for _ in range(240):
@@ -46,13 +43,25 @@ def test_a_served_model_replies_as_the_same_model_here(tmp_path):
                 break
             except OSError:
                 time.sleep(0.5)
-        asked = [ChatRequest((Message("user", f"The nurse said {n}"),), 8) for n in range(3)]
-        store = CallStore(tmp_path / "calls")
-        given = f"http://127.0.0.1:{port}/v1#{folder}"
-        served = endpoint(given, store, CallLimits(concurrency=2, timeout=60), "--judge").answer(asked)
+        yield f"http://127.0.0.1:{port}/v1"
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+@pytest.mark.slow
+@needs_serving
+def test_a_served_model_replies_as_the_same_model_here(tmp_path):
+    loaded = tiny.gpt2(n_positions=512)
+    loaded.tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    loaded.tokenizer.chat_template = TEMPLATE
+    loaded.model.resize_token_embeddings(len(loaded.tokenizer))
+    folder = tiny.save(loaded, tmp_path / "model")
+    with served_by_transformers(folder) as url:
+        asked = [ChatRequest((Message("user", f"The nurse said {n}"),), 8) for n in range(3)]
+        store = CallStore(tmp_path / "calls")
+        given = f"{url}#{folder}"
+        served = endpoint(given, store, CallLimits(concurrency=2, timeout=60), "--judge").answer(asked)
     here = LocalChat(loaded, "here").answer(asked)
     assert [one.failure for one in served] == [None] * 3
     assert [one.text.strip() for one in served] == [one.text for one in here]
