@@ -128,9 +128,8 @@ def training_data(
     Raises:
         DataError, RequestError: as `prepare`; a bias type that is trained on has no pair in `stop`.
     """
-    pairs, other = read_triplets(train), _unrelated_data(unrelated, False)
-    named = other.triplets if isinstance(other, DataFile) else ()
-    joined = with_unrelated(with_targets(pairs.triplets, named), named)
+    other = _unrelated_data(unrelated, False)
+    joined = _joined(read_triplets(train), other)
     if stop is None:
         parts = split(joined, stop_share=config.stop_share, seed=config.seed, families=families_of(config))
     else:
@@ -167,10 +166,15 @@ def _read_files(
     pairs = read_triplets(train, skip_invalid=skip_invalid)
     reported = read_triplets(report, skip_invalid=skip_invalid)
     other = _unrelated_data(unrelated, skip_invalid)
-    named = other.triplets if isinstance(other, DataFile) else ()
-    joined = with_unrelated(with_targets(pairs.triplets, named), named)
+    joined = _joined(pairs, other)
     hashes = tuple(map(triplet_hash, pairs.triplets))
     return _Files(pairs, reported, other, joined, hashes, overlap(set(hashes), reported.triplets))
+
+
+def _joined(pairs: DataFile, other: DataFile | str | MemoryTable | None) -> Sequence[Triplet]:
+    """The pairs, with target terms and unrelated sentences from the unrelated file where they have none."""
+    named = other.triplets if isinstance(other, DataFile) else ()
+    return with_unrelated(with_targets(pairs.triplets, named), named)
 
 
 def _training_sets(

@@ -91,9 +91,9 @@ class RoleCollator:
     """Rows of all roles -> one padded batch.
 
     A row has the columns `input_ids`, `first_target` (place of the first token of y) and `role` (0 forget, 1 retain,
-    2 unrelated, 3 context). It may have `pair` (number of its pair or context in the batch, -1 for
-    none), `weight` (absolute swap weight of
-    its bias type, default 1) and `share` (part of the items of its role in the whole optimizer step, default 1).
+    2 unrelated, 3 context). It may have `pair` (number of its pair or context in the batch, -1 for none), `weight`
+    (absolute swap weight of its bias type, default 1) and `share` (part of the items of its role in the whole optimizer
+    step, default 1).
 
     The batch has `input_ids`, `attention_mask`, `target_mask` (1 for the tokens of y) [rows, width], and `role`,
     `pair`, `weight` and `share` [rows]. Padding is on the side that the tokenizer has; it changes no loss.
