@@ -97,6 +97,11 @@ class DebiasConfig:
     """Where the supervised part y ends. difference: with the last word in which the two sentences of a pair differ; the
     rest is the same in both. Paper: end (of the sentence)."""
 
+    masked_tokens: Literal["in_turn", "one_mask"] = "in_turn"
+    """Only for masked models: how the supervised tokens are hidden. in_turn: each alone, while all others are seen
+    (pseudo-log-likelihood, as in every measurement). one_mask: from left to right, one mask for a token and those that
+    follow it in y (official scoring of StereoSet)."""
+
     # --- losses ---------------------------------------------------------------------------------------------
     beta: float = 0.1
     """Beta of NPO."""

@@ -272,6 +272,8 @@ class PerplexityResult(BenchmarkResult):
     per_byte: Positive
     tokens: Count
     bytes: Count | None = None
+    pseudo: bool | None = None
+    """From pseudo-log-likelihoods, of a masked model. Not comparable with the perplexity of a causal one."""
 
 
 class TaskScores(Record):
