@@ -42,8 +42,8 @@ SKEW = log(3)
 TARGET_SPREAD = 0.15
 """Standard deviation of the target effects, in nats."""
 
-EVEN, LOPSIDED = (0.4, 0.6), (1.9, 2.4)
-"""Popularity in nats, to either side: 0.4 to 0.6 in even pairs, 1.9 to 2.4 in lopsided ones. No pair has odds near
+EVEN, LOPSIDED = (0.4, 0.5), (1.9, 2.4)
+"""Popularity in nats, to either side: 0.4 to 0.5 in even pairs, 1.9 to 2.4 in lopsided ones. No pair has odds near
 1 : 1 once the log 3 is gone, so that its sign can be learned, and does not depend on the noise of the training of the
 tiny model: a world with popularities near 0 in even pairs ended with one group at SS 30 and the other one at 70."""
 
