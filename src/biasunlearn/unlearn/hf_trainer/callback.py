@@ -159,7 +159,8 @@ class BiasCallback(TrainerCallback):
             others = base_pairs(self._unlearning.data.train, self.pairs, self.recipe.stop_items)
             self._answers = BaseAnswers(compared, self._compared(model, others))
         scores = self._scored(compared, self._answers, own=True)
-        self.training = first_state(scores, self.recipe)
+        contexts = self._unlearning.data.sets.contexts if self._unlearning else ()
+        self.training = first_state(scores, self.recipe, invariance=bool(contexts))
         self.history = [{"step": 0, **self.metrics(scores, self._prefix)}]
         self._report(self.history[-1], state)
         if self._unlearning and self.training.decision.stop:
