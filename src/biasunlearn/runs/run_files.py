@@ -34,6 +34,8 @@ class MetricsRow(Record):
     """Tokens that the model read in the step, without those of the reference."""
     lr: Number | None = None
     ss: Mapping[str, Number] | None = None
+    subgroups: Mapping[str, Number] | None = None
+    """SS of the subgroups that have a swap weight of their own, shrunk towards that of their bias type."""
     lms: Number | None = None
     decision: StepDecision | None = None
 
