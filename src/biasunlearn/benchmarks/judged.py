@@ -255,7 +255,7 @@ def _without_each(
         ]  # fmt: skip
         items = [_item(benchmark.name, one, verdict) for one, verdict in zip(arm.answers, verdicts, strict=True)]
         entry = benchmark.entry(items)
-        scores = {score: entry.overall.scores.get(score) for score in entry.shown_scores}
+        scores = {score: entry.overall.scores.get(score) for score in entry.ideal}
         found[judge.name] = {name: one.value if isinstance(one, Interval) else None for name, one in scores.items()}
     return found
 
