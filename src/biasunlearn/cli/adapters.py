@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from biasunlearn.cli.app import command
 from biasunlearn.cli.options import (
     DATA,
+    EVALUATION,
     MODEL,
     OUTPUT,
     SETTINGS,
@@ -24,6 +25,7 @@ from biasunlearn.cli.options import (
     Run,
     limit_of,
     named_paths,
+    with_responses,
 )
 from biasunlearn.cli.output import note, running, show, show_results
 from biasunlearn.errors import RequestError
@@ -102,6 +104,11 @@ def relearn(
     rows: Rows = Rows(),
     loading: Loading = Loading(),
     execution: Execution = Execution(),
+    responses: Annotated[tuple[str, ...], Parameter(name="--responses", metavar="[NAME=]PATH", group=DATA)] = (),
+    judge: Annotated[tuple[str, ...], Parameter(name="--judge", metavar="JUDGE", group=EVALUATION)] = (),
+    minimum_kappa: Annotated[float, Parameter(metavar="X", group=EVALUATION)] = 0.6,
+    judge_tokens: Annotated[Integer | None, Parameter(group=EVALUATION)] = None,
+    new_tokens: Annotated[Integer | None, Parameter(group=EVALUATION)] = None,
     steps: Annotated[Integers, Parameter(group=SETTINGS)] = (0, 25, 50, 100, 200),
     seeds: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
     rate: Annotated[float, Parameter(metavar="R", group=SETTINGS)] = 5e-5,
@@ -119,6 +126,12 @@ def relearn(
         on: Text file to fine-tune on, or stereotypes: those that the run was trained to forget.
         report: Triplets or pairs to measure on (default: those of the run).
         benchmark: Further benchmark to measure, as in perplexity=other.txt. May be repeated.
+        responses: Judged benchmark, as in mt_bench=DIR, or a file of your own prompts. The debiased model answers
+            before the first and after the last step. May be repeated.
+        judge: Judge of these answers, as for measure (default: rule). May be repeated.
+        minimum_kappa: Agreement with the gold set beyond chance that the judges need; below it they are not used.
+        judge_tokens: Maximum number of tokens of a judge's reply.
+        new_tokens: Maximum number of tokens of an answer.
         steps: Training steps after which the models are measured.
         seeds: Random seeds of the order of the text (default: 0).
         rate: Learning rate.
@@ -134,7 +147,12 @@ def relearn(
     """
     from biasunlearn.commands.relearn import relearn
     from biasunlearn.report.tables.relearning import relearning_tables
+    from biasunlearn.scoring.protocol import EvalOptions
 
+    options = EvalOptions(
+        judges=judge, minimum_kappa=minimum_kappa, judge_tokens=judge_tokens, new_tokens=new_tokens
+    )
+    benchmark = with_responses(benchmark, responses)
     execution.refuse("both models are those of the run", "revision")
     if execution.dtype != "float32":
         execution.refuse("training in half precision loses small steps, so that it is always float32", "dtype")
@@ -142,7 +160,7 @@ def relearn(
         results = relearn(
             run, on=on, report=report, out=out, steps=steps, seeds=execution.seeds(seeds, (0,)), rate=rate, batch=batch,
             length=length, device=execution.device, batch_tokens=execution.batch_tokens, limit=limit_of(execution),
-            benchmarks=named_paths(benchmark), skip_invalid=rows.skip_invalid,
+            benchmarks=named_paths(benchmark), options=options, skip_invalid=rows.skip_invalid,
             trust_remote_code=loading.trust_remote_code, resume=execution.resume, progress=on_progress, say=note,
         )  # fmt: skip
     show_results(results, output, out, relearning_tables)

@@ -51,8 +51,8 @@ def benchmark_tables(name: str, entry: PanelResult, before: BenchmarkResult | No
         found.append(_association_tests(name, entry.tests, first.tests if isinstance(first, SeatResult) else None))
     if isinstance(entry, JudgedResult):
         found += judged_tables(name, entry, first)
-    if isinstance(entry, BoldResult):
-        gaps = first.gaps if isinstance(first, BoldResult) else {}
+    if isinstance(entry, BoldResult | JudgedResult):
+        gaps = first.gaps if isinstance(first, BoldResult | JudgedResult) else {}
         found += [_gaps(name, score, domains, gaps.get(score)) for score, domains in entry.gaps.items() if domains]
     return found
 
