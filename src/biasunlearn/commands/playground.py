@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any
 
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import AS_THE_RUN, Loading
 from biasunlearn.runs.folder import RunFolder
 
 LISTS = ("gender", "race", "religion", "profession")
@@ -92,12 +93,15 @@ def _refused(scope: Scope) -> int:
     return 404 if any(path == route or path.startswith((f"{route}/", f"{route}=")) for route in CLOSED) else 0
 
 
-def playground(run: str | Path, *, port: int = 7860, device: str | None = None, wait: bool = True) -> Any:
+def playground(
+    run: str | Path, *, port: int = 7860, loading: Loading = AS_THE_RUN, seed: int = 0, wait: bool = True
+) -> Any:
     """Opens the page of a run, and serves it until it is interrupted.
 
     Args:
         port: 0 takes a free one.
-        device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
+        loading: how the run's model is loaded.
+        seed: of the completions, which are drawn.
         wait: False returns the page at once, and the caller closes it.
     Raises:
         RequestError: Gradio is not installed, the run has no adapter, or the port is taken.
@@ -105,8 +109,8 @@ def playground(run: str | Path, *, port: int = 7860, device: str | None = None, 
     gradio = _gradio()
     from biasunlearn.scoring.side_by_side import open_run
 
-    loaded, adapter = open_run(Path(run), device=device)
-    page = build_page(gradio, loaded, adapter, describe(Path(run)))
+    loaded, adapter = open_run(Path(run), loading)
+    page = build_page(gradio, loaded, adapter, describe(Path(run)), seed)
     chosen = port or _free_port()
     _check_port(chosen)
     page.launch(
@@ -120,11 +124,12 @@ def playground(run: str | Path, *, port: int = 7860, device: str | None = None, 
     return page
 
 
-def build_page(gradio: Any, loaded: Any, adapter: str, description: str) -> Any:
+def build_page(gradio: Any, loaded: Any, adapter: str, description: str, seed: int) -> Any:
     """The page: prompt and term list above, the results as written and with the group swapped below.
 
     Args:
         description: which run it is.
+        seed: of the completions.
     """
     with gradio.Blocks(title="biasunlearn playground", analytics_enabled=False) as page:
         gradio.Markdown("# Base and debiased, side by side")
@@ -149,7 +154,7 @@ def build_page(gradio: Any, loaded: Any, adapter: str, description: str) -> Any:
 
         def compare(text: str, name: str) -> tuple[str, str]:
             with alone:
-                return compared(loaded, adapter, text, name)
+                return compared(loaded, adapter, text, name, seed)
 
         for event in (button.click, prompt.submit, terms.input, page.load):
             event(compare, [prompt, terms], shown, api_visibility="private")
@@ -167,16 +172,16 @@ def describe(run: Path) -> str:
     return f"{found}: SS {first:.1f} before, {last:.1f} after, on its report split"
 
 
-def compared(loaded: Any, adapter: str, text: str, name: str) -> tuple[str, str]:
+def compared(loaded: Any, adapter: str, text: str, name: str, seed: int = 0) -> tuple[str, str]:
     """HTML of the prompt as it is, and with its group swapped. An error replaces the table."""
     from biasunlearn.scoring.side_by_side import side_by_side, swapped, term_list
 
     try:
-        first = as_html(side_by_side(loaded, adapter, text), "As written")
+        first = as_html(side_by_side(loaded, adapter, text, seed), "As written")
         other, reason = swapped(text, term_list(name))
         if other is None:
             return first, _live(f"<h2>Swapped</h2><p>Not swapped: {escape(reason)}</p>")
-        return first, as_html(side_by_side(loaded, adapter, other), "Swapped", instead_of=text)
+        return first, as_html(side_by_side(loaded, adapter, other, seed), "Swapped", instead_of=text)
     except RequestError as error:
         return f'<p role="alert" class="fault">{escape(str(error))}</p>', ""
 
