@@ -230,6 +230,9 @@ def export(
     run: Run,
     /,
     *,
+    format: Annotated[
+        Literal["peft", "merged", "gguf-lora", "mlx"] | None, Parameter(metavar="FORMAT", group=SETTINGS)
+    ] = None,
     merge: Annotated[bool, Parameter(group=SETTINGS)] = False,
     gguf: Annotated[
         tuple[str, ...] | None,
@@ -245,6 +248,7 @@ def export(
     ] = (),
     push: Annotated[str | None, Parameter(metavar="OWNER/NAME", group=OUTPUT)] = None,
     public: Annotated[bool, Parameter(group=OUTPUT)] = False,
+    execution: Execution = Execution(),
     out: Annotated[Folder, Parameter(group=OUTPUT)],
     output: Output = Output(),
 ) -> None:
@@ -252,8 +256,11 @@ def export(
 
     Args:
         run: Folder of a debias, transfer or combine run.
-        merge: Export a complete model, in the precision of the base model, instead of an adapter.
-        gguf: Also convert the merged model to GGUF with the converter of llama.cpp, whose folder may be given.
+        format: peft, an adapter for PEFT, transformers and vLLM; merged, a complete model; gguf-lora, an adapter for
+            llama.cpp; mlx, an adapter for mlx-lm (default: peft).
+        merge: The same as --format merged: a complete model, in the precision of the base model unless --dtype is
+            given.
+        gguf: Folder of llama.cpp, whose converters write GGUF. With --merge, the complete model is also converted.
         base_name: Name of the base model on the hub, if the run knows it as a folder.
         license: License for the model card, in the hub's spelling (apache-2.0, ...).
         evidence: Write the results as files for other tools instead: an audit summary, Every Eval Ever, CycloneDX
@@ -264,32 +271,38 @@ def export(
             stereoset=owner/name or stereoset=owner/name:task. May be repeated.
         push: Upload to this hub repository. It is created as a private one if it does not exist.
         public: Make the hub repository public.
-        out: Folder to write. It must not exist yet.
+        out: Folder to write. It must not exist yet, unless --overwrite is given and it holds an earlier export.
 
     Examples:
         biasunlearn export runs/mine --base-name owner/base --license apache-2.0 \\
             --out mine-adapter
         biasunlearn export runs/mine --merge --gguf path/to/llama.cpp --out mine-model
+        biasunlearn export runs/mine --format gguf-lora --gguf path/to/llama.cpp --out mine-gguf
         biasunlearn export runs/mine --push owner/mine-adapter --out mine-adapter
         biasunlearn export runs/mine --evidence --name owner/mine --out evidence
     """
+    execution.refuse("an exported run was measured before, and nothing is drawn", "limit", "resume", "seed")
     if evidence:
-        given = {"--merge": merge, "--gguf": gguf is not None, "--license": license, "--push": push, "--public": public}
+        given = {"--format": format, "--merge": merge, "--gguf": gguf is not None, "--license": license, "--push": push,
+                 "--public": public}  # fmt: skip
         if wrong := [option for option, value in given.items() if value]:
             raise RequestError(f"--evidence: writes no repository, so that {wrong[0]} has no meaning; leave it out")
+        execution.refuse("no model is loaded for --evidence", "device", "dtype", "batch_tokens", "revision")
         from biasunlearn.commands.export_evidence import export_evidence
 
         datasets = named_paths(hub_dataset, "--hub-dataset", "stereoset=owner/name")
         written = export_evidence(
-            run, out=out, name=name, base_name=base_name, organization=organization, hub_datasets=datasets
-        )
+            run, out=out, name=name, base_name=base_name, organization=organization, hub_datasets=datasets,
+            overwrite=execution.overwrite,
+        )  # fmt: skip
         show(written, output, _evidence_lines)
         return
     from biasunlearn.commands.export import export
 
     done = export(
-        run, out=out, merge=merge, base_name=base_name, license_id=license,
-        gguf=None if gguf is None else "".join(gguf), push=push, public=public, say=note,
+        run, out=out, format=format, merge=merge, base_name=base_name, license_id=license,
+        gguf=None if gguf is None else "".join(gguf), push=push, public=public, overwrite=execution.overwrite,
+        **execution.loading(), say=None if execution.quiet else note,
     )  # fmt: skip
     show(done, output, _export_lines)
 
@@ -311,7 +324,12 @@ def _export_lines(done: dict[str, Any]) -> str:
 
 @command
 def playground(
-    run: Run, /, *, port: Annotated[Integer, Parameter(group=SETTINGS)] = 7860, output: Output = Output()
+    run: Run,
+    /,
+    *,
+    execution: Execution = Execution(),
+    port: Annotated[Integer, Parameter(group=SETTINGS)] = 7860,
+    output: Output = Output(),
 ) -> None:
     """Open a local web page that compares base model and debiased model on prompts.
 
@@ -323,7 +341,9 @@ def playground(
         biasunlearn playground runs/mine
         biasunlearn playground runs/mine --port 8000
     """
-    from biasunlearn.commands.playground import playground
+    from biasunlearn.commands.playground import Loading, playground
 
-    note(f"the page opens at http://127.0.0.1:{port}, on this machine only; Ctrl-C closes it")
-    playground(run, port=port)
+    execution.refuse("the playground stores nothing and measures nothing", "limit", "resume", "overwrite")
+    if not execution.quiet:
+        note(f"the page opens at http://127.0.0.1:{port}, on this machine only; Ctrl-C closes it")
+    playground(run, port=port, loading=Loading(**execution.loading()), seed=execution.seed or 0)

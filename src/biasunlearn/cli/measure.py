@@ -50,7 +50,8 @@ def measure(
     Args:
         model: Folder of a model, its name on the Hugging Face hub, or the address of an OpenAI-compatible endpoint as
             http://HOST:PORT/v1, which can be measured on judged benchmarks.
-        benchmark: Benchmark and its data file, as in stereoset=dev.json. May be repeated.
+        benchmark: Benchmark and its data file, as in stereoset=dev.json. stereoset or realtoxicityprompts alone reads
+            the copy on the hub, at a fixed revision. May be repeated.
         adapter: Folder of a PEFT adapter to measure the model with.
         served_model: Name of the model behind an endpoint (default: the only one that it lists).
         out: Run folder to write.

@@ -139,6 +139,12 @@ class Execution:
             raise RequestError("--seed: also given as --seeds; keep one of them")
         return given if given is not None else default if self.seed is None else (self.seed,)
 
+    def loading(self) -> dict[str, Any]:
+        """How the model of a stored run is to be loaded: the values of `models.spec.Loading`."""
+        return {
+            "device": self.device, "dtype": self.dtype, "batch_tokens": self.batch_tokens, "revision": self.revision
+        }  # fmt: skip
+
     def refuse(self, why: str, *names: str) -> None:
         """RequestError where one of these options was given: a command for which they have no meaning says why."""
         for name in names:
@@ -267,7 +273,7 @@ def with_responses(benchmarks: tuple[str, ...], responses: tuple[str, ...]) -> t
     from biasunlearn.commands.evaluation import judged_paths
 
     found = judged_paths(responses)
-    if twice := next((name for name in named_paths(benchmarks) if name in found), None):
+    if twice := next((name for one in benchmarks if (name := one.partition("=")[0]) in found), None):
         raise RequestError(f"--responses {twice}: also given with --benchmark; leave one of the two out")
     return (*benchmarks, *(f"{name}={path}" for name, path in found.items()))
 
@@ -275,7 +281,7 @@ def with_responses(benchmarks: tuple[str, ...], responses: tuple[str, ...]) -> t
 def named_paths(
     pairs: tuple[str, ...], option: str = "--benchmark", example: str = "stereoset=dev.json"
 ) -> dict[str, str]:
-    """{"stereoset": "dev.json"} of ("stereoset=dev.json",).
+    """{"stereoset": "dev.json"} of ("stereoset=dev.json",). A benchmark without a path is read from the hub.
 
     Args:
         option: the option that the pairs were given with, and `example` a correct value of it, for messages.
@@ -285,9 +291,21 @@ def named_paths(
     named: dict[str, str] = {}
     for pair in pairs:
         name, equals, path = pair.partition("=")
+        if option == "--benchmark" and not equals and name:
+            path, equals = _of_the_hub(name), "="
         if not equals or not path or not name:
             raise RequestError(f"{option} {pair}: write NAME=PATH, as in {example}")
         if name in named:
             raise RequestError(f"{option} {name}: given twice")
         named[name] = path
     return named
+
+
+def _of_the_hub(benchmark: str) -> str:
+    """The copy of a benchmark on the hub, with a message that names it and its licence."""
+    from biasunlearn.cli.output import note
+    from biasunlearn.data.hub_copies import hub_copy
+
+    found = hub_copy(benchmark)
+    note(f"{benchmark}: {found.name} on the hub, revision {found.revision[:12]}, licence {found.license}")
+    return found.path
