@@ -50,7 +50,8 @@ TERMS = {
         "that the model became worse at language.",
     ),
     "pseudo-perplexity": Term(
-        "Pseudo-perplexity", "How uncertain a masked model is about a hidden token of ordinary text of which it sees both "
+        "Pseudo-perplexity",
+        "How uncertain a masked model is about a hidden token of ordinary text, of which it sees both "
         "sides. Lower is better; it cannot be compared with the perplexity of a causal model.",
     ),
 }  # fmt: skip
