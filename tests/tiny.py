@@ -122,6 +122,14 @@ def masked_modernbert(*, seed: int = 0, **changes: Any) -> Loaded:
     return _build(transformers.ModernBertForMaskedLM, config, word_piece(), seed, masked=True)
 
 
+def modernbert_decoder(*, seed: int = 0) -> Loaded:
+    """A tiny ModernBertDecoderForCausalLM: the causal half of the pairs of Ettin."""
+    ends = {"pad_token_id": 0, "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
+    values = {**_SHAPE, "local_attention": 8, "global_attn_every_n_layers": 2, "initializer_cutoff_factor": 9.0, **ends}
+    config = transformers.ModernBertDecoderConfig(**values)
+    return _build(transformers.ModernBertDecoderForCausalLM, config, word_piece(), seed)
+
+
 MASKED: dict[str, Callable[..., Loaded]] = {
     "bert": masked, "roberta": masked_roberta, "modernbert": masked_modernbert
 }

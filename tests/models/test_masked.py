@@ -12,6 +12,7 @@ from biasunlearn.models.batches import encode
 from biasunlearn.models.feature_checks import abilities
 from biasunlearn.models.masked import framed, hidden_at_random, is_masked, longest_row, masked_copies
 from biasunlearn.models.packed_forward import RowCache, read_rows
+from biasunlearn.scoring.log_prob import score
 from tests import tiny
 
 LAYERS = {
@@ -37,6 +38,17 @@ def test_the_adapter_of_a_masked_model_is_one_that_peft_loads(shape, tmp_path):
         found = [read_rows(model, rows).log_probs for model in (adapted, again, tiny.MASKED[shape]().model)]
     assert torch.allclose(found[0], found[1]) and not torch.allclose(found[0], found[2])
     assert abilities(adapted).split_off and not abilities(adapted).packs
+
+
+def test_the_causal_half_of_an_ettin_pair_is_scored_in_training_as_it_is_measured():
+    loaded = tiny.modernbert_decoder()
+    adapted = with_lora(loaded.model, DebiasConfig(lora_rank=2))
+    tiny.perturb(adapted)
+    passages = [Passage("The nurse said", " that she was tired."), Passage("", "It rains.")]
+    with torch.no_grad():
+        trained = read_rows(adapted, RowCache(loaded.tokenizer, adapted).rows(passages)).log_probs.tolist()
+    measured = [one.log_prob for one in score(loaded.with_model(adapted), passages)]
+    assert trained == pytest.approx(measured, abs=1e-4) and not is_masked(adapted)
 
 
 def test_what_follows_is_tokenised_only_for_masked_models():

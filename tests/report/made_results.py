@@ -171,8 +171,10 @@ def _disentanglement() -> Disentanglement:
 
 def objective_study() -> ObjectiveStudy:
     """A study in which one model does not get fair, and one transfer is left out."""
-    row: dict[str, Any] = {"ss": between(60.0), **{f"ss {name}": between(55.0) for name in TYPES}, "distance": between(10.0),
-                           "margin_group": between(0.03), "lms": between(87.0), "perplexity": {"value": 41.5}}  # fmt: skip
+    row: dict[str, Any] = {
+        "ss": between(60.0), **{f"ss {name}": between(55.0) for name in TYPES}, "distance": between(10.0),
+        "margin_group": between(0.03), "lms": between(87.0), "perplexity": {"value": 41.5},
+    }  # fmt: skip
     run = {"seed": 0, "run": "out/seed-0", "before": row, "after": row, "steps": 40, "tokens": 51200.0,
            "verdict": "IMPROVED", "seconds": 61.0}  # fmt: skip
     angles = {"between": 71.0, "within": 52.0, "chance": 90.0}
@@ -181,7 +183,7 @@ def objective_study() -> ObjectiveStudy:
         "probes": [{"asks": "stereotype", "bias_type": TYPES[0], "chance": 50.0, "before": {"value": 71.0},
                     "after": {"value": 64.0}}],
     }  # fmt: skip
-    side = {"model": "<b>m</b>", "before": row, "after": row, "hidden": hidden,
+    side = {"model": "<i>m</i>", "before": row, "after": row, "hidden": hidden,
             "relearned": [{"step": 0, "debiased": 52.0, "base": 60.0, "kept": {"value": 1.0}},
                           {"step": 10, "debiased": 58.0, "base": 61.0}]}  # fmt: skip
     return ObjectiveStudy.model_validate({

@@ -70,7 +70,7 @@ def debias(
     The run folder gets the adapter, report.html, results.json, metrics.jsonl and items.parquet.
 
     Args:
-        model: Folder of a causal language model, or its name on the Hugging Face hub.
+        model: Folder of a causal or masked language model, or its name on the Hugging Face hub.
         method: Method of debiasing: biasunlearn (default), dpo, equalize, ... (docs/methods.md lists them).
         families: YAML file of target terms that name the same group, added to the shipped list
             (--set term_families=FILE; docs/data.md).
