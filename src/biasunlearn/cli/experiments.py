@@ -103,7 +103,7 @@ def survey(
     Args:
         model: Folder of a causal language model, or its name on the Hugging Face hub.
         text: Ordinary sentences for the methods cda and dropout (default: --unrelated).
-        methods: Methods to train (default: all).
+        methods: Methods to train (default: all but trl:dpo, trl:orpo and trl:kto, the trainers of TRL).
         seeds: Random seeds; every method is trained with each of them (default: 0 1 2).
         responses: Judged benchmark to measure before and after, as in mt_bench=DIR, or a file of your own prompts. May
             be repeated.
