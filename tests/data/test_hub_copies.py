@@ -26,7 +26,13 @@ def test_a_name_alone_stands_for_the_copy_at_a_commit(capsys):
 def test_the_revision_is_a_whole_commit_and_reaches_the_library(copy, monkeypatch):
     assert len(copy.revision) == 40 and set(copy.revision) <= set("0123456789abcdef") and is_hub_name(copy.path)
     asked = []
-    monkeypatch.setattr(datasets, "load_dataset", lambda *names, **options: asked.append((names, options)) or {"test": 1})
+
+
+    def load_dataset(*names, **options):
+        asked.append((names, options))
+        return {"test": 1}
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert load_hub(copy.path) == 1
     load_hub(f"{copy.path}:part", split="dev")
     load_hub(copy.path, "intrasentence", "validation")
