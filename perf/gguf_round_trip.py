@@ -3,7 +3,7 @@
     python perf/gguf_round_trip.py RUN --stereoset dev.json --llama-cpp path/to/llama.cpp --items 300
 
 Base and adapter are converted with llama.cpp's own scripts (`export --format gguf-lora` for the adapter). llama.cpp
-then scores the same token ids, in float32, through the package llama-cpp-python: once without and once with the adapter.
+then scores the same token ids, in float32, through the package llama-cpp-python, without and with the adapter.
 Printed are the largest difference of a sentence's mean log-probability, the SS of each of the four, and, as a control,
 how far the adapter moves the scores.
 """

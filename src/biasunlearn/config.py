@@ -27,6 +27,7 @@ Method = Literal[
     "task_vector", "mlp_edit",
     "sentence_debias", "inlp", "leace",
     "self_debias", "debiasing_prompt",
+    "trl:dpo", "trl:orpo", "trl:kto",
 ]  # fmt: skip
 
 Dtype = Literal["float32", "bfloat16", "float16", "8bit", "4bit"]

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from biasunlearn.cli.app import command
+from biasunlearn.cli.benchmark_paths import benchmark_paths
 from biasunlearn.cli.options import (
     DATA,
     EVALUATION,
@@ -76,7 +77,7 @@ def transfer(
         results = transfer(
             run, to=to, report=report, out=out, scales=_scales(scale), force=force, also_train=also_train,
             dtype=execution.dtype, device=execution.device, revision=execution.revision,
-            batch_tokens=execution.batch_tokens, benchmarks=named_paths(benchmark), skip_invalid=rows.skip_invalid,
+            batch_tokens=execution.batch_tokens, benchmarks=benchmark_paths(benchmark), skip_invalid=rows.skip_invalid,
             trust_remote_code=loading.trust_remote_code, resume=execution.resume,
             options=evaluation.to_options(execution), progress=on_progress, say=note, on_step=on_step,
         )  # fmt: skip
@@ -160,7 +161,7 @@ def relearn(
         results = relearn(
             run, on=on, report=report, out=out, steps=steps, seeds=execution.seeds(seeds, (0,)), rate=rate, batch=batch,
             length=length, device=execution.device, batch_tokens=execution.batch_tokens, limit=limit_of(execution),
-            benchmarks=named_paths(benchmark), options=options, skip_invalid=rows.skip_invalid,
+            benchmarks=benchmark_paths(benchmark), options=options, skip_invalid=rows.skip_invalid,
             trust_remote_code=loading.trust_remote_code, resume=execution.resume, progress=on_progress, say=note,
         )  # fmt: skip
     show_results(results, output, out, relearning_tables)
@@ -202,7 +203,7 @@ def combine(
     with running(execution, out) as (on_progress, _):
         results = combine(
             _weights(runs), report=report, out=out, how=how, device=execution.device, dtype=execution.dtype,
-            batch_tokens=execution.batch_tokens, benchmarks=named_paths(benchmark), skip_invalid=rows.skip_invalid,
+            batch_tokens=execution.batch_tokens, benchmarks=benchmark_paths(benchmark), skip_invalid=rows.skip_invalid,
             trust_remote_code=loading.trust_remote_code, resume=execution.resume,
             options=evaluation.to_options(execution), progress=on_progress,
         )  # fmt: skip

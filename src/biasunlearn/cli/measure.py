@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from biasunlearn.cli.app import command
+from biasunlearn.cli.benchmark_paths import benchmark_paths
 from biasunlearn.cli.options import (
     DATA,
     MODEL,
@@ -21,7 +22,6 @@ from biasunlearn.cli.options import (
     Output,
     Rows,
     limit_of,
-    named_paths,
 )
 from biasunlearn.cli.output import running, show, show_results
 
@@ -68,12 +68,12 @@ def measure(
     from biasunlearn.report.tables.judged import estimate_tables
 
     if dry_run:
-        found = estimate(model, named_paths(benchmark), rows.skip_invalid, evaluation.to_options(execution))
+        found = estimate(model, benchmark_paths(benchmark), rows.skip_invalid, evaluation.to_options(execution))
         show(found, output, estimate_tables)
         return
     with running(execution, out) as (on_progress, _):
         results = measure(
-            model, named_paths(benchmark), adapter=adapter, out=out, dtype=execution.dtype, device=execution.device,
+            model, benchmark_paths(benchmark), adapter=adapter, out=out, dtype=execution.dtype, device=execution.device,
             revision=execution.revision, batch_tokens=execution.batch_tokens or BATCH_TOKENS,
             skip_invalid=rows.skip_invalid, trust_remote_code=loading.trust_remote_code, resume=execution.resume,
             options=evaluation.to_options(execution), served_model=served_model, progress=on_progress,

@@ -281,7 +281,7 @@ def with_responses(benchmarks: tuple[str, ...], responses: tuple[str, ...]) -> t
 def named_paths(
     pairs: tuple[str, ...], option: str = "--benchmark", example: str = "stereoset=dev.json"
 ) -> dict[str, str]:
-    """{"stereoset": "dev.json"} of ("stereoset=dev.json",). A benchmark without a path is read from the hub.
+    """{"stereoset": "dev.json"} of ("stereoset=dev.json",).
 
     Args:
         option: the option that the pairs were given with, and `example` a correct value of it, for messages.
@@ -291,21 +291,9 @@ def named_paths(
     named: dict[str, str] = {}
     for pair in pairs:
         name, equals, path = pair.partition("=")
-        if option == "--benchmark" and not equals and name:
-            path, equals = _of_the_hub(name), "="
         if not equals or not path or not name:
             raise RequestError(f"{option} {pair}: write NAME=PATH, as in {example}")
         if name in named:
             raise RequestError(f"{option} {name}: given twice")
         named[name] = path
     return named
-
-
-def _of_the_hub(benchmark: str) -> str:
-    """The copy of a benchmark on the hub, with a message that names it and its licence."""
-    from biasunlearn.cli.output import note
-    from biasunlearn.data.hub_copies import hub_copy
-
-    found = hub_copy(benchmark)
-    note(f"{benchmark}: {found.name} on the hub, revision {found.revision[:12]}, licence {found.license}")
-    return found.path

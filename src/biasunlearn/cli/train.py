@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from biasunlearn.cli.app import command
+from biasunlearn.cli.benchmark_paths import benchmark_paths
 from biasunlearn.cli.exit_codes import DONE, INTERRUPTED, REFUSED
 from biasunlearn.cli.options import (
     DATA,
@@ -20,7 +21,6 @@ from biasunlearn.cli.options import (
     Output,
     Rows,
     Training,
-    named_paths,
     with_responses,
 )
 from biasunlearn.cli.output import emit, note, progress, running, show_results
@@ -94,7 +94,7 @@ def debias(
     given = {"method": method, "term_families": families}
     changes = [f"{key}={json.dumps(value)}" for key, value in given.items() if value]
     config = load_config(training.config, [*changes, *execution.settings(training.set)])
-    benchmarks = named_paths(with_responses(training.benchmark, responses))
+    benchmarks = benchmark_paths(with_responses(training.benchmark, responses))
     try:
         with (
             running(execution, training.out) as (on_progress, shown),
