@@ -118,7 +118,7 @@ class Personas:
         shown = _PLACEHOLDER.sub(MASK, question.shown)
         versions = _flat(replies[: people * count])
         problems = [_problem(chats[n], sets[n]) for n in range(people + 1)]
-        first = next(filter(None, problems[:-1]), None)
+        first = next((one for one in problems[:-1] if one is not None), None)
         nobody = tuple(f"Person {number}" for number in range(1, people + 1))
         return [
             _answer(question, "", question.people, seen, question.shown, versions, first),

@@ -181,8 +181,8 @@ def _with_changes(
     """The corrected shares of the debiased model, with their change by debiasing."""
     entries: dict[str, Any] = dict(measured.entries)
     for name, entry in _judged(measured).items():
-        arms = [[item for item in items if item.benchmark == name] for items in (before, after)]
-        changes = corrected_changes(*arms, BENCHMARKS[name].LABELLED, labels, size, seed)
+        was, now = ([item for item in items if item.benchmark == name] for items in (before, after))
+        changes = corrected_changes(was, now, BENCHMARKS[name].LABELLED, labels, size, seed)
         found = {
             score: one.with_values(judged_change=changes[score][0], change=changes[score][1]) if score in changes
             else one

@@ -140,15 +140,27 @@ def _direction(change: Interval) -> str:
 def _judges(name: str, judging: JudgingFacts) -> Table:
     columns = (
         Column("judge", "text", ALWAYS), Column("kappa", priority=ALWAYS), Column("agreement"),
-        Column("gold scored"), Column("repeat kappa", priority=EXTRA), Column("flipped", priority=EXTRA),
+        Column("gold set read"), Column("repeat kappa", priority=EXTRA), Column("flipped", priority=EXTRA),
     )  # fmt: skip
-    usable = f"at least {judging.minimum_kappa:g} is needed"
     kappa = "not defined" if judging.kappa is None else f"{judging.kappa:.2f}"
-    warnings = () if judging.usable else (f"Not usable: the panel's kappa with the gold set is {kappa}; {usable}.",)
-    notes = [f"Kappa with the gold set: {kappa} of the whole panel; {usable}."]
-    notes += [f"Kappa of {pair}: {_plain(value)}." for pair, value in judging.between_judges.items()]
+    together = " of the judges together" if len(judging.judges) > 1 else ""
+    warnings = () if judging.usable else (
+        f"Not usable: kappa{together} is {kappa}, and at least {judging.minimum_kappa:g} is needed. No verdict became "
+        "a score; use another judge, or the rule where it can read the answers.",
+    )  # fmt: skip
+    gold = max((one.gold for one in judging.judges), default=0)
+    notes = [
+        f"Kappa: agreement beyond chance with the gold set, {gold} answers whose labels are known, on those that the "
+        f"judge could read; {kappa}{together}, and at least {judging.minimum_kappa:g} is needed. Repeat kappa: "
+        "agreement with itself when asked again. Flipped: share of the answers asked again whose verdict changes "
+        "with the order of the labels.",
+    ]
+    notes += [f"Kappa between {pair}: {_plain(value)}." for pair, value in judging.between_judges.items()]
     if judging.length_correlation is not None:
-        notes.append(f"Rank correlation of the verdict and the length of the answer: {judging.length_correlation:.2f}.")
+        notes.append(
+            "Rank correlation of the verdict with the number of words of the answer: "
+            f"{judging.length_correlation:.2f} (0: the judge does not follow the length)."
+        )
     return Table(
         f"{name}: judges", columns, rows_of(_judge_row(one) for one in judging.judges), warnings=warnings,
         notes=tuple(notes),
