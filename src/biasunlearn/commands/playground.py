@@ -183,7 +183,9 @@ def build_page(gradio: Any, loaded: Any, adapter: str, description: str, seed: i
     return page
 
 
-def compared(loaded: Any, adapter: str, text: str, name: str, attributes: str = "", *, seed: int = 0) -> tuple[str, str, str]:
+def compared(
+    loaded: Any, adapter: str, text: str, name: str, attributes: str = "", *, seed: int = 0
+) -> tuple[str, str, str]:
     """HTML of the prompt as it is, of the prompt with its group swapped, and of the attributes of both.
 
     What is wrong with the prompt replaces the first part, what is wrong with the attributes the last one.

@@ -74,12 +74,21 @@ def score(loaded: Loaded, passages: Sequence[Passage]) -> list[Score]:
         One Score per passage, in the order given.
     """
     unique = list(dict.fromkeys(passages))
-    longest = longest_row(loaded.model, loaded.tokenizer, masked=loaded.masked)
-    rows = encode(loaded.tokenizer, unique, max_tokens=longest, chat=loaded.chat, suffixes=loaded.masked)
+    rows = _rows(loaded, unique)
     sum_up = _pseudo if loaded.masked else _causal
     sums = sum_up(loaded, rows)
     scores = {passage: Score(total, row.scored) for passage, row, total in zip(unique, rows, sums, strict=True)}
     return [scores[passage] for passage in passages]
+
+
+def check_scorable(loaded: Loaded, passages: Sequence[Passage]) -> None:
+    """UnscorableError for passages that `score` would refuse. They are tokenised, and nothing is scored."""
+    _rows(loaded, list(dict.fromkeys(passages)))
+
+
+def _rows(loaded: Loaded, passages: Sequence[Passage]) -> list[TokenRow]:
+    longest = longest_row(loaded.model, loaded.tokenizer, masked=loaded.masked)
+    return encode(loaded.tokenizer, passages, max_tokens=longest, chat=loaded.chat, suffixes=loaded.masked)
 
 
 def score_windows(loaded: Loaded, text: str, *, stride: int) -> tuple[float, int]:
