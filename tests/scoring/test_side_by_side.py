@@ -9,6 +9,7 @@ from biasunlearn.commands.playground import compared
 from biasunlearn.commands.report import read_run
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
+from biasunlearn.models.adapter_scale import scaled
 from biasunlearn.models.adapters import with_lora
 from biasunlearn.report.run import report_page
 from biasunlearn.report.side_by_side import attribute_section, prompt_section, run_section
@@ -165,15 +166,8 @@ def test_a_prompt_with_a_large_change_is_flagged():
 
 @pytest.mark.parametrize(("strength", "flagged"), [(0.0, False), (100.0, True)])
 def test_a_broken_adapter_is_flagged_and_one_without_effect_is_not(loaded, strength, flagged):
-    layers = [module for module in loaded.model.modules() if "default" in (getattr(module, "scaling", None) or {})]
-    own = [module.scaling["default"] for module in layers]
-    try:
-        for module in layers:
-            module.scaling["default"] *= strength
+    with scaled(loaded.model, strength, "default"):
         assert bool(side_by_side(loaded, "default", "The nurse said that").change.reasons) is flagged
-    finally:
-        for module, scale in zip(layers, own, strict=True):
-            module.scaling["default"] = scale
 
 
 def test_the_page_says_which_run_it_is_and_links_to_its_figures(tmp_path):
