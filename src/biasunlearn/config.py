@@ -26,7 +26,7 @@ Method = Literal[
     "dpo", "ipo", "kto", "orpo", "equalize", "invariance",
     "sft", "cda", "dropout",
     "task_vector", "mlp_edit",
-    "sentence_debias", "inlp", "leace",
+    "sentence_debias", "inlp", "leace", "steering", "steering_gated",
     "self_debias", "debiasing_prompt",
 ]  # fmt: skip
 

@@ -60,6 +60,8 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "sentence_debias": WITHOUT_LOSSES,
     "inlp": WITHOUT_LOSSES,
     "leace": WITHOUT_LOSSES,
+    "steering": WITHOUT_LOSSES,
+    "steering_gated": WITHOUT_LOSSES,
     # decoding
     "self_debias": WITHOUT_LOSSES,
     "debiasing_prompt": WITHOUT_LOSSES,
@@ -92,6 +94,8 @@ SUMMARIES: Mapping[str, str] = {
     "sentence_debias": "projects out the first principal component of paired differences",
     "inlp": "projects out the directions of successive linear classifiers",
     "leace": "the smallest change after which no linear classifier finds the label (extra erasure)",
+    "steering": "adds the mean difference of hidden states, anti-stereotype minus stereotype, to one layer",
+    "steering_gated": "the same, only where a linear probe of the hidden state finds the stereotype",
     "self_debias": "makes tokens less likely that a prompt about discrimination makes more likely",
     "debiasing_prompt": "an instruction before every text",
 }
