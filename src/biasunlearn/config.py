@@ -176,6 +176,10 @@ class DebiasConfig:
     proportional: the swap weight is also reduced as SS approaches 50. pi: a proportional-integral controller (gains KP
     and KI, unlearn/swap.py) sets the swap weight from the distance of SS from 50 and its last change. none: the sets
     are never exchanged."""
+    swap_by: Literal["bias_type", "subgroup"] = "bias_type"
+    """What has a swap weight of its own. bias_type (paper): every bias type. subgroup: every subgroup of target terms
+    that the term lists name (female and male terms, ...), so that a mean of 50 does not hide one at 35 beside one at
+    65; its SS is shrunk towards that of its bias type where its pairs are few."""
     swap_band: float = 4.0
     """Distance of SS from 50, in points, at which the proportional rule gives full weight; the unit of distance of the
     pi rule. Never less than the standard error of SS."""

@@ -11,7 +11,7 @@ PUBLISHED: dict[str, Any] = {"swap": "none", "adversarial_share": 0.0, "kl_weigh
 """A baseline as in its paper, without the parts of BiasUnlearn and of the default recipe: swap, adversarial subset, KL
 on unrelated sentences, invariance loss."""
 
-WITHOUT_LOSSES = {"invariance_weight": 0.0}
+WITHOUT_LOSSES = {"invariance_weight": 0.0, "swap_by": "bias_type"}
 """A method that does not train by the losses of a step: no counterfactual contexts are built for it."""
 
 ALONE = {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 0.0}

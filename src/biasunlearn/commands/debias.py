@@ -197,8 +197,9 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
     plan, config, run = with_data(request.plan), request.config, context.folder
     pairs = read_triplets(request.train, skip_invalid=plan.skip_invalid)
     prepared_for = partial(
-        prepare, pairs, plan.whole("stereoset"), request.unrelated, config, skip_invalid=plan.skip_invalid
-    )
+        prepare, pairs, plan.whole("stereoset"), request.unrelated, config,
+        skip_invalid=plan.skip_invalid, term_lists=plan.options.term_lists,
+    )  # fmt: skip
     prepared = prepared_for()  # wrong data is reported before the model is loaded
     loaded = apply_protocol(_load_causal(request.spec), plan.options)
     if unscorable := _unscorable(loaded, prepared):
@@ -317,10 +318,12 @@ def _unlearn(
     compared = compare(base)
     answers = _base_answers(base, compared, prepared, config)
 
-    def evaluate_stop(model: Any) -> StopScores:
-        return stop_scores(compare(loaded.in_training(model)), seed=config.seed, base=answers)
+    scored = partial(stop_scores, seed=config.seed, base=answers, parts=prepared.parts)
 
-    first = stop_scores(compared, seed=config.seed, base=answers)
+    def evaluate_stop(model: Any) -> StopScores:
+        return scored(compare(loaded.in_training(model)))
+
+    first = scored(compared)
     known = small_data_finding(config, prepared.sets) if config.method in OBJECTIVES else []
     known += base_findings(first, {} if config.stop_on == "report" else _reported(before), config)
     facts = prepared.facts.with_values(findings=[*prepared.facts.findings, *check_labels(compared), *known])

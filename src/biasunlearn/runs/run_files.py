@@ -32,6 +32,8 @@ class MetricsRow(Record):
     log_ratio: float | None = None
     lr: Number | None = None
     ss: Mapping[str, Number] | None = None
+    subgroups: Mapping[str, Number] | None = None
+    """SS of the subgroups that have a swap weight of their own, shrunk towards that of their bias type."""
     lms: Number | None = None
     decision: StepDecision | None = None
 

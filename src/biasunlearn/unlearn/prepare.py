@@ -25,6 +25,7 @@ from biasunlearn.unlearn.shared_terms import (
     shared_families_finding,
     unseen_pairs,
 )
+from biasunlearn.unlearn.swap_parts import SwapParts, swap_parts
 
 EARLY = 13
 """Characters before the BLANK where the released code begins to supervise: the length of "<|endoftext|>"."""
@@ -41,6 +42,8 @@ class Prepared:
     """Counts, hashes, skipped rows and findings, for results.json."""
     manifest: Manifest
     """Hashes for the adapter folder, with which a later `measure` recognises data that was trained on."""
+    parts: SwapParts | None = None
+    """The subgroups that have a swap weight of their own, with `swap_by: subgroup`."""
 
 
 def prepare(
@@ -51,6 +54,7 @@ def prepare(
     *,
     skip_invalid: bool = False,
     unscorable: Mapping[Passage, str] | None = None,
+    term_lists: Sequence[str] = (),
 ) -> Prepared:
     """Reads and checks the files, joins target terms and unrelated sentences, splits, and builds the sets.
 
@@ -58,6 +62,7 @@ def prepare(
         train, report: a path, rows in memory, or the data read from it.
         unscorable: passages that the model cannot score, with the reasons. Pairs and sentences with one are left out of
             the sets after the split, which therefore is the same for every model.
+        term_lists: files of the user that name subgroups, for `swap_by: subgroup`.
     Raises:
         DataError: there are such pairs, and `skip_invalid` is off.
         RequestError: a file or a row is wrong, a bias type is too small to be split, or nothing to compute KL on.
@@ -101,9 +106,11 @@ def prepare(
         stopped_on_report=config.stop_on == "report",
         findings=[*findings, *shared_families_finding(chosen, common, config)],
     )  # fmt: skip
-    sets = _training_sets(chosen, (*stop, *read.report.triplets), sentences, config, unscorable or {})
+    swap_by = swap_parts(chosen, stop, config, term_lists)
+    later = (*stop, *read.report.triplets)
+    sets = _training_sets(chosen, later, sentences, config, unscorable or {}, swap_by)
     facts = facts.with_values(findings=[*facts.findings, *_contexts_finding(sets, chosen, config)])
-    return Prepared(sets, chosen, stop, facts, _manifest(read, facts, chosen, stop, config.seed))
+    return Prepared(sets, chosen, stop, facts, _manifest(read, facts, chosen, stop, config.seed), swap_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +120,7 @@ class TrainingData:
     sets: TrainingSets
     train: tuple[Triplet, ...]
     stop: tuple[Triplet, ...]
+    parts: SwapParts | None = None
 
 
 def training_data(
@@ -139,7 +147,8 @@ def training_data(
             raise RequestError(f"{given.path}: has no pair of bias type {missing[0]!r}, which is trained on; add some")
     held_out, chosen = _stop_items(parts, (), config), _supervised_kinds(parts.train, config)
     sentences, _ = _unrelated_set(other, joined, parts, config)
-    return TrainingData(_training_sets(chosen, held_out, sentences, config, {}), chosen, held_out)
+    swap_by = swap_parts(chosen, held_out, config)
+    return TrainingData(_training_sets(chosen, held_out, sentences, config, {}, swap_by), chosen, held_out, swap_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +192,7 @@ def _training_sets(
     sentences: Sequence[str],
     config: DebiasConfig,
     unscorable: Mapping[Passage, str],
+    parts: SwapParts | None,
 ) -> TrainingSets:
     """The sets of the losses. `later`: pairs of the stop and the report split, whose groups are to stay unseen."""
     sets = training_sets(
@@ -191,6 +201,7 @@ def _training_sets(
         adversarial_share=config.adversarial_share,
         seed=config.seed,
         supervised_to=config.supervised_to,
+        parts=parts,
     )
     if config.invariance_weight and config.lora_rank:  # the adapter is switched off to read the reference
         contexts = tuple(c for c in _contexts(chosen, later, config) if unscorable.keys().isdisjoint(c))

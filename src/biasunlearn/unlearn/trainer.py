@@ -53,6 +53,7 @@ from biasunlearn.unlearn.sampler import BatchSampler, StepBatch
 from biasunlearn.unlearn.sets import TrainingSets
 from biasunlearn.unlearn.small_data import fitted, pair_count
 from biasunlearn.unlearn.stop import distance, is_best
+from biasunlearn.unlearn.swap import noise
 from biasunlearn.unlearn.token_losses import dual_step
 from biasunlearn.unlearn.weight_average import WeightAverage
 
@@ -298,7 +299,7 @@ def _start(
         if base_scores is None:
             assert evaluate is not None, "without evaluations the caller gives the scores of the base model"
             base_scores = evaluate()
-        state = first_state(base_scores, config)
+        state = first_state(base_scores, config, invariance=bool(sets.contexts))
     if state.step == 0:
         checkpointer.mark_best(model)
     split = is_split(model)  # then the adapter is the same in every process, and there is nothing to wrap
@@ -328,10 +329,18 @@ def check_settings(config: DebiasConfig, sets: TrainingSets) -> None:
         raise RequestError(f"method: {config.method} compares the sentences of a pair; --set batch_pairs=matched")
 
 
-def first_state(scores: StopScores, config: DebiasConfig) -> TrainingState:
-    """The state before the first step. The base model is the best so far: training must come nearer to the goal."""
+def first_state(scores: StopScores, config: DebiasConfig, *, invariance: bool = False) -> TrainingState:
+    """The state before the first step. The base model is the best so far: training must come nearer to the goal.
+
+    Where no bias type can be told from 50, it must not come farther from 50 than the noise of the stop split.
+
+    Args:
+        invariance: whether there are sentences for the invariance loss.
+    """
     evaluation = Evaluation(0, scores, lms_before=scores.lms)
-    decision, gap = first_decision(evaluation, config), distance(evaluation, config)
+    decision, gap = first_decision(evaluation, config, invariance=invariance), distance(evaluation, config)
+    if not any(decision.swap_weights.values()):
+        gap = max(gap, *(noise(score, config) for score in scores.controlled.values()))
     row = {"step": 0, **scores.to_dict()}
     return TrainingState(0, decision, [row], scores.lms, scores.meaningful, best_distance=gap)
 
