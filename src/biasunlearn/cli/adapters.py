@@ -241,6 +241,7 @@ def export(
     ] = None,
     base_name: Annotated[str | None, Parameter(metavar="OWNER/NAME", group=SETTINGS)] = None,
     license: Annotated[str | None, Parameter(metavar="ID", group=SETTINGS)] = None,
+    control_vector: Annotated[bool, Parameter(group=SETTINGS)] = False,
     evidence: Annotated[bool, Parameter(group=SETTINGS)] = False,
     name: Annotated[str | None, Parameter(metavar="OWNER/NAME", group=SETTINGS)] = None,
     organization: Annotated[str, Parameter(metavar="NAME", group=SETTINGS)] = "not stated",
@@ -264,6 +265,7 @@ def export(
         gguf: Folder of llama.cpp, whose converters write GGUF. With --merge, the complete model is also converted.
         base_name: Name of the base model on the hub, if the run knows it as a folder.
         license: License for the model card, in the hub's spelling (apache-2.0, ...).
+        control_vector: Write the vector of a run with --method steering as a GGUF control vector for llama.cpp instead.
         evidence: Write the results as files for other tools instead: an audit summary, Every Eval Ever, CycloneDX
             ML-BOM, metadata for the hub, and the scored items as CSV. Any run that measured something will do.
         name: Evidence: name of the measured model (default: made from the base model's name).
@@ -280,9 +282,19 @@ def export(
         biasunlearn export runs/mine --merge --gguf path/to/llama.cpp --out mine-model
         biasunlearn export runs/mine --format gguf-lora --gguf path/to/llama.cpp --out mine-gguf
         biasunlearn export runs/mine --push owner/mine-adapter --out mine-adapter
+        biasunlearn export runs/steered --control-vector --out mine-vector
         biasunlearn export runs/mine --evidence --name owner/mine --out evidence
     """
     execution.refuse("an exported run was measured before, and nothing is drawn", "limit", "resume", "seed")
+    if control_vector:
+        others = {"--evidence": evidence, "--format": format, "--merge": merge, "--gguf": gguf is not None,
+                  "--license": license, "--push": push, "--public": public}  # fmt: skip
+        if wrong := [option for option, value in others.items() if value]:
+            raise RequestError(f"--control-vector: writes one file, so that {wrong[0]} has no meaning; leave it out")
+        from biasunlearn.commands.export_control_vector import export_control_vector
+
+        show(export_control_vector(run, out=out), output, _control_vector_lines)
+        return
     if evidence:
         given = {"--format": format, "--merge": merge, "--gguf": gguf is not None, "--license": license, "--push": push,
                  "--public": public}  # fmt: skip
@@ -306,6 +318,10 @@ def export(
         **execution.loading(), say=None if execution.quiet else note,
     )  # fmt: skip
     show(done, output, _export_lines)
+
+
+def _control_vector_lines(done: dict[str, Any]) -> str:
+    return f"control vector of length {done['norm']:.3g} for layer {done['layer']}: {done['file']}"
 
 
 def _evidence_lines(done: dict[str, Any]) -> str:
