@@ -20,7 +20,7 @@ needs_trl = pytest.mark.skipif(find_spec("trl") is None, reason="TRL is not inst
 STEPS = 5
 
 
-def make_task(folder, method, rows, *, scores=(60.0,), end="", **changes):
+def make_task(method, rows, *, scores=(60.0,), end="", **changes):
     """A task on one bias type whose every step has all pairs; steps are added to `rows`.
 
     Args:
@@ -48,18 +48,18 @@ def make_task(folder, method, rows, *, scores=(60.0,), end="", **changes):
     given = [StopScores({name: score_of(ss, width=5.0)}, 90.0) for ss in scores]
     left = list(given)
     return Task(
-        loaded, sets, config(**chosen), Checkpointer(folder / "checkpoint.pt", "same"),
+        loaded, sets, config(**chosen), Checkpointer(None),
         lambda _model: left.pop(0) if len(left) > 1 else left[0], given[0], on_step=rows.append,
     )  # fmt: skip
 
 
 @needs_trl
-def test_trl_dpo_has_the_losses_of_our_dpo_on_the_same_batches(tmp_path):
+def test_trl_dpo_has_the_losses_of_our_dpo_on_the_same_batches():
     ours, theirs, without_end = [], [], []
     end = "</s>"  # TRL adds the end token to every completion
-    METHODS["dpo"](make_task(tmp_path / "a", "dpo", ours, end=end))
-    METHODS["trl:dpo"](make_task(tmp_path / "b", "trl:dpo", theirs))
-    METHODS["dpo"](make_task(tmp_path / "c", "dpo", without_end))
+    METHODS["dpo"](make_task("dpo", ours, end=end))
+    METHODS["trl:dpo"](make_task("trl:dpo", theirs))
+    METHODS["dpo"](make_task("dpo", without_end))
     first, second, third = ([row[key] for row in rows] for rows, key in
                             ((ours, "forget"), (theirs, "loss"), (without_end, "forget")))  # fmt: skip
     assert len(second) == STEPS and second[0] == pytest.approx(0.6931, abs=1e-4)  # log 2 at theta = reference
@@ -71,19 +71,19 @@ def test_trl_dpo_has_the_losses_of_our_dpo_on_the_same_batches(tmp_path):
 @needs_trl
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["trl:orpo", "trl:kto"])
-def test_the_model_has_the_weights_of_the_evaluation_nearest_to_50(tmp_path, method):
+def test_the_model_has_the_weights_of_the_evaluation_nearest_to_50(method):
     rows = []
-    done = METHODS[method](make_task(tmp_path, method, rows, scores=(60.0, 51.0, 58.0)))
+    done = METHODS[method](make_task(method, rows, scores=(60.0, 51.0, 58.0)))
     assert (done.outcome.step, done.outcome.best_step) == (STEPS, 2) and len(rows) == STEPS
     assert hasattr(done.model, "disable_adapter") and set(done.model.peft_config) == {"default"}
 
 
-def test_without_trl_or_without_an_adapter_the_method_is_refused(tmp_path, monkeypatch):
+def test_without_trl_or_without_an_adapter_the_method_is_refused(monkeypatch):
     with pytest.raises(RequestError, match="trains an adapter"):
-        METHODS["trl:dpo"](make_task(tmp_path, "trl:dpo", [], lora_rank=0))
+        METHODS["trl:dpo"](make_task("trl:dpo", [], lora_rank=0))
     monkeypatch.setitem(trl.MODULES, "dpo", "no_such_module")
     with pytest.raises(RequestError, match=r"needs TRL: pip install 'biasunlearn\[trl\]'"):
-        METHODS["trl:dpo"](make_task(tmp_path, "trl:dpo", []))
+        METHODS["trl:dpo"](make_task("trl:dpo", []))
 
 
 def test_the_prompt_is_what_both_sentences_begin_with():
