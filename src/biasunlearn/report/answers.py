@@ -24,6 +24,14 @@ LABELS = ("biased", "anti")
 ROLES = ("answer", "continuation")
 """Roles of items that hold what a model wrote."""
 
+RIGHT = "right answer "
+KINDS = {
+    "ambiguous": "the context does not say who it is",
+    "aligned": "the context says who it is: here the answer “biased” is right",
+    "conflicting": "the context says who it is: here the answer “anti” is right",
+}
+"""Kind of a question -> what a reader must know about its verdict. Kinds of CEB name the right answer themselves."""
+
 NOTICE = (
     "Content notice: these are texts of the model, some of them hurtful, and what the judges said about them. Words "
     "that differ between before and after are marked."
@@ -113,7 +121,11 @@ def _sample(one: Sample, records: Mapping[Key, ResponseRecord]) -> Markup:
 
 
 def _asked(item: Item, record: ResponseRecord | None) -> list[Markup]:
-    about = tag("p", name_of(item.bias_type, 40), ", ", name_of(item.item_id, 60), class_="lean")
+    kind = KINDS.get(item.kind, item.kind if item.kind.startswith(RIGHT) else "")
+    about = tag(
+        "p", name_of(item.bias_type, 40), ", ", name_of(item.item_id, 60), f"; {short(kind, 80)}" if kind else None,
+        class_="lean",
+    )  # fmt: skip
     if record is None:
         return [about]
     turns = [tag("p", tag("span", "asked", class_="role"), tag("bdi", short(turn, TEXT))) for turn in record.turns]
