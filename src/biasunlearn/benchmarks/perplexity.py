@@ -85,5 +85,5 @@ def perplexity(
         per_byte=math.exp(-log_prob / size),
         tokens=tokens,
         bytes=size,
-        **({"pseudo": True} if loaded.masked else {}),
+        pseudo=True if loaded.masked else None,
     )
