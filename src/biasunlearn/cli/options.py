@@ -176,6 +176,7 @@ class Evaluation:
         call_timeout: Seconds after which a call to an endpoint is given up and repeated.
         prompting: Baseline for judged benchmarks that changes what the model is asked and trains nothing: instruction,
             self_reflection or chain_of_thought.
+        written_answers: In benchmarks of cognitive biases, also let the model write its answers and read them.
     """
 
     chat_template: bool = False
@@ -196,6 +197,7 @@ class Evaluation:
     concurrency: Integer = 8
     call_timeout: Annotated[float, Parameter(metavar="SECONDS")] = 120.0
     prompting: Annotated[str | None, Parameter(metavar="NAME")] = None
+    written_answers: bool = False
 
     def to_options(self, execution: Execution) -> "EvalOptions":
         """The same as the library takes it, with the limit on the items."""
@@ -221,6 +223,7 @@ class Evaluation:
             concurrency=self.concurrency,
             call_timeout=self.call_timeout,
             prompting=self.prompting,
+            written_answers=self.written_answers,
         )
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from math import exp, log
 from pathlib import Path
 from statistics import NormalDist, fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -89,6 +89,13 @@ class World:
     """Per triplet id: how often the corpus has the stereotype for each time it has the anti-stereotype."""
     term_lists: Mapping[str, str]
     """Per bias type: its term list as YAML (data/term_lists.py), with the two groups of target terms as families."""
+
+
+class Corpus(Protocol):
+    """What the tiny model is trained on: this world, or another one."""
+
+    @property
+    def corpus(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,7 +428,7 @@ def _known_skew(triplets: Sequence[Triplet], odds: Mapping[str, float]) -> dict[
 
 
 def train_world_model(
-    world: World,
+    world: Corpus,
     folder: Path,
     *,
     seed: int = 0,

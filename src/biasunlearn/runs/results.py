@@ -23,6 +23,7 @@ from biasunlearn.runs.benchmark_results import (
     BoldResult,
     Capability,
     ClassifierFacts,
+    CognitiveResult,
     Contamination,
     ControlsResult,
     CrowsPairsResult,
@@ -119,7 +120,7 @@ from biasunlearn.stats.stereoset import Item
 __all__ = [
     "Angles", "Bounds", "JudgeFacts", "JudgedResult", "JudgingFacts",
     "BBQResult", "BBQScores", "BenchmarkResult", "BiasTypeScores", "BoldResult", "Candidate", "Capability",
-    "ChanceAngles", "Change", "ClassifierFacts", "Combined", "CompatibilityFacts", "Contamination", "ControlsResult",
+    "ChanceAngles", "Change", "ClassifierFacts", "CognitiveResult", "Combined", "CompatibilityFacts", "Contamination", "ControlsResult",
     "ControlsScores", "Cost", "CountedScore", "CrowsPairsResult", "DataFacts", "FileFacts", "StoredRequest", "Direct",
     "Distance", "Effect", "Ends", "Environment", "Equivalence", "Gap", "GeneratedResult", "GenerationFacts", "Interval",
     "Item", "Kept", "LayerAngles", "LayerAnswer", "Manifest", "Measured", "Metric", "MetricsRow", "PanelResult",
