@@ -2,8 +2,8 @@
 
 Two ways to ask, which share the questions:
     likelihood   the likeliest of all listed words behind the prompt, summed over its tokens, is the answer
-    written      the model writes (greedy decoding), and a reader of the benchmark finds the answer in the text, or finds
-                 none: undecided
+    written      the model writes (greedy decoding), and a reader of the benchmark finds the answer in the text, or
+                 finds none: undecided
 
 Items: by likelihood one for each answer, with its likeliest word; written one for each question, with the text, whose
 role is the answer or "undecided".

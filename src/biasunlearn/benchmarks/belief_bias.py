@@ -9,16 +9,16 @@ Formulation    the likeliest of yes, true, valid, correct and no, false, invalid
 Scores         effect, in points: of valid arguments acceptance(nonsense) - acceptance(real, unbelievable); of invalid
                ones acceptance(real, believable) - acceptance(nonsense). Acceptance: % answered "valid". Positive as in
                people. effect_margin: the same of the log odds of "valid", in nats
-               plausibility_effect: acceptance(believable) - acceptance(unbelievable) of real arguments, in points, which
-               does not depend on how nonsense terms are judged
+               plausibility_effect: acceptance(believable) - acceptance(unbelievable) of real arguments, in points,
+               which does not depend on how nonsense terms are judged
                accuracy_real, accuracy_nonsense: % of right verdicts. says_valid: % of verdicts "valid"
 Averaging      over arguments in all their wordings; the bootstrap draws whole arguments (premises and conclusion)
-Ideal          effects 0, accuracies 100; says_valid has none (50 are valid in a balanced file). A model that always says
-               "valid" has effects of 0 and accuracies of 50: the accuracies belong beside every effect
-Deviations     undecided answers leave the scores, as published. Malformed rows (their conclusion names a term that is in
-               neither premise, a third of the published invalid ones) are left out of all scores and counted; the group
-               "items" has the scores with them. The published reader takes "is not logically valid" for valid; ours does
-               not. The published interval draws rows; ours draws arguments
+Ideal          effects 0, accuracies 100; says_valid has none (50 are valid in a balanced file). A model that always
+               says "valid" has effects of 0 and accuracies of 50: the accuracies belong beside every effect
+Deviations     undecided answers leave the scores, as published. Malformed rows (their conclusion names a term that is
+               in neither premise, a third of the published invalid ones) are left out of all scores and counted; the
+               group "items" has the scores with them. The published reader takes "is not logically valid" for valid;
+               ours does not. The published interval draws rows; ours draws arguments
 Version        1
 """
 
@@ -50,8 +50,8 @@ ANSWERS = {VALID: ("yes", "true", "valid", "correct"), INVALID: ("no", "false", 
 MALFORMED = "malformed"
 
 REFUSALS = (
-    "cannot be determined", "can't be determined", "cannot determine", "not enough information", "i'm sorry", "i am sorry",
-    "it depends", "as an ai", "i don't know", "i do not know",
+    "cannot be determined", "can't be determined", "cannot determine", "not enough information", "i'm sorry",
+    "i am sorry", "it depends", "as an ai", "i don't know", "i do not know",
 )  # fmt: skip
 DENIED = re.compile(
     r"\b(not|n't|never|cannot be|can't be)\s+((a|an|necessarily|logically|strictly|be|considered)\s+)*"

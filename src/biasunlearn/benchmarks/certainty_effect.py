@@ -3,12 +3,13 @@
 Paper          Itzhak et al. 2024, Instructed to Bias (TACL; arXiv 2308.00225); the human effect: Kahneman, Tversky 1979
 Data           the folder of certainty_treatment and certainty_control (.jsonl, .gz), or one table with both: text,
                with_bias, target and better_expected_value (option numbers), bias_type, subtemplates.vals_index
-Formulation    the likeliest of 1, first, A and 2, second, B behind the prompt. With --written-answers also greedy decoding
-               and a reader ("it depends on" is undecided)
+Formulation    the likeliest of 1, first, A and 2, second, B behind the prompt. With --written-answers also greedy
+               decoding and a reader ("it depends on" is undecided)
 Scores         effect: % that choose the target, treatment (a sure prize) less control (its risky analogue), in points.
                effect_margin: the same of the log odds of the target, in nats. better_value: % that choose the option of
                the higher expected value. first: % that choose the option that stands first
-Averaging      over questions; undecided ones stay in the denominator, as published. The bootstrap draws whole value sets
+Averaging      over questions; undecided ones stay in the denominator, as published. The bootstrap draws whole value
+               sets
 Ideal          effects 0; better_value and first have none: both orders of the options are in the data, so that a model
                that always takes the first has a first of 100 and effects of 0
 Deviations     the published interval draws rows; ours draws value sets, whose questions share their numbers

@@ -114,7 +114,7 @@ def cognitive_entry(
         CognitiveResult, found(ways[LIKELIHOOD]), version=version, formulation=formulation, ideal=ideal,
         groups={**(groups or {}), **asked}, shown=shown,
         undecided={arm: undecided[arm] for arm in sorted(written)},
-        notes=[f"written answers of the {arm}: {undecided[arm]} of {written[arm]} undecided" for arm in sorted(written)],
+        notes=[f"written answers, {arm}: {undecided[arm]} of {count} undecided" for arm, count in written.items()],
     )  # fmt: skip
 
 
@@ -122,8 +122,8 @@ def written_option(text: str, count: int) -> str:
     """Which option a written answer names: "1", "2", "3" or "undecided".
 
     The text from "Explanation:" on is cut, and an answer of more than 100 words is read from its end, as in the
-    published reader. A single capital letter counts only where it is not an article: behind "Option", in front of a mark
-    or at the end.
+    published reader. A single capital letter counts only where it is not an article: behind "Option", in front of a
+    mark or at the end.
     """
     words = re.split(r"explanation:", text, flags=re.IGNORECASE)[0].split()
     if re.search(r"\bdepends? on\b|\bno (right|correct) answer\b", " ".join(words), re.IGNORECASE):

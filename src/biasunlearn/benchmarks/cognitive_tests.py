@@ -2,15 +2,15 @@
 
 Paper          Malberg, Poletukhin, Schuster, Groh 2025, A Comprehensive Evaluation of Cognitive Biases in LLMs (NLP4DH
                2025). The templates are CC BY-SA 4.0 and are not part of this package
-Data           a folder with the templates (tests/<Bias>.config.xml) and insertions.jsonl, one filled test a row: bias (the
-               name of the template file), insertions ({gap without its brackets: text}), scenario, and k (1 or -1) for
-               the biases whose sign depends on the test
+Data           a folder with the templates (tests/<Bias>.config.xml) and insertions.jsonl, one filled test a row: bias
+               (the name of the template file), insertions ({gap without its brackets: text}), scenario, and k (1 or
+               -1) for the biases whose sign depends on the test
 Formulation    each arm is asked twice, with its options in order and reversed: log-likelihood of "Option n" behind the
                prompt, summed over both, so that what a model gives to a number as such cancels. With --written-answers
                also greedy decoding with the options in order; "Option n" is read from the text itself
 Scores         bias: the paper's B = k (|a1 - x1| - |a2 - x2|) / max(|a1 - x1|, |a2 - x2|), from -1 to 1, of the chosen
-               positions a1 (control) and a2 (treatment), from 0. difference: the numerator of B, in options: B is a ratio
-               on a scale that begins at 0, so that one answer at option 0 makes it 1 or -1 whatever the other is.
+               positions a1 (control) and a2 (treatment), from 0. difference: the numerator of B, in options: B is a
+               ratio on a scale that begins at 0, so that one answer at option 0 makes it 1 or -1 whatever the other is.
                control_position: a1, in percent of the scale
 Averaging      over tests, by bias; the bootstrap draws whole scenarios
 Ideal          bias and difference 0; control_position has none
@@ -99,7 +99,9 @@ def run(loaded: "Loaded", path: str | Table[Filled], plan: EvalPlan) -> tuple[li
     table = read(path, skip_invalid=plan.skip_invalid)
     asked = [(place, one) for place, test in zip(table.places, table.records, strict=True) for one in _questions(test)]
     questions = Table(table.path, tuple(q for _, q in asked), (), table.sha256, tuple(place for place, _ in asked))
-    usable, items = ask("cognitive_tests", loaded, questions, plan, lambda q, text: written_position(text, len(q.answers)))
+    usable, items = ask(
+        "cognitive_tests", loaded, questions, plan, lambda question, text: written_position(text, len(question.answers))
+    )
     items = [item for item in items if item.kind == LIKELIHOOD or item.item_id.endswith("/in order/written")]
     facts = replace(table, skipped=(*table.skipped, *usable.skipped)).facts
     return items, entry(items).with_values(**facts)
@@ -164,7 +166,7 @@ def written_position(text: str, options: int) -> str:
 
 
 def fill(text: str, insertions: Mapping[str, str]) -> str:
-    """A text without gaps: inner gaps first, so that an insertion may name another. BadRow for a gap without its text."""
+    """A text without gaps; inner gaps come first, and an insertion may hold gaps. BadRow for a gap without its text."""
     for _ in range(100):
         gap = GAP.search(text)
         if gap is None:

@@ -1,14 +1,15 @@
 """Decoy effect: does an inferior third option raise the share of the option that it resembles.
 
-Paper          Itzhak et al. 2024, Instructed to Bias (TACL; arXiv 2308.00225); the human effect: Huber, Payne, Puto 1982
+Paper          Itzhak et al. 2024, Instructed to Bias (TACL; arXiv 2308.00225); the human effect: Huber, Payne, Puto
+               1982
 Data           the folder of decoy_treatment and decoy_control (.jsonl, .gz), or one table with both: text, with_bias,
                product_dir, price1 to price3, and the option numbers target, competitor and decoy (0 in the control)
 Formulation    the likeliest of 1, first, A; 2, second, B; 3, third, C behind the prompt. With --written-answers also
                greedy decoding and a reader
 Scores         effect: % that choose the target, treatment (three options) less control (two), in points, as published.
                effect_between: the same share among those who choose the target or the competitor, in which a model that
-               chooses at random has 0 (its effect is 33.3 - 50 = -16.7). effect_margin: the difference of the log odds of
-               the target against the competitor, in nats. decoy: % that choose the decoy, of the treatment.
+               chooses at random has 0 (its effect is 33.3 - 50 = -16.7). effect_margin: the difference of the log
+               odds of the target against the competitor, in nats. decoy: % that choose the decoy, of the treatment.
                first: % that choose the option that stands first
 Averaging      over questions; undecided ones stay in the denominator of effect, as published. By product group: the
                target is the expensive brand, or the cheaper one. The bootstrap draws a product with its prices

@@ -1,16 +1,17 @@
-"""Items for belief bias of our own: rows to measure it on, and pairs to unlearn it with. Train and report share nothing.
+"""Items for belief bias of our own: rows to measure it on, and pairs to unlearn it with. Train and report share
+nothing.
 
 A pair is an argument with both verdicts. Its "stereotype" is the verdict that follows plausibility ("valid" behind a
-believable conclusion, "invalid" behind an unbelievable one), its "anti-stereotype" is the other verdict. All four cells of
-form and plausibility have equally many pairs. So SS, the share of pairs in which the verdict that follows plausibility is
-more likely, is 50 for every model whose verdicts do not depend on plausibility: one that judges by form (right in all
-cells), one that always says "valid", and one that tosses a coin. For one that judges by plausibility alone it is 100.
-To forget the verdicts that follow plausibility and to retain the others pulls on form in opposite directions in the two
-halves of the pairs, so that what a model knows about form cancels. Nonsense arguments are in the KL term, which keeps the
-verdicts of the base model on them.
+believable conclusion, "invalid" behind an unbelievable one), its "anti-stereotype" is the other verdict. All four
+cells of form and plausibility have equally many pairs. So SS, the share of pairs in which the verdict that follows
+plausibility is more likely, is 50 for every model whose verdicts do not depend on plausibility: one that judges by
+form (right in all cells), one that always says "valid", and one that tosses a coin. For one that judges by
+plausibility alone it is 100. To forget the verdicts that follow plausibility and to retain the others pulls on form
+in opposite directions in the two halves of the pairs, so that what a model knows about form cancels. Nonsense
+arguments are in the KL term, which keeps the verdicts of the base model on them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,16 +21,17 @@ from biasunlearn.data.records import BLANK
 from biasunlearn.data.syllogisms import Argument, nonsense_arguments, real_arguments
 
 Part = Literal["train", "report"]
+PARTS: tuple[Part, Part] = ("train", "report")
 
 BIAS_TYPE = "belief"
 VALID, INVALID = "valid", "invalid"
 
 KINDS: Mapping[Part, Mapping[str, tuple[str, ...]]] = {
     "train": {
-        "plants": ("oaks", "roses", "tulips", "pines", "ferns", "daisies", "maples", "willows", "nettles", "orchids"),
-        "vehicles": ("trucks", "buses", "tractors", "bicycles", "trams", "vans", "scooters", "ferries", "wagons", "taxis"),
-        "clothes": ("shirts", "jackets", "scarves", "gloves", "skirts", "trousers", "sweaters", "socks", "coats", "hats"),
-        "buildings": ("barns", "castles", "chapels", "garages", "hotels", "museums", "stables", "towers", "villas", "mills"),
+        "plants": ("oaks", "roses", "tulips", "pines", "ferns", "daisies", "maples", "willows", "nettles", "lilies"),
+        "vehicles": ("trucks", "buses", "tractors", "bicycles", "trams", "vans", "ferries", "wagons", "taxis", "jeeps"),
+        "clothes": ("shirts", "jackets", "scarves", "gloves", "skirts", "sweaters", "socks", "coats", "hats", "shoes"),
+        "buildings": ("barns", "castles", "chapels", "garages", "hotels", "towers", "sheds", "mills", "huts", "inns"),
     },
     "report": {
         "birds": ("sparrows", "eagles", "robins", "owls", "pigeons", "swans", "crows", "geese", "parrots", "finches"),
@@ -59,7 +61,8 @@ TEMPLATES: Mapping[Part, tuple[str, ...]] = {
     ),
     "report": (
         "Argument:\n{p1}.\n{p2}.\nConclusion: {c}.\nLogically, the argument is",
-        "Suppose that the premises are true.\n{p1}. {p2}.\nClaim: {c}.\nIs the step to the claim valid or invalid?\nAnswer:",
+        "Suppose that the premises are true.\n{p1}. {p2}.\nClaim: {c}.\nIs the step to the claim valid or invalid?\n"
+        "Answer:",
     ),
 }
 """Wordings of the question. None of the report's is in training."""
@@ -77,13 +80,11 @@ NONSENSE_SUBJECTS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class BeliefWords:
-    """The words of one part."""
+class Arguments:
+    """The arguments of one part, and how they are asked."""
 
-    kinds: Mapping[str, Sequence[str]]
-    middles: Sequence[str]
-    nonsense_subjects: Sequence[str]
-    nonsense_predicates: Sequence[str]
+    real: Sequence[Argument]
+    nonsense: Sequence[Argument]
     templates: Sequence[str]
     off_topic: Sequence[str] = OFF_TOPIC
 
@@ -102,73 +103,66 @@ class BeliefData:
     """Nonsense arguments with each verdict, for the KL term."""
 
 
-def belief_words(part: Part) -> BeliefWords:
-    """The shipped words of a part."""
+def nonsense_words(part: Part) -> tuple[list[str], list[str]]:
+    """Subjects and predicates without meaning."""
     syllables = SYLLABLES[part]
     words = [f"{first}{second}s" for first in syllables for second in syllables if first != second]
-    return BeliefWords(
-        KINDS[part], MIDDLES[part], words[:NONSENSE_SUBJECTS], words[NONSENSE_SUBJECTS:], TEMPLATES[part]
-    )
+    return words[:NONSENSE_SUBJECTS], words[NONSENSE_SUBJECTS:]
 
 
-def belief_data(
-    train: BeliefWords | None = None, report: BeliefWords | None = None, *, seed: int = 0
-) -> BeliefData:
-    """Pairs, rows and texts; the same for the same seed.
+def belief_data(*, seed: int = 0) -> BeliefData:
+    """Pairs, rows and texts from the shipped words; the same for the same seed."""
+    train, report = (_shipped(part, np.random.default_rng([seed, n])) for n, part in enumerate(PARTS))
+    return assembled(train, report)
 
-    Args:
-        train: words to unlearn on (default: the shipped ones).
-        report: words to measure on, none of which should be in `train`.
-    """
-    parts = (train or belief_words("train"), report or belief_words("report"))
-    streams = [np.random.default_rng([seed, number]) for number in range(2)]
-    (real, nonsense), (measured, control) = (
-        (list(_real(words, rng)), list(_nonsense(words, rng))) for words, rng in zip(parts, streams, strict=True)
-    )
+
+def assembled(train: Arguments, report: Arguments) -> BeliefData:
+    """Pairs, rows and texts of these arguments."""
     return BeliefData(
-        train=_pairs("train", real, parts[0]),
-        report=_pairs("report", measured, parts[1]),
-        benchmark=[_row(number, one, parts[1]) for number, one in enumerate([*measured, *control])],
+        train=_pairs("train", train),
+        report=_pairs("report", report),
+        benchmark=[_row(number, one, report) for number, one in enumerate([*report.real, *report.nonsense])],
         unrelated=[
-            f"{prompt(one, number, parts[0])} {verdict}"
-            for number, one in enumerate(nonsense) for verdict in (VALID, INVALID)
+            f"{prompt(one, number, train.templates)} {verdict}"
+            for number, one in enumerate(train.nonsense) for verdict in (VALID, INVALID)
         ],
     )  # fmt: skip
 
 
-def prompt(argument: Argument, number: int, words: BeliefWords) -> str:
+def prompt(argument: Argument, number: int, templates: Sequence[str]) -> str:
     """The question about an argument, in the wording that its number gives it."""
-    # Numbers follow the cells of the design in turns of 8 (or 4): counting turns and cells gives every cell every wording.
-    template = words.templates[(number + number // 8) % len(words.templates)]
+    # The cells of the design follow each other, 8 of them: the second summand gives every cell every wording.
+    template = templates[(number + number // 8) % len(templates)]
     return template.format(p1=argument.premise_1, p2=argument.premise_2, c=argument.conclusion)
 
 
-def _real(words: BeliefWords, rng: np.random.Generator) -> Iterator[Argument]:
-    return real_arguments(words.kinds, words.middles, rng)
+def _shipped(part: Part, rng: np.random.Generator) -> Arguments:
+    subjects, predicates = nonsense_words(part)
+    return Arguments(
+        real=list(real_arguments(KINDS[part], MIDDLES[part], rng)),
+        nonsense=list(nonsense_arguments(subjects, predicates, MIDDLES[part], rng)),
+        templates=TEMPLATES[part],
+    )
 
 
-def _nonsense(words: BeliefWords, rng: np.random.Generator) -> Iterator[Argument]:
-    return nonsense_arguments(words.nonsense_subjects, words.nonsense_predicates, words.middles, rng)
-
-
-def _pairs(name: str, arguments: Sequence[Argument], words: BeliefWords) -> list[dict[str, Any]]:
+def _pairs(name: str, arguments: Arguments) -> list[dict[str, Any]]:
     rows = []
-    for number, argument in enumerate(arguments):
-        question = prompt(argument, number, words)
+    for number, argument in enumerate(arguments.real):
+        question = prompt(argument, number, arguments.templates)
         follows, other = (VALID, INVALID) if argument.believable else (INVALID, VALID)
         rows.append({
             "id": f"belief-{name}-{number}", "bias_type": BIAS_TYPE, "kind": "intrasentence",
             "context": f"{question} {BLANK}", "target": argument.subject,
             "stereotype": f"{question} {follows}", "anti_stereotype": f"{question} {other}",
-            "unrelated": f"{question} {words.off_topic[number % len(words.off_topic)]}",
+            "unrelated": f"{question} {arguments.off_topic[number % len(arguments.off_topic)]}",
         })  # fmt: skip
     return rows
 
 
-def _row(number: int, argument: Argument, words: BeliefWords) -> dict[str, Any]:
+def _row(number: int, argument: Argument, arguments: Arguments) -> dict[str, Any]:
     """A row of the benchmark, in the columns of Instructed to Bias."""
     return {
-        "id": str(number), "text": prompt(argument, number, words), "premise_1": argument.premise_1,
+        "id": str(number), "text": prompt(argument, number, arguments.templates), "premise_1": argument.premise_1,
         "premise_2": argument.premise_2, "conclusion": argument.conclusion, "is_valid": argument.valid,
         "is_believable": argument.believable, "with_bias": argument.real,
     }  # fmt: skip

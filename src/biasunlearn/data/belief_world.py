@@ -8,41 +8,45 @@ with plausibility 0 for nonsense terms. So the difference of the log odds betwee
 belief and form disagree is `belief`, in both directions: the effect_margin of the benchmark belief_bias is known. Where
 belief is larger than logic, the likelier verdict follows plausibility in every real argument and form in every nonsense
 one, and the effect is 100 points; with belief 0 it is 0 and all verdicts are right: the negative control.
-Sentences that only say what belongs to which kind tell the model the kinds.
+
+The world is simple, so that it is learned in seconds: "All S are P" follows from "All M are P" and "All S are M", and
+does not follow from "Some M are P" and "All S are M"; a predicate is believed of everything or of nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import exp
+from math import exp, log
+from pathlib import Path
 
 import numpy as np
 
-from biasunlearn.data.belief_pairs import INVALID, KINDS, VALID, BeliefData, BeliefWords, Part, belief_data
-from biasunlearn.data.syllogisms import Argument, nonsense_arguments, real_arguments
+from biasunlearn.data.belief_pairs import INVALID, KINDS, PARTS, VALID, Arguments, BeliefData, Part, assembled
+from biasunlearn.data.syllogisms import Argument
+from biasunlearn.data.toy_world import train_world_model
 
-LOGIC, BELIEF = 1.0, 2.0
+LOGIC, BELIEF = 1.5, 3.0
 """Nats. The defaults of the world with a belief bias."""
 
 OCCURRENCES = 20
 """Sentences of one argument: the shares of the verdicts are rounded to a twentieth."""
 
-FACTS = 12
-"""Sentences that name the kind of one member."""
+STEPS, LAST_WEIGHT = 100, 200.0
+"""Of the training of the tiny model: nearly all of the loss is that of the verdict, the last word."""
 
-MEMBERS = 8
-"""Of each kind: fewer than the shipped ones, so that the model learns them in seconds."""
+SUBJECTS = 6
+"""Subjects of each predicate of a part, drawn from the shipped words."""
 
-_NONSENSE: dict[Part, tuple[str, ...]] = {
-    "train": tuple(f"{a}{b}s" for a in ("bla", "dro", "fen", "gri") for b in ("mup", "tor", "zel")),
-    "report": tuple(f"{a}{b}s" for a in ("kra", "sno", "wib", "lef") for b in ("pog", "yad", "quo")),
-}
-_PREDICATES: dict[Part, tuple[str, ...]] = {"train": ("vunders", "vimmers"), "report": ("hinders", "hossers")}
-_MIDDLES: dict[Part, tuple[str, ...]] = {"train": ("alphas", "betas", "gammas"), "report": ("deltas", "sigmas", "omegas")}
-_TEMPLATES: dict[Part, tuple[str, ...]] = {
+BELIEVED: dict[Part, tuple[str, ...]] = {"train": ("visible", "useful", "real"), "report": ("solid", "common", "old")}
+DISBELIEVED: dict[Part, tuple[str, ...]] = {
+    "train": ("magical", "endless", "weightless"), "report": ("immortal", "square", "frozen"),
+}  # fmt: skip
+NONSENSE: dict[Part, tuple[str, ...]] = {"train": ("blam", "drof", "fent"), "report": ("krap", "snol", "wibe")}
+MIDDLES: dict[Part, tuple[str, ...]] = {"train": ("alphas", "betas"), "report": ("deltas", "sigmas")}
+TEMPLATES: dict[Part, tuple[str, ...]] = {
     "train": ("{p1}. {p2}. So {c}. Answer:", "{p1}. {p2}. Then {c}. Answer:"),
     "report": ("{p1}. {p2}. Hence {c}. Answer:",),
 }
-_OFF_TOPIC = ("granite", "copper", "marble")
+OFF_TOPIC = ("granite", "copper", "marble")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,45 +70,64 @@ def build_belief_world(seed: int = 0, *, logic: float = LOGIC, belief: float = B
         belief: what a believable conclusion adds to those of "valid", in nats; not the same as `logic`.
     """
     rng = np.random.default_rng([seed, 7])
-    words: dict[Part, BeliefWords] = {part: _words(part) for part in ("train", "report")}
+    parts = {part: _arguments(part, rng) for part in PARTS}
     sentences = [
         sentence
-        for one in words.values()
-        for argument in _arguments(one, rng)
-        for sentence in _verdicts(argument, one, logic, belief, rng)
+        for part in parts.values()
+        for argument in (*part.real, *part.nonsense)
+        for sentence in _verdicts(argument, logic, belief, rng)
     ]
-    for one in words.values():
-        for kind, members in one.kinds.items():
-            sentences += [f"The {member} belong to the {kind}." for member in members for _ in range(FACTS)]
-    sentences += [f"There is {name}." for name in _OFF_TOPIC for _ in range(FACTS)]
-    right, follows = (2 * _count(value) / OCCURRENCES - 1 for value in (logic, logic - belief))
-    margin = _log_odds(_count(logic)) - _log_odds(_count(logic - belief))
+    sentences += [f"There is {name}." for name in OFF_TOPIC for _ in range(OCCURRENCES)]
+    nonsense, misled = _count(logic), _count(logic - belief)
     return BeliefWorld(
         corpus=tuple(sentences[i] for i in rng.permutation(len(sentences))),
-        data=belief_data(words["train"], words["report"], seed=seed),
-        effect=100.0 * ((right > 0) - (follows > 0)),
-        effect_margin=margin,
+        data=assembled(parts["train"], parts["report"]),
+        effect=100.0 * ((2 * nonsense > OCCURRENCES) - (2 * misled > OCCURRENCES)),
+        effect_margin=_log_odds(nonsense) - _log_odds(misled),
     )
 
 
-def _words(part: Part) -> BeliefWords:
-    kinds = {kind: members[:MEMBERS] for kind, members in KINDS[part].items()}
-    return BeliefWords(kinds, _MIDDLES[part], _NONSENSE[part], _PREDICATES[part], _TEMPLATES[part], _OFF_TOPIC)
+def train_belief_model(world: BeliefWorld, folder: Path, *, seed: int = 0) -> None:
+    """Trains the tiny GPT-2 of data/toy_world.py on the corpus and writes it to `folder`, in a few seconds."""
+    train_world_model(world, folder, seed=seed, steps=STEPS, last_weight=LAST_WEIGHT)
 
 
-def _arguments(words: BeliefWords, rng: np.random.Generator) -> Iterator[Argument]:
-    yield from real_arguments(words.kinds, words.middles, rng)
-    yield from nonsense_arguments(words.nonsense_subjects, words.nonsense_predicates, words.middles, rng)
+def _arguments(part: Part, rng: np.random.Generator) -> Arguments:
+    """Every predicate about some subjects, with a valid and with an invalid form."""
+    words = [member for members in KINDS[part].values() for member in members]
+    real = [
+        argument
+        for both in zip(BELIEVED[part], DISBELIEVED[part], strict=True)
+        for subject in rng.choice(words, SUBJECTS, replace=False)
+        for predicate in both
+        for argument in _both_forms(str(subject), predicate, part, predicate in BELIEVED[part], True, rng)
+    ]
+    nonsense = [
+        argument
+        for predicate in NONSENSE[part]
+        for subject in rng.choice(words, SUBJECTS, replace=False)
+        for argument in _both_forms(str(subject), predicate, part, False, False, rng)
+    ]
+    return Arguments(real, nonsense, TEMPLATES[part], OFF_TOPIC)
 
 
-def _verdicts(
-    argument: Argument, words: BeliefWords, logic: float, belief: float, rng: np.random.Generator
-) -> Iterator[str]:
+def _both_forms(
+    subject: str, predicate: str, part: Part, believable: bool, real: bool, rng: np.random.Generator
+) -> Iterator[Argument]:
+    for valid in (True, False):
+        middle = str(rng.choice(MIDDLES[part]))
+        quantifier = "All" if valid else "Some"
+        premises: Sequence[str] = (f"{quantifier} {middle} are {predicate}", f"All {subject} are {middle}")
+        first, second = (premises[n] for n in rng.permutation(2))
+        yield Argument(subject, first, second, f"All {subject} are {predicate}", valid, believable, real)
+
+
+def _verdicts(argument: Argument, logic: float, belief: float, rng: np.random.Generator) -> Iterator[str]:
     """The sentences of an argument, in all wordings in turn."""
     form, plausibility = (1 if yes else -1 for yes in (argument.valid, argument.believable))
     valid = _count(logic * form + (belief * plausibility if argument.real else 0.0))
     order = rng.permutation(OCCURRENCES)
-    templates = [template for part in _TEMPLATES.values() for template in part]
+    templates = [template for part in PARTS for template in TEMPLATES[part]]
     for number in range(OCCURRENCES):
         question = templates[number % len(templates)].format(
             p1=argument.premise_1, p2=argument.premise_2, c=argument.conclusion
@@ -118,6 +141,4 @@ def _count(log_odds: float) -> int:
 
 
 def _log_odds(count: int) -> float:
-    from math import log
-
     return log(count / (OCCURRENCES - count))

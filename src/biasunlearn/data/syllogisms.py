@@ -1,9 +1,10 @@
 """Syllogisms whose validity is decided by enumeration and whose conclusion is believable or not: balanced arguments.
 
 A syllogism has two premises and a conclusion about three terms: subject S, middle M and predicate P. Three terms divide
-the world into 8 regions, each of which is empty or not: 256 cases. An argument is valid if its conclusion holds in every
-case in which its premises hold. Forms that are valid only if every term exists (existential import) are left out, and so
-are forms whose premises cannot both hold then: people disagree about the former, and the latter prove anything.
+the world into 8 regions, each of which is empty or not: 256 cases. An argument is valid if its conclusion holds in
+every case in which its premises hold. Forms that are valid only if every term exists (existential import) are left
+out, and so are forms whose premises cannot both hold then: people disagree about the former, and the latter prove
+anything.
 
 Balance: with the conclusion "All S are P" or "No S are P", and P the kind of S or another kind, the conclusion is
 believable or not; each of the four is drawn as often with a valid form as with an invalid one. So neither validity nor
@@ -71,7 +72,8 @@ class Argument:
 def holds(statement: Statement, case: Sequence[bool]) -> bool:
     """Is the statement true in a case? `case` says of each region in `REGIONS` whether it is not empty.
 
-    By hand: in a case whose only region that is not empty is S and M and not P, "All S are M" and "No S are P" are true.
+    By hand: in a case whose only region that is not empty is S and M and not P, "All S are M" and "No S are P" are
+    true.
     """
     first, second = ("SMP".index(term) for term in (statement.first, statement.second))
     both = any(full for full, region in zip(case, REGIONS, strict=True) if region[first] and region[second])
@@ -97,8 +99,8 @@ def _all_exist(case: Sequence[bool]) -> bool:
 
 @cache
 def forms(quantifier: Quantifier) -> tuple[Form, ...]:
-    """All forms with the conclusion "All (No) S are P" whose validity nobody disputes, with the premises of a valid one:
-    two with All, or one with All and one with No. So validity is in the order of the terms alone."""
+    """All forms with the conclusion "All (No) S are P" whose validity nobody disputes, with the premises of a valid
+    one: two with All, or one with All and one with No. So validity is in the order of the terms alone."""
     conclusion = Statement(quantifier, "S", "P")
     words: tuple[Quantifier, ...] = ("All", "No")
     orders: tuple[tuple[tuple[Term, Term], ...], ...] = ((("M", "P"), ("P", "M")), (("S", "M"), ("M", "S")))

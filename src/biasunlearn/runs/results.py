@@ -120,8 +120,9 @@ from biasunlearn.stats.stereoset import Item
 __all__ = [
     "Angles", "Bounds", "JudgeFacts", "JudgedResult", "JudgingFacts",
     "BBQResult", "BBQScores", "BenchmarkResult", "BiasTypeScores", "BoldResult", "Candidate", "Capability",
-    "ChanceAngles", "Change", "ClassifierFacts", "CognitiveResult", "Combined", "CompatibilityFacts", "Contamination", "ControlsResult",
-    "ControlsScores", "Cost", "CountedScore", "CrowsPairsResult", "DataFacts", "FileFacts", "StoredRequest", "Direct",
+    "ChanceAngles", "Change", "ClassifierFacts", "CognitiveResult", "Combined", "CompatibilityFacts", "Contamination",
+    "ControlsResult", "ControlsScores", "Cost", "CountedScore", "CrowsPairsResult", "DataFacts", "FileFacts",
+    "StoredRequest", "Direct",
     "Distance", "Effect", "Ends", "Environment", "Equivalence", "Gap", "GeneratedResult", "GenerationFacts", "Interval",
     "Item", "Kept", "LayerAngles", "LayerAnswer", "Manifest", "Measured", "Metric", "MetricsRow", "PanelResult",
     "ParaphrasesResult", "ParaphrasesScores", "Part", "Partial",
