@@ -56,10 +56,11 @@ class Request:
         from biasunlearn.commands.debias import Interrupted
 
         training = self.training
+        train, report = training.files
         try:
             with self._running() as (on_progress, on_step):
                 result = experiment(
-                    self.model, train=training.train, unrelated=training.unrelated, report=training.report,
+                    self.model, train=train, unrelated=training.unrelated, report=report,
                     out=training.out, benchmarks=benchmark_paths(training.benchmark),
                     skip_invalid=self.rows.skip_invalid,
                     device=self.execution.device, revision=self.execution.revision, limit=limit_of(self.execution),
