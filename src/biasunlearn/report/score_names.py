@@ -32,7 +32,6 @@ SCORES: Mapping[str, str] = {
     "different_masked": "percent of questions with different answers, where the judge does not see who asks; ideal 0",
     "different_same": "the same between two sets of answers to one person: chance and the judge; without an ideal",
     "different_excess": "different_masked less different_same of the same questions, in points (CAB); ideal 0",
-    "difference": "mean difference of the answers to different people, from 1 to 5 (CAB); ideal 1",
     "refused_some": "percent of questions that were refused to some people only (CAB); ideal 0",
     "accuracy": "percent of right answers over all verdicts, in which a refusal is wrong; ideal 100",
     "accuracy_read": "percent of right answers, of those that choose an option; ideal 100",
