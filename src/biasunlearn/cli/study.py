@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from biasunlearn.cli.app import command
-from biasunlearn.cli.exit_codes import DONE, INTERRUPTED
 from biasunlearn.cli.benchmark_paths import benchmark_paths
+from biasunlearn.cli.exit_codes import DONE, INTERRUPTED
 from biasunlearn.cli.options import (
     SETTINGS,
     Evaluation,
