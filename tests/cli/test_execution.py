@@ -11,7 +11,7 @@ from biasunlearn.errors import RequestError
 from tests.cli.words import SMALLEST, given
 
 MEASURES = {
-    "measure", "probe", "debias", "survey", "ablate", "disentangle", "sweep", "transfer", "relearn", "combine",
+    "measure", "probe", "debias", "survey", "ablate", "disentangle", "sweep", "study", "transfer", "relearn", "combine",
 }  # fmt: skip
 """Commands that read a model of the user's and measure it."""
 

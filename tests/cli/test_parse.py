@@ -27,6 +27,8 @@ OPTIONS = {
     "survey": f"{PRINTS} {LOADS} {TRAINS} --methods=dpo --seeds=1 --text=x.txt",
     "ablate": f"{PRINTS} {LOADS} {TRAINS} --seeds=1 --variants=full",
     "disentangle": f"{PRINTS} {LOADS} {TRAINS} --leave-out --seeds=1",
+    "study": f"{PRINTS} {LOADS} {EVALUATES} {TRAINS} --seeds=1 --relearn-on=stereotypes --relearn-steps=5 --layers=3 "
+             "--across",
     "sweep": f"{PRINTS} {LOADS} {TRAINS} --trials=2 --seeds=1 --storage=sqlite:///s.db --search-only",
     "transfer": f"{PRINTS} {LOADS} {EVALUATES} --to=m --report=r --out=o --scale=0.5 --force --also-train --dtype=8bit "
                 "--benchmark=bbq=b --resume",

@@ -202,6 +202,7 @@ def test_lm_eval_itself_comes_to_our_numbers(exported, tmp_path):
                 assert found["biasunlearn_bbq"][name]["value"] == pytest.approx(ours["overall"][name]["value"])
 
 
+@pytest.mark.exhaustive  # by day on tiny models of two families, above
 @needs_lm_eval
 @needs_shared
 def test_lm_eval_on_a_real_model_and_published_clusters(tmp_path):

@@ -9,6 +9,7 @@ from biasunlearn.cli.app import command
 from biasunlearn.cli.benchmark_paths import benchmark_paths
 from biasunlearn.cli.options import (
     DATA,
+    EVALUATION,
     MODEL,
     OUTPUT,
     SETTINGS,
@@ -25,6 +26,7 @@ from biasunlearn.cli.options import (
     Run,
     limit_of,
     named_paths,
+    with_responses,
 )
 from biasunlearn.cli.output import note, running, show, show_results
 from biasunlearn.errors import RequestError
@@ -103,6 +105,11 @@ def relearn(
     rows: Rows = Rows(),
     loading: Loading = Loading(),
     execution: Execution = Execution(),
+    responses: Annotated[tuple[str, ...], Parameter(name="--responses", metavar="[NAME=]PATH", group=DATA)] = (),
+    judge: Annotated[tuple[str, ...], Parameter(name="--judge", metavar="JUDGE", group=EVALUATION)] = (),
+    minimum_kappa: Annotated[float, Parameter(metavar="X", group=EVALUATION)] = 0.6,
+    judge_tokens: Annotated[Integer | None, Parameter(group=EVALUATION)] = None,
+    new_tokens: Annotated[Integer | None, Parameter(group=EVALUATION)] = None,
     steps: Annotated[Integers, Parameter(group=SETTINGS)] = (0, 25, 50, 100, 200),
     seeds: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
     rate: Annotated[float, Parameter(metavar="R", group=SETTINGS)] = 5e-5,
@@ -120,6 +127,12 @@ def relearn(
         on: Text file to fine-tune on, or stereotypes: those that the run was trained to forget.
         report: Triplets or pairs to measure on (default: those of the run).
         benchmark: Further benchmark to measure, as in perplexity=other.txt. May be repeated.
+        responses: Judged benchmark, as in mt_bench=DIR, or a file of your own prompts. The debiased model answers
+            before the first and after the last step. May be repeated.
+        judge: Judge of these answers, as for measure (default: rule). May be repeated.
+        minimum_kappa: Agreement with the gold set beyond chance that the judges need; below it they are not used.
+        judge_tokens: Maximum number of tokens of a judge's reply.
+        new_tokens: Maximum number of tokens of an answer.
         steps: Training steps after which the models are measured.
         seeds: Random seeds of the order of the text (default: 0).
         rate: Learning rate.
@@ -135,7 +148,12 @@ def relearn(
     """
     from biasunlearn.commands.relearn import relearn
     from biasunlearn.report.tables.relearning import relearning_tables
+    from biasunlearn.scoring.protocol import EvalOptions
 
+    options = EvalOptions(
+        judges=judge, minimum_kappa=minimum_kappa, judge_tokens=judge_tokens, new_tokens=new_tokens
+    )
+    benchmark = with_responses(benchmark, responses)
     execution.refuse("both models are those of the run", "revision")
     if execution.dtype != "float32":
         execution.refuse("training in half precision loses small steps, so that it is always float32", "dtype")
@@ -143,7 +161,7 @@ def relearn(
         results = relearn(
             run, on=on, report=report, out=out, steps=steps, seeds=execution.seeds(seeds, (0,)), rate=rate, batch=batch,
             length=length, device=execution.device, batch_tokens=execution.batch_tokens, limit=limit_of(execution),
-            benchmarks=benchmark_paths(benchmark), skip_invalid=rows.skip_invalid,
+            benchmarks=benchmark_paths(benchmark), options=options, skip_invalid=rows.skip_invalid,
             trust_remote_code=loading.trust_remote_code, resume=execution.resume, progress=on_progress, say=note,
         )  # fmt: skip
     show_results(results, output, out, relearning_tables)
@@ -223,6 +241,7 @@ def export(
     ] = None,
     base_name: Annotated[str | None, Parameter(metavar="OWNER/NAME", group=SETTINGS)] = None,
     license: Annotated[str | None, Parameter(metavar="ID", group=SETTINGS)] = None,
+    control_vector: Annotated[bool, Parameter(group=SETTINGS)] = False,
     evidence: Annotated[bool, Parameter(group=SETTINGS)] = False,
     name: Annotated[str | None, Parameter(metavar="OWNER/NAME", group=SETTINGS)] = None,
     organization: Annotated[str, Parameter(metavar="NAME", group=SETTINGS)] = "not stated",
@@ -246,6 +265,7 @@ def export(
         gguf: Folder of llama.cpp, whose converters write GGUF. With --merge, the complete model is also converted.
         base_name: Name of the base model on the hub, if the run knows it as a folder.
         license: License for the model card, in the hub's spelling (apache-2.0, ...).
+        control_vector: Write the vector of a run with --method steering as a GGUF control vector for llama.cpp instead.
         evidence: Write the results as files for other tools instead: an audit summary, Every Eval Ever, CycloneDX
             ML-BOM, metadata for the hub, and the scored items as CSV. Any run that measured something will do.
         name: Evidence: name of the measured model (default: made from the base model's name).
@@ -262,9 +282,19 @@ def export(
         biasunlearn export runs/mine --merge --gguf path/to/llama.cpp --out mine-model
         biasunlearn export runs/mine --format gguf-lora --gguf path/to/llama.cpp --out mine-gguf
         biasunlearn export runs/mine --push owner/mine-adapter --out mine-adapter
+        biasunlearn export runs/steered --control-vector --out mine-vector
         biasunlearn export runs/mine --evidence --name owner/mine --out evidence
     """
     execution.refuse("an exported run was measured before, and nothing is drawn", "limit", "resume", "seed")
+    if control_vector:
+        others = {"--evidence": evidence, "--format": format, "--merge": merge, "--gguf": gguf is not None,
+                  "--license": license, "--push": push, "--public": public}  # fmt: skip
+        if wrong := [option for option, value in others.items() if value]:
+            raise RequestError(f"--control-vector: writes one file, so that {wrong[0]} has no meaning; leave it out")
+        from biasunlearn.commands.export_control_vector import export_control_vector
+
+        show(export_control_vector(run, out=out), output, _control_vector_lines)
+        return
     if evidence:
         given = {"--format": format, "--merge": merge, "--gguf": gguf is not None, "--license": license, "--push": push,
                  "--public": public}  # fmt: skip
@@ -288,6 +318,10 @@ def export(
         **execution.loading(), say=None if execution.quiet else note,
     )  # fmt: skip
     show(done, output, _export_lines)
+
+
+def _control_vector_lines(done: dict[str, Any]) -> str:
+    return f"control vector of length {done['norm']:.3g} for layer {done['layer']}: {done['file']}"
 
 
 def _evidence_lines(done: dict[str, Any]) -> str:

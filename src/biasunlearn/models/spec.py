@@ -86,9 +86,13 @@ class Loading:
 
     def of(self, spec: ModelSpec) -> ModelSpec:
         """The spec with what was given."""
-        given = {"device": self.device, "dtype": self.dtype, "batch_tokens": self.batch_tokens,
-                 "revision": self.revision}  # fmt: skip
-        return replace(spec, **{name: value for name, value in given.items() if value is not None})
+        return replace(
+            spec,
+            device=spec.device if self.device is None else self.device,
+            dtype=spec.dtype if self.dtype is None else self.dtype,
+            batch_tokens=spec.batch_tokens if self.batch_tokens is None else self.batch_tokens,
+            revision=spec.revision if self.revision is None else self.revision,
+        )
 
 
 AS_THE_RUN = Loading()

@@ -180,7 +180,8 @@ def _other_benchmarks(results: Results) -> Iterator[str]:
     if after.perplexity and before and before.perplexity:
         first, last = before.perplexity, after.perplexity
         change = f"{change_in_percent(last, first):+.2f} %"
-        yield f"\nPerplexity per token: {first.per_token:.2f} before, {last.per_token:.2f} after ({change})."
+        what = "Pseudo-perplexity" if last.pseudo else "Perplexity"
+        yield f"\n{what} per token: {first.per_token:.2f} before, {last.per_token:.2f} after ({change})."
     others = [name for name in after.entries if name not in ("stereoset", "perplexity")]
     if others:
         yield f"\nAlso measured (results.json of the run): {', '.join(map(_text, others))}."

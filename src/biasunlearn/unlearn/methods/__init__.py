@@ -15,6 +15,7 @@ from biasunlearn.unlearn.methods import (
     mlp_edit,
     projection,
     prompting,
+    steering,
     task_vector,
     trl,
 )
@@ -31,6 +32,8 @@ METHODS: dict[str, Callable[[Task], MethodResult]] = {
     "sentence_debias": projection.sentence_debias,
     "inlp": projection.inlp,
     "leace": projection.leace,
+    "steering": steering.steering,
+    "steering_gated": steering.steering_gated,
     "self_debias": prompting.self_debias,
     "debiasing_prompt": prompting.debiasing_prompt,
     **dict.fromkeys(("trl:dpo", "trl:orpo", "trl:kto"), trl.run),
