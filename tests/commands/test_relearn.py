@@ -238,7 +238,7 @@ def test_a_step_is_plain_torch_on_the_mean_of_the_tokens():
     ours, theirs = tiny.gpt2().model, tiny.gpt2().model
     rows = [TokenRow((0, 5, 9, 7), 1), TokenRow((0, 8, 3), 1)]
     lesson = FineTuningConfig(rate=0.01, batch=2)
-    loss = FineTuning(ours, rows, lesson, 0).take()
+    loss = FineTuning(ours, None, rows, lesson, 0).take()
     optimizer = torch.optim.AdamW(theirs.parameters(), lr=0.01 / 10, weight_decay=0)  # the first of ten warm-up steps
     parts = []
     for row in rows:

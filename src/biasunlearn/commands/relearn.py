@@ -234,7 +234,7 @@ def _train(course: _Course, left: Sequence[int]) -> None:
         course.store("rows", len(rows))
     parts = [weights_hash(loaded.model), request.to_dict()["relearn"], course.model, course.seed]
     identity = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    tuning = FineTuning(loaded.model, rows, request.lesson(), course.seed)
+    tuning = FineTuning(loaded.model, loaded.tokenizer, rows, request.lesson(), course.seed)
     tuning.restore(context.folder.checkpoint, identity)
     last = request.steps[-1]
     counter = context.callbacks.counter(f"{course.model}, seed {course.seed}: fine-tuning")
@@ -285,10 +285,10 @@ def _check_mergeable(run: DebiasRun) -> None:
 def _rows(loaded: Any, source: TrainingText, length: int) -> list[Any]:
     """The text as rows of tokens: sentences are rows of their own, running text is cut into rows."""
     from biasunlearn.models.batches import encode
-    from biasunlearn.models.forward import max_tokens
+    from biasunlearn.models.masked import longest_row
     from biasunlearn.unlearn.finetune import blocks
 
-    longest = max_tokens(loaded.model)
+    longest = longest_row(loaded.model, loaded.tokenizer, masked=loaded.masked)
     if source.sentences:
         return encode(loaded.tokenizer, [Passage("", one) for one in source.sentences], max_tokens=longest)
     if longest is not None and length >= longest:
@@ -336,7 +336,7 @@ def _results(
         model=learned.request.model,
         method="relearning",
         adapter=None,  # the trained weights are not stored
-        protocol=ScoringProtocol(text="raw", dtype="float32", masked=False),
+        protocol=ScoringProtocol(text="raw", dtype="float32", masked=bool(learned.results.protocol.masked)),
         relearned=Relearned(
             run=request.run, on=request.on, steps=list(request.steps), seeds=list(request.seeds), rate=request.rate,
             batch=request.batch, length=request.length, text=facts,

@@ -75,13 +75,13 @@ def capability_table(found: Capability) -> Table:
 
 def perplexity_line(after: PerplexityResult, before: PerplexityResult | None) -> Line:
     """Perplexity of a text, and its change."""
-    size = f"{after.tokens:,} tokens"
+    size, what = f"{after.tokens:,} tokens", "Pseudo-perplexity" if after.pseudo else "Perplexity"
     if before is None:
         per_byte = f"per byte {number(after.per_byte, 3)}"
-        return Line(f"Perplexity per token: {number(after.per_token, 2)}, {per_byte} ({size}).")
+        return Line(f"{what} per token: {number(after.per_token, 2)}, {per_byte} ({size}).")
     change = number(change_in_percent(after, before), 2, signed=True)
     values = f"{number(before.per_token, 2)} {ARROW} {number(after.per_token, 2)}"
-    return Line(f"Perplexity per token: {values} ({change} %, {size}).")
+    return Line(f"{what} per token: {values} ({change} %, {size}).")
 
 
 def change_in_percent(after: PerplexityResult, before: PerplexityResult) -> float:
