@@ -65,7 +65,7 @@ def test_two_models_are_judged_in_one_pass(data, tmp_path):
     assert all(found["biased"] == 25 for found in both.without_judge.values())
     assert "scores if one judge is left out" in str(judged_tables("bbq_text", both, None))
     subjects = [json.loads(line)["subject"] for line in (tmp_path / RESPONSES).read_text().splitlines()]
-    assert subjects == ["base-model"] * 24 + ["debiased-model"] * 24
+    assert subjects == 2 * (["base-model"] * 24 + ["debiased-model"] * 24)  # judged by one judge, then by the panel
 
 
 def test_a_judge_that_is_the_model_under_test_is_named():

@@ -142,7 +142,9 @@ def test_judged_answers_before_and_after(place, tmp_path, capsys):
     judged = {stage for stage, own in items.items() if any(item.benchmark == "bbq_text" for item in own)}
     assert judged == {"before", "after"}
     assert "bbq_text: states of the answers" in capsys.readouterr().out
-    assert (out / "responses.jsonl").exists() and "Answers" in (out / "report.html").read_text()
+    assert "Search all 4 answers" in (out / "report.html").read_text()
+    options = yaml.safe_load((out / "config.yaml").read_text())["relearn"]["options"]
+    assert options["cache"] == str(out / "generations") and options["new_tokens"] == 3
 
 
 def test_nothing_unlearned_is_nothing_to_keep_and_said(place, tmp_path, capsys):
