@@ -167,7 +167,9 @@ def transfer_lines(study: ObjectiveStudy) -> list[str]:
             lines.append(f"{begin}: left out; {one.left_out}.")
             continue
         kept = "not defined" if one.kept is None else number(one.kept.value, 2)
-        change = f"SS {number(one.before, 1)} before, {number(one.after, 1)} after"
+        change = "SS not measured"
+        if one.before is not None and one.after is not None:
+            change = f"SS {number(one.before, 1)} before, {number(one.after, 1)} after"
         lines.append(f"{begin}: {change}; share of the effect kept: {kept}.")
     return lines
 
