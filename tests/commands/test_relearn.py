@@ -18,6 +18,7 @@ from biasunlearn.runs.results import Measured, Results
 from biasunlearn.stats.effect import effect_kept
 from biasunlearn.unlearn.finetune import FineTuning, FineTuningConfig, batch_at, blocks
 from tests import made_runs, tiny, variants
+from tests.benchmarks import test_bbq_text
 
 pytestmark = pytest.mark.slow
 
@@ -126,6 +127,22 @@ def test_a_killed_one_goes_on_bit_for_bit(place, tmp_path, monkeypatch, capsys):
     relearn(place, tmp_path / "out", *asked, "--resume", code=2)
     (place / "text.txt").write_text(TEXT)
     capsys.readouterr()
+
+
+def test_judged_answers_before_and_after(place, tmp_path, capsys):
+    """Of the debiased model alone, at its first and last step."""
+    rows = [test_bbq_text.row(n, "neg" if n % 2 else "nonneg") for n in range(4)]
+    (tmp_path / "Age.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    out = tmp_path / "out"
+    asked = ["--responses", f"bbq_text={tmp_path / 'Age.jsonl'}", "--new-tokens", "3", "--steps", "0", "1", "2"]
+    results = relearn(place, out, *asked)
+    entries = [results[key]["bbq_text"] for key in ("before", "benchmarks")]
+    assert all(sum(entry["states"]["overall"].values()) == 4 for entry in entries)
+    items = read_items(out / "items.parquet")
+    judged = {stage for stage, own in items.items() if any(item.benchmark == "bbq_text" for item in own)}
+    assert judged == {"before", "after"}
+    assert "bbq_text: states of the answers" in capsys.readouterr().out
+    assert (out / "responses.jsonl").exists() and "Answers" in (out / "report.html").read_text()
 
 
 def test_nothing_unlearned_is_nothing_to_keep_and_said(place, tmp_path, capsys):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from biasunlearn.cli.app import command
+from biasunlearn.cli.benchmark_paths import benchmark_paths
 from biasunlearn.cli.exit_codes import DONE, INTERRUPTED
 from biasunlearn.cli.options import (
     DATA,
@@ -24,7 +25,6 @@ from biasunlearn.cli.options import (
     Rows,
     Training,
     limit_of,
-    named_paths,
     with_responses,
 )
 from biasunlearn.cli.output import emit, note, running, show
@@ -56,11 +56,13 @@ class Request:
         from biasunlearn.commands.debias import Interrupted
 
         training = self.training
+        train, report = training.files
         try:
             with self._running() as (on_progress, on_step):
                 result = experiment(
-                    self.model, train=training.train, unrelated=training.unrelated, report=training.report,
-                    out=training.out, benchmarks=named_paths(training.benchmark), skip_invalid=self.rows.skip_invalid,
+                    self.model, train=train, unrelated=training.unrelated, report=report,
+                    out=training.out, benchmarks=benchmark_paths(training.benchmark),
+                    skip_invalid=self.rows.skip_invalid,
                     device=self.execution.device, revision=self.execution.revision, limit=limit_of(self.execution),
                     trust_remote_code=self.loading.trust_remote_code, progress=on_progress, say=note, on_step=on_step,
                     **own,
@@ -103,7 +105,7 @@ def survey(
     Args:
         model: Folder of a causal or masked language model, or its name on the Hugging Face hub.
         text: Ordinary sentences for the methods cda and dropout (default: --unrelated).
-        methods: Methods to train (default: all).
+        methods: Methods to train (default: all but trl:dpo, trl:orpo and trl:kto, the trainers of TRL).
         seeds: Random seeds; every method is trained with each of them (default: 0 1 2).
         responses: Judged benchmark to measure before and after, as in mt_bench=DIR, or a file of your own prompts. May
             be repeated.

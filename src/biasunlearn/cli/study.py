@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from biasunlearn.cli.app import command
+from biasunlearn.cli.benchmark_paths import benchmark_paths
 from biasunlearn.cli.exit_codes import DONE, INTERRUPTED
 from biasunlearn.cli.options import (
     SETTINGS,
@@ -17,7 +18,6 @@ from biasunlearn.cli.options import (
     Rows,
     Training,
     limit_of,
-    named_paths,
 )
 from biasunlearn.cli.output import emit, note, running, show
 from biasunlearn.errors import RequestError
@@ -74,12 +74,13 @@ def study(
         raise RequestError(f"--resume: {training.out}: there is no such folder; leave the option out")
     config = load_config(training.config, execution.settings(training.set))
     after = After(relearn_on=relearn_on, relearn_steps=relearn_steps, layers=layers, transfer=across)
+    train, report = training.files
     try:
         with running(execution, training.out) as (on_progress, on_step):
             found = study_objective(
-                causal, masked, train=training.train, unrelated=training.unrelated, report=training.report,
+                causal, masked, train=train, unrelated=training.unrelated, report=report,
                 out=training.out, config=config, seeds=execution.seeds(seeds, (config.seed,)), after=after,
-                benchmarks=named_paths(training.benchmark), skip_invalid=rows.skip_invalid, device=execution.device,
+                benchmarks=benchmark_paths(training.benchmark), skip_invalid=rows.skip_invalid, device=execution.device,
                 trust_remote_code=loading.trust_remote_code, options=evaluation.to_options(execution),
                 limit=limit_of(execution), progress=on_progress, say=note, on_step=on_step,
             )  # fmt: skip

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
-from biasunlearn.models import erased, prompted
+from biasunlearn.models import erased, prompted, steered
 from biasunlearn.models.adapter_files import check_adapter
 from biasunlearn.models.forward import evaluating
 from biasunlearn.models.libraries import first_line, peft
@@ -44,14 +44,14 @@ def reference(model: Any) -> Iterator[None]:
 
 
 def with_adapter(model: Any, folder: str | Path, *, name: str = "default") -> Any:
-    """The model with what a run has saved: a PEFT adapter, an erasure, or prompts.
+    """The model with what a run has saved: a PEFT adapter, an erasure, prompts, or a steering vector.
 
     Args:
         name: name of a PEFT adapter, beside those that the model may already have.
     Raises:
         RequestError: the adapter cannot be read, or does not fit the model.
     """
-    for kind in (erased, prompted):
+    for kind in (erased, prompted, steered):
         if (Path(folder) / kind.FILE).exists():
             return kind.attached(model, Path(folder))
     check_kind(folder, check_adapter(folder).peft_type)

@@ -42,9 +42,9 @@ class Abilities:
 
     def output(self, model: Any) -> OutputLayer:
         """The output layer to run by itself; none where it is currently trainable or split over processes."""
-        if not self.split_off or is_split(model) or not _whole(model.get_output_embeddings(), frozen=True):
+        if not self.split_off or is_split(model) or not whole(model.get_output_embeddings(), frozen=True):
             return OutputLayer()
-        return OutputLayer(model.get_output_embeddings(), _cap(model))
+        return OutputLayer(model.get_output_embeddings(), soft_cap(model))
 
 
 _known: "weakref.WeakKeyDictionary[torch.nn.Module, Abilities]" = weakref.WeakKeyDictionary()
@@ -89,17 +89,18 @@ def _tried(model: Any) -> Abilities:
         packs = False
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     split_off = False
-    if type(head) is torch.nn.Linear and _whole(head) and not is_split(model):
-        output = OutputLayer(head, _cap(model))
+    if type(head) is torch.nn.Linear and whole(head) and not is_split(model):
+        output = OutputLayer(head, soft_cap(model))
         split_off = agrees(torch.cat([_log_probs(output.logits(states_at(model, b)), b) for b in one_by_one]))
     return Abilities(packs, getattr(text_config(model), "sliding_window", None) or 10**9, split_off)
 
 
-def _cap(model: Any) -> float | None:
+def soft_cap(model: Any) -> float | None:
+    """The soft cap on the logits of a model (Gemma 2), None where it has none."""
     return getattr(text_config(model), "final_logit_softcapping", None)
 
 
-def _whole(layer: torch.nn.Module, *, frozen: bool = False) -> bool:
+def whole(layer: torch.nn.Module, *, frozen: bool = False) -> bool:
     """Whether all of its weights are in this process. DeepSpeed gathers them only for a forward pass."""
     weights = list(layer.parameters())
     split = any(hasattr(weight, "to_local") or hasattr(weight, "ds_id") for weight in weights)

@@ -11,7 +11,7 @@ from biasunlearn.data.records import Passage
 from biasunlearn.models.batches import Batch, TokenRow, collate, encode
 from biasunlearn.models.feature_checks import Abilities, abilities, made_up
 from biasunlearn.models.forward import logits_at, states_at, unwrapped
-from biasunlearn.models.lm_head import OutputLayer, PairLoss
+from biasunlearn.models.lm_head import OutputLayer, PairLoss, TargetLoss
 from biasunlearn.models.logprobs import sum_by_row
 from biasunlearn.models.masked import MaskedTokens, is_masked, longest_row, masked_copies
 from biasunlearn.models.prefix_sharing import collate_groups, groups, opening, packed
@@ -45,7 +45,24 @@ class Read:
     @property
     def log_probs(self) -> Tensor:
         """log p(y | x) of each passage: [rows]."""
-        return sum_by_row(self.output.log_probs(self.states, self.targets), self.owners, self.rows)
+        return sum_by_row(self.token_log_probs, self.owners, self.rows)
+
+    @property
+    def token_log_probs(self) -> Tensor:
+        """log p of each supervised token: [tokens]."""
+        return self.output.log_probs(self.states, self.targets)
+
+    def token_losses(self, loss: TargetLoss, reference: Tensor | None = None) -> Tensor:
+        """A loss of the logits at each supervised token: [tokens].
+
+        Args:
+            reference: states of a reference at the same tokens, of which the loss gets the logits.
+        """
+        return self.output.token_losses(self.states, self.targets, loss, reference)
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Sums over the supervised tokens of each passage, [rows], of values [tokens]."""
+        return sum_by_row(values, self.owners, self.rows)
 
     def compared(self, reference: Tensor, loss: PairLoss) -> Tensor:
         """A loss between these logits and those of the reference's states at the same tokens: [tokens]."""

@@ -231,6 +231,12 @@ def _with_adapter_off(
         return found.log_probs, list(rest.states.split([int(number) for number in rest.tokens.tolist()]))
 
 
+def forget_states(model: Any, cache: RowCache, batch: StepBatch) -> Tensor:
+    """States of the reference at the forget sentences, [tokens, hidden], for objectives of its whole distributions."""
+    with reference(model):
+        return read_rows(model, cache.rows(batch.forget)).states
+
+
 def _compared(batch: StepBatch) -> tuple[Passage | TokenRow, ...]:
     """The passages whose whole distributions are compared with those of the reference."""
     return (*batch.unrelated, *batch.context_members)

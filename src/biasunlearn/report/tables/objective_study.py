@@ -167,9 +167,8 @@ def transfer_lines(study: ObjectiveStudy) -> list[str]:
             lines.append(f"{begin}: left out; {one.left_out}.")
             continue
         kept = "not defined" if one.kept is None else number(one.kept.value, 2)
-        change = "SS not measured"
-        if one.before is not None and one.after is not None:
-            change = f"SS {number(one.before, 1)} before, {number(one.after, 1)} after"
+        before, after = ("not measured" if value is None else number(value, 1) for value in (one.before, one.after))
+        change = f"SS {before} before, {after} after"
         lines.append(f"{begin}: {change}; share of the effect kept: {kept}.")
     return lines
 
