@@ -28,6 +28,7 @@ Method = Literal[
     "task_vector", "mlp_edit",
     "sentence_debias", "inlp", "leace", "steering", "steering_gated",
     "self_debias", "debiasing_prompt",
+    "trl:dpo", "trl:orpo", "trl:kto",
 ]  # fmt: skip
 
 Dtype = Literal["float32", "bfloat16", "float16", "8bit", "4bit"]
@@ -97,6 +98,11 @@ class DebiasConfig:
     supervised_to: Literal["difference", "end"] = "difference"
     """Where the supervised part y ends. difference: with the last word in which the two sentences of a pair differ; the
     rest is the same in both. Paper: end (of the sentence)."""
+
+    masked_tokens: Literal["in_turn", "one_mask"] = "in_turn"
+    """Only for masked models: how the supervised tokens are hidden. in_turn: each alone, while all others are seen
+    (pseudo-log-likelihood, as in every measurement). one_mask: from left to right, one mask for a token and those that
+    follow it in y (official scoring of StereoSet)."""
 
     # --- losses ---------------------------------------------------------------------------------------------
     beta: float = 0.1

@@ -65,6 +65,10 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     # decoding
     "self_debias": WITHOUT_LOSSES,
     "debiasing_prompt": WITHOUT_LOSSES,
+    # Trainers of TRL, with the learning rate and beta of the methods here; they read whole sentences.
+    "trl:dpo": {**ALONE, "learning_rate": 5e-4, "supervised_to": "end"},
+    "trl:orpo": {**ALONE, "learning_rate": 1e-3, "supervised_to": "end"},  # beta is the lambda of the paper
+    "trl:kto": {**ALONE, "learning_rate": 5e-4, "supervised_to": "end"},
 }
 """Method -> its defaults where they differ from the default recipe."""
 
@@ -98,5 +102,8 @@ SUMMARIES: Mapping[str, str] = {
     "steering_gated": "the same, only where a linear probe of the hidden state finds the stereotype",
     "self_debias": "makes tokens less likely that a prompt about discrimination makes more likely",
     "debiasing_prompt": "an instruction before every text",
+    "trl:dpo": "DPO by the trainer of TRL, as an outside check of dpo (extra trl)",
+    "trl:orpo": "ORPO by the trainer of TRL (extra trl)",
+    "trl:kto": "KTO by the trainer of TRL (extra trl)",
 }
 """Method -> what it does, for `list methods`."""

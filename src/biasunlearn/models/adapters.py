@@ -14,6 +14,7 @@ from biasunlearn.models import erased, prompted, steered
 from biasunlearn.models.adapter_files import check_adapter
 from biasunlearn.models.forward import evaluating
 from biasunlearn.models.libraries import first_line, peft
+from biasunlearn.models.masked import is_masked
 
 KINDS = ("LORA", "ADALORA", "IA3", "LN_TUNING", "LOHA", "LOKR", "OFT", "PREFIX_TUNING", "VERA")
 """Kinds of PEFT adapters that are accepted: every scorer is tested against PEFT's own forward pass on each of them."""
@@ -117,7 +118,7 @@ def with_lora(model: Any, config: DebiasConfig) -> Any:
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
         target_modules=targets,
-        task_type="CAUSAL_LM",
+        task_type=None if is_masked(model) else "CAUSAL_LM",  # PEFT has no task of that kind
         fan_in_fan_out=_stores_transposed(model),
     )
     try:

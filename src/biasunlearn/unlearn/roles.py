@@ -46,6 +46,7 @@ class StepLogProbs:
     """Whole distributions, since the KL term compares them."""
     contexts: Read
     """The same of all members of all counterfactual contexts, in order."""
+    tokens_read: int
 
 
 def log_probs_by_role(
@@ -66,4 +67,5 @@ def log_probs_by_role(
         retain=RoleLogProbs(values[1], tokens[1]),
         unrelated=whole.part(scored.rows, scored.rows + len(unrelated)),
         contexts=whole.part(scored.rows + len(unrelated), whole.rows),
+        tokens_read=whole.tokens_read,
     )

@@ -74,6 +74,8 @@ class LossTerms:
     raw_retain: Tensor
     log_ratio: Tensor
     """Mean of r = log p_theta - log p_ref over the forget sentences, in nats."""
+    tokens: Tensor
+    """Tokens that the model read (`Read.tokens_read`); what the reference read is not counted."""
 
     def total(self, config: DebiasConfig) -> Tensor:
         """L = w_f L_forget + w_r L_retention + w_kl L_KL + w_i L_invariance; the paper has the first three."""
@@ -81,10 +83,10 @@ class LossTerms:
         return paper if self.invariance is None else paper + config.invariance_weight * self.invariance
 
     def log(self) -> dict[str, float]:
-        """What metrics.jsonl stores: the losses without any weight, as in the equations."""
+        """What metrics.jsonl stores: the losses without any weight, as in the equations, and the tokens read."""
         parts = {
             "loss_forget": self.raw_forget, "loss_retain": self.raw_retain, "loss_kl": self.kl,
-            "log_ratio": self.log_ratio, "loss_invariance": self.invariance,
+            "log_ratio": self.log_ratio, "loss_invariance": self.invariance, "tokens": self.tokens,
         }  # fmt: skip
         return {name: float(summed(part)) for name, part in parts.items() if part is not None}
 
@@ -139,6 +141,7 @@ def loss_terms(
         raw_forget=mean(forget_losses),
         raw_retain=mean(retain_losses),
         log_ratio=mean((log_probs.forget.values - ref.forget).detach()),
+        tokens=torch.tensor(float(log_probs.tokens_read), device=device),
     )
 
 
@@ -289,7 +292,7 @@ def _start(
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     average, sampler = WeightAverage(model, config.average), BatchSampler(sets, config)
-    cache, both = RowCache(tokenizer, model), config.method in BOTH_REFERENCES
+    cache, both = RowCache(tokenizer, model, config.masked_tokens), config.method in BOTH_REFERENCES
     if config.lora_rank:
         reference = stored_reference(model, cache, checkpointer.references, retain=both)
     else:

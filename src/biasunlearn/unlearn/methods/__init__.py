@@ -17,6 +17,7 @@ from biasunlearn.unlearn.methods import (
     prompting,
     steering,
     task_vector,
+    trl,
 )
 from biasunlearn.unlearn.methods.task import MethodResult, Task
 from biasunlearn.unlearn.objectives import OBJECTIVES
@@ -35,6 +36,7 @@ METHODS: dict[str, Callable[[Task], MethodResult]] = {
     "steering_gated": steering.steering_gated,
     "self_debias": prompting.self_debias,
     "debiasing_prompt": prompting.debiasing_prompt,
+    **dict.fromkeys(("trl:dpo", "trl:orpo", "trl:kto"), trl.run),
 }
 
 __all__ = ["METHODS", "MethodResult", "Task"]
