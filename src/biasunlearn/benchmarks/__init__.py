@@ -26,11 +26,15 @@ from types import ModuleType
 from biasunlearn.benchmarks import (
     bbq,
     bbq_text,
+    belief_bias,
     bold,
     cab,
     ceb,
+    certainty_effect,
+    cognitive_tests,
     controls,
     crows_pairs,
+    decoy_effect,
     fairmt,
     mt_bench,
     paraphrases,
@@ -61,6 +65,10 @@ BENCHMARKS: dict[str, ModuleType] = {
     "responses": responses,
     "cab": cab,
     "ceb": ceb,
+    "belief_bias": belief_bias,
+    "certainty_effect": certainty_effect,
+    "decoy_effect": decoy_effect,
+    "cognitive_tests": cognitive_tests,
 }
 NAMES = tuple(BENCHMARKS)
 JUDGED = ("bbq_text", "mt_bench", "fairmt", "responses", "cab", "ceb")
@@ -69,6 +77,6 @@ GENERATED = ("bold", "realtoxicityprompts")
 """Benchmarks of generated text, the only ones that use classifiers."""
 TABLES = (
     "stereoset", "crows_pairs", "bbq", "bbq_text", "controls", "paraphrases", "realtoxicityprompts", "mt_bench",
-    "responses",
+    "responses", "belief_bias", "certainty_effect", "decoy_effect",
 )  # fmt: skip
 """Benchmarks that are one table, which may also be given as rows in memory."""

@@ -167,7 +167,7 @@ class Evaluated:
 
 def evaluate_before_judging(loaded: Any, plan: EvalPlan, callbacks: Callbacks, label: str = "") -> Evaluated:
     """Runs the benchmarks of a plan; judged ones are answered only, for `judge_together`."""
-    items, measured = evaluate(loaded, _without_judged(plan), callbacks, label)
+    items, measured = evaluate(loaded, without_judged(plan), callbacks, label)
     answers = {}
     for name in _judged(plan):
         reporting = loaded.with_progress(callbacks.counter(f"{label}{name}"))
@@ -199,7 +199,8 @@ def _judged(plan: EvalPlan) -> list[str]:
     return [name for name in plan.benchmarks if name in JUDGED]
 
 
-def _without_judged(plan: EvalPlan) -> EvalPlan:
+def without_judged(plan: EvalPlan) -> EvalPlan:
+    """The plan without the benchmarks whose answers judges read."""
     return replace(plan, benchmarks={name: path for name, path in plan.benchmarks.items() if name not in JUDGED})
 
 

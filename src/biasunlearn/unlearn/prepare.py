@@ -412,4 +412,4 @@ def _supervised_early(sets: TrainingSets) -> TrainingSets:
 
 def _early(passage: Passage) -> Passage:
     whole, cut = passage.prefix + passage.text, max(0, len(passage.prefix) - EARLY)
-    return Passage(whole[:cut], whole[cut:])
+    return Passage(whole[:cut], whole[cut:], passage.suffix)
