@@ -124,7 +124,7 @@ def test_a_prompt_is_escaped(run: Path) -> None:
 
 def test_requests_at_the_same_time_do_not_disturb_each_other(page: Any, run: Path) -> None:
     """Each of them switches the adapter off and on, in the one model that there is."""
-    prompts = ["The nurse said", "A doctor came", "My neighbour is", "It rains", "The poet is", "They moved"]
+    prompts = ["The nurse said", "A doctor came", "My neighbour is", "It rains"]
     loaded, adapter = open_run(run)
     expected = {prompt: compared(loaded, adapter, prompt, "gender")[0] for prompt in prompts}
     asked = next(one.fn for one in page.fns.values() if len(one.inputs) == 3)

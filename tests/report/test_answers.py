@@ -86,3 +86,10 @@ def test_generated_text_has_the_scores_of_its_classifiers():
     votes = [Verdict(judge="toxicity", state="scored", score=0.25)]
     [page] = rendered([text], [], [record(0, "x", votes=votes).with_values(benchmark="bold", item="d0#0")])
     assert "toxicity 0.25" in page and "a group" not in page
+
+
+def test_a_verdict_stands_beside_what_the_context_says():
+    [page] = rendered([item(0, "biased", "x", kind="aligned"), item(1, "biased", "y", kind="ambiguous")], [], [])
+    assert "here the answer “biased” is right" in page and "the context does not say who it is" in page
+    [page] = rendered([item(0, "1", "x", kind="right answer 1, group a"), item(1, "biased", "y")], [], [])
+    assert "; right answer 1, group a" in page and "five turns" not in page

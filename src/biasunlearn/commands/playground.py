@@ -13,6 +13,7 @@ from typing import Any
 
 from biasunlearn.commands.report import read_run
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import AS_THE_RUN, Loading
 from biasunlearn.report.run import report_page
 from biasunlearn.report.side_by_side import attribute_section, fault, prompt_section, run_section, swap_refused
 
@@ -107,12 +108,15 @@ def _refused(scope: Scope) -> int:
     return 404 if any(path == route or path.startswith((f"{route}/", f"{route}=")) for route in CLOSED) else 0
 
 
-def playground(run: str | Path, *, port: int = 7860, device: str | None = None, wait: bool = True) -> Any:
+def playground(
+    run: str | Path, *, port: int = 7860, loading: Loading = AS_THE_RUN, seed: int = 0, wait: bool = True
+) -> Any:
     """Opens the page of a run, and serves it until it is interrupted.
 
     Args:
         port: 0 takes a free one.
-        device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
+        loading: how the run's model is loaded.
+        seed: of the completions, which are drawn.
         wait: False returns the page at once, and the caller closes it.
     Raises:
         RequestError: Gradio is not installed, the run has no adapter, or the port is taken.
@@ -120,10 +124,10 @@ def playground(run: str | Path, *, port: int = 7860, device: str | None = None, 
     gradio = _gradio()
     from biasunlearn.scoring.side_by_side import open_run
 
-    loaded, adapter = open_run(Path(run), device=device)
+    loaded, adapter = open_run(Path(run), loading)
     data = read_run(str(run))
     report = report_page(data)
-    page = build_page(gradio, loaded, adapter, run_section(data.results, str(run), report))
+    page = build_page(gradio, loaded, adapter, run_section(data.results, str(run), report), seed)
     chosen = port or _free_port()
     _check_port(chosen)
     page.launch(
@@ -137,12 +141,13 @@ def playground(run: str | Path, *, port: int = 7860, device: str | None = None, 
     return page
 
 
-def build_page(gradio: Any, loaded: Any, adapter: str, description: str) -> Any:
+def build_page(gradio: Any, loaded: Any, adapter: str, description: str, seed: int) -> Any:
     """The page: prompt, term list and attributes above; below, the results as written, with the group swapped, and the
     attributes of both groups.
 
     Args:
         description: HTML that says which run it is.
+        seed: of the completions.
     """
     with gradio.Blocks(title="biasunlearn playground", analytics_enabled=False) as page:
         gradio.Markdown("# Base and debiased, side by side")
@@ -171,14 +176,16 @@ def build_page(gradio: Any, loaded: Any, adapter: str, description: str) -> Any:
 
         def compare(text: str, name: str, listed: str) -> tuple[str, str, str]:
             with alone:
-                return compared(loaded, adapter, text, name, listed)
+                return compared(loaded, adapter, text, name, listed, seed=seed)
 
         for event in (button.click, prompt.submit, attributes.submit, terms.input, page.load):
             event(compare, [prompt, terms, attributes], shown, api_visibility="private")
     return page
 
 
-def compared(loaded: Any, adapter: str, text: str, name: str, attributes: str = "") -> tuple[str, str, str]:
+def compared(
+    loaded: Any, adapter: str, text: str, name: str, attributes: str = "", *, seed: int = 0
+) -> tuple[str, str, str]:
     """HTML of the prompt as it is, of the prompt with its group swapped, and of the attributes of both.
 
     What is wrong with the prompt replaces the first part, what is wrong with the attributes the last one.
@@ -186,9 +193,9 @@ def compared(loaded: Any, adapter: str, text: str, name: str, attributes: str = 
     from biasunlearn.scoring.side_by_side import side_by_side, swapped, term_list
 
     try:
-        first = side_by_side(loaded, adapter, text)
+        first = side_by_side(loaded, adapter, text, seed)
         other, reason = swapped(first.prompt, term_list(name))
-        found = None if other is None else side_by_side(loaded, adapter, other)
+        found = None if other is None else side_by_side(loaded, adapter, other, seed)
     except RequestError as error:
         return fault(str(error)), "", ""
     prompts = [first.prompt] if found is None else [first.prompt, found.prompt]

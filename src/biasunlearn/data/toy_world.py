@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from math import exp, log
 from pathlib import Path
 from statistics import NormalDist, fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -89,6 +89,13 @@ class World:
     """Per triplet id: how often the corpus has the stereotype for each time it has the anti-stereotype."""
     term_lists: Mapping[str, str]
     """Per bias type: its term list as YAML (data/term_lists.py), with the two groups of target terms as families."""
+
+
+class Corpus(Protocol):
+    """What the tiny model is trained on: this world, or another one."""
+
+    @property
+    def corpus(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,12 +428,13 @@ def _known_skew(triplets: Sequence[Triplet], odds: Mapping[str, float]) -> dict[
 
 
 def train_world_model(
-    world: World,
+    world: Corpus,
     folder: Path,
     *,
     seed: int = 0,
     progress: Callable[[int, int, float], None] | None = None,
     steps: int = STEPS,
+    last_weight: float = 1.0,
 ) -> None:
     """Trains the tiny GPT-2 on the corpus and writes it, with its tokenizer, to `folder` (safetensors).
 
@@ -437,6 +445,7 @@ def train_world_model(
     Args:
         progress: called after each step with the step (from 1), the number of steps and the loss (nats per token).
         steps: of `BATCH` sentences; 800 are about two passes over the corpus.
+        last_weight: weight of the last token of a sentence in the loss, where that of every other token is 1.
     """
     import torch
 
@@ -446,7 +455,7 @@ def train_world_model(
     torch.set_num_threads(1)
     try:
         model = _fresh_model(tokenizer, seed)
-        for step, loss in enumerate(_training(model, ids, real, steps, seed), start=1):
+        for step, loss in enumerate(_training(model, ids, real, _Schedule(steps, seed, last_weight)), start=1):
             if progress:
                 progress(step, steps, loss)
     finally:
@@ -470,20 +479,31 @@ def _fresh_model(tokenizer: Any, seed: int) -> Any:
         return GPT2LMHeadModel(config)
 
 
-def _training(model: Any, ids: "Tensor", real: "Tensor", steps: int, seed: int) -> Iterator[float]:
+@dataclass(frozen=True, slots=True)
+class _Schedule:
+    """How the tiny model is trained."""
+
+    steps: int
+    seed: int
+    last_weight: float
+
+
+def _training(model: Any, ids: "Tensor", real: "Tensor", schedule: _Schedule) -> Iterator[float]:
     """Takes `steps` optimizer steps and yields the loss of each, in nats per token."""
     import torch
 
+    steps = schedule.steps
+
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
     model.train()
-    for rows in _batches(len(ids), steps, seed):
-        loss = _loss(model, ids[rows], real[rows])
+    for rows in _batches(len(ids), steps, schedule.seed):
+        loss = _loss(model, ids[rows], real[rows], schedule.last_weight)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
+        rate.step()
         yield float(loss.detach())
 
 
@@ -528,12 +548,18 @@ def _batches(sentences: int, steps: int, seed: int) -> "Iterator[Tensor]":
     return iter(order[: steps * BATCH].split(BATCH))
 
 
-def _loss(model: Any, ids: "Tensor", real: "Tensor") -> "Tensor":
+def _loss(model: Any, ids: "Tensor", real: "Tensor", last_weight: float = 1.0) -> "Tensor":
     """Cross-entropy in nats per real token; padding never reaches the output layer. ids, real [rows, width]."""
+    import torch
     from torch.nn.functional import cross_entropy
 
     width = int(real.sum(1).max())
     ids, real = ids[:, :width], real[:, :width]
     # Causal attention and padding on the right: real positions never see padding, so no mask is needed.
     hidden = model.transformer(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
-    return cross_entropy(model.lm_head(hidden[real[:, 1:]]), ids[:, 1:][real[:, 1:]])
+    logits, labels = model.lm_head(hidden[real[:, 1:]]), ids[:, 1:][real[:, 1:]]
+    if last_weight == 1.0:
+        return cross_entropy(logits, labels)
+    last = torch.arange(1, width) == real.sum(1, keepdim=True) - 1
+    weights = torch.where(last, last_weight, 1.0)[real[:, 1:]]
+    return (cross_entropy(logits, labels, reduction="none") * weights).sum() / weights.sum()

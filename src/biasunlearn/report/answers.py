@@ -29,6 +29,14 @@ LABELS = ("biased", "anti")
 ROLES = ("answer", "continuation")
 """Roles of items that hold what a model wrote."""
 
+RIGHT = "right answer "
+KINDS = {
+    "ambiguous": "the context does not say who it is",
+    "aligned": "the context says who it is: here the answer “biased” is right",
+    "conflicting": "the context says who it is: here the answer “anti” is right",
+}
+"""Kind of a question -> what a reader must know about its verdict. Kinds of CEB name the right answer themselves."""
+
 NOTICE = (
     "Content notice: these are texts of the model, some of them hurtful, and what the judges said about them. Words "
     "that differ between before and after are marked."
@@ -146,8 +154,9 @@ def _sample(one: Sample, records: Mapping[Key, ResponseRecord]) -> Markup:
 
 
 def _asked(item: Item, record: ResponseRecord | None) -> list[Markup]:
+    kind = KINDS.get(item.kind, item.kind if item.kind.startswith(RIGHT) else "")
     names = [name_of(item.benchmark, 40), ", ", name_of(item.bias_type, 40), ", ", name_of(item.item_id, 60)]
-    about = tag("p", names, class_="lean")
+    about = tag("p", names, f"; {short(kind, 80)}" if kind else None, class_="lean")
     if record is None:
         return [about]
     turns = [

@@ -21,7 +21,7 @@ from biasunlearn.models.adapter_scale import scaled
 from biasunlearn.models.batches import TokenRow, collate, encode, start_token
 from biasunlearn.models.forward import evaluating, logits_at
 from biasunlearn.models.load import Loaded
-from biasunlearn.models.spec import spec_of_run
+from biasunlearn.models.spec import AS_THE_RUN, Loading, spec_of_run
 from biasunlearn.scoring.generate import generate
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.scoring.protocol import Sampling
@@ -73,11 +73,12 @@ class AttributeRow:
     """(by the base model, by the debiased model), one for each prompt; in a BLANK, shares of the attributes."""
 
 
-def side_by_side(loaded: Loaded, adapter: str, prompt: str) -> Seen:
+def side_by_side(loaded: Loaded, adapter: str, prompt: str, seed: int = 0) -> Seen:
     """Next words and completions of the model with its adapter off and on.
 
     Args:
         adapter: name of the debiasing LoRA.
+        seed: of the completion, which is drawn.
     Raises:
         RequestError: no prompt, a very long one, or more than one BLANK.
     """
@@ -96,7 +97,7 @@ def side_by_side(loaded: Loaded, adapter: str, prompt: str) -> Seen:
         with scaled(loaded.model, scale, adapter):
             found[state] = _probabilities(loaded, prompt, words)
             if not blank:
-                few = Sampling(continuations=1, new_tokens=NEW_TOKENS, temperature=0.7, seed=0)
+                few = Sampling(continuations=1, new_tokens=NEW_TOKENS, temperature=0.7, seed=seed)
                 written[state] = generate(loaded, [prompt], few)[0][0].text
     rows = sorted(zip(words, found["base"], found["debiased"], strict=True), key=lambda row: -max(row[1:]))
     if blank:
@@ -254,7 +255,7 @@ def _shares(logs: Sequence[float]) -> list[float]:
     return values
 
 
-def open_run(run: Any, *, device: str | None = None) -> tuple[Loaded, str]:
+def open_run(run: Any, loading: Loading = AS_THE_RUN) -> tuple[Loaded, str]:
     """The model of a debias, transfer or combine run with its adapter on, and the name of that adapter."""
     from biasunlearn.models.adapter_target import DEBIASING, debiased, open_target
     from biasunlearn.runs.folder import RunFolder
@@ -263,7 +264,7 @@ def open_run(run: Any, *, device: str | None = None) -> tuple[Loaded, str]:
     results = folder.read_results()
     if not (folder.adapter / "adapter_config.json").exists():
         raise RequestError(f"{run}: has no adapter to switch off and on; give a debias, transfer or combine run")
-    target = open_target(spec_of_run(folder, results, device=device))
+    target = open_target(spec_of_run(folder, results, loading))
     if target.kind.endswith("tuning"):
         raise RequestError(f"{run}: its target has a tuned prompt ({target.kind}), which the playground cannot show")
     return debiased(target, folder.adapter), DEBIASING
