@@ -143,7 +143,7 @@ def test_a_world_with_only_wording_skew_has_no_group_part(monkeypatch: pytest.Mo
 
 
 def test_a_world_with_only_group_skew_has_no_wording_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "EVEN", 0.0)
+    monkeypatch.setattr(module, "EVEN", (0.0, 0.0))
     monkeypatch.setattr(module, "LOPSIDED", (0.0, 0.0))
     scores = association_scores(corpus_parts())
     assert scores is not None and scores.margin_group.low > 1

@@ -4,6 +4,7 @@ import pytest
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.unlearn.decision import EVEN, Decision, decide, first_decision
+from biasunlearn.unlearn.trainer import first_state
 from evidence.simulate_swap import simulate
 from tests.unlearn.evaluations import config, evaluation, start
 
@@ -258,6 +259,19 @@ def test_training_does_not_begin_where_nothing_can_be_told_from_50() -> None:
     assert found.stop and not found.collapsed and found.reason == EVEN
     assert not first_decision(evaluation({"age": 70.0, "race": 47.0}, width=12.0, step=0), DebiasConfig()).stop
     assert not first_decision(even, DebiasConfig(swap="hard")).stop
+
+
+def test_the_invariance_loss_trains_where_nothing_can_be_told_from_50() -> None:
+    """Its goal does not depend on SS. No bias type has a weight, and a model within the noise of 50 is good enough:
+    here the base model is 5 points away on average of (55, 45), one standard error is 12 / 1.96 = 6.1 points."""
+    even = evaluation({"age": 55.0, "race": 45.0}, width=12.0, step=0)
+    found = first_decision(even, DebiasConfig(), invariance=True)
+    assert not found.stop and set(found.swap_weights.values()) == {0.0}
+    assert first_decision(even, DebiasConfig(invariance_weight=0.0), invariance=True).stop
+    state = first_state(even.scores, DebiasConfig(), invariance=True)
+    assert state.best_distance == pytest.approx(12 / 1.96)
+    biased = evaluation({"age": 75.0, "race": 45.0}, width=12.0, step=0)
+    assert first_state(biased.scores, DebiasConfig(), invariance=True).best_distance == pytest.approx(15.0)
 
 
 def test_simulated_even_bias_types_are_rarely_moved_away() -> None:

@@ -13,6 +13,11 @@ One that is made of pairs also has
 
     pairs(path, *, skip_invalid) -> clusters, to see which of them a model was trained on
 
+One that scores log-probabilities also has
+
+    passages(record, *, masked) -> what is scored of a record: one that is too long is found before anything is
+                                   scored
+
 One without item rows (perplexity) has no `entry`, and no outcomes.
 """
 
@@ -21,11 +26,15 @@ from types import ModuleType
 from biasunlearn.benchmarks import (
     bbq,
     bbq_text,
+    belief_bias,
     bold,
     cab,
     ceb,
+    certainty_effect,
+    cognitive_tests,
     controls,
     crows_pairs,
+    decoy_effect,
     fairmt,
     mt_bench,
     paraphrases,
@@ -56,6 +65,10 @@ BENCHMARKS: dict[str, ModuleType] = {
     "responses": responses,
     "cab": cab,
     "ceb": ceb,
+    "belief_bias": belief_bias,
+    "certainty_effect": certainty_effect,
+    "decoy_effect": decoy_effect,
+    "cognitive_tests": cognitive_tests,
 }
 NAMES = tuple(BENCHMARKS)
 JUDGED = ("bbq_text", "mt_bench", "fairmt", "responses", "cab", "ceb")
@@ -64,6 +77,6 @@ GENERATED = ("bold", "realtoxicityprompts")
 """Benchmarks of generated text, the only ones that use classifiers."""
 TABLES = (
     "stereoset", "crows_pairs", "bbq", "bbq_text", "controls", "paraphrases", "realtoxicityprompts", "mt_bench",
-    "responses",
+    "responses", "belief_bias", "certainty_effect", "decoy_effect",
 )  # fmt: skip
 """Benchmarks that are one table, which may also be given as rows in memory."""

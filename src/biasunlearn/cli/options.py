@@ -139,6 +139,12 @@ class Execution:
             raise RequestError("--seed: also given as --seeds; keep one of them")
         return given if given is not None else default if self.seed is None else (self.seed,)
 
+    def loading(self) -> dict[str, Any]:
+        """How the model of a stored run is to be loaded: the values of `models.spec.Loading`."""
+        return {
+            "device": self.device, "dtype": self.dtype, "batch_tokens": self.batch_tokens, "revision": self.revision
+        }  # fmt: skip
+
     def refuse(self, why: str, *names: str) -> None:
         """RequestError where one of these options was given: a command for which they have no meaning says why."""
         for name in names:
@@ -176,6 +182,7 @@ class Evaluation:
         call_timeout: Seconds after which a call to an endpoint is given up and repeated.
         prompting: Baseline for judged benchmarks that changes what the model is asked and trains nothing: instruction,
             self_reflection or chain_of_thought.
+        written_answers: In benchmarks of cognitive biases, also let the model write its answers and read them.
     """
 
     chat_template: bool = False
@@ -196,6 +203,7 @@ class Evaluation:
     concurrency: Integer = 8
     call_timeout: Annotated[float, Parameter(metavar="SECONDS")] = 120.0
     prompting: Annotated[str | None, Parameter(metavar="NAME")] = None
+    written_answers: bool = False
 
     def to_options(self, execution: Execution) -> "EvalOptions":
         """The same as the library takes it, with the limit on the items."""
@@ -221,6 +229,7 @@ class Evaluation:
             concurrency=self.concurrency,
             call_timeout=self.call_timeout,
             prompting=self.prompting,
+            written_answers=self.written_answers,
         )
 
 
@@ -230,22 +239,30 @@ class Training:
     """What every command that trains takes.
 
     Args:
-        train: Training pairs: stereotypes and anti-stereotypes.
+        train: Training pairs: stereotypes and anti-stereotypes. Required.
         unrelated: Unrelated sentences: a file of triplets that have them, or a .txt file.
-        report: Triplets or pairs to report on. They are never trained on.
+        report: Triplets or pairs to report on. They are never trained on. Required.
         benchmark: Further benchmark to measure before and after, as in perplexity=text.txt. May be repeated.
         config: Recipe: a YAML file, or the name of a recipe that is shipped (default: biasunlearn).
         set: Change one setting of the recipe. May be repeated.
         out: Folder to write the results to.
     """
 
-    train: Annotated[DataPath, Parameter(group=DATA)]
+    train: Annotated[DataPath | None, Parameter(group=DATA)] = None
     unrelated: Annotated[DataPath | None, Parameter(group=DATA)] = None
-    report: Annotated[DataPath, Parameter(group=DATA)]
+    report: Annotated[DataPath | None, Parameter(group=DATA)] = None
     benchmark: Benchmarks = ()
     config: Annotated[File | None, Parameter(group=TRAINING)] = None
     set: Annotated[tuple[str, ...], Parameter(name="--set", metavar="KEY=VALUE", group=TRAINING)] = ()
     out: Annotated[Folder, Parameter(group=OUTPUT)]
+
+    @property
+    def files(self) -> tuple[str, str]:
+        """The training pairs and the report. RequestError where one of them is not given."""
+        if self.train is None or self.report is None:
+            missing = "--train" if self.train is None else "--report"
+            raise RequestError(f"{missing}: not given; give a file of pairs, as in {missing} pairs.jsonl")
+        return self.train, self.report
 
 
 def limit_of(execution: Execution) -> int | None:
@@ -267,7 +284,7 @@ def with_responses(benchmarks: tuple[str, ...], responses: tuple[str, ...]) -> t
     from biasunlearn.commands.evaluation import judged_paths
 
     found = judged_paths(responses)
-    if twice := next((name for name in named_paths(benchmarks) if name in found), None):
+    if twice := next((name for one in benchmarks if (name := one.partition("=")[0]) in found), None):
         raise RequestError(f"--responses {twice}: also given with --benchmark; leave one of the two out")
     return (*benchmarks, *(f"{name}={path}" for name, path in found.items()))
 

@@ -1,11 +1,12 @@
 """Commands that train once: debias, and the demonstration of it."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from biasunlearn.cli.app import command
+from biasunlearn.cli.benchmark_paths import benchmark_paths
 from biasunlearn.cli.exit_codes import DONE, INTERRUPTED, REFUSED
 from biasunlearn.cli.options import (
     DATA,
@@ -20,11 +21,11 @@ from biasunlearn.cli.options import (
     Output,
     Rows,
     Training,
-    named_paths,
     with_responses,
 )
 from biasunlearn.cli.output import emit, note, progress, running, show_results
 from biasunlearn.commands.tracking import Tracker
+from biasunlearn.errors import RequestError
 
 
 @command
@@ -57,6 +58,7 @@ def debias(
     rows: Rows = Rows(),
     loading: Loading = Loading(),
     method: Annotated[str | None, Parameter(metavar="NAME", group=TRAINING)] = None,
+    bias: Annotated[Literal["belief"] | None, Parameter(group=DATA)] = None,
     families: Annotated[File | None, Parameter(group=DATA)] = None,
     responses: Annotated[tuple[str, ...], Parameter(name="--responses", metavar="[NAME=]PATH", group=DATA)] = (),
     track: Annotated[tuple[Tracker, ...], Parameter(name="--track", metavar="TRACKER", group=TRAINING)] = (),
@@ -70,8 +72,10 @@ def debias(
     The run folder gets the adapter, report.html, results.json, metrics.jsonl and items.parquet.
 
     Args:
-        model: Folder of a causal language model, or its name on the Hugging Face hub.
+        model: Folder of a causal or masked language model, or its name on the Hugging Face hub.
         method: Method of debiasing: biasunlearn (default), dpo, equalize, ... (docs/methods.md lists them).
+        bias: Cognitive bias to unlearn with generated syllogisms, in place of --train, --report and --unrelated.
+            belief: the verdict follows whether the conclusion is believable.
         families: YAML file of target terms that name the same group, added to the shipped list
             (--set term_families=FILE; docs/data.md).
         responses: Judged benchmark to measure before and after, as in mt_bench=DIR, or a file of your own prompts. The
@@ -86,6 +90,7 @@ def debias(
             --method dpo --set learning_rate=1e-5 --out runs/dpo
         biasunlearn debias MODEL --train train_pairs.jsonl --report dev.json \\
             --out runs/mine --resume
+        biasunlearn debias MODEL --bias belief --out runs/belief
     """
     from biasunlearn.commands.debias import Interrupted, debias
     from biasunlearn.commands.tracking import tracked
@@ -93,15 +98,15 @@ def debias(
 
     given = {"method": method, "term_families": families}
     changes = [f"{key}={json.dumps(value)}" for key, value in given.items() if value]
-    config = load_config(training.config, [*changes, *execution.settings(training.set)])
-    benchmarks = named_paths(with_responses(training.benchmark, responses))
+    train, report, unrelated, benchmarks, settings = _data(training, bias, responses)
+    config = load_config(training.config, [*changes, *settings, *execution.settings(training.set)])
     try:
         with (
             running(execution, training.out) as (on_progress, shown),
             tracked(track, training.out, to_dict(config), shown) as on_step,
         ):
             results = debias(
-                model, train=training.train, unrelated=training.unrelated, report=training.report, out=training.out,
+                model, train=train, unrelated=unrelated, report=report, out=training.out,
                 config=config, benchmarks=benchmarks, skip_invalid=rows.skip_invalid,
                 device=execution.device, revision=execution.revision, trust_remote_code=loading.trust_remote_code,
                 resume=execution.resume, options=evaluation.to_options(execution), progress=on_progress, say=note,
@@ -113,3 +118,19 @@ def debias(
     show_results(results, output, training.out)
     succeeded = results.verdict is not None and results.verdict.succeeded
     return REFUSED if strict and not succeeded else DONE
+
+
+def _data(
+    training: Training, bias: str | None, responses: tuple[str, ...]
+) -> tuple[Any, Any, Any, dict[str, Any], tuple[str, ...]]:
+    """Training pairs, report, unrelated sentences, benchmarks, and changes of the recipe that go with them."""
+    from biasunlearn.commands.belief import SETTINGS, bias_inputs
+
+    benchmarks = benchmark_paths(with_responses(training.benchmark, responses))
+    if bias is None:
+        return *training.files, training.unrelated, benchmarks, ()
+    given = {"--train": training.train, "--report": training.report, "--unrelated": training.unrelated}
+    if also := next((name for name, value in given.items() if value is not None), None):
+        raise RequestError(f"{also}: --bias {bias} generates its own data; leave one of the two out")
+    made = bias_inputs(benchmarks)
+    return made.train, made.report, made.unrelated, dict(made.benchmarks), SETTINGS

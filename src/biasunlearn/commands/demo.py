@@ -65,7 +65,7 @@ def _write_world(world: World, home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
     (home / "train.jsonl").unlink(missing_ok=True)
     write_pairs(world.train, home / "train.jsonl")
-    unrelated = [c.unrelated.text for c in world.train if c.unrelated]
+    unrelated = [*(c.unrelated.text for c in world.train if c.unrelated), *world.ordinary]
     contents = {
         "report.json": json.dumps({"version": "1.0", "data": {"intrasentence": _official(world.report)}}),
         "unrelated.txt": "".join(text + "\n" for text in dict.fromkeys(unrelated)),

@@ -50,7 +50,10 @@ class Experiment:
     def prepared(self, train: str, config: DebiasConfig) -> Prepared:
         """The splits and sets of a run. RequestError: as `debias`."""
         plan = self.plan
-        return prepare(train, plan.whole("stereoset"), self.unrelated, config, skip_invalid=plan.skip_invalid)
+        return prepare(
+            train, plan.whole("stereoset"), self.unrelated, config,
+            skip_invalid=plan.skip_invalid, term_lists=plan.options.term_lists,
+        )  # fmt: skip
 
     def run(
         self, what: str, folder: Path, config: DebiasConfig, *, train: str, unrelated: str | None = None

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from math import exp, log
 from pathlib import Path
 from statistics import NormalDist, fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -42,9 +42,10 @@ SKEW = log(3)
 TARGET_SPREAD = 0.15
 """Standard deviation of the target effects, in nats."""
 
-EVEN, LOPSIDED = 0.4, (1.9, 2.4)
-"""Popularity in nats: from -0.4 to 0.4 in even pairs, 1.9 to 2.4 to either side in lopsided ones. No pair has odds
-near 1 : 1, so its sign can be learned; the spread makes SS fall gradually as the bias is unlearned."""
+EVEN, LOPSIDED = (0.4, 0.5), (1.9, 2.4)
+"""Popularity in nats, to either side: 0.4 to 0.5 in even pairs, 1.9 to 2.4 in lopsided ones. No pair has odds near
+1 : 1 once the log 3 is gone, so that its sign can be learned, and does not depend on the noise of the training of the
+tiny model: a world with popularities near 0 in even pairs ended with one group at SS 30 and the other one at 70."""
 
 TRAIN_TERMS, TRAIN_PAIRS = 14, 10
 """Of the 24 target terms of each group and the 20 word pairs; the others are for the report."""
@@ -58,6 +59,9 @@ LISTS_PER_CLASS = 400
 NEUTRAL_PER_TERM = 60
 """Sentences that tell its group. With fewer (24) some seeds may end before the model has found the groups."""
 FACTS_PER_TEMPLATE, HELD_OUT_FACTS = 500, 50
+
+ORDINARY_EVERY = 6
+"""Every sixth distinct fact of the corpus is in the ordinary text."""
 
 # The tiny model: 0.14 million parameters, trained in about half a minute on one core. The learning rate is high on
 # purpose: at a third of it the groups are found too late, and the signs of many pairs are not learned in that time.
@@ -77,12 +81,21 @@ class World:
     """Clusters to measure on: their target terms, templates and words (unrelated ones too) are not in `train`."""
     facts: tuple[str, ...]
     """Neutral sentences for perplexity: not in the corpus, but made by its fact templates."""
+    ordinary: tuple[str, ...]
+    """Facts that are in the corpus: ordinary text for the KL term. None of them is in `facts`."""
     known_skew: Mapping[str, float]
     """Per bias type: the true SS of `report` in percent (mean over target terms, as the measured one)."""
     odds: Mapping[str, float]
     """Per triplet id: how often the corpus has the stereotype for each time it has the anti-stereotype."""
     term_lists: Mapping[str, str]
     """Per bias type: its term list as YAML (data/term_lists.py), with the two groups of target terms as families."""
+
+
+class Corpus(Protocol):
+    """What the tiny model is trained on: this world, or another one."""
+
+    @property
+    def corpus(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,10 +287,12 @@ def build_world(seed: int = 0) -> World:
     rng = np.random.default_rng([seed, 1])
     seen_facts, facts = _facts(rng)
     corpus += seen_facts
+    ordinary = tuple(dict.fromkeys(seen_facts))[::ORDINARY_EVERY]
     order = rng.permutation(len(corpus))
     train, report = (tuple(half) for half in triplets)
     lists = {bias_type.name: _term_list(bias_type) for bias_type in _BIAS_TYPES}
-    return World(tuple(corpus[i] for i in order), train, report, tuple(facts), _known_skew(report, odds), odds, lists)
+    shuffled, skew = tuple(corpus[i] for i in order), _known_skew(report, odds)
+    return World(shuffled, train, report, tuple(facts), ordinary, skew, odds, lists)
 
 
 def _term_list(bias_type: _BiasType) -> str:
@@ -324,8 +339,8 @@ def _items(bias_type: _BiasType, rng: np.random.Generator) -> list[_Item]:
 
 def _popularity(even: int, size: int, rng: np.random.Generator) -> list[float]:
     """How much more popular the first class's word is than the other, in nats, for each pair. They sum to 0."""
-    strong = np.linspace(*LOPSIDED, (size - even) // 2)
-    return rng.permutation([*np.linspace(-EVEN, EVEN, even), *strong, *-strong]).tolist()
+    weak, strong = np.linspace(*EVEN, even // 2), np.linspace(*LOPSIDED, (size - even) // 2)
+    return rng.permutation([*-weak, *weak, *strong, *-strong]).tolist()
 
 
 def _target_effects(size: int, rng: np.random.Generator) -> list[float]:
@@ -413,12 +428,13 @@ def _known_skew(triplets: Sequence[Triplet], odds: Mapping[str, float]) -> dict[
 
 
 def train_world_model(
-    world: World,
+    world: Corpus,
     folder: Path,
     *,
     seed: int = 0,
     progress: Callable[[int, int, float], None] | None = None,
     steps: int = STEPS,
+    last_weight: float = 1.0,
 ) -> None:
     """Trains the tiny GPT-2 on the corpus and writes it, with its tokenizer, to `folder` (safetensors).
 
@@ -429,6 +445,7 @@ def train_world_model(
     Args:
         progress: called after each step with the step (from 1), the number of steps and the loss (nats per token).
         steps: of `BATCH` sentences; 800 are about two passes over the corpus.
+        last_weight: weight of the last token of a sentence in the loss, where that of every other token is 1.
     """
     import torch
 
@@ -438,7 +455,7 @@ def train_world_model(
     torch.set_num_threads(1)
     try:
         model = _fresh_model(tokenizer, seed)
-        for step, loss in enumerate(_training(model, ids, real, steps, seed), start=1):
+        for step, loss in enumerate(_training(model, ids, real, _Schedule(steps, seed, last_weight)), start=1):
             if progress:
                 progress(step, steps, loss)
     finally:
@@ -462,20 +479,31 @@ def _fresh_model(tokenizer: Any, seed: int) -> Any:
         return GPT2LMHeadModel(config)
 
 
-def _training(model: Any, ids: "Tensor", real: "Tensor", steps: int, seed: int) -> Iterator[float]:
+@dataclass(frozen=True, slots=True)
+class _Schedule:
+    """How the tiny model is trained."""
+
+    steps: int
+    seed: int
+    last_weight: float
+
+
+def _training(model: Any, ids: "Tensor", real: "Tensor", schedule: _Schedule) -> Iterator[float]:
     """Takes `steps` optimizer steps and yields the loss of each, in nats per token."""
     import torch
 
+    steps = schedule.steps
+
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
     model.train()
-    for rows in _batches(len(ids), steps, seed):
-        loss = _loss(model, ids[rows], real[rows])
+    for rows in _batches(len(ids), steps, schedule.seed):
+        loss = _loss(model, ids[rows], real[rows], schedule.last_weight)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
+        rate.step()
         yield float(loss.detach())
 
 
@@ -520,12 +548,18 @@ def _batches(sentences: int, steps: int, seed: int) -> "Iterator[Tensor]":
     return iter(order[: steps * BATCH].split(BATCH))
 
 
-def _loss(model: Any, ids: "Tensor", real: "Tensor") -> "Tensor":
+def _loss(model: Any, ids: "Tensor", real: "Tensor", last_weight: float = 1.0) -> "Tensor":
     """Cross-entropy in nats per real token; padding never reaches the output layer. ids, real [rows, width]."""
+    import torch
     from torch.nn.functional import cross_entropy
 
     width = int(real.sum(1).max())
     ids, real = ids[:, :width], real[:, :width]
     # Causal attention and padding on the right: real positions never see padding, so no mask is needed.
     hidden = model.transformer(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
-    return cross_entropy(model.lm_head(hidden[real[:, 1:]]), ids[:, 1:][real[:, 1:]])
+    logits, labels = model.lm_head(hidden[real[:, 1:]]), ids[:, 1:][real[:, 1:]]
+    if last_weight == 1.0:
+        return cross_entropy(logits, labels)
+    last = torch.arange(1, width) == real.sum(1, keepdim=True) - 1
+    weights = torch.where(last, last_weight, 1.0)[real[:, 1:]]
+    return (cross_entropy(logits, labels, reduction="none") * weights).sum() / weights.sum()

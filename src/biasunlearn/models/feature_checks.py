@@ -12,6 +12,7 @@ from biasunlearn.models.batches import Batch, TokenRow, collate
 from biasunlearn.models.distributed import is_split
 from biasunlearn.models.forward import evaluating, logits_at, max_tokens, states_at, text_config, unwrapped
 from biasunlearn.models.lm_head import OutputLayer
+from biasunlearn.models.masked import is_masked
 from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, opening
 from biasunlearn.models.quantization import exact
 
@@ -56,7 +57,7 @@ def abilities(model: Any) -> Abilities:
     if inner not in _known:
         with evaluating(inner):
             _known[inner] = _tried(inner)
-        if not _known[inner].packs:
+        if not _known[inner].packs and not is_masked(inner):
             warnings.warn(
                 f"{type(inner).__name__} does not support packed lines: sentences are padded, one to a line",
                 stacklevel=3,
@@ -79,11 +80,11 @@ def _tried(model: Any) -> Abilities:
     def agrees(other: Tensor) -> bool:
         return bool((other - apart).abs().max() <= (SAME if exact(model) else SAME_HALF))
 
-    try:
+    try:  # a mask that hides what follows says nothing about a masked model, whose copies are padded
         pair = Group((0, 1), SHARED, len(rows[0].ids) + len(rows[1].ids) - SHARED)
         line = [pair, alone(2, rows[2])]
         batch = collate_groups(rows, [line], dtype=model.dtype, shared=opening(rows), device=model.device)
-        packs = agrees(_log_probs(logits_at(model, batch), batch)[batch.reads])
+        packs = not is_masked(model) and agrees(_log_probs(logits_at(model, batch), batch)[batch.reads])
     except Exception:  # whatever a family raises for a mask that it does not support
         packs = False
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None

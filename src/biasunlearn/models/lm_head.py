@@ -31,6 +31,9 @@ CACHED = 500_000
 PairLoss = Callable[[Tensor, Tensor], Tensor]
 """(logits, reference logits) [tokens, vocabulary] -> [tokens]"""
 
+TargetLoss = Callable[[Tensor, Any, Tensor], Tensor]
+"""(logits [tokens, vocabulary], reference logits or None, targets [tokens]) -> [tokens]"""
+
 Value = Callable[[Tensor, Any, slice], Tensor]
 """(logits, reference logits or None, their positions) -> a value for each position"""
 
@@ -84,6 +87,12 @@ class OutputLayer:
     def compared(self, states: Tensor, reference: Tensor, loss: PairLoss) -> Tensor:
         """A loss between the logits of two models at the same positions; the reference has no gradient: [positions]."""
         return self._values(states, reference, lambda logits, other, _: loss(logits, other))
+
+    def token_losses(
+        self, states: Tensor, targets: Tensor, loss: TargetLoss, reference: Tensor | None = None
+    ) -> Tensor:
+        """A loss of the logits, those of a reference (or None) and the target at each position: [positions]."""
+        return self._values(states, reference, lambda logits, other, part: loss(logits, other, targets[part]))
 
     def _values(self, states: Tensor, reference: Tensor | None, value: Value) -> Tensor:
         if not len(states):

@@ -9,7 +9,8 @@ from biasunlearn.runs.scores import CountedScore, hides_polarisation
 FEW_PAIRS = 100
 """Pairs with unseen wording below which their SS says little."""
 
-LATENT = ("stereoset", "crows_pairs", "seat", "paraphrases", "controls", "winobias", "winogender", "perplexity", "bbq")
+LATENT = ("stereoset", "crows_pairs", "seat", "paraphrases", "controls", "winobias", "winogender", "perplexity", "bbq",
+          "certainty_effect", "decoy_effect", "belief_bias", "cognitive_tests")  # fmt: skip
 """Benchmarks that compare likelihoods or choices: none of them reads what a model writes."""
 
 

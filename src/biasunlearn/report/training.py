@@ -51,10 +51,15 @@ def _score_panels(checks: Sequence[MetricsRow], margin: float, events: Events) -
     curves = []
     for name in checks[0].ss or ():
         points = [(float(row.step), float(row.ss[name])) for row in checks if row.ss and name in row.ss]
-        swaps = [row.step for row in checks if row.decision and name in row.decision.swapped]
+        swaps = [row.step for row in checks if row.decision and _swapped(name, row.decision.swapped)]
         curves.append(Curve(name, points, is_name=True, level=50.0, band=margin, swaps=swaps))
     axis, steps = score_axis(curves, 50.0, margin), step_axis([row.step for row in checks], events)
     return [curve_panel(curve, steps, axis, events) for curve in curves]
+
+
+def _swapped(bias_type: str, parts: Sequence[str]) -> bool:
+    """Whether the sets of a bias type, or of a subgroup of it, were exchanged."""
+    return any(part == bias_type or part.startswith(f"{bias_type}/") for part in parts)
 
 
 def _loss_panels(rows: Sequence[MetricsRow], beta: float | None, events: Events) -> list[Markup]:

@@ -240,14 +240,27 @@ class JudgedResult(PanelResult):
     judging: JudgingFacts | None = None
     corrected: Mapping[str, Corrected] = {}
     """{share: the share corrected by labels of people}; empty without labels."""
+    without_judge: Mapping[str, Mapping[str, Number | None]] = {}
+    """{judge: {score: its value by the panel without this judge}}; empty without a panel."""
     new_tokens: Count | None = None
     """Of an answer, at most."""
+    gaps: Mapping[str, Mapping[str, Gap]] = {}
+    """ceb: {"statistical parity" or "equal opportunity": {set: gap between the groups of its rows}}"""
 
     @property
     def unscored(self) -> dict[str, int]:
         """{reason: answers without a verdict}"""
         found = self.states.get("overall", {})
         return {name: count for name, count in found.items() if name.startswith("unscored")}
+
+
+class CognitiveResult(PanelResult):
+    """A benchmark of a cognitive bias: treatment less control. New in schema 2."""
+
+    malformed: Count = 0
+    """Items that are not what they claim to be, and are left out of all scores."""
+    undecided: Mapping[str, Count] = {}
+    """{arm: written answers in which no verdict was found}; empty where none were written."""
 
 
 class ControlsResult(PanelResult):
@@ -272,6 +285,8 @@ class PerplexityResult(BenchmarkResult):
     per_byte: Positive
     tokens: Count
     bytes: Count | None = None
+    pseudo: bool | None = None
+    """From pseudo-log-likelihoods, of a masked model. Not comparable with the perplexity of a causal one."""
 
 
 class TaskScores(Record):
@@ -348,6 +363,10 @@ class Measured(Record):
     fairmt: JudgedResult | None = None
     cab: JudgedResult | None = None
     ceb: JudgedResult | None = None
+    belief_bias: CognitiveResult | None = None
+    certainty_effect: CognitiveResult | None = None
+    decoy_effect: CognitiveResult | None = None
+    cognitive_tests: CognitiveResult | None = None
 
     _order: tuple[str, ...] = ()
 

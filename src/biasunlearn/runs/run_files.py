@@ -30,8 +30,12 @@ class MetricsRow(Record):
     loss_kl: float | None = None
     loss_invariance: float | None = None
     log_ratio: float | None = None
+    tokens: float | None = None
+    """Tokens that the model read in the step, without those of the reference."""
     lr: Number | None = None
     ss: Mapping[str, Number] | None = None
+    subgroups: Mapping[str, Number] | None = None
+    """SS of the subgroups that have a swap weight of their own, shrunk towards that of their bias type."""
     lms: Number | None = None
     decision: StepDecision | None = None
 

@@ -20,6 +20,7 @@ from biasunlearn.models.distributed import count, from_first, is_split, mine, su
 from biasunlearn.models.forward import evaluating, logits_at, max_tokens, text_config
 from biasunlearn.models.load import Loaded
 from biasunlearn.models.logprobs import token_log_probs
+from biasunlearn.models.masked import longest_row, masked_copies
 from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, groups, opening, packed
 from biasunlearn.models.prompted import Prompted
 from biasunlearn.models.quantization import exact
@@ -36,6 +37,9 @@ TOKENS_ON_CPU = 1024
 
 LONGEST_WINDOW = 1024
 """Tokens of a perplexity window, if the model has no smaller limit."""
+
+HIDDEN_WINDOW = 64
+"""Tokens of a row for pseudo-perplexity, where every token needs a pass over its whole row."""
 
 SAME = 1e-4
 """Nats by which the score of a sentence may differ between two ways of computing it, in float32."""
@@ -76,14 +80,21 @@ def score(loaded: Loaded, passages: Sequence[Passage]) -> list[Score]:
         One Score per passage, in the order given.
     """
     unique = list(dict.fromkeys(passages))
-    longest = max_tokens(loaded.model)
-    if loaded.masked and longest is not None:  # the special token at the end takes a position as well
-        longest -= len(frame(loaded.tokenizer)[1])
-    rows = encode(loaded.tokenizer, unique, max_tokens=longest, chat=loaded.chat)
+    rows = _rows(loaded, unique)
     sum_up = _pseudo if loaded.masked else _causal
     sums = sum_up(loaded, rows)
     scores = {passage: Score(total, row.scored) for passage, row, total in zip(unique, rows, sums, strict=True)}
     return [scores[passage] for passage in passages]
+
+
+def check_scorable(loaded: Loaded, passages: Sequence[Passage]) -> None:
+    """UnscorableError for passages that `score` would refuse. They are tokenised, and nothing is scored."""
+    _rows(loaded, list(dict.fromkeys(passages)))
+
+
+def _rows(loaded: Loaded, passages: Sequence[Passage]) -> list[TokenRow]:
+    longest = longest_row(loaded.model, loaded.tokenizer, masked=loaded.masked)
+    return encode(loaded.tokenizer, passages, max_tokens=longest, chat=loaded.chat, suffixes=loaded.masked)
 
 
 def score_windows(loaded: Loaded, text: str, *, stride: int) -> tuple[float, int]:
@@ -108,6 +119,23 @@ def score_windows(loaded: Loaded, text: str, *, stride: int) -> tuple[float, int
     if not rows:
         raise RequestError("the text has fewer than two tokens; perplexity needs more")
     return sum(_causal(loaded, rows)), sum(row.scored for row in rows)
+
+
+def score_hidden(loaded: Loaded, text: str) -> tuple[float, int]:
+    """Pseudo-log-likelihood of a text and its number of tokens, for a masked model.
+
+    The text is cut into rows of `HIDDEN_WINDOW` tokens that do not overlap; each token is hidden once, and the rest of
+    its row is seen.
+    """
+    ids = loaded.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    longest = longest_row(loaded.model, loaded.tokenizer, masked=True)
+    start = start_token(loaded.tokenizer)
+    opening = () if start is None else (start,)
+    window = min(HIDDEN_WINDOW, (longest or HIDDEN_WINDOW) - len(opening))
+    rows = [TokenRow((*opening, *ids[at : at + window]), len(opening)) for at in range(0, len(ids), window)]
+    if not rows:
+        raise RequestError("the text has no token; pseudo-perplexity needs more")
+    return sum(_pseudo(loaded, rows)), len(ids)
 
 
 def _causal(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
@@ -188,7 +216,7 @@ def _job(loaded: Loaded, rows: Sequence[TokenRow]) -> CachedJob | None:
         return None
     digest = hashlib.sha256(f"{loaded.batch_tokens} {batch_budget(loaded)} {TOKENS_ON_CPU}".encode())
     for row in rows:
-        digest.update(f"{row.ids} {row.first_scored}".encode())
+        digest.update(f"{row.ids} {row.first_scored}{row.after or ''}".encode())
     return loaded.cache.job(digest.hexdigest())
 
 
@@ -286,29 +314,21 @@ def _always_packs(model: Any) -> bool:
 
 
 def _pseudo(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
-    """Pseudo-log-likelihoods: one copy of a row per scored token, with that token masked and predicted.
-
-    The tokenizer's special tokens ([CLS] ... [SEP]) take the place of the start token.
-    """
-    head, tail = frame(loaded.tokenizer)
-    opening = 0 if start_token(loaded.tokenizer) is None else 1
-    offset = len(head) - opening
-    copies: dict[tuple[tuple[int, ...], int], int] = {}  # (whole sentence, masked position) -> its number: computed
+    """Pseudo-log-likelihoods: one copy of a row per scored token, with that token masked and predicted."""
+    copies: dict[tuple[TokenRow, int], int] = {}  # (row with a mask, token) -> its number: computed
     wanted: list[list[int]] = []  # once, however many passages of the same sentence need it
     for row in rows:
-        framed = (*head, *row.ids[opening:], *tail)
-        places = range(row.first_scored + offset, len(row.ids) + offset)
-        wanted.append([copies.setdefault((framed, place), len(copies)) for place in places])
+        tokens = zip(masked_copies(loaded.tokenizer, row), row.ids[row.first_scored :], strict=True)
+        wanted.append([copies.setdefault(one, len(copies)) for one in tokens])
     asked = list(copies)
     budget = batch_budget(loaded)
-    batches = list(by_length([len(framed) for framed, _ in asked], budget))
+    batches = list(by_length([len(copy.ids) for copy, _ in asked], budget))
 
     def work(chosen: list[int]) -> list[float]:
-        masked = [_masked(*asked[i], loaded.tokenizer.mask_token_id) for i in chosen]
-        batch = collate(masked, at_token=True, device=loaded.device)
-        targets = torch.tensor([asked[i][0][asked[i][1]] for i in chosen], device=loaded.device)
+        batch = collate([asked[i][0] for i in chosen], at_token=True, device=loaded.device)
+        targets = torch.tensor([asked[i][1] for i in chosen], device=loaded.device)
         values: list[float] = token_log_probs(logits_at(loaded.model, batch), targets).double().tolist()
-        check_finite(loaded, [asked[i][0] for i in chosen], values)
+        check_finite(loaded, [_unmasked(*asked[i]) for i in chosen], values)
         return values
 
     with evaluating(loaded.model):
@@ -318,16 +338,8 @@ def _pseudo(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
     return [sum(log_probs[number] for number in numbers) for numbers in wanted]
 
 
-def _masked(framed: tuple[int, ...], place: int, mask: int) -> TokenRow:
-    return TokenRow((*framed[:place], mask, *framed[place + 1 :]), place)
-
-
-def frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The special tokens that the tokenizer puts before and after a text: ([CLS], [SEP])."""
-    bare = tokenizer.encode("a", add_special_tokens=False)
-    framed = tokenizer.encode("a")
-    at = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
-    return tuple(framed[:at]), tuple(framed[at + len(bare) :])
+def _unmasked(copy: TokenRow, token: int) -> tuple[int, ...]:
+    return (*copy.ids[: copy.first_scored], token, *copy.ids[copy.first_scored + 1 :])
 
 
 def batch_budget(loaded: Loaded) -> int:

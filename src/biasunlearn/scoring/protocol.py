@@ -77,6 +77,9 @@ class EvalOptions:
     prompting: str | None = None
     """Baseline of judged benchmarks that changes what the model is asked (scoring/prompt_baseline.py)."""
 
+    written_answers: bool = False
+    """Benchmarks of cognitive biases also let the model write its answer, and read it."""
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for config.yaml."""
         values = asdict(self)
@@ -84,6 +87,8 @@ class EvalOptions:
         lists = {name: list(values[name]) for name in names}
         if self.limit is None:  # a run of an earlier version, which had no such option, can be resumed
             del values["limit"]
+        if not self.written_answers:  # likewise
+            del values["written_answers"]
         return {**values, "cache": None if self.cache is None else str(self.cache), **lists}
 
 

@@ -23,19 +23,21 @@ class ReportedScore:
 
 
 def base_findings(stop: StopScores, report: Mapping[str, ReportedScore], config: DebiasConfig) -> list[str]:
-    """One line for each bias type that is held, and one for each where the two splits disagree about the base model.
+    """One line for each bias type that is held (or subgroup, if these have the swap weights), and one for each bias
+    type where the two splits disagree about the base model.
 
     They disagree where the difference of their SS is larger than its 95 % interval, or where one of the two intervals
     excludes 50 and the other does not, or both do, on different sides.
     """
     held = first_decision(Evaluation(0, stop, stop.lms), config).held
     lines = []
-    for name, score in stop.bias_types.items():
+    for name, score in stop.controlled.items():
         if name in held:
             lines.append(
                 f"{name}: held, not trained, as its SS cannot be told from 50 ({_in_words(score)}, "
                 f"{score.pairs} pairs); it is trained if that changes"
             )
+    for name, score in stop.bias_types.items():
         reported = report.get(name)
         if reported is not None and (why := _disagreement(score, reported)):
             lines.append(

@@ -42,13 +42,17 @@ class Decision:
         return SwapState(self.swap_weights, self.ss, self.step, self.outputs or self.swap_weights, self.held)
 
 
-def first_decision(evaluation: Evaluation, config: DebiasConfig) -> Decision:
+def first_decision(evaluation: Evaluation, config: DebiasConfig, *, invariance: bool = False) -> Decision:
     """The decision before the first step, from the scores of the base model.
 
-    Training does not begin if no bias type has a swap weight: no evaluation would give it a goal.
+    Training does not begin if no bias type has a swap weight: no evaluation would give it a goal. It does begin if it
+    has an invariance loss, whose goal is the same whatever SS is: a mean of 50 can hide an association with the group.
+
+    Args:
+        invariance: whether there are sentences for the invariance loss.
     """
     swap = initial_swap(evaluation, config)
-    even = not any(swap.weights.values())
+    even = not any(swap.weights.values()) and not (invariance and config.invariance_weight)
     return Decision(
         swap.weights, stop=even, reason=EVEN if even else "",
         ss=swap.ss, step=swap.step, outputs=swap.outputs, held=swap.held,

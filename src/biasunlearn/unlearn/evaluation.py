@@ -1,7 +1,11 @@
-"""An evaluation of the stop split: SS of each bias type with its error, and LMS. Typed values, no model, no torch."""
+"""An evaluation of the stop split: SS of each bias type with its error, and LMS. Typed values, no model, no torch.
+
+With `swap_by: subgroup` SS is also estimated for the subgroups of each bias type (data/subgroups.py), for which the
+swap rule then has a weight each. A subgroup has few pairs, so that its SS is shrunk towards that of its bias type.
+"""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,9 +16,13 @@ from biasunlearn.data.records import Triplet
 from biasunlearn.stats.bootstrap import FEW_CLUSTERS, Sample, resample
 from biasunlearn.stats.normal import Z_95
 from biasunlearn.stats.stereoset import Comparison, official_lms
+from biasunlearn.unlearn.swap_parts import SwapParts
 
 INTERVAL_WIDTH = 2 * round(Z_95, 2)
 """Standard errors in a 95 % interval: 3.92. Rounded, since the swap weights of a seed depend on its last digit."""
+
+SUBGROUP_SPREAD = 5.0
+"""Points of SS by which subgroups are expected to lie around their bias type: the margin of the verdicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +47,24 @@ class StopScores:
     """What LMS is the mean of: for each target term the values of its items (0, 0.5 or 1), in a fixed order."""
     stop_split: Mapping[str, float] = field(default_factory=dict)
     """SS on the stop split alone, where `bias_types` also uses the training pairs (`stop_scores`)."""
+    subgroups: Mapping[str, BiasTypeScore] = field(default_factory=dict)
+    """Shrunk SS of each part of a bias type that has a swap weight of its own; empty with `swap_by: bias_type`."""
 
     @property
     def ss(self) -> dict[str, float]:
         """SS of each bias type, in percent."""
         return {name: score.ss for name, score in self.bias_types.items()}
 
+    @property
+    def controlled(self) -> Mapping[str, BiasTypeScore]:
+        """The scores that the swap and stop rules act on: of the subgroups where there are any, else of bias types."""
+        return self.subgroups or self.bias_types
+
     def to_dict(self) -> dict[str, Any]:
         """What metrics.jsonl stores of an evaluation."""
-        return {"ss": dict(self.stop_split) or self.ss, "lms": self.lms}
+        subgroups = {name: score.ss for name, score in self.subgroups.items()}
+        only = {"subgroups": subgroups} if subgroups else {}
+        return {"ss": dict(self.stop_split) or self.ss, "lms": self.lms, **only}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +140,13 @@ def _half_width(values: np.ndarray) -> float:
     return float(stdtrit(freedom, 0.95) * values.std(ddof=1) / np.sqrt(len(values))) if freedom else 0.0
 
 
-def stop_scores(comparisons: Sequence[Comparison], *, seed: int, base: BaseAnswers | None = None) -> StopScores:
+def stop_scores(
+    comparisons: Sequence[Comparison],
+    *,
+    seed: int,
+    base: BaseAnswers | None = None,
+    parts: SwapParts | None = None,
+) -> StopScores:
     """Scores the comparisons of the stop split.
 
     SS is the mean over items. Target terms of training pairs are partly inferred and of very uneven size, and in the
@@ -133,25 +156,71 @@ def stop_scores(comparisons: Sequence[Comparison], *, seed: int, base: BaseAnswe
         base: with it SS is the base model's SS on all pairs, the training pairs too, plus the change since then on the
             stop split (a difference estimator). The model that is trained is still judged by held-out pairs only, but
             where it began is known from two to three times as many, which matters most in a small file.
+        parts: the parts of bias types that have a swap weight of their own; None: `StopScores.subgroups` is empty.
     """
     by_type = _by_type(comparisons)
     scores = {name: _score(by_type[name], seed) for name in sorted(by_type)}
     meaningful = _meaningful(comparisons)
-    if base is None:
-        return StopScores(scores, official_lms(comparisons), meaningful)
-    began, others = _by_type(base.stop), _by_type(base.train)
-    better = {
-        name: _from_base(by_type[name], began[name], others[name]) if others.get(name) else score
+    best = scores if base is None else _known_from_base(scores, by_type, _by_type(base.stop), _by_type(base.train))
+    measured = {} if base is None else {name: score.ss for name, score in scores.items()}
+    subgroups = {} if parts is None else _subgroup_scores(best, comparisons, base, parts, seed)
+    return StopScores(best, official_lms(comparisons), meaningful, measured, subgroups)
+
+
+def _subgroup_scores(
+    types: Mapping[str, BiasTypeScore],
+    comparisons: Sequence[Comparison],
+    base: BaseAnswers | None,
+    parts: SwapParts,
+    seed: int,
+) -> dict[str, BiasTypeScore]:
+    """The shrunk score of each part; a part without stop pairs has the score of its bias type."""
+    now = _by_type(comparisons, parts.of)
+    own = {name: _score(of_part, seed) for name, of_part in now.items()}
+    if base is not None:
+        own = _known_from_base(own, now, _by_type(base.stop, parts.of), _by_type(base.train, parts.of))
+    return {
+        name: shrunk(own[name], types[bias_type]) if name in own else types[bias_type]
+        for name, bias_type in parts.bias_types.items()
+        if bias_type in types
+    }
+
+
+def shrunk(own: BiasTypeScore, whole: BiasTypeScore) -> BiasTypeScore:
+    """The score of a part of a bias type, moved towards that of the whole by as much as it is uncertain.
+
+    The posterior mean of a normal model: the parts lie around the SS of the bias type with a standard deviation of
+    `SUBGROUP_SPREAD` points. With w = spread^2 / (spread^2 + standard error^2) it is w own + (1 - w) whole, with the
+    variance w * standard error^2 + (1 - w)^2 * (standard error of the whole)^2.
+
+    By hand: own 34 +- 5, whole 50 +- 3, spread 5: w = 25 / 50, SS 42, variance 0.5 * 25 + 0.25 * 9 = 14.75.
+    """
+    weight = SUBGROUP_SPREAD**2 / (SUBGROUP_SPREAD**2 + own.standard_error**2)
+    value = weight * own.ss + (1 - weight) * whole.ss
+    error = float(np.sqrt(weight * own.standard_error**2 + (1 - weight) ** 2 * whole.standard_error**2))
+    return BiasTypeScore(value, value - Z_95 * error, value + Z_95 * error, error, own.pairs)
+
+
+def _known_from_base(
+    scores: Mapping[str, BiasTypeScore],
+    now: Mapping[str, Sequence[Comparison]],
+    began: Mapping[str, Sequence[Comparison]],
+    others: Mapping[str, Sequence[Comparison]],
+) -> dict[str, BiasTypeScore]:
+    """`_from_base` for each name that the base model also answered training pairs of."""
+    return {
+        name: _from_base(now[name], began[name], others[name]) if others.get(name) else score
         for name, score in scores.items()
     }
-    measured = {name: score.ss for name, score in scores.items()}
-    return StopScores(better, official_lms(comparisons), meaningful, measured)
 
 
-def _by_type(comparisons: Sequence[Comparison]) -> dict[str, list[Comparison]]:
+def _by_type(
+    comparisons: Sequence[Comparison], key: Callable[[str, str], str] = lambda bias_type, target: bias_type
+) -> dict[str, list[Comparison]]:
+    """The comparisons by bias type, or by what `key` makes of bias type and target term."""
     found: dict[str, list[Comparison]] = defaultdict(list)
     for one in comparisons:
-        found[one.bias_type].append(one)
+        found[key(one.bias_type, one.target)].append(one)
     return dict(found)
 
 

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.checks import check_pairs, overlap
 from biasunlearn.data.definitional import definitional_pairs
@@ -25,6 +27,11 @@ from biasunlearn.unlearn.shared_terms import (
     shared_families_finding,
     unseen_pairs,
 )
+from biasunlearn.unlearn.swap_parts import SwapParts, swap_parts
+
+MOST_PAIRS = 20_000
+"""Training pairs of which versions about other groups are made for the invariance loss. A run of 160 steps reads about
+a thousand of them, and to make them of a million pairs would take a third of the whole preparation."""
 
 EARLY = 13
 """Characters before the BLANK where the released code begins to supervise: the length of "<|endoftext|>"."""
@@ -41,6 +48,8 @@ class Prepared:
     """Counts, hashes, skipped rows and findings, for results.json."""
     manifest: Manifest
     """Hashes for the adapter folder, with which a later `measure` recognises data that was trained on."""
+    parts: SwapParts | None = None
+    """The subgroups that have a swap weight of their own, with `swap_by: subgroup`."""
 
 
 def prepare(
@@ -51,6 +60,7 @@ def prepare(
     *,
     skip_invalid: bool = False,
     unscorable: Mapping[Passage, str] | None = None,
+    term_lists: Sequence[str] = (),
 ) -> Prepared:
     """Reads and checks the files, joins target terms and unrelated sentences, splits, and builds the sets.
 
@@ -58,6 +68,7 @@ def prepare(
         train, report: a path, rows in memory, or the data read from it.
         unscorable: passages that the model cannot score, with the reasons. Pairs and sentences with one are left out of
             the sets after the split, which therefore is the same for every model.
+        term_lists: files of the user that name subgroups, for `swap_by: subgroup`.
     Raises:
         DataError: there are such pairs, and `skip_invalid` is off.
         RequestError: a file or a row is wrong, a bias type is too small to be split, or nothing to compute KL on.
@@ -101,9 +112,11 @@ def prepare(
         stopped_on_report=config.stop_on == "report",
         findings=[*findings, *shared_families_finding(chosen, common, config)],
     )  # fmt: skip
-    sets = _training_sets(chosen, (*stop, *read.report.triplets), sentences, config, unscorable or {})
+    swap_by = swap_parts(chosen, stop, config, term_lists)
+    later = (*stop, *read.report.triplets)
+    sets = _training_sets(chosen, later, sentences, config, unscorable or {}, swap_by)
     facts = facts.with_values(findings=[*facts.findings, *_contexts_finding(sets, chosen, config)])
-    return Prepared(sets, chosen, stop, facts, _manifest(read, facts, chosen, stop, config.seed))
+    return Prepared(sets, chosen, stop, facts, _manifest(read, facts, chosen, stop, config.seed), swap_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +126,7 @@ class TrainingData:
     sets: TrainingSets
     train: tuple[Triplet, ...]
     stop: tuple[Triplet, ...]
+    parts: SwapParts | None = None
 
 
 def training_data(
@@ -139,7 +153,8 @@ def training_data(
             raise RequestError(f"{given.path}: has no pair of bias type {missing[0]!r}, which is trained on; add some")
     held_out, chosen = _stop_items(parts, (), config), _supervised_kinds(parts.train, config)
     sentences, _ = _unrelated_set(other, joined, parts, config)
-    return TrainingData(_training_sets(chosen, held_out, sentences, config, {}), chosen, held_out)
+    swap_by = swap_parts(chosen, held_out, config)
+    return TrainingData(_training_sets(chosen, held_out, sentences, config, {}, swap_by), chosen, held_out, swap_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +198,7 @@ def _training_sets(
     sentences: Sequence[str],
     config: DebiasConfig,
     unscorable: Mapping[Passage, str],
+    parts: SwapParts | None,
 ) -> TrainingSets:
     """The sets of the losses. `later`: pairs of the stop and the report split, whose groups are to stay unseen."""
     sets = training_sets(
@@ -191,6 +207,7 @@ def _training_sets(
         adversarial_share=config.adversarial_share,
         seed=config.seed,
         supervised_to=config.supervised_to,
+        parts=parts,
     )
     if config.invariance_weight and config.lora_rank:  # the adapter is switched off to read the reference
         contexts = tuple(c for c in _contexts(chosen, later, config) if unscorable.keys().isdisjoint(c))
@@ -351,16 +368,25 @@ def _unrelated_set(
 
 
 def _contexts(chosen: Sequence[Triplet], later: Sequence[Triplet], config: DebiasConfig) -> tuple[Context, ...]:
-    """Counterfactual contexts of the training pairs. Term families of the stop and the report split are not used."""
+    """Counterfactual contexts of the training pairs, of a large file those of `MOST_PAIRS` drawn ones. Term families of
+    the stop and the report split are not used."""
+    if len(chosen) > MOST_PAIRS:
+        drawn = np.random.default_rng(config.seed).choice(len(chosen), MOST_PAIRS, replace=False)
+        chosen = [chosen[number] for number in sorted(drawn)]
     found = counterfactual_contexts(chosen, count=config.context_terms, seed=config.seed, without=term_families(later))
     return tuple(context for contexts in found.values() for context in contexts)
 
 
 def _contexts_finding(sets: TrainingSets, chosen: Sequence[Triplet], config: DebiasConfig) -> list[str]:
     """How many training sentences the invariance loss uses, where it does not use all of them."""
-    sentences = 2 * len(chosen)
+    sentences = 2 * min(len(chosen), MOST_PAIRS)
     if config.invariance_weight and not config.lora_rank:
         return ["lora_rank: 0 trains all weights; the invariance loss, which needs an adapter, is not used"]
+    if len(chosen) > MOST_PAIRS and config.invariance_weight:
+        return [
+            f"the invariance loss uses versions of {len(sets.contexts):,} sentences, from {MOST_PAIRS:,} of the "
+            f"{len(chosen):,} training pairs, drawn with the seed"
+        ]
     if not config.invariance_weight or len(sets.contexts) == sentences:
         return []
     used = f"{len(sets.contexts)} of {sentences} training sentences have versions about other groups"
@@ -386,4 +412,4 @@ def _supervised_early(sets: TrainingSets) -> TrainingSets:
 
 def _early(passage: Passage) -> Passage:
     whole, cut = passage.prefix + passage.text, max(0, len(passage.prefix) - EARLY)
-    return Passage(whole[:cut], whole[cut:])
+    return Passage(whole[:cut], whole[cut:], passage.suffix)

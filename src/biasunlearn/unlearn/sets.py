@@ -11,11 +11,13 @@ from typing import Literal
 import numpy as np
 
 from biasunlearn.data.records import Passage, Triplet
+from biasunlearn.unlearn.swap_parts import SwapParts
 
 Context = tuple[Passage, ...]
 """One sentence and its versions about other groups; the first is the sentence as it is in the data."""
 
 PerType = Mapping[str, tuple[Passage, ...]]
+"""By bias type or, with `swap_by: subgroup`, by part of one (unlearn/swap_parts.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ def training_sets(
     adversarial_share: float,
     seed: int,
     supervised_to: Literal["end", "difference"] = "end",
+    parts: SwapParts | None = None,
 ) -> TrainingSets:
     """Builds the sets of the paper from training triplets.
 
@@ -64,10 +67,11 @@ def training_sets(
 
     Args:
         supervised_to: where the supervised part of a sentence ends (`Triplet.supervised`).
+        parts: parts of bias types that take the place of the bias types; None: the bias types.
     """
     by_type: dict[str, list[Triplet]] = defaultdict(list)
     for triplet in triplets:
-        by_type[triplet.bias_type].append(triplet)
+        by_type[parts.of(triplet.bias_type, triplet.target) if parts else triplet.bias_type].append(triplet)
     forget: dict[str, tuple[Passage, ...]] = {}
     retain: dict[str, tuple[Passage, ...]] = {}
     pairs: dict[str, tuple[tuple[Passage, Passage], ...]] = {}

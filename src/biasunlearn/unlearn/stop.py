@@ -4,7 +4,7 @@ The paper (arXiv 2509.25673) stops when the SS of every bias type is within 2 po
 requires that LMS has not fallen by more than `lms_floor` points; a run whose model breaks is stopped as collapsed.
 Both limits know how many items LMS was measured with: one item of 18 is 6 points of LMS and no collapse.
 With a swap rule that has no weight within the noise of the stop split, SS cannot come nearer to 50 than that, and a
-bias type within it counts as having reached 50.
+bias type within it counts as having reached 50. With `swap_by: subgroup` the same is required of each subgroup.
 """
 
 from biasunlearn.config import DebiasConfig
@@ -19,15 +19,16 @@ def stop_reason(evaluation: Evaluation, config: DebiasConfig) -> str:
     """In what way an evaluation meets the stop rule, for results.json; empty if it does not."""
     if beyond_floor(evaluation, config) > 0:
         return ""
-    scores = evaluation.scores.bias_types.values()
+    scores = evaluation.scores.controlled.values()
+    what = "subgroups" if evaluation.scores.subgroups else "bias types"
     if config.stop_rule == "interval":
         lowest, highest = IDEAL - config.interval_margin, IDEAL + config.interval_margin
         met = all(lowest <= score.low and score.high <= highest for score in scores)
-        return f"all bias types' intervals within {config.interval_margin:g} of 50" if met else ""
+        return f"all {what}' intervals within {config.interval_margin:g} of 50" if met else ""
     if all(abs(score.ss - IDEAL) <= config.margin for score in scores):
-        return f"all bias types within {config.margin:g} of 50"
+        return f"all {what} within {config.margin:g} of 50"
     if all(abs(score.ss - IDEAL) <= max(config.margin, noise(score, config)) for score in scores):
-        return f"all bias types within {config.margin:g} of 50 or within the noise of the stop split"
+        return f"all {what} within {config.margin:g} of 50 or within the noise of the stop split"
     return ""
 
 
@@ -49,9 +50,10 @@ def collapse_reason(evaluation: Evaluation, config: DebiasConfig) -> str:
 def distance(evaluation: Evaluation, config: DebiasConfig) -> float:
     """How far a model is from the goal, in points of SS; the best checkpoint is the one with the smallest.
 
-    Mean |SS - 50| over bias types, plus `LMS_PRICE` for every point that LMS fell below its floor.
+    Mean |SS - 50| over bias types (with `swap_by: subgroup` over their subgroups), plus
+    `LMS_PRICE` for every point that LMS fell below its floor.
     """
-    scores = evaluation.scores.bias_types.values()
+    scores = evaluation.scores.controlled.values()
     gap = sum(abs(score.ss - IDEAL) for score in scores) / len(scores)
     return gap + LMS_PRICE * beyond_floor(evaluation, config)
 

@@ -23,6 +23,8 @@ an unbiased model: the first version trained a bias type whose stop split had an
 - the integral of the pi rule does not grow while its weight is 0 (anti-windup).
 
 With `swap_noise: 0` the weight is the output of the rule, as in version 0.1.0.
+
+With `swap_by: subgroup` each subgroup of a bias type has a swap weight of its own, by the same rules.
 """
 
 import math
@@ -64,18 +66,18 @@ class SwapState:
 
 def initial_swap(evaluation: Evaluation, config: DebiasConfig) -> SwapState:
     """The weights before the first step: 1 (paper), or in proportion to how far the base model is from 50."""
-    scores = evaluation.scores.bias_types
+    scores = evaluation.scores.controlled
     if config.swap in KNOWS_NOISE:
         weights = {name: _effective(_proportional(score, config), score, config) for name, score in scores.items()}
         held = tuple(name for name, weight in weights.items() if weight == 0 and knows_noise(config))
     else:
         weights, held = dict.fromkeys(scores, 1.0), ()
-    return SwapState(weights, evaluation.scores.ss, evaluation.step, dict(weights), held)
+    return SwapState(weights, _ss(scores), evaluation.step, dict(weights), held)
 
 
 def next_swap(last: SwapState, evaluation: Evaluation, config: DebiasConfig) -> SwapState:
     """The weights after an evaluation."""
-    scores = evaluation.scores.bias_types
+    scores = evaluation.scores.controlled
     outputs = {name: _output(name, last, evaluation, config) for name in scores}
     chosen = {name: _effective(outputs[name], scores[name], config, held=name in last.held) for name in scores}
     if config.focus == "farthest":
@@ -83,7 +85,7 @@ def next_swap(last: SwapState, evaluation: Evaluation, config: DebiasConfig) -> 
         chosen = {name: weight if name == farthest else 0.0 for name, weight in chosen.items()}
     # A weight of 0 keeps the sign of the last one, which says whether the sets are exchanged at present.
     weights = {name: weight or math.copysign(0.0, last.weights.get(name, 1.0)) for name, weight in chosen.items()}
-    return SwapState(weights, evaluation.scores.ss, evaluation.step, outputs, last.held)
+    return SwapState(weights, _ss(scores), evaluation.step, outputs, last.held)
 
 
 def exchanged(before: Mapping[str, float], after: Mapping[str, float]) -> tuple[str, ...]:
@@ -103,7 +105,7 @@ def noise(score: BiasTypeScore, config: DebiasConfig) -> float:
 
 def _output(name: str, last: SwapState, evaluation: Evaluation, config: DebiasConfig) -> float:
     """What the rule would choose if the stop split had no noise."""
-    score = evaluation.scores.bias_types[name]
+    score = evaluation.scores.controlled[name]
     if config.swap == "none":
         return 1.0
     if config.swap == "hard":
@@ -128,6 +130,10 @@ def _effective(output: float, score: BiasTypeScore, config: DebiasConfig, *, hel
     if score.ss > IDEAL:
         return 0.0 if held and score.low <= IDEAL else max(0.0, output)
     return min(0.0, output) if score.high < IDEAL else 0.0
+
+
+def _ss(scores: Mapping[str, BiasTypeScore]) -> dict[str, float]:
+    return {name: score.ss for name, score in scores.items()}
 
 
 def _proportional(score: BiasTypeScore, config: DebiasConfig) -> float:

@@ -99,7 +99,7 @@ class BiasCallback(TrainerCallback):
     def scores(self, model: Any, pairs: Sequence[Triplet] | None = None) -> StopScores:
         """The scores of a model as it is; of other pairs, if they are given."""
         answers = self._answers if pairs is None else None
-        return stop_scores(self._compared(model, pairs or self.pairs), seed=self.recipe.seed, base=answers)
+        return self._scored(self._compared(model, pairs or self.pairs), answers, own=pairs is None)
 
     def metrics(self, scores: StopScores, prefix: str) -> dict[str, float]:
         """Plain numbers under names that trackers accept."""
@@ -127,6 +127,11 @@ class BiasCallback(TrainerCallback):
         self.history.append({"step": step, **self.metrics(scores, self._prefix)})
         return scores
 
+    def _scored(self, compared: Sequence[Comparison], answers: BaseAnswers | None, *, own: bool) -> StopScores:
+        """The scores of comparisons; `own`: those of the stop split, whose subgroups may have swap weights."""
+        parts = self._unlearning.data.parts if self._unlearning and own else None
+        return stop_scores(compared, seed=self.recipe.seed, base=answers, parts=parts)
+
     def _compared(self, model: Any, pairs: Sequence[Triplet]) -> list[Comparison]:
         loaded = Loaded(model, self._tokenizer, check_scorable(model), may_diverge=True)
         modes = [(module, module.training) for module in model.modules()]
@@ -153,8 +158,9 @@ class BiasCallback(TrainerCallback):
         if self._unlearning and knows_noise(self.recipe):
             others = base_pairs(self._unlearning.data.train, self.pairs, self.recipe.stop_items)
             self._answers = BaseAnswers(compared, self._compared(model, others))
-        scores = stop_scores(compared, seed=self.recipe.seed, base=self._answers)
-        self.training = first_state(scores, self.recipe)
+        scores = self._scored(compared, self._answers, own=True)
+        contexts = self._unlearning.data.sets.contexts if self._unlearning else ()
+        self.training = first_state(scores, self.recipe, invariance=bool(contexts))
         self.history = [{"step": 0, **self.metrics(scores, self._prefix)}]
         self._report(self.history[-1], state)
         if self._unlearning and self.training.decision.stop:

@@ -25,7 +25,7 @@ OWN = (
     "method", "stop_share", "stop_items", "train_kinds", "adversarial_share", "supervised_to", "retain_batch",
     "unrelated_batch", "batch_pairs", "batch_allocation", "batch_follows", "focus", "beta", "set_point",
     "forget_weight", "retain_weight", "kl_weight", "invariance_weight", "context_batch", "context_terms",
-    "guard_batch", "npo_ratio", "retain_mean", "kl", "padded_to", "average", "swap",
+    "guard_batch", "npo_ratio", "retain_mean", "kl", "padded_to", "average", "swap", "swap_by",
     "swap_band", "swap_noise", "stop_rule", "margin", "interval_margin", "confirm", "lms_floor", "collapse_lms",
     "collapse_ratio", "optimizer_at_swap",
 )  # fmt: skip
@@ -88,6 +88,7 @@ class BiasUnlearnConfig(TrainingArguments):
     padded_to: int | None = None
     average: float | None = None
     swap: str | None = None
+    swap_by: str | None = None
     swap_band: float | None = None
     swap_noise: float | None = None
     stop_rule: str | None = None
