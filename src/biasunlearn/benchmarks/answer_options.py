@@ -1,7 +1,7 @@
 """Questions with a few answers, each of which can be given in several words: what a model answers.
 
 Two ways to ask, which share the questions:
-    likelihood   the likeliest of all listed words behind the prompt, summed over its tokens, is the answer
+    likelihood   the likeliest of all listed words after the prompt, summed over its tokens, is the answer
     written      the model writes (greedy decoding), and a reader of the benchmark finds the answer in the text, or
                  finds none: undecided
 

@@ -4,7 +4,7 @@ Paper          Itzhak et al. 2024, Instructed to Bias (TACL; arXiv 2308.00225); 
                Pollard 1983. Items of our own: data/syllogisms.py
 Data           a table with the columns text, premise_1, premise_2, conclusion, is_valid, is_believable and with_bias
                (true: real terms, false: nonsense terms), or the folder of belief_treatment and belief_control (.jsonl)
-Formulation    the likeliest of yes, true, valid, correct and no, false, invalid, incorrect behind the prompt. With
+Formulation    the likeliest of yes, true, valid, correct and no, false, invalid, incorrect after the prompt. With
                --written-answers also greedy decoding and a reader
 Scores         effect, in points: of valid arguments acceptance(nonsense) - acceptance(real, unbelievable); of invalid
                ones acceptance(real, believable) - acceptance(nonsense). Acceptance: % answered "valid". Positive as in
@@ -88,7 +88,7 @@ def entry(items: Sequence[Item]) -> CognitiveResult:
         groups["items"] = [replace(o, bias_type=name) for name, given in both.items() for o in _outcomes(given)]
     found = cognitive_entry(
         [item for item in items if not item.condition.endswith(MALFORMED)], _outcomes, version=VERSION, ideal=IDEAL,
-        formulation="the likeliest of the listed words for valid and invalid behind the prompt, summed", groups=groups,
+        formulation="the likeliest of the listed words for valid and invalid after the prompt, summed", groups=groups,
     )  # fmt: skip
     notes = [f"{malformed} malformed arguments are left out: their conclusion names a term of neither premise"]
     return found.with_values(malformed=malformed, notes=[*found.notes, *(notes if malformed else [])])

@@ -3,7 +3,7 @@
 Paper          Itzhak et al. 2024, Instructed to Bias (TACL; arXiv 2308.00225); the human effect: Kahneman, Tversky 1979
 Data           the folder of certainty_treatment and certainty_control (.jsonl, .gz), or one table with both: text,
                with_bias, target and better_expected_value (option numbers), bias_type, subtemplates.vals_index
-Formulation    the likeliest of 1, first, A and 2, second, B behind the prompt. With --written-answers also greedy
+Formulation    the likeliest of 1, first, A and 2, second, B after the prompt. With --written-answers also greedy
                decoding and a reader ("it depends on" is undecided)
 Scores         effect: % that choose the target, treatment (a sure prize) less control (its risky analogue), in points.
                effect_margin: the same of the log odds of the target, in nats. better_value: % that choose the option of
@@ -66,7 +66,7 @@ def entry(items: Sequence[Item]) -> CognitiveResult:
     """By the number of outcomes of the risky option; the written answers are a group."""
     return cognitive_entry(
         items, _outcomes, version=VERSION, ideal=IDEAL,
-        formulation="the likeliest of the listed words for each option behind the prompt, summed",
+        formulation="the likeliest of the listed words for each option after the prompt, summed",
     )  # fmt: skip
 
 

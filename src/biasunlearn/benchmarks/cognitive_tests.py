@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 IDEAL = {"bias": 0.0, "difference": 0.0, "control_position": None}
-FORMULATION = 'log-likelihood of "Option n" behind the prompt, summed over the options in order and reversed'
+FORMULATION = 'log-likelihood of "Option n" after the prompt, summed over the options in order and reversed'
 INSERTIONS = "insertions.jsonl"
 SMALL = 1e-8
 """Added to the denominator of B, as in the released code."""

@@ -4,7 +4,7 @@ Paper          Itzhak et al. 2024, Instructed to Bias (TACL; arXiv 2308.00225); 
                1982
 Data           the folder of decoy_treatment and decoy_control (.jsonl, .gz), or one table with both: text, with_bias,
                product_dir, price1 to price3, and the option numbers target, competitor and decoy (0 in the control)
-Formulation    the likeliest of 1, first, A; 2, second, B; 3, third, C behind the prompt. With --written-answers also
+Formulation    the likeliest of 1, first, A; 2, second, B; 3, third, C after the prompt. With --written-answers also
                greedy decoding and a reader
 Scores         effect: % that choose the target, treatment (three options) less control (two), in points, as published.
                effect_between: the same share among those who choose the target or the competitor, in which a model that
@@ -70,7 +70,7 @@ def entry(items: Sequence[Item]) -> CognitiveResult:
     """By product group; the written answers are a group."""
     return cognitive_entry(
         items, _outcomes, version=VERSION, ideal=IDEAL,
-        formulation="the likeliest of the listed words for each option behind the prompt, summed",
+        formulation="the likeliest of the listed words for each option after the prompt, summed",
     )  # fmt: skip
 
 

@@ -70,7 +70,7 @@ class Argument:
 
 
 def holds(statement: Statement, case: Sequence[bool]) -> bool:
-    """Is the statement true in a case? `case` says of each region in `REGIONS` whether it is not empty.
+    """Is the statement true in a case? `case` states for each region in `REGIONS` whether it is not empty.
 
     By hand: in a case whose only region that is not empty is S and M and not P, "All S are M" and "No S are P" are
     true.
