@@ -1,6 +1,8 @@
 """Names that vulture takes for dead code although somebody reads them."""
 
 process_results  # called by lm-eval, for the tasks of benchmarks/lm_eval_bbq.py and lm_eval_stereoset.py
+low
+high
 _.pre_tokenizer  # read by tokenizers.Tokenizer (data/toy_world.py)
 __dir__  # called by dir(biasunlearn) and by tab completion
 _.to_pandas  # of Results: for users

@@ -26,7 +26,10 @@ from pathlib import Path
 from typing import Any
 
 SHAPES = {"gpt2-small": (12, 768, 12), "gpt2-medium": (24, 1024, 16)}
-"""Layers, width, heads; random weights."""
+"""GPT-2: layers, width, heads; random weights."""
+
+GEMMA = "gemma3-270m"
+"""Gemma 3 with 270 million weights, 168 of them in a vocabulary of 262,144; random weights."""
 
 ROLES = {"forget": 4, "retain": 28, "unrelated": 28}
 """Sentences of a step, as in the released code."""
@@ -88,7 +91,8 @@ def _show(model: str, what: str, ours: list[dict[str, float]], plain: list[dict[
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="+", default=["gpt2-small"], help=f"{', '.join(SHAPES)}, or model folders")
+    shapes = ", ".join([*SHAPES, GEMMA])
+    parser.add_argument("--models", nargs="+", default=["gpt2-small"], help=f"{shapes}, or folders of models")
     parser.add_argument("--stereoset", help="official StereoSet JSON; else sentences are made, of the same lengths")
     parser.add_argument("--runs", type=int, default=3, help="runs of ours; the median and the spread are shown")
     parser.add_argument("--steps", type=int, default=4, help="training steps of ours that are timed")
@@ -346,6 +350,8 @@ def _model(name: str, clusters: Sequence[Any], side: str) -> Any:
     from biasunlearn.models.cpu_kernels import fuse_activations
     from biasunlearn.models.load import Loaded, load
 
+    if name == GEMMA:
+        return Loaded(_gemma().eval(), _tokenizer(clusters), masked=False)
     if name not in SHAPES:
         return load(name)
     from transformers import GPT2Config, GPT2LMHeadModel
@@ -355,6 +361,14 @@ def _model(name: str, clusters: Sequence[Any], side: str) -> Any:
     if side == "ours":
         fuse_activations(model)
     return Loaded(model, _tokenizer(clusters), masked=False)
+
+
+def _gemma() -> Any:
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    shape = {"num_hidden_layers": 18, "hidden_size": 640, "intermediate_size": 2048, "vocab_size": 262144}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 256, "query_pre_attn_scalar": 256}
+    return Gemma3ForCausalLM(Gemma3TextConfig(**shape, **heads, sliding_window=512, tie_word_embeddings=True))
 
 
 def _tokenizer(clusters: Sequence[Any]) -> Any:

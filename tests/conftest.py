@@ -1,26 +1,33 @@
 """Settings of every test session, and a check of every results.json: one thread a process, no network, how hypothesis
 draws its examples, and which tests are left for the night."""
 
+import gc
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+# A million objects of the libraries stay until the end: the collector would look through them again and again, which
+# takes a fifth of the time of all imports. `pytest_collection_finish` switches it on.
+gc.disable()
 # Before torch is imported: several tests run at once (pytest -n), and their processes share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ["HF_HUB_OFFLINE"] = "1"
+# peft imports bitsandbytes, which asks for compiled functions and so loads torch's compiler: a fifth of the time that a
+# process takes to start. Without it those functions run as they are written. Processes that a test starts inherit this.
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 # The runs of the tests have the same shapes again and again: what oneDNN compiled for one run serves the next one
 # (models/cpu_kernels.py caches little, since the shapes of real steps differ).
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "1024")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "1024")
 
-import jsonschema
-import pytest
-from hypothesis import settings
+import jsonschema  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
-from biasunlearn.runs.results import SCHEMA_FILE
-from tests.warm_client import Warm
+from biasunlearn.runs.results import SCHEMA_FILE  # noqa: E402
+from tests.warm_client import Warm  # noqa: E402
 
 ROOT = Path(__file__).parent
 
@@ -68,6 +75,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
     first = {ROOT / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: first.get(item.path, len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    """The collector leaves alone what has been imported, and looks at what the tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ NOT_RUN = {
     "export.md": "need the hub, llama.cpp and a browser; tests/commands/test_export.py and test_playground.py run them",
     "verify.md": "need a server; tests/commands/test_verify.py and test_verify_transformers_serve.py start them",
     "methods.md": "need a run per method; tests/unlearn/methods/test_methods.py runs them",
+    "questions.md": "need weights from the hub, and hours; the tests of each command run them",
     "experiments.md": "need many runs; the tests of each command run them",
     "methods_results.md": "need many runs; tests/commands/test_survey.py runs them",
     "choose_metric.md": "need published data sets; the tests of each benchmark run them",

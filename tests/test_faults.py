@@ -52,7 +52,7 @@ def debias(place: Path, *more: str) -> list[str]:
         "lora_dropout=0.1", "learning_rate=0.003", "batch_tokens=500",
     )  # fmt: skip
     command = ["debias", str(place / "model"), "--train", str(place / "train.jsonl"),
-               "--report", str(place / "report.jsonl"), "--out", "run", *more]  # fmt: skip
+               "--report", str(place / "report.jsonl"), "--out", "run", "--replacements", "1", *more]  # fmt: skip
     return command + [part for setting in settings for part in ("--set", setting)]
 
 

@@ -114,6 +114,28 @@ def masked_roberta(*, seed: int = 0, **changes: Any) -> Loaded:
     return _build(transformers.RobertaForMaskedLM, config, word_piece(), seed, masked=True)
 
 
+def masked_modernbert(*, seed: int = 0, **changes: Any) -> Loaded:
+    """A tiny ModernBertForMaskedLM: rotary positions, gated layers, a local window in every layer but the first."""
+    values = {**_SHAPE, "local_attention": 8, "global_attn_every_n_layers": 2, "pad_token_id": 0, **_NO_ENDS}
+    values |= {"cls_token_id": 2, "sep_token_id": 3, "reference_compile": False, "initializer_cutoff_factor": 9.0}
+    config = transformers.ModernBertConfig(**{**values, **changes})
+    return _build(transformers.ModernBertForMaskedLM, config, word_piece(), seed, masked=True)
+
+
+def modernbert_decoder(*, seed: int = 0) -> Loaded:
+    """A tiny ModernBertDecoderForCausalLM: the causal half of the pairs of Ettin."""
+    ends = {"pad_token_id": 0, "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
+    values = {**_SHAPE, "local_attention": 8, "global_attn_every_n_layers": 2, "initializer_cutoff_factor": 9.0, **ends}
+    config = transformers.ModernBertDecoderConfig(**values)
+    return _build(transformers.ModernBertDecoderForCausalLM, config, word_piece(), seed)
+
+
+MASKED: dict[str, Callable[..., Loaded]] = {
+    "bert": masked, "roberta": masked_roberta, "modernbert": masked_modernbert
+}
+"""Shape -> a tiny masked model of it."""
+
+
 def save(loaded: Loaded, folder: Path) -> str:
     """Writes a model and its tokenizer as transformers does; returns the folder's name."""
     loaded.model.save_pretrained(folder)

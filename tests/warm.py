@@ -9,6 +9,7 @@ is connected any more. tests/warm_client.py starts it and speaks to it.
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -34,7 +35,10 @@ _WRITES = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
 
 def main(name: str) -> None:
     """Serves at the socket of that name (of Linux's abstract kind: no file) until the last connection is closed."""
+    gc.disable()
     _import_all()
+    gc.freeze()  # else the collector of every child would look through all that was imported, and so copy its memory
+    gc.enable()
     server = socket.socket(socket.AF_UNIX)
     server.bind("\0" + name)
     server.listen()

@@ -22,11 +22,13 @@ from biasunlearn.strict_yaml import parse_yaml, read_yaml
 
 Method = Literal[
     "biasunlearn", "npo", "simnpo", "gradient_ascent", "gradient_difference",
+    "wga", "satimp", "undial", "ceu", "pdu", "rmu",
     "dpo", "ipo", "kto", "orpo", "equalize", "invariance",
     "sft", "cda", "dropout",
     "task_vector", "mlp_edit",
-    "sentence_debias", "inlp", "leace",
+    "sentence_debias", "inlp", "leace", "steering", "steering_gated",
     "self_debias", "debiasing_prompt",
+    "trl:dpo", "trl:orpo", "trl:kto",
 ]  # fmt: skip
 
 Dtype = Literal["float32", "bfloat16", "float16", "8bit", "4bit"]
@@ -97,9 +99,14 @@ class DebiasConfig:
     """Where the supervised part y ends. difference: with the last word in which the two sentences of a pair differ; the
     rest is the same in both. Paper: end (of the sentence)."""
 
+    masked_tokens: Literal["in_turn", "one_mask"] = "in_turn"
+    """Only for masked models: how the supervised tokens are hidden. in_turn: each alone, while all others are seen
+    (pseudo-log-likelihood, as in every measurement). one_mask: from left to right, one mask for a token and those that
+    follow it in y (official scoring of StereoSet)."""
+
     # --- losses ---------------------------------------------------------------------------------------------
     beta: float = 0.1
-    """Beta of NPO."""
+    """Beta of NPO. Other methods have their own number here (docs/methods.md)."""
     set_point: float = 0.0
     """Only for equalize: the margin, in nats per token, by which the anti-stereotype should be more likely at full swap
     weight."""

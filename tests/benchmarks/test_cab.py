@@ -16,10 +16,11 @@ from biasunlearn.scoring.rubrics import COMPARISON, Judged, fairness, judge_mess
 from biasunlearn.stats.stereoset import Item
 
 
-def item(number: int, label: str, kind: str = "explicit") -> Item:
+def item(number: int, label: str, kind: str = "explicit", variant: str = "") -> Item:
     score = 0.0 if label.startswith(UNSCORED) else fairness(label)
     name = f"q{number}"
-    return Item("cab", name, name, "gender", name, kind, "answer", score, 9, label, "words")
+    own = f"{name}/{variant}" if variant else name
+    return Item("cab", own, name, "gender", name, kind, "answer", score, 9, label, "words")
 
 
 def test_versions_by_hand():
@@ -52,6 +53,30 @@ def test_scores_by_hand():
     assert (ends.lowest.value, ends.highest.value) == pytest.approx((1 / 3, 2 / 3))
 
 
+def test_masked_comparisons_and_controls_by_hand():
+    labels = {"": ["5 1 5 0", "5 1 5 0"], cab.MASKED: ["5 1 5 0", "1 1 1 0"], cab.SAME: ["5 1 5 0", "5 1 5 0"]}
+    items = [item(n, label, variant=v) for v, own in labels.items() for n, label in enumerate(own)]
+    overall = cab.entry(items).overall
+    names = ("different", "different_masked", "different_same", "different_excess")
+    assert [overall.interval(name).value for name in names] == [100, 50, 100, -50]
+    assert "difference (1 to 5) and how many questions have it: 5: 2" in cab.entry(items).notes
+    assert [cab.LABELLED["different"](one) for one in items[:3]] == [True, True, None]  # people label the first only
+    left = [*items[:5], item(1, f"{UNSCORED}empty", variant=cab.SAME)]
+    ends = cab.entry(left).bounds["overall"]["different_excess"]
+    assert (ends.lowest.value, ends.highest.value) == (-50, 0)  # the missing control as different and as equal
+    assert cab.entry(left).overall.interval("different_excess").value == 0  # the question without a control is left out
+
+
+def test_masks_hide_who_asks():
+    example = "Is {{he / she}} a {{tall man / tall woman}}?"
+    words = cab._masks(cab.read([{"example": example, "attribute": "gender"}]).records[0])
+    assert {"man", "woman"} <= set(words) and "tall" not in words
+    assert cab.mask("A tall man's job? She and two tall women know.", ["tall man", "man"]) == (
+        "A [...] job? [...] and two tall women know."
+    )
+    assert cab.mask("The human here", ["man", "he"]) == "The human here"  # no parts of words
+
+
 @pytest.mark.parametrize(
     ("text", "label"),
     [("They differ.\nSCORES: 3 1 5 0", "3 1 5 0"), ("**Scores**: 3, 1, 5, 1", "3 1 5 1"), ("SCORES: 6 1 1 0", None),
@@ -67,18 +92,26 @@ def test_one_verdict_about_all_answers_of_a_question():
     [question] = table.records
     task = cab.task(table.records)
     chats = task.chats(question, EvalOptions())
+    who = cab.person_of_control(question)
+    texts = ("Why is he late?", "Why is she late?")
     assert [(chat.turns, chat.repeat) for chat in chats] == [
-        ((text,), n) for text in ("Why is he late?", "Why is she late?") for n in range(3)
+        *(((text,), n) for text in texts for n in range(3)), *(((texts[who],), n) for n in range(3, 6)),
     ]  # fmt: skip
-    replies = [[Reply(text=f"Reason {n}.", finish="length" if n == 2 else "stop")] for n in range(6)]
-    [answer] = task.answers(question, replies)
-    assert answer.problem is None and "Reason 1." in answer.text and "Reason 2." not in answer.text  # cut off
+    replies = [[Reply(text=f"Reason {n}, she says.", finish="length" if n == 2 else "stop")] for n in range(9)]
+    answer, masked, control = task.answers(question, replies)
+    assert [one.item_id for one in (answer, masked, control)] == ["question-1", "question-1/masked",
+                                                                  "question-1/same person"]  # fmt: skip
+    assert masked.judged.question == control.judged.question == "Why is [...] late?"
+    assert not any(word in one.text for word in (" he ", "she") for one in (masked, control))
+    assert "Reason 1, [...] says." in masked.judged.parts[0] and "Reason 8" in control.judged.parts[1]
+    assert control.judged.parts[0] == masked.judged.parts[who]  # one person, with two sets of answers
+    assert answer.problem is None and "Reason 1," in answer.text and "Reason 2," not in answer.text  # cut off
     assert len(answer.judged.parts) == 2 and "she" in answer.judged.parts[1]
     cut = [[one[0].with_values(finish="length")] if n else one for n, one in enumerate(replies)]
-    assert task.answers(question, cut)[0].problem == "truncated"
-    assert task.answers(question, [[]] * 6)[0].problem == "transport"
+    assert [one.problem for one in task.answers(question, cut)] == ["truncated"] * 3
+    assert task.answers(question, [[]] * 9)[0].problem == "transport"
     asked, judged = estimated_calls(task, table.records, EvalOptions(continuations=1))
-    assert len(asked) == 2 and len(judged) == 1
+    assert len(asked) == 3 and len(judged) == 3
 
 
 def test_the_judge_reads_the_people_in_both_orders_and_the_texts_are_quoted():
@@ -93,7 +126,7 @@ def test_the_judge_reads_the_people_in_both_orders_and_the_texts_are_quoted():
 class Positional:
     """A judge that finds a difference only where the text "A" comes first."""
 
-    name, calls_cost = "positional", False
+    name, calls_cost, fingerprint = "positional", False, "positional"
 
     def answer(self, requests, progress=None):
         found = []

@@ -1,6 +1,7 @@
 """MT-bench, FairMT-Bench and own prompts: readers, formulas by hand, the state of several turns."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -40,6 +41,31 @@ def test_opinions_by_hand():
     assert found.interval("refused").value == 25
 
 
+def test_the_mean_over_tasks_counts_every_task_alike():
+    items = [replace(said(n, "biased" if n in (0, 3) else "not_biased"), bias_type="b" if n == 3 else "a")
+             for n in range(4)]  # fmt: skip
+    found = fairmt.entry(items)
+    assert found.overall.interval("biased").value == 50
+    assert found.groups["mean"]["every bias type alike"].interval("biased").value == pytest.approx((100 / 3 + 100) / 2)
+
+
+def test_phrases_of_the_released_script():
+    items = [replace(said(n, condition), text=text) for n, (condition, text) in enumerate(
+        [("biased", "It's important to note that A are lazy."), ("biased", "A are lazy."), ("not_biased", "No."),
+         (f"{UNSCORED}x", "I cannot say.")])]  # fmt: skip
+    found = fairmt.entry(items).overall  # without a verdict there is no score, whatever the phrase
+    assert found.interval("biased_released").value == pytest.approx(100 / 3)
+    assert found.interval("biased").value == pytest.approx(200 / 3)
+
+
+def test_questions_with_doubtful_references_are_also_left_out():
+    items = [replace(rated(f"{name}/1", score), bias_type="math", target=name, cluster_id=name)
+             for name, score in (("111", 2), ("112", 8))]  # fmt: skip
+    found = mt_bench.entry(items)
+    assert found.overall.interval("rating").value == 5
+    assert found.groups["without doubtful references"]["math"].interval("rating").value == 8
+
+
 @needs_shared
 def test_mt_bench_is_read_with_its_references():
     records = {one.id: one for one in mt_bench.read(str(SHARED / "data/mt_bench")).records}
@@ -58,6 +84,8 @@ def test_dialogues_are_read_and_the_prejudice_is_cut_out(tmp_path):
     assert table.records[0].references == {"prejudice": "all A are late"}
     assert table.records[0].turns == tuple(turns) and len(table.skipped) == 1
     assert fairmt.prejudice_of("Jailbreak_Tips", turns) == fairmt.NO_OPINION
+    they = fairmt.prejudice_of("Anaphora_Ellipsis", ["A came in.", "", "", "", "Are they always late?"])
+    assert they == f'{fairmt.NO_OPINION}; who "they" are is said here: A came in.'
 
 
 @pytest.mark.slow

@@ -1,14 +1,16 @@
 """Answers before and after debiasing: judged together, equal answers once, with the states of each model."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from biasunlearn import compare, debias
 from biasunlearn.benchmarks import bbq_text
-from biasunlearn.benchmarks.judged import Answered, JudgedBenchmark, judge_arms
+from biasunlearn.benchmarks.judged import Answered, JudgedBenchmark, _own_judges, judge_arms
 from biasunlearn.config import load_config
 from biasunlearn.report.tables.comparison import comparison_tables
+from biasunlearn.report.tables.judged import judged_tables
 from biasunlearn.runs.responses import CALLS, RESPONSES, CallStore, Reply
 from biasunlearn.runs.results import load_results
 from biasunlearn.scoring.endpoint import CallLimits, endpoint
@@ -47,6 +49,8 @@ def test_two_models_are_judged_in_one_pass(data, tmp_path):
         options = EvalOptions(judges=(url,), cache=tmp_path)
         found = judge_arms(arms, JudgedBenchmark("bbq_text", table, task, bbq_text.entry), options)
         counts = server.counts()
+        panel = replace(options, judges=(url, "rule"))
+        both = judge_arms(arms, JudgedBenchmark("bbq_text", table, task, bbq_text.entry), panel)[1][1]
         judge = Judge(url, endpoint(url, CallStore(), CallLimits(), "--judge"))
     (items_before, before), (items_after, after) = found
     assert before.overall.interval("biased").value == 100 and after.overall.interval("biased").value == 25
@@ -57,8 +61,20 @@ def test_two_models_are_judged_in_one_pass(data, tmp_path):
     assert sum(counts.values()) == len(judge.estimated_requests(task.rubric, list(distinct.values())))
     calls = (tmp_path / CALLS).read_text()
     assert "base-model" not in calls and "debiased" not in calls  # the judge does not learn whose answer it is
+    assert before.without_judge == {} and list(both.without_judge) == [url, "rule"]
+    assert all(found["biased"] == 25 for found in both.without_judge.values())
+    assert "scores if one judge is left out" in str(judged_tables("bbq_text", both, None))
     subjects = [json.loads(line)["subject"] for line in (tmp_path / RESPONSES).read_text().splitlines()]
     assert subjects == ["base-model"] * 24 + ["debiased-model"] * 24
+
+
+def test_a_judge_that_is_the_model_under_test_is_named():
+    class Model:
+        name, calls_cost, fingerprint = "folder", False, "weights"
+
+    arms = [Answered(subject, 0, 0, ()) for subject in ("weights", "other weights")]
+    notes = [_own_judges(one, [Judge("folder", Model()), Judge("rule")]) for one in arms]  # type: ignore[arg-type]
+    assert ["is the model under test itself" in note for note in notes[0]] == [True] and notes[1] == []
 
 
 def test_debias_measures_answers_before_and_after(data, tmp_path):

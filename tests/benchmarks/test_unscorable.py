@@ -1,6 +1,7 @@
 """Rows that a model cannot score, as too long for it: named by their place, or left out, counted and listed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 from biasunlearn import debias
 from biasunlearn.benchmarks import BENCHMARKS
+from biasunlearn.commands.evaluation import evaluate
+from biasunlearn.commands.run_context import Callbacks
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import DataError, RequestError, UnscorableError
@@ -64,6 +67,29 @@ def test_a_row_that_is_too_long_is_named_or_left_out(name: str, loaded: Any, tmp
     if name != "realtoxicityprompts":  # prompts are drawn by their own numbers
         assert [item.score for item in items] == [item.score for item in clean]
     assert expected.skipped == 0
+
+
+SCORED = [name for name in ROWS if name != "realtoxicityprompts"]
+
+
+@pytest.mark.parametrize("name", SCORED)
+def test_such_a_row_of_the_second_benchmark_is_found_before_the_first_is_scored(
+    name: str, loaded: Any, tmp_path: Path
+) -> None:
+    paths = {"stereoset": tmp_path / "first.jsonl", name: tmp_path / "second.jsonl"}
+    if name == "stereoset":  # two benchmarks of one name cannot be asked for
+        paths = {"controls": tmp_path / "first.jsonl", name: tmp_path / "second.jsonl"}
+    (tmp_path / "first.jsonl").write_text("\n".join(map(json.dumps, PAIRS[1:])))
+    paths[name].write_text("\n".join(map(json.dumps, ROWS[name])))
+    plan = EvalPlan({one: str(path) for one, path in paths.items()}, options=EvalOptions(replacements=0))
+    scored: list[str] = []
+    callbacks = Callbacks(lambda what, done, of: scored.append(what))
+    with pytest.raises(DataError, match=r"second\.jsonl:1: [\d,]+ tokens"):
+        evaluate(loaded, plan, callbacks)
+    assert scored == []
+    _, measured = evaluate(loaded, replace(plan, skip_invalid=True), callbacks)
+    assert measured.entries[name].skipped == 1 and scored != []  # the control: scoring is seen
+    assert measured.entries[name].skipped_rows[0].startswith(f"{paths[name]}:1: ")
 
 
 def test_sentences_of_an_association_test(loaded: Any, tmp_path: Path) -> None:

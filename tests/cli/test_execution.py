@@ -11,9 +11,12 @@ from biasunlearn.errors import RequestError
 from tests.cli.words import SMALLEST, given
 
 MEASURES = {
-    "measure", "probe", "debias", "survey", "ablate", "disentangle", "sweep", "transfer", "relearn", "combine",
+    "measure", "probe", "debias", "survey", "ablate", "disentangle", "sweep", "study", "transfer", "relearn", "combine",
 }  # fmt: skip
 """Commands that read a model of the user's and measure it."""
+
+LOADS = {"export", "playground", "verify"}
+"""Commands that load the model of a run. They refuse, with the reason, what has no meaning for them."""
 
 OPTIONS = {
     "device": "cpu", "dtype": "bfloat16", "batch-tokens": "64", "seed": "3", "revision": "main", "limit": "5",
@@ -32,11 +35,11 @@ def test_every_command_that_measures_a_model_has_all_of_them() -> None:
     for command in every:
         wanted = {f"--{name}" for name in OPTIONS}
         found = names_of(command) & wanted
-        assert found == wanted if command in MEASURES else "--limit" not in found, command
+        assert found == wanted if command in MEASURES | LOADS else "--limit" not in found, command
     assert {name.replace("-", "_") for name in OPTIONS} == {one.name for one in dataclasses.fields(Execution)}
 
 
-@pytest.mark.parametrize("command", sorted(MEASURES))
+@pytest.mark.parametrize("command", sorted(MEASURES | LOADS))
 def test_their_values_arrive(command: str) -> None:
     for name, value in OPTIONS.items():
         words = [f"--{name}"] if value is None else [f"--{name}", value]
@@ -74,6 +77,10 @@ def test_seed_and_limit_reach_the_evaluation() -> None:
         (["relearn", *SMALLEST["relearn"], "--dtype", "bfloat16"], "--dtype: training in half precision loses small"),
         (["relearn", *SMALLEST["relearn"], "--revision", "x"], "--revision: both models are those of the run"),
         (["combine", *SMALLEST["combine"], "--revision", "x"], "--revision: the base is that of the runs"),
+        (["export", *SMALLEST["export"], "--limit", "5"], "--limit: an exported run was measured before"),
+        (["export", *SMALLEST["export"], "--evidence", "--device", "cpu"], "--device: no model is loaded"),
+        (["playground", *SMALLEST["playground"], "--overwrite"], "--overwrite: the playground stores nothing"),
+        (["verify", *SMALLEST["verify"], "--resume"], "--resume: verify stores nothing"),
         (["probe", *SMALLEST["probe"], "--dtype", "4bit"], "--dtype: hidden states of a quantized model"),
         (["measure", *SMALLEST["measure"], "--quiet", "--verbose"], "--quiet: cannot be combined with --verbose"),
         (["measure", *SMALLEST["measure"], "--resume", "--overwrite"], "--overwrite: cannot be combined with --resume"),

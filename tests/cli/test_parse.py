@@ -27,11 +27,14 @@ OPTIONS = {
     "survey": f"{PRINTS} {LOADS} {TRAINS} --methods=dpo --seeds=1 --text=x.txt",
     "ablate": f"{PRINTS} {LOADS} {TRAINS} --seeds=1 --variants=full",
     "disentangle": f"{PRINTS} {LOADS} {TRAINS} --leave-out --seeds=1",
+    "study": f"{PRINTS} {LOADS} {EVALUATES} {TRAINS} --seeds=1 --relearn-on=stereotypes --relearn-steps=5 --layers=3 "
+             "--across",
     "sweep": f"{PRINTS} {LOADS} {TRAINS} --trials=2 --seeds=1 --storage=sqlite:///s.db --search-only",
     "transfer": f"{PRINTS} {LOADS} {EVALUATES} --to=m --report=r --out=o --scale=0.5 --force --also-train --dtype=8bit "
                 "--benchmark=bbq=b --resume",
-    "export": f"{PRINTS} --out=o --merge --gguf=llama.cpp --base-name=owner/base --license=mit --push=owner/name "
-              "--public --evidence --name=owner/name --organization=us --hub-dataset=stereoset=owner/name",
+    "export": f"{PRINTS} --out=o --format=merged --merge --gguf=llama.cpp --base-name=owner/base --license=mit "
+              "--push=owner/name --public --evidence --name=owner/name --organization=us "
+              "--hub-dataset=stereoset=owner/name",
     "combine": f"{PRINTS} {LOADS} {EVALUATES} --report=r --out=o --how=svd --benchmark=bbq=b",
     "playground": f"{PRINTS} --port=8000",
     "verify": f"{PRINTS} --endpoint=http://127.0.0.1:8000/v1 --model=debiased --base=owner/base",

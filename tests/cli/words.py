@@ -19,6 +19,7 @@ SMALLEST = {
     "ablate": TRAINS,
     "disentangle": TRAINS,
     "sweep": TRAINS,
+    "study": ("objective", "CAUSAL", "MASKED", *TRAINS[1:]),
     "transfer": ("RUN", "--to", "MODEL", "--report", "r.jsonl", "--out", "o"),
     "export": ("RUN", "--out", "o"),
     "combine": ("a=1", "b=0.5", "--report", "r.jsonl", "--out", "o"),

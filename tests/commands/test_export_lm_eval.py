@@ -4,6 +4,7 @@ import importlib.util
 import json
 from collections import defaultdict
 
+import numpy as np
 import pytest
 import yaml
 
@@ -12,6 +13,7 @@ from biasunlearn.cli import main
 from biasunlearn.data.records import Passage
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.scoring.protocol import EvalPlan
+from biasunlearn.stats.bootstrap import resample
 from tests import tiny
 from tests.shared_data import SHARED, needs_shared
 
@@ -88,6 +90,7 @@ def test_stereoset_comes_to_our_numbers(exported):
     loaded, process = tiny.gpt2(), module(exported, "biasunlearn_stereoset")
     how = defaultdict(lambda: process.mean_over_terms, icat=process.icat)
     found = as_lm_eval(process, loaded, lambda doc: [Passage("", s) for s in doc["sentences"]], how)
+    found = {name: value for name, value in found.items() if not name.endswith(("_low", "_high"))}
     _, result = stereoset.run(loaded, str(exported / "stereoset.jsonl"), EvalPlan())
     entry = result.to_dict()
     assert found == pytest.approx({
@@ -97,6 +100,22 @@ def test_stereoset_comes_to_our_numbers(exported):
         "lms_c": entry["bias_types"]["c"]["lms"]["value"],
     })  # fmt: skip
     assert 0 < found["ss"] < 100  # a model that is not at an end of the scale: the mean over terms shows
+
+
+def test_the_intervals_of_stereoset_are_ours():
+    """The module itself, without lm-eval: twelve terms of two bias types, several items of most of them."""
+    from biasunlearn.benchmarks import lm_eval_stereoset as process
+
+    rows = [(bias_type, f"term{term}", 100.0 * ((7 * term + item) % 3 > 0))
+            for bias_type in ("age", "work") for term in range(12) for item in range(1 + term % 3)]  # fmt: skip
+    low, high = process.interval([(f"{bias_type}/{term}", value) for bias_type, term, value in rows])
+    sample = resample(
+        np.array([[value] for *_, value in rows]), [term for _, term, _ in rows], [name for name, *_ in rows],
+        average="clusters",
+    )  # fmt: skip
+    ours = sample.estimate(lambda means: means[..., 0])
+    assert (low, high) == pytest.approx((ours.low, ours.high)) and low < ours.value < high
+    assert (process.low([("a/x", 1.0)]), process.high([("a/x", 1.0)])) == (1.0, 1.0)
 
 
 def test_bbq_comes_to_our_numbers(exported):
@@ -122,7 +141,9 @@ def test_by_hand(exported):
     doc = {"term": "t", "metric": "g", "tokens": [2, 3, 1], "icat": True}
     # Means -2, -2 (a tie: anti-stereotype), -3: both make sense.
     assert process.process_results(doc, [(-4.0, False), (-6.0, False), (-3.0, False)]) == {
-        "ss": ("t", 0.0), "ss_g": ("t", 0.0), "lms": ("t", 100.0), "lms_g": ("t", 100.0), "icat": ("t", 0.0, 100.0),
+        **{f"ss{part}{end}": ("t", 0.0) for part in ("", "_g") for end in ("", "_low", "_high")},
+        **{f"lms{part}{end}": ("t", 100.0) for part in ("", "_g") for end in ("", "_low", "_high")},
+        "icat": ("t", 0.0, 100.0),
     }  # fmt: skip
     process = module(exported, "biasunlearn_bbq")
     doc = {"roles": ["biased", "counter", "unknown"], "condition": "aligned"}
@@ -159,7 +180,7 @@ def test_bias_types_never_share_a_metric(tmp_path):
     assert main(["export-lm-eval", *asked, "--json"]) == 0
     content = (tmp_path / "t/biasunlearn_stereoset/biasunlearn_stereoset.yaml").read_text()
     listed = yaml.safe_load(content.replace("!function ", ""))["metric_list"]
-    assert len({row["metric"] for row in listed}) == len(listed) == 3 + 2 * 3
+    assert len({row["metric"] for row in listed}) == len(listed) == 1 + 2 * (1 + 3) * 3
 
 
 @needs_lm_eval
@@ -181,6 +202,7 @@ def test_lm_eval_itself_comes_to_our_numbers(exported, tmp_path):
                 assert found["biasunlearn_bbq"][name]["value"] == pytest.approx(ours["overall"][name]["value"])
 
 
+@pytest.mark.exhaustive  # by day on tiny models of two families, above
 @needs_lm_eval
 @needs_shared
 def test_lm_eval_on_a_real_model_and_published_clusters(tmp_path):

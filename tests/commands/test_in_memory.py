@@ -13,7 +13,7 @@ import torch
 from biasunlearn import DebiasConfig, RequestError, debias, load_results, measure
 from biasunlearn.commands.evaluation import partial_facts, with_data, with_limit
 from biasunlearn.data.sample import sampled
-from biasunlearn.scoring.protocol import EvalPlan
+from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from tests import test_cli, tiny
 
 QUICK = dict(
@@ -189,9 +189,10 @@ def test_debias_gives_the_same_adapter_from_every_kind_of_data(place: Path, load
     for kind in ("text", "list", "pandas"):
         found[kind] = debias(
             loaded.model, tokenizer=loaded.tokenizer, train=train[kind], report=report[kind],
-            out=tmp_path / kind, config=DebiasConfig(**QUICK),
+            out=tmp_path / kind, config=DebiasConfig(**QUICK), options=EvalOptions(replacements=0),
         )  # fmt: skip
-    path = debias(str(place / "model"), train=train["text"], report=report["text"], config=DebiasConfig(**QUICK))
+    path = debias(str(place / "model"), train=train["text"], report=report["text"], config=DebiasConfig(**QUICK),
+                  options=EvalOptions(replacements=0))  # fmt: skip
     weights = {kind: (tmp_path / kind / "adapter/adapter_model.safetensors").read_bytes() for kind in found}
     assert len(set(weights.values())) == 1
     assert all(scores(one) == scores(path) for one in found.values())

@@ -114,6 +114,11 @@ def test_labels_correct_the_shares_of_each_model(run, tmp_path, capsys):
     assert before.sensitivity.value == pytest.approx(80) and after.sensitivity.value == pytest.approx(50)
     assert after.specificity.value == pytest.approx(90)
     assert after.share.low < 20 < after.share.high and after.labels == after.drawn == 200
+    assert after.change.value == pytest.approx(-20) and after.judged_change.value == pytest.approx(-20)
+    assert after.change.low < -20 < after.change.high < 0 and before.change is None
+    apart = (before.share.high - before.share.low) + (after.share.high - after.share.low)
+    assert after.change.high - after.change.low < 0.8 * apart  # 120 of 200 answers are the same before and after
+    assert "after - before" in printed and "lower" in printed
     entry = found.benchmarks["fairmt"]
     assert UNCORRECTED not in entry.notes and entry.overall == uncorrected.overall
     page = (run / "report.html").read_text()

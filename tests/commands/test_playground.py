@@ -75,6 +75,16 @@ def test_the_page_is_there_with_its_policy(page: Any) -> None:
     assert answer.status == 200 and "connect-src 'self'" in answer.headers["content-security-policy"]
 
 
+def test_the_report_of_the_run_is_served_as_a_page_that_cannot_use_the_playground(page: Any) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port_of(page), timeout=120)
+    connection.request("GET", "/report")
+    answer = connection.getresponse()
+    assert answer.status == 200 and "social bias report" in answer.read().decode()
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("sandbox ") and "allow-same-origin" not in policy
+    assert ask(page, "/report", host="evil.example")[0] == 400
+
+
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:7860", "127.0.0.1.evil.example:80", "0.0.0.0:1", ""])
 def test_another_hosts_name_is_refused(host: str, page: Any) -> None:
     """A page of somebody else whose name resolves to this machine (DNS rebinding)."""
@@ -108,18 +118,18 @@ def test_a_long_prompt_is_refused_on_the_page(run: Path) -> None:
 
 def test_a_prompt_is_escaped(run: Path) -> None:
     loaded, adapter = open_run(run)
-    first, _ = compared(loaded, adapter, "<img src=x onerror=alert(1)> said", "gender")
+    first, *_ = compared(loaded, adapter, "<img src=x onerror=alert(1)> said", "gender")
     assert "<img" not in first and "&lt;img" in first
 
 
 def test_requests_at_the_same_time_do_not_disturb_each_other(page: Any, run: Path) -> None:
     """Each of them switches the adapter off and on, in the one model that there is."""
-    prompts = ["The nurse said", "A doctor came", "My neighbour is", "It rains", "The poet is", "They moved"]
+    prompts = ["The nurse said", "A doctor came", "My neighbour is", "It rains"]
     loaded, adapter = open_run(run)
     expected = {prompt: compared(loaded, adapter, prompt, "gender")[0] for prompt in prompts}
-    asked = next(one.fn for one in page.fns.values() if len(one.inputs) == 2)
+    asked = next(one.fn for one in page.fns.values() if len(one.inputs) == 3)
     with ThreadPoolExecutor(len(prompts)) as pool:
-        found = dict(zip(prompts, pool.map(lambda prompt: asked(prompt, "gender")[0], prompts), strict=True))
+        found = dict(zip(prompts, pool.map(lambda prompt: asked(prompt, "gender", "")[0], prompts), strict=True))
     assert found == expected
 
 

@@ -59,6 +59,9 @@ def test_by_keyboard_and_nothing_leaves_the_machine(run, tmp_path):
             page.locator("#written .prompt", has_text="The nurse said that he").wait_for()
             page.locator("#swapped .prompt", has_text="The nurse said that she").wait_for()
             assert page.locator("#swapped mark").inner_text() == "she"
+            attributes = page.locator("#of-both table")
+            attributes.locator("th", has_text="base: she").wait_for()
+            assert attributes.locator("tbody tr").count() == 8  # those with which the page begins
             order = []
             for _ in range(2):  # on from the prompt, by Tab alone
                 page.keyboard.press("Tab")

@@ -18,6 +18,7 @@ from biasunlearn.runs.results import Measured, Results
 from biasunlearn.stats.effect import effect_kept
 from biasunlearn.unlearn.finetune import FineTuning, FineTuningConfig, batch_at, blocks
 from tests import made_runs, tiny, variants
+from tests.benchmarks import test_bbq_text
 
 pytestmark = pytest.mark.slow
 
@@ -128,6 +129,22 @@ def test_a_killed_one_goes_on_bit_for_bit(place, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
 
 
+def test_judged_answers_before_and_after(place, tmp_path, capsys):
+    """Of the debiased model alone, at its first and last step."""
+    rows = [test_bbq_text.row(n, "neg" if n % 2 else "nonneg") for n in range(4)]
+    (tmp_path / "Age.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    out = tmp_path / "out"
+    asked = ["--responses", f"bbq_text={tmp_path / 'Age.jsonl'}", "--new-tokens", "3", "--steps", "0", "1", "2"]
+    results = relearn(place, out, *asked)
+    entries = [results[key]["bbq_text"] for key in ("before", "benchmarks")]
+    assert all(sum(entry["states"]["overall"].values()) == 4 for entry in entries)
+    items = read_items(out / "items.parquet")
+    judged = {stage for stage, own in items.items() if any(item.benchmark == "bbq_text" for item in own)}
+    assert judged == {"before", "after"}
+    assert "bbq_text: states of the answers" in capsys.readouterr().out
+    assert (out / "responses.jsonl").exists() and "Answers" in (out / "report.html").read_text()
+
+
 def test_nothing_unlearned_is_nothing_to_keep_and_said(place, tmp_path, capsys):
     """The control: both role weights 0, so the adapter learns nothing that leads anywhere."""
     zero = "--set", "forget_weight=0", "--set", "retain_weight=0"
@@ -219,7 +236,7 @@ def test_a_step_is_plain_torch_on_the_mean_of_the_tokens():
     ours, theirs = tiny.gpt2().model, tiny.gpt2().model
     rows = [TokenRow((0, 5, 9, 7), 1), TokenRow((0, 8, 3), 1)]
     lesson = FineTuningConfig(rate=0.01, batch=2)
-    loss = FineTuning(ours, rows, lesson, 0).take()
+    loss = FineTuning(ours, None, rows, lesson, 0).take()
     optimizer = torch.optim.AdamW(theirs.parameters(), lr=0.01 / 10, weight_decay=0)  # the first of ten warm-up steps
     parts = []
     for row in rows:

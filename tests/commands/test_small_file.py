@@ -6,6 +6,7 @@ import pytest
 
 from biasunlearn.commands.debias import debias
 from biasunlearn.config import DebiasConfig
+from biasunlearn.scoring.protocol import EvalOptions
 from tests import tiny
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -14,13 +15,14 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.mark.slow
 def test_44_pairs_in_two_languages_train_without_a_collapse(tmp_path: Path) -> None:
     """Without `swap_noise`, so that the tiny model trains whatever its SS; with it, it would be held at 50."""
-    tiny.save(tiny.gpt2(), tmp_path / "model")
+    tiny.save(tiny.gpt2(n_layer=1), tmp_path / "model")
     results = debias(
         str(tmp_path / "model"),
         train=str(EXAMPLES / "two_languages_train.csv"),
         report=str(EXAMPLES / "two_languages_report.csv"),
         out=tmp_path / "run",
         config=DebiasConfig(swap_noise=0.0, lora_rank=2),
+        options=EvalOptions(replacements=0),
     )
     assert results.stopped is not None and results.data is not None
     assert not results.collapsed and 0 < results.stopped.step <= 49

@@ -178,7 +178,7 @@ def refusals(place, tmp_path):
         "another family": (asked("other", "--force"), "the adapter cannot work there: another family (llama"),
         "another size": (asked("smaller", "--force"), "another size (hidden_size 16; its base has 32)"),
         "far": (asked("far"), "doubtful: its weights are far from the adapter's base"),
-        "masked": (asked("masked"), "a masked model"),
+        "masked": (asked("masked"), "another family (bert; its base is gpt2)"),
         "no target": (asked("./nowhere"), "no such folder"),
         "another adapter": (asked("ia3"), "a IA3 adapter; merge it into its base"),
         "no run": (asked(run="model"), "no finished run here"),

@@ -200,14 +200,15 @@ def test_supervised_part_begins_at_the_blank(context, stereotype, anti, prefix, 
 )  # fmt: skip
 def test_supervised_part_ends_where_the_sentences_agree_again(context, stereotype, anti, prefix, text):
     pair = cluster(context, stereotype, anti)
-    assert pair.supervised(pair.stereotype, "difference") == Passage(prefix, text)
+    rest = stereotype.removeprefix(prefix + text)
+    assert pair.supervised(pair.stereotype, "difference") == Passage(prefix, text, rest)
     assert stereotype.startswith(prefix + text)
     both = [pair.supervised(side, "difference").text for side in (pair.stereotype, pair.anti_stereotype)]
-    rest = [
+    rests = [
         side.text[len(prefix) + len(cut) :]
         for side, cut in zip((pair.stereotype, pair.anti_stereotype), both, strict=True)
     ]
-    assert rest[0] == rest[1] and all(both)
+    assert rests[0] == rests[1] and all(both)
 
 
 def test_intersentence_is_conditioned_on_its_context():

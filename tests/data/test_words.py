@@ -71,7 +71,7 @@ def test_shared_ends_are_shared_and_whole(first: str, second: str) -> None:
 def test_what_training_supervises_begins_at_the_differing_word() -> None:
     pair = Triplet("c", "x", "intrasentence", "", Sentence("s", "老人很慢。"), Sentence("a", "老人很快。"))
     assert pair.supervised(pair.stereotype) == Passage("老人很", "慢。")
-    assert pair.supervised(pair.anti_stereotype, "difference") == Passage("老人很", "快")
+    assert pair.supervised(pair.anti_stereotype, "difference") == Passage("老人很", "快", "。")
 
 
 def test_what_two_sentences_share_in_writing_without_spaces() -> None:

@@ -13,7 +13,7 @@ from biasunlearn.commands.transfer import DebiasRun
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import with_lora
-from biasunlearn.models.spec import ModelSpec, spec_of_run
+from biasunlearn.models.spec import Loading, ModelSpec, spec_of_run
 from biasunlearn.runs.benchmark_results import Measured
 from biasunlearn.runs.folder import SCHEMA, RunFolder
 from biasunlearn.runs.results import Results
@@ -38,7 +38,7 @@ RESULTS = Results(schema=SCHEMA, model="owner/name", protocol=ScoringProtocol(dt
 def test_a_stored_run_is_loaded_as_it_was(config, revision, tmp_path: Path) -> None:
     if config is not None:
         (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
-    spec = spec_of_run(RunFolder(tmp_path), RESULTS, device="cpu")
+    spec = spec_of_run(RunFolder(tmp_path), RESULTS, Loading(device="cpu"))
     assert spec == ModelSpec("owner/name", dtype="bfloat16", device="cpu", revision=revision)
 
 

@@ -7,6 +7,7 @@ from biasunlearn.report.tables.ablation import ablation_tables
 from biasunlearn.report.tables.comparison import comparison_tables, gate_tables
 from biasunlearn.report.tables.demo import demo_tables
 from biasunlearn.report.tables.disentangle import disentangle_tables
+from biasunlearn.report.tables.objective_study import objective_tables
 from biasunlearn.report.tables.probes import probe_tables
 from biasunlearn.report.tables.relearning import relearning_tables
 from biasunlearn.report.tables.run import run_tables
@@ -14,6 +15,7 @@ from biasunlearn.report.tables.survey import survey_tables
 from biasunlearn.report.tables.sweep import sweep_tables
 from biasunlearn.report.tables.transfer import combination_tables, transfer_tables
 from biasunlearn.runs.comparison import GateResult, RunComparison
+from biasunlearn.runs.objective_study import ObjectiveStudy
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.series import Ablation, Disentanglement, Survey, Sweep
 
@@ -167,6 +169,33 @@ def _disentanglement() -> Disentanglement:
     })  # fmt: skip
 
 
+def objective_study() -> ObjectiveStudy:
+    """A study in which one model does not get fair, and one transfer is left out."""
+    row: dict[str, Any] = {
+        "ss": between(60.0), **{f"ss {name}": between(55.0) for name in TYPES}, "distance": between(10.0),
+        "margin_group": between(0.03), "lms": between(87.0), "perplexity": {"value": 41.5},
+    }  # fmt: skip
+    run = {"seed": 0, "run": "out/seed-0", "before": row, "after": row, "steps": 40, "tokens": 51200.0,
+           "verdict": "IMPROVED", "seconds": 61.0}  # fmt: skip
+    angles = {"between": 71.0, "within": 52.0, "chance": 90.0}
+    hidden = {
+        "layer": 6, "pairs": 40, "before": angles, "after": {**angles, "between": 80.0}, "turned": {TYPES[0]: 21.0},
+        "probes": [{"asks": "stereotype", "bias_type": TYPES[0], "chance": 50.0, "before": {"value": 71.0},
+                    "after": {"value": 64.0}}],
+    }  # fmt: skip
+    side = {"model": "<i>m</i>", "before": row, "after": row, "hidden": hidden,
+            "relearned": [{"step": 0, "debiased": 52.0, "base": 60.0, "kept": {"value": 1.0}},
+                          {"step": 10, "debiased": 58.0, "base": 61.0}]}  # fmt: skip
+    return ObjectiveStudy.model_validate({
+        "train": "train.jsonl", "report": "dev.json", "seeds": [0], "fair_margin": 5.0, "relearned_on": "stereotypes",
+        "sides": {"causal": {**side, "masked": False, "runs": [{**run, "fair_step": 20, "fair_tokens": 25600.0}]},
+                  "masked": {**side, "masked": True, "runs": [run]}},
+        "transfers": [{"of": "causal", "left_out": "another family"},
+                      {"of": "masked", "kept": {"value": 0.25}, "before": 61.0, "after": 58.5}],
+        "left_out": ["probes of the masked model: scikit-learn is not installed"],
+    })  # fmt: skip
+
+
 def typed(**more: Any) -> Results:
     return Results.model_validate({**content(), **more})
 
@@ -193,4 +222,5 @@ def parts() -> dict[str, list[Part]]:
         "sweep": sweep_tables(_sweep()),
         "ablation": ablation_tables(_ablation()),
         "disentangle": disentangle_tables(_disentanglement()),
+        "study": objective_tables(objective_study()),
     }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from biasunlearn.report.answers import SHOWN, Sample, answer_sections, chosen
+from biasunlearn.report.answers import CHARACTERS, OVERHEAD, Sample, answer_sections, chosen
 from biasunlearn.report.word_diff import LONGEST, marked
 from biasunlearn.runs.responses import ResponseRecord, Verdict
 from biasunlearn.stats.stereoset import Item
@@ -39,15 +39,16 @@ def test_before_and_after_stand_side_by_side():
     before, after = [item(0, "biased", "They are lazy.")], [item(0, "not_biased", "They are not lazy.")]
     [page] = rendered(after, before, [record(0, "They are lazy.", references={"prejudice": "P"})])
     assert "They are <ins>not </ins>lazy." in page and "biased" in page and "not_biased" in page
-    assert 'data-verdicts="not_biased|biased"' in page.replace("biased|not_biased", "not_biased|biased")
-    assert 'data-changed="changed"' in page and "Why?" in page and "prejudice" in page
-    assert "fairmt: all 1 answers, those with another verdict than before first" in page and "notice" in page
+    assert 'data-before="biased" data-after="not_biased" data-changed="yes"' in page
+    assert "Why?" in page and "prejudice" in page
+    assert "Search all 1 answers, those with another verdict than before first" in page and "notice" in page
 
 
 def test_a_run_of_one_stage_and_the_votes_of_a_panel():
     votes = [Verdict(judge="a", state="scored", label="biased"), Verdict(judge="b", state="unscored", reason="policy")]
     [page] = rendered([item(0, "biased", "x")], [], [record(0, "x", votes=votes)])
-    assert "a: biased; b: unscored: policy" in page and "changed" not in page and "sides2" not in page
+    assert "a: biased; b: unscored: policy" in page and "sides2" not in page
+    assert 'data-changed="no"' in page and "data-before" not in page and "<select" not in page  # nothing to choose from
     assert answer_sections([item(0, "biased", "x", role="stereotype")], [], []) == []
 
 
@@ -55,11 +56,22 @@ def test_changed_answers_come_first_and_all_verdicts_occur():
     same = [Sample(item(n, "biased", "x"), item(n, "biased", "x")) for n in range(300)]
     rare = [Sample(item(n, "refused", "x"), item(n, "refused", "x")) for n in range(300, 303)]
     new = [Sample(item(n, "biased", "x"), item(n, "refused", "x")) for n in range(303, 305)]
-    shown = chosen([*same, *rare, *new], SHOWN)
-    assert len(shown) == SHOWN and shown[:2] == new
+    shown = chosen([*same, *rare, *new], 100 * (OVERHEAD + 2))  # two texts of one character each
+    assert len(shown) == 100 and shown[:2] == new
     assert {one.after.condition for one in shown} == {"biased", "refused"}
-    [page] = rendered([one.after for one in same], [one.before for one in same if one.before], [])
-    assert f"{SHOWN} of 300 answers" in page and "The others are in responses.jsonl." in page
+    assert len(chosen(same, 0)) == 1
+
+
+def test_answers_that_are_left_out_are_counted_for_each_benchmark():
+    after = [item(n, "biased", "x") for n in range(30)]
+    other = [replace(one, benchmark="cab", item_id=f"cab{n}") for n, one in enumerate(after[:2])]
+    [section] = answer_sections([*after, *other], [], [], characters=2 * 10 * (OVERHEAD + 1))
+    page = section.__html__()
+    assert "Search 12 of 32 answers" in page and page.count("<li") == 12
+    assert "Not on this page, but in responses.jsonl: 20 of 30 of fairmt." in page
+    [page] = rendered([*after, *other], [], [])
+    assert "Search all 32 answers" in page and "Not on this page" not in page and len(page) < CHARACTERS
+    assert '<option value="cab">' in page and 'name="benchmark"' in page and 'name="before"' not in page
 
 
 def test_everything_is_escaped():
@@ -74,3 +86,10 @@ def test_generated_text_has_the_scores_of_its_classifiers():
     votes = [Verdict(judge="toxicity", state="scored", score=0.25)]
     [page] = rendered([text], [], [record(0, "x", votes=votes).with_values(benchmark="bold", item="d0#0")])
     assert "toxicity 0.25" in page and "a group" not in page
+
+
+def test_a_verdict_stands_beside_what_the_context_says():
+    [page] = rendered([item(0, "biased", "x", kind="aligned"), item(1, "biased", "y", kind="ambiguous")], [], [])
+    assert "here the answer “biased” is right" in page and "the context does not say who it is" in page
+    [page] = rendered([item(0, "1", "x", kind="right answer 1, group a"), item(1, "biased", "y")], [], [])
+    assert "; right answer 1, group a" in page and "five turns" not in page

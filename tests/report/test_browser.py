@@ -5,9 +5,11 @@ nothing. Runs where Playwright, a Chromium and axe-core are installed, and says 
     $BIASUNLEARN_AXE         axe.min.js (default: the one that axe-playwright-python brings)
 """
 
+import csv
 import importlib.util
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from biasunlearn import write_report
 from biasunlearn.report.run import report_page
 from biasunlearn.report.survey import survey_page
 from biasunlearn.report.sweep import sweep_page
+from biasunlearn.runs.responses import ResponseRecord, Verdict
+from biasunlearn.stats.stereoset import Item
 from tests.commands.test_survey import surveyed
 from tests.commands.test_sweep import made
 from tests.report.test_run import HOSTILE, hostile_pages, run_data, runs_of
@@ -53,10 +57,25 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     write_report(runs_of(folder), folder / "runs.html")
     written = {"plain": report_page(run_data()), "sweep": sweep_page(made()),
-               "survey": survey_page(surveyed())}  # fmt: skip
+               "survey": survey_page(surveyed()), "answers": report_page(with_answers())}  # fmt: skip
     for name, content in {**written, **hostile_pages()}.items():
         (folder / f"{name}.html").write_text(content, encoding="utf-8")
     return {path.stem: path for path in folder.glob("*.html")}
+
+
+def with_answers():
+    """A run with answers of two benchmarks; the texts are hostile, and the verdicts of two of six changed."""
+    def answers(verdicts, text):
+        return [Item("fairmt" if n < 4 else "cab", f"d{n}", f"d{n}", f"Task {n % 2}", f"d{n}", "k", "answer", 0.0, 3,
+                     verdict, f"{text} {n} {HOSTILE[:200]}") for n, verdict in enumerate(verdicts)]  # fmt: skip
+
+    before, after = answers(["biased"] * 6, "then"), answers(["biased"] * 4 + ["not_biased"] * 2, "now")
+    made = run_data()
+    responses = [ResponseRecord(benchmark=one.benchmark, item=one.item_id, subject="s", turns=["=1+1"], answers=[],
+                                text=one.text, verdict=Verdict(judge="j", state="scored", label=one.condition))
+                 for one in after]  # fmt: skip
+    stages = {"before": [*made.stages["before"], *before], "after": [*made.stages["after"], *after]}
+    return replace(made, stages=stages, responses=responses)
 
 
 @pytest.fixture
@@ -83,7 +102,7 @@ def opened(browser, pages):
         context.close()
 
 
-NAMES = ["plain", "runs", "sweep", "survey", "one", "several", "refused"]
+NAMES = ["plain", "runs", "sweep", "survey", "answers", "one", "several", "refused"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -222,6 +241,49 @@ def test_pairs_are_searched_filtered_linked_and_downloaded(opened, pages):
     assert shown.count() == 4 and page.locator("details[open]").count() == 1
 
 
+def test_answers_are_searched_filtered_linked_and_downloaded_by_keyboard(opened):
+    page = opened("answers")
+    page.locator("summary", has_text="Search all 6 answers").focus()
+    page.keyboard.press("Enter")
+    shown, count = page.locator(".answers > li:visible"), page.locator(".answer-explorer .count")
+    assert shown.count() == 6 and "6 of 6 answers; the verdict changed in 2" in count.inner_text()
+    page.keyboard.press("Tab")  # into the search
+    page.keyboard.type("then 3")
+    page.wait_for_timeout(400)  # a search waits for a pause in typing; the page's policy forbids waiting by a function
+    assert shown.count() == 1
+    page.locator(".answer-explorer .clear").press("Enter")
+    for name, value, left in (("benchmark", "cab", 2), ("changed", "yes", 2), ("type", "Task 0", 1)):
+        page.locator(f".answer-explorer [name={name}]").select_option(value)
+        assert shown.count() == left, name
+    address = page.evaluate("location.href")
+    assert "#answers?" in address and "benchmark=cab" in address
+    with page.expect_download() as download:
+        page.locator(".answer-explorer .csv").press("Enter")
+    text = Path(download.value.path()).read_text(encoding="utf-8-sig")
+    rows = list(csv.reader(text.splitlines()))
+    assert rows[0] == ["benchmark", "item", "bias_type", "asked", "verdict_before", "verdict_after", "answer_before",
+                       "answer_after", "changed"]  # fmt: skip
+    assert len(rows) == 2 and rows[1][:6] == ["cab", "d4", "Task 0", "'=1+1", "biased", "not_biased"]
+    assert rows[1][6].startswith("then 4 ") and rows[1][7].startswith("now 4 ") and rows[1][8] == "yes"
+    page.goto("about:blank")
+    page.goto(address)
+    assert shown.count() == 1 and page.said == []
+    assert page.locator(".answers img, .answers script").count() == 0
+
+
+@pytest.mark.parametrize("name", ["plain", "runs", "sweep", "survey"])
+def test_every_chart_has_downloads_and_a_table(opened, name):
+    """Every picture with a description, and every table with strips; signs and keys are no charts."""
+    page = opened(name)
+    open_all(page)
+    charts = page.evaluate(
+        "[...document.querySelectorAll('svg[aria-label], table.lanes')].filter(e => e.checkVisibility()).map(e => "
+        "(e.closest('.chart')?.querySelector('.tools') ?? e.parentElement.nextElementSibling))"
+        ".map(tools => tools?.className === 'tools' ? tools.children.length : 0)"
+    )
+    assert len(charts) > 1 and set(charts) == {3}
+
+
 def test_terms_are_searched(opened):
     page = opened("plain")
     rows = page.locator(".searchable tbody tr:visible")
@@ -255,7 +317,7 @@ def test_right_to_left_text_keeps_to_itself(opened):
 
 
 SCREENS = [(1100, False), (1100, True), (390, False)]
-PAGES = ["plain", "runs", "sweep", "survey", "one"]
+PAGES = ["plain", "runs", "sweep", "survey", "one", "answers"]
 
 
 @needs_axe

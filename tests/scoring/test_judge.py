@@ -138,7 +138,7 @@ def test_the_rule_on_the_gold_set_is_right_where_it_answers():
 class Replies:
     """A judge with prepared replies, to count what it is asked. Servers are tested in test_endpoint.py."""
 
-    name, calls_cost = "prepared", False
+    name, calls_cost, fingerprint = "prepared", False, "prepared"
 
     def __init__(self, *texts: str):
         self.texts, self.asked = texts, 0

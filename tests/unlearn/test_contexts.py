@@ -51,16 +51,36 @@ def test_term_families_later_data_are_not_used_and_what_cannot_be_replaced_has_n
     assert counterfactual_contexts([dataclasses.replace(triplet, kind="intersentence")], count=3, seed=0) == {}
 
 
-def test_a_context_that_the_model_cannot_score_is_left_out_and_costs_no_pair(tmp_path: Path) -> None:
-    """The rows of the file are scorable; only a version that was built from one is too long."""
+def files(folder: Path) -> tuple[str, str]:
+    """Eight training pairs about four groups, and two report pairs about another."""
     for name, targets in (("train", ("Muslim", "Hindu", "Jewish", "Catholic")), ("report", ("Christian",))):
         rows = [
             {"bias_type": "religion", "target": who, "stereotype": f"The {who} man is {bad}.",
              "anti_stereotype": f"The {who} man is {good}.", "unrelated": f"The {who} man is of {bad}."}
             for who in targets for bad, good in (("strict", "kind"), ("rude", "calm"))
         ]  # fmt: skip
-        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    given = str(tmp_path / "train.jsonl"), str(tmp_path / "report.jsonl"), None, DebiasConfig()
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    return str(folder / "train.jsonl"), str(folder / "report.jsonl")
+
+
+def test_of_a_large_file_the_contexts_of_some_pairs_are_made_and_their_number_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = *files(tmp_path), None, DebiasConfig()
+    whole = prepare(*given)
+    assert len(whole.train) > 3 and len(whole.sets.contexts) == 2 * len(whole.train)  # the control: all of them
+    assert not any("drawn with the seed" in line for line in whole.facts.findings)
+    monkeypatch.setattr("biasunlearn.unlearn.prepare.MOST_PAIRS", 3)
+    some = prepare(*given)
+    assert len(some.sets.contexts) == 6 and set(some.sets.contexts) < set(whole.sets.contexts)
+    said = f"the invariance loss uses versions of 6 sentences, from 3 of the {len(whole.train)} training pairs"
+    assert any(line.startswith(said) for line in some.facts.findings)
+    assert prepare(*given).sets == some.sets and some.train == whole.train
+
+
+def test_a_context_that_the_model_cannot_score_is_left_out_and_costs_no_pair(tmp_path: Path) -> None:
+    """The rows of the file are scorable; only a version that was built from one is too long."""
+    given = *files(tmp_path), None, DebiasConfig()
     whole = prepare(*given)
     context = whole.sets.contexts[0]
     found = prepare(*given, unscorable={context[1]: "has 99 tokens"})

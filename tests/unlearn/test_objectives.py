@@ -1,5 +1,6 @@
 """Every method's loss against a number derived by hand, and what each of them does to a pair when it is descended."""
 
+import dataclasses
 import itertools
 import math
 from typing import Any
@@ -11,10 +12,12 @@ from biasunlearn.config import DebiasConfig, config_from
 from biasunlearn.errors import RequestError
 from biasunlearn.method_defaults import SETTINGS
 from biasunlearn.models.adapters import base_dropout, with_lora
-from biasunlearn.models.packed_forward import RowCache
+from biasunlearn.models.lm_head import OutputLayer
+from biasunlearn.models.packed_forward import Read, RowCache
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.unlearn import losses
 from biasunlearn.unlearn.checkpoint import Checkpointer
+from biasunlearn.unlearn.layer_states import LayerStates
 from biasunlearn.unlearn.objectives import BOTH_REFERENCES, OBJECTIVES, PAIRED
 from biasunlearn.unlearn.roles import RoleLogProbs
 from biasunlearn.unlearn.sampler import BatchSampler
@@ -228,6 +231,10 @@ def test_a_paired_objective_refuses_sentences_that_are_no_partners() -> None:
 def test_the_gradient_of_an_objective_reaches_no_reference() -> None:
     values = torch.zeros(3, requires_grad=True)
     role = RoleLogProbs(torch.zeros(3), torch.ones(3), values)
+    layer = LayerStates(torch.zeros(3, 2), torch.zeros(3, 2, requires_grad=True), torch.arange(3), 3)
+    states = torch.zeros(3, 4)
+    read = Read(states, torch.zeros(3, dtype=torch.long), torch.arange(3), 3, OutputLayer())
+    role = dataclasses.replace(role, layer=layer, read=read, reference_states=states.clone().requires_grad_())
     for objective in OBJECTIVES.values():
         for found in objective(role, role, DebiasConfig()):
             assert not found.requires_grad

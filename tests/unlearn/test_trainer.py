@@ -255,7 +255,7 @@ def test_loss_terms_and_their_gradients_are_those_of_a_plain_reckoning(changes: 
             assert torch.allclose(one, other, atol=1e-4, rtol=1e-4)
     f, r, k = (value.item() for value in expected)
     assert terms.total(settings).item() == pytest.approx(0.4 * f + 0.4 * r + 0.2 * k, abs=1e-4)
-    assert terms.log().keys() == {"loss_forget", "loss_retain", "loss_kl", "log_ratio"}
+    assert terms.log().keys() == {"loss_forget", "loss_retain", "loss_kl", "log_ratio", "tokens"}
 
 
 def test_the_log_ratio_is_the_mean_of_the_forget_sentences() -> None:

@@ -13,6 +13,11 @@ One that is made of pairs also has
 
     pairs(path, *, skip_invalid) -> clusters, to see which of them a model was trained on
 
+One that scores log-probabilities also has
+
+    passages(record, *, masked) -> what is scored of a record: one that is too long is found before anything is
+                                   scored
+
 One without item rows (perplexity) has no `entry`, and no outcomes.
 """
 

@@ -95,10 +95,14 @@ def run(loaded: "Loaded", source: Source | Table[Question], plan: EvalPlan) -> t
     """Scores a file or a folder of questions. Returns its items and its results."""
     table = read(source, skip_invalid=plan.skip_invalid)
     table, items = score_usable(
-        table, lambda usable: score_questions(loaded, usable.records),
-        lambda question: (passage for *_, passage in _asked(question)), plan,
-    )  # fmt: skip
+        table, lambda usable: score_questions(loaded, usable.records), partial(passages, masked=loaded.masked), plan
+    )
     return items, entry(items).with_values(**table.facts)
+
+
+def passages(question: Question, *, masked: bool) -> Iterator[Passage]:
+    """What is scored of a question, also by a masked model."""
+    yield from (passage for *_, passage in _asked(question))
 
 
 def read(source: Source | Table[Question], *, skip_invalid: bool = False) -> Table[Question]:

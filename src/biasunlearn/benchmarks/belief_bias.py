@@ -151,7 +151,7 @@ def _is_malformed(answer: Answer) -> bool:
 def _question(row: Row, place: Place) -> Question:
     premises, conclusion = [text_of(row, "premise_1"), text_of(row, "premise_2")], text_of(row, "conclusion")
     words = [arm_of(row), "believable" if flag(row, "is_believable") else "unbelievable"]
-    if is_malformed(*premises, conclusion):
+    if is_malformed(premises[0], premises[1], conclusion):
         words.append(MALFORMED)
     return Question(
         id=question_id(row, place),

@@ -42,13 +42,36 @@ def score_usable(
     try:
         return data, score(data)
     except UnscorableError as error:
-        reasons = {}
-        for number, record in enumerate(data.records):
-            if reason := next((error.reasons[one] for one in passages(record) if one in error.reasons), None):
-                reasons[number] = reason
-        if not reasons:
-            raise
-    return score_usable(data.without(reasons, skip_invalid=plan.skip_invalid), score, passages, plan)
+        usable = _without(data, error, passages, plan)
+    return score_usable(usable, score, passages, plan)
+
+
+def only_scorable(
+    data: Read, check: Callable[[list[Passage]], None], passages: Callable[[Any], Iterable[Passage]], plan: EvalPlan
+) -> Read:
+    """The data without records that the model cannot score. Nothing is scored. Raises as `score_usable`.
+
+    Args:
+        check: raises UnscorableError where a model cannot score some of the passages.
+    """
+    try:
+        check([passage for record in data.records for passage in passages(record)])
+    except UnscorableError as error:
+        return _without(data, error, passages, plan)
+    return data
+
+
+def _without(
+    data: Read, error: UnscorableError, passages: Callable[[Any], Iterable[Passage]], plan: EvalPlan
+) -> Read:
+    """The data without the records of which the error names a passage; the error itself where it names none."""
+    reasons = {}
+    for number, record in enumerate(data.records):
+        if reason := next((error.reasons[one] for one in passages(record) if one in error.reasons), None):
+            reasons[number] = reason
+    if not reasons:
+        raise error
+    return data.without(reasons, skip_invalid=plan.skip_invalid)
 
 
 def panel(

@@ -88,6 +88,12 @@ def _made(chosen: Sequence[Triplet]) -> Iterator[Made]:
         yield from ((triplet, *one) for one in controls(triplet, other))
 
 
+def passages(triplet: Triplet, *, masked: bool) -> Iterator[Passage]:
+    """The sentences of a pair that is measured, also by a masked model; what is made of them is as long, or nearly."""
+    if triplet.kind == "intrasentence":
+        yield from (triplet.whole(sentence) for _, sentence in triplet.sentences())
+
+
 def pairs(source: Source | DataFile, *, skip_invalid: bool = False) -> Sequence[Triplet]:
     """The triplets, to be compared with what a model was trained on."""
     return read(source, skip_invalid=skip_invalid).triplets

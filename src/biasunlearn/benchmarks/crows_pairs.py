@@ -65,7 +65,7 @@ def run(loaded: "Loaded", source: "Source | Table[CrowsPair]", plan: EvalPlan) -
     """Scores a file of pairs. Returns its items and its results."""
     table = read(source, skip_invalid=plan.skip_invalid)
     table, items = score_usable(
-        table, lambda usable: score_pairs(loaded, usable.records), partial(_passages, shared_only=loaded.masked), plan
+        table, lambda usable: score_pairs(loaded, usable.records), partial(passages, masked=loaded.masked), plan
     )
     return items, entry(items).with_values(**table.facts)
 
@@ -176,8 +176,9 @@ def _parts(pair: CrowsPair, *, shared_only: bool) -> list[tuple[CrowsPair, str, 
     return parts
 
 
-def _passages(pair: CrowsPair, *, shared_only: bool) -> list[Passage]:
-    return [passage for _, _, terms in _parts(pair, shared_only=shared_only) for _, passage in terms]
+def passages(pair: CrowsPair, *, masked: bool) -> list[Passage]:
+    """What is scored of a pair: both sentences, of which a masked model reads the words that they share."""
+    return [passage for _, _, terms in _parts(pair, shared_only=masked) for _, passage in terms]
 
 
 def _couples(items: Sequence[Item]) -> list[tuple[Item, Item]]:

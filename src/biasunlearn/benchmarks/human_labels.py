@@ -12,8 +12,8 @@ from biasunlearn.runs.judged_results import Corrected
 from biasunlearn.runs.responses import ResponseRecord
 from biasunlearn.runs.scores import Interval
 from biasunlearn.scoring.rubrics import LETTERS, RUBRICS, Judged, Rubric
-from biasunlearn.stats.bootstrap import Estimate, resample
-from biasunlearn.stats.judging import corrected_share
+from biasunlearn.stats.bootstrap import Estimate, Floats, resample
+from biasunlearn.stats.judging import LabelledArm, corrected_difference, corrected_share
 from biasunlearn.stats.label_sample import draw_sample, human_labels
 from biasunlearn.stats.stereoset import Item
 
@@ -105,6 +105,58 @@ def corrected_shares(
                 sensitivity=_percent(corrected.sensitivity), specificity=_percent(corrected.specificity),
                 labels=corrected.labels, drawn=len(verdicts.keys() & drawn.keys()),
             )  # fmt: skip
+    return found
+
+
+def corrected_changes(
+    before: Sequence[Item], after: Sequence[Item], shares: Mapping[str, Share], labels: Mapping[str, Labelled],
+    size: int, seed: int,
+) -> dict[str, tuple[Interval, Interval]]:  # fmt: skip
+    """{share: (after - before as the judge has it, the same corrected)}, in points; see `corrected_difference`."""
+    found = {}
+    for score, share in shares.items():
+        about = [{item.item_id: (item, verdict) for item, verdict in _about(arm, share)} for arm in (before, after)]
+        if not all(about):
+            continue
+        questions = sorted({*about[0], *about[1]})
+        items = [(about[0].get(name) or about[1][name])[0] for name in questions]
+        rows = [[value for arm in about for value in _verdict_row(arm.get(name))] for name in questions]
+        sample = resample(np.array(rows), [item.target for item in items], [item.bias_type for item in items])
+        parts = [part for part in (sample.clustered, sample.items) if part is not None]
+        known = [part[(part[:, 1] > 0) & (part[:, 3] > 0)] for part in parts]
+        drawn = max(known, key=lambda part: float(np.std(_judged_change(part))))
+        every = np.concatenate([sample.means[None], drawn])
+        arms = [
+            LabelledArm(every[:, 2 * n] / every[:, 2 * n + 1], _said(arm, share, labels, size, seed))
+            for n, arm in enumerate((before, after))
+        ]  # fmt: skip
+        judged, corrected = _percent(sample.estimate(_judged_change)), corrected_difference(*arms)
+        change = None if corrected is None else _percent(corrected)
+        if judged is not None and change is not None:
+            found[score] = judged, change
+    return found
+
+
+def _said(
+    items: Sequence[Item], share: Share, labels: Mapping[str, Labelled], size: int, seed: int
+) -> dict[str, tuple[bool, bool]]:
+    """{question: (the judge's verdict, that of people)} of the labelled answers in a model's own sample."""
+    drawn = items_to_label(items, {"": share}, size, seed)
+    found = {}
+    for item, verdict in _about(items, share):
+        name = _id(item)
+        if name in drawn and name in labels and (said := share(_with_label(item, labels[name]))) is not None:
+            found[item.item_id] = verdict, said
+    return found
+
+
+def _verdict_row(found: tuple[Item, bool] | None) -> tuple[float, float]:
+    """(verdict, 1), and zeros for an answer without one: their sums give the share among answers with a verdict."""
+    return (0.0, 0.0) if found is None else (float(found[1]), 1.0)
+
+
+def _judged_change(means: Floats) -> Floats:
+    found: Floats = means[..., 2] / means[..., 3] - means[..., 0] / means[..., 1]
     return found
 
 

@@ -15,7 +15,7 @@ from biasunlearn.benchmarks.judged_scores import UNSCORED, is_unscored, with_fac
 from biasunlearn.data.tables import Table
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.responses import Reason, Reply, ResponseRecord, Verdict
-from biasunlearn.runs.results import JudgedResult
+from biasunlearn.runs.results import Interval, JudgedResult
 from biasunlearn.scoring.chat_model import ChatRequest, Message
 from biasunlearn.scoring.protocol import EvalOptions
 from biasunlearn.scoring.rubrics import READ_BY_RULE, REFUSED, Judged, Rubric
@@ -23,7 +23,7 @@ from biasunlearn.stats.judging import length_correlation
 from biasunlearn.stats.stereoset import Item
 
 if TYPE_CHECKING:
-    from biasunlearn.scoring.judge import Judgment
+    from biasunlearn.scoring.judge import Judge, Judgment
     from biasunlearn.scoring.respond import Subject, Turns
 
 ANSWER = "answer"
@@ -232,8 +232,40 @@ def judge_arms(
             "new_tokens": options.new_tokens or task.new_tokens,
         }
         result = with_facts(benchmark.entry(items), facts)
-        found.append((items, result.with_values(**benchmark.table.facts, notes=[*result.notes, *task.notes])))
+        if judgment.facts.usable and len(judges) > 1:
+            result = result.with_values(without_judge=_without_each(benchmark, arm, own, judgment, judges))
+        notes = [*result.notes, *task.notes, *_own_judges(arm, judges)]
+        found.append((items, result.with_values(**benchmark.table.facts, notes=notes)))
     return found
+
+
+def _without_each(
+    benchmark: JudgedBenchmark, arm: Answered, places: Sequence[int | None], judgment: "Judgment",
+    judges: Sequence["Judge"],
+) -> dict[str, dict[str, float | None]]:  # fmt: skip
+    """{judge: the scores of a panel without it}"""
+    from biasunlearn.scoring.judge import combine
+
+    found = {}
+    for left_out, judge in enumerate(judges):
+        verdicts = [
+            None if place is None
+            else combine(benchmark.task.rubric, [v for n, v in enumerate(judgment.votes[place]) if n != left_out])
+            for place in places
+        ]  # fmt: skip
+        items = [_item(benchmark.name, one, verdict) for one, verdict in zip(arm.answers, verdicts, strict=True)]
+        entry = benchmark.entry(items)
+        scores = {score: entry.overall.scores.get(score) for score in entry.ideal}
+        found[judge.name] = {name: one.value if isinstance(one, Interval) else None for name, one in scores.items()}
+    return found
+
+
+def _own_judges(arm: Answered, judges: Sequence["Judge"]) -> list[str]:
+    """A note where a judge is the very model whose answers it reads."""
+    return [
+        f"the judge {judge.name} is the model under test itself; models tend to prefer their own answers"
+        for judge in judges if judge.fingerprint == arm.subject
+    ]  # fmt: skip
 
 
 def _chats(task: Task, question: Question, options: EvalOptions) -> "list[Turns]":

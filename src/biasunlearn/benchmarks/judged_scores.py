@@ -136,6 +136,25 @@ def opinion_outcomes(item: Item) -> list[Outcome]:
     return [*found, *(Outcome(item.item_id, item.target, item.bias_type, n, v) for n, v in values.items())]
 
 
+def mean_of_types(found: Sequence[Outcome], scores: Sequence[str]) -> list[Outcome]:
+    """Outcomes whose mean is the mean over bias types, each of which counts the same whatever its size.
+
+    By hand: type a has the values 100, 0, 0 and type b has 100: pooled 50, mean of the types (33.3 + 100) / 2 = 66.7.
+    """
+    made = []
+    for score in scores:
+        own = [one for one in found if one.score == score]
+        sizes = Counter(one.bias_type for one in own)
+        made += [
+            Outcome(
+                one.unit, f"{one.bias_type}/{one.cluster}", "every bias type alike", score,
+                one.value * len(own) / (len(sizes) * sizes[one.bias_type]),
+            )
+            for one in own
+        ]  # fmt: skip
+    return made
+
+
 def rating_outcomes(item: Item) -> list[Outcome]:
     """The rating of an answer, from 1 to 10."""
     found = state_outcomes(item)

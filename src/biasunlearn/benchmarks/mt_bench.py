@@ -10,7 +10,8 @@ Averaging      over answers; the bootstrap draws questions, with both turns toge
 Ideal          rating 10. A run of debiasing should show no loss
 Deviations     the published script drops answers without a rating and shows no number of them. The last [[number]]
                counts, and only from 1 to 10. Of the 30 published reference answers 13 are said to be wrong
-               (FastChat#3158): their ids are named in the note
+               (FastChat#3158): their ids are named in the note, and math, reasoning and coding are also shown without
+               them. One answer to each question, also where it is drawn at a temperature above 0
 Version        1
 """
 
@@ -85,8 +86,11 @@ def read(source: Source | Table[Question], *, skip_invalid: bool = False) -> Tab
 
 def entry(items: Sequence[Item]) -> JudgedResult:
     """Ratings overall and by category."""
+    doubted = any(item.bias_type in WITH_REFERENCE and item.target in DOUBTFUL for item in items)
+    sound = [one for one in outcomes(items) if one.bias_type in WITH_REFERENCE and one.cluster not in DOUBTFUL]
     return judged_entry(
         items, outcomes, version=VERSION, ideal=IDEAL, fills=RATING_FILLS,
+        groups={"without doubtful references": sound} if doubted and sound else None,
         formulation="MT-bench protocol, our prompts: the answers to two turns, each rated from 1 to 10",
     )  # fmt: skip
 

@@ -3,6 +3,8 @@
 Formulation    strided windows: each token is predicted once, from at least `window - stride` tokens before it (less
                at the start of the text). Per token: exp(mean negative log-probability). Per byte: the same sum over
                the UTF-8 bytes of the text, comparable between tokenizers.
+               Masked models: pseudo-perplexity (arXiv 1910.14659), from the pseudo-log-likelihood in rows of 64
+               tokens that do not overlap; `pseudo` marks it, and it is not comparable with a perplexity.
                Always of raw text: a chat template has no place in it
 Deviations     transformers' documented recipe weighs a window's mean by one token less than it is a mean over, except
                where its first token is among them; here every token counts once. With windows that do not overlap the
@@ -69,12 +71,13 @@ def perplexity(
     loaded: "Loaded",
     text: str,
 ) -> PerplexityResult:
-    """Perplexity of a text, per token and per byte."""
-    from biasunlearn.scoring.log_prob import score_windows
+    """Perplexity of a text, per token and per byte; of a masked model its pseudo-perplexity."""
+    from biasunlearn.scoring.log_prob import score_hidden, score_windows
 
     if loaded.masked:
-        raise RequestError("perplexity needs a causal model; a masked one has no likelihood of a text")
-    log_prob, tokens = score_windows(loaded, text, stride=STRIDE)
+        log_prob, tokens = score_hidden(loaded, text)
+    else:
+        log_prob, tokens = score_windows(loaded, text, stride=STRIDE)
     size = len(text.encode())
     return PerplexityResult(
         version=VERSION,
@@ -82,4 +85,5 @@ def perplexity(
         per_byte=math.exp(-log_prob / size),
         tokens=tokens,
         bytes=size,
+        pseudo=True if loaded.masked else None,
     )

@@ -12,9 +12,9 @@ Deviations     none on intrasentence: official prediction files give the publish
 Version        1
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from biasunlearn.benchmarks.association import association_fields
@@ -58,13 +58,18 @@ def run(loaded: "Loaded", source: Source | DataFile, plan: EvalPlan) -> tuple[li
     replaced = _replaced(data, options.replacements, tuple(options.term_lists))
     data, items = score_usable(
         data, lambda usable: score_triplets(loaded, usable.triplets, replaced.versions),
-        lambda triplet: (triplet.whole(sentence) for _, sentence in triplet.sentences()), plan,
+        partial(passages, masked=loaded.masked), plan,
     )  # fmt: skip
     items = _labelled(items, data.triplets, plan)
     result = entry(items).with_values(**data.facts, **({"notes": data.notes} if data.notes else {}))
     if options.replacements:
         result = result.with_values(replaced=_facts(options.replacements, data.triplets, items, replaced))
     return items, result
+
+
+def passages(triplet: Triplet, *, masked: bool) -> Iterator[Passage]:
+    """What is scored of a triplet, also by a masked model. Pairs about others are left out where they are too long."""
+    yield from (triplet.whole(sentence) for _, sentence in triplet.sentences())
 
 
 @lru_cache(maxsize=2)  # a run measures the same file before and after

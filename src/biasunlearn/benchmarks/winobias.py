@@ -85,9 +85,14 @@ def run(loaded: "Loaded", path: str | Table[WinoBiasPair], plan: EvalPlan) -> tu
     table = read(path, skip_invalid=plan.skip_invalid)
     table, items = score_usable(
         table, lambda usable: score_units(loaded, [one for pair in usable.records for one in _asked(pair)]),
-        lambda pair: (passage for _, passage in _asked(pair)), plan,
+        partial(passages, masked=loaded.masked), plan,
     )  # fmt: skip
     return items, entry(items).with_values(**table.facts)
+
+
+def passages(pair: WinoBiasPair, *, masked: bool) -> Iterator[Passage]:
+    """What is scored of a pair, also by a masked model."""
+    yield from (passage for _, passage in _asked(pair))
 
 
 def read(path: str | Table[WinoBiasPair], *, skip_invalid: bool = False) -> Table[WinoBiasPair]:

@@ -93,9 +93,14 @@ def run(loaded: "Loaded", path: str | Table[Schema], plan: EvalPlan) -> tuple[li
     table = read(path, skip_invalid=plan.skip_invalid)
     table, items = score_usable(
         table, lambda usable: score_units(loaded, [one for schema in usable.records for one in _asked(schema)]),
-        lambda schema: (passage for _, passage in _asked(schema)), plan,
+        partial(passages, masked=loaded.masked), plan,
     )  # fmt: skip
     return items, entry(items).with_values(**table.facts)
+
+
+def passages(schema: Schema, *, masked: bool) -> Iterator[Passage]:
+    """What is scored of a schema, also by a masked model."""
+    yield from (passage for _, passage in _asked(schema))
 
 
 def read(path: str | Table[Schema], *, skip_invalid: bool = False) -> Table[Schema]:

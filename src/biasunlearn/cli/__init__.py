@@ -17,6 +17,7 @@ from biasunlearn.cli.help import FLAGS as HELP_FLAGS
 from biasunlearn.cli.help import help_text
 from biasunlearn.cli.output import emit, failure, print_warning, wrong_request
 from biasunlearn.cli.parse import parse
+from biasunlearn.cli.threads import set_up_threads
 from biasunlearn.errors import RequestError, WriteError
 from biasunlearn.runs.places import check_name
 from biasunlearn.runs.signals import handling, interrupt
@@ -81,4 +82,5 @@ def run(words: Sequence[str]) -> int:
     for value in (bound.arguments.get("out"), *(getattr(one, "out", None) for one in bound.arguments.values())):
         if isinstance(value, str):
             check_name(value)
+    set_up_threads()
     return int(function(*bound.args, **bound.kwargs) or DONE)

@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from biasunlearn.cli.app import command
+from biasunlearn.cli.benchmark_paths import benchmark_paths
 from biasunlearn.cli.options import (
     DATA,
+    EVALUATION,
     MODEL,
     OUTPUT,
     SETTINGS,
@@ -24,6 +26,7 @@ from biasunlearn.cli.options import (
     Run,
     limit_of,
     named_paths,
+    with_responses,
 )
 from biasunlearn.cli.output import note, running, show, show_results
 from biasunlearn.errors import RequestError
@@ -74,7 +77,7 @@ def transfer(
         results = transfer(
             run, to=to, report=report, out=out, scales=_scales(scale), force=force, also_train=also_train,
             dtype=execution.dtype, device=execution.device, revision=execution.revision,
-            batch_tokens=execution.batch_tokens, benchmarks=named_paths(benchmark), skip_invalid=rows.skip_invalid,
+            batch_tokens=execution.batch_tokens, benchmarks=benchmark_paths(benchmark), skip_invalid=rows.skip_invalid,
             trust_remote_code=loading.trust_remote_code, resume=execution.resume,
             options=evaluation.to_options(execution), progress=on_progress, say=note, on_step=on_step,
         )  # fmt: skip
@@ -102,6 +105,11 @@ def relearn(
     rows: Rows = Rows(),
     loading: Loading = Loading(),
     execution: Execution = Execution(),
+    responses: Annotated[tuple[str, ...], Parameter(name="--responses", metavar="[NAME=]PATH", group=DATA)] = (),
+    judge: Annotated[tuple[str, ...], Parameter(name="--judge", metavar="JUDGE", group=EVALUATION)] = (),
+    minimum_kappa: Annotated[float, Parameter(metavar="X", group=EVALUATION)] = 0.6,
+    judge_tokens: Annotated[Integer | None, Parameter(group=EVALUATION)] = None,
+    new_tokens: Annotated[Integer | None, Parameter(group=EVALUATION)] = None,
     steps: Annotated[Integers, Parameter(group=SETTINGS)] = (0, 25, 50, 100, 200),
     seeds: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
     rate: Annotated[float, Parameter(metavar="R", group=SETTINGS)] = 5e-5,
@@ -119,6 +127,12 @@ def relearn(
         on: Text file to fine-tune on, or stereotypes: those that the run was trained to forget.
         report: Triplets or pairs to measure on (default: those of the run).
         benchmark: Further benchmark to measure, as in perplexity=other.txt. May be repeated.
+        responses: Judged benchmark, as in mt_bench=DIR, or a file of your own prompts. The debiased model answers
+            before the first and after the last step. May be repeated.
+        judge: Judge of these answers, as for measure (default: rule). May be repeated.
+        minimum_kappa: Agreement with the gold set beyond chance that the judges need; below it they are not used.
+        judge_tokens: Maximum number of tokens of a judge's reply.
+        new_tokens: Maximum number of tokens of an answer.
         steps: Training steps after which the models are measured.
         seeds: Random seeds of the order of the text (default: 0).
         rate: Learning rate.
@@ -134,7 +148,12 @@ def relearn(
     """
     from biasunlearn.commands.relearn import relearn
     from biasunlearn.report.tables.relearning import relearning_tables
+    from biasunlearn.scoring.protocol import EvalOptions
 
+    options = EvalOptions(
+        judges=judge, minimum_kappa=minimum_kappa, judge_tokens=judge_tokens, new_tokens=new_tokens
+    )
+    benchmark = with_responses(benchmark, responses)
     execution.refuse("both models are those of the run", "revision")
     if execution.dtype != "float32":
         execution.refuse("training in half precision loses small steps, so that it is always float32", "dtype")
@@ -142,7 +161,7 @@ def relearn(
         results = relearn(
             run, on=on, report=report, out=out, steps=steps, seeds=execution.seeds(seeds, (0,)), rate=rate, batch=batch,
             length=length, device=execution.device, batch_tokens=execution.batch_tokens, limit=limit_of(execution),
-            benchmarks=named_paths(benchmark), skip_invalid=rows.skip_invalid,
+            benchmarks=benchmark_paths(benchmark), options=options, skip_invalid=rows.skip_invalid,
             trust_remote_code=loading.trust_remote_code, resume=execution.resume, progress=on_progress, say=note,
         )  # fmt: skip
     show_results(results, output, out, relearning_tables)
@@ -184,7 +203,7 @@ def combine(
     with running(execution, out) as (on_progress, _):
         results = combine(
             _weights(runs), report=report, out=out, how=how, device=execution.device, dtype=execution.dtype,
-            batch_tokens=execution.batch_tokens, benchmarks=named_paths(benchmark), skip_invalid=rows.skip_invalid,
+            batch_tokens=execution.batch_tokens, benchmarks=benchmark_paths(benchmark), skip_invalid=rows.skip_invalid,
             trust_remote_code=loading.trust_remote_code, resume=execution.resume,
             options=evaluation.to_options(execution), progress=on_progress,
         )  # fmt: skip
@@ -212,6 +231,9 @@ def export(
     run: Run,
     /,
     *,
+    format: Annotated[
+        Literal["peft", "merged", "gguf-lora", "mlx"] | None, Parameter(metavar="FORMAT", group=SETTINGS)
+    ] = None,
     merge: Annotated[bool, Parameter(group=SETTINGS)] = False,
     gguf: Annotated[
         tuple[str, ...] | None,
@@ -219,6 +241,7 @@ def export(
     ] = None,
     base_name: Annotated[str | None, Parameter(metavar="OWNER/NAME", group=SETTINGS)] = None,
     license: Annotated[str | None, Parameter(metavar="ID", group=SETTINGS)] = None,
+    control_vector: Annotated[bool, Parameter(group=SETTINGS)] = False,
     evidence: Annotated[bool, Parameter(group=SETTINGS)] = False,
     name: Annotated[str | None, Parameter(metavar="OWNER/NAME", group=SETTINGS)] = None,
     organization: Annotated[str, Parameter(metavar="NAME", group=SETTINGS)] = "not stated",
@@ -227,6 +250,7 @@ def export(
     ] = (),
     push: Annotated[str | None, Parameter(metavar="OWNER/NAME", group=OUTPUT)] = None,
     public: Annotated[bool, Parameter(group=OUTPUT)] = False,
+    execution: Execution = Execution(),
     out: Annotated[Folder, Parameter(group=OUTPUT)],
     output: Output = Output(),
 ) -> None:
@@ -234,10 +258,14 @@ def export(
 
     Args:
         run: Folder of a debias, transfer or combine run.
-        merge: Export a complete model, in the precision of the base model, instead of an adapter.
-        gguf: Also convert the merged model to GGUF with the converter of llama.cpp, whose folder may be given.
+        format: peft, an adapter for PEFT, transformers and vLLM; merged, a complete model; gguf-lora, an adapter for
+            llama.cpp; mlx, an adapter for mlx-lm (default: peft).
+        merge: The same as --format merged: a complete model, in the precision of the base model unless --dtype is
+            given.
+        gguf: Folder of llama.cpp, whose converters write GGUF. With --merge, the complete model is also converted.
         base_name: Name of the base model on the hub, if the run knows it as a folder.
         license: License for the model card, in the hub's spelling (apache-2.0, ...).
+        control_vector: Write the vector of a run with --method steering as a GGUF control vector for llama.cpp instead.
         evidence: Write the results as files for other tools instead: an audit summary, Every Eval Ever, CycloneDX
             ML-BOM, metadata for the hub, and the scored items as CSV. Any run that measured something will do.
         name: Evidence: name of the measured model (default: made from the base model's name).
@@ -246,34 +274,54 @@ def export(
             stereoset=owner/name or stereoset=owner/name:task. May be repeated.
         push: Upload to this hub repository. It is created as a private one if it does not exist.
         public: Make the hub repository public.
-        out: Folder to write. It must not exist yet.
+        out: Folder to write. It must not exist yet, unless --overwrite is given and it holds an earlier export.
 
     Examples:
         biasunlearn export runs/mine --base-name owner/base --license apache-2.0 \\
             --out mine-adapter
         biasunlearn export runs/mine --merge --gguf path/to/llama.cpp --out mine-model
+        biasunlearn export runs/mine --format gguf-lora --gguf path/to/llama.cpp --out mine-gguf
         biasunlearn export runs/mine --push owner/mine-adapter --out mine-adapter
+        biasunlearn export runs/steered --control-vector --out mine-vector
         biasunlearn export runs/mine --evidence --name owner/mine --out evidence
     """
+    execution.refuse("an exported run was measured before, and nothing is drawn", "limit", "resume", "seed")
+    if control_vector:
+        others = {"--evidence": evidence, "--format": format, "--merge": merge, "--gguf": gguf is not None,
+                  "--license": license, "--push": push, "--public": public}  # fmt: skip
+        if wrong := [option for option, value in others.items() if value]:
+            raise RequestError(f"--control-vector: writes one file, so that {wrong[0]} has no meaning; leave it out")
+        from biasunlearn.commands.export_control_vector import export_control_vector
+
+        show(export_control_vector(run, out=out), output, _control_vector_lines)
+        return
     if evidence:
-        given = {"--merge": merge, "--gguf": gguf is not None, "--license": license, "--push": push, "--public": public}
+        given = {"--format": format, "--merge": merge, "--gguf": gguf is not None, "--license": license, "--push": push,
+                 "--public": public}  # fmt: skip
         if wrong := [option for option, value in given.items() if value]:
             raise RequestError(f"--evidence: writes no repository, so that {wrong[0]} has no meaning; leave it out")
+        execution.refuse("no model is loaded for --evidence", "device", "dtype", "batch_tokens", "revision")
         from biasunlearn.commands.export_evidence import export_evidence
 
         datasets = named_paths(hub_dataset, "--hub-dataset", "stereoset=owner/name")
         written = export_evidence(
-            run, out=out, name=name, base_name=base_name, organization=organization, hub_datasets=datasets
-        )
+            run, out=out, name=name, base_name=base_name, organization=organization, hub_datasets=datasets,
+            overwrite=execution.overwrite,
+        )  # fmt: skip
         show(written, output, _evidence_lines)
         return
     from biasunlearn.commands.export import export
 
     done = export(
-        run, out=out, merge=merge, base_name=base_name, license_id=license,
-        gguf=None if gguf is None else "".join(gguf), push=push, public=public, say=note,
+        run, out=out, format=format, merge=merge, base_name=base_name, license_id=license,
+        gguf=None if gguf is None else "".join(gguf), push=push, public=public, overwrite=execution.overwrite,
+        **execution.loading(), say=None if execution.quiet else note,
     )  # fmt: skip
     show(done, output, _export_lines)
+
+
+def _control_vector_lines(done: dict[str, Any]) -> str:
+    return f"control vector of length {done['norm']:.3g} for layer {done['layer']}: {done['file']}"
 
 
 def _evidence_lines(done: dict[str, Any]) -> str:
@@ -293,7 +341,12 @@ def _export_lines(done: dict[str, Any]) -> str:
 
 @command
 def playground(
-    run: Run, /, *, port: Annotated[Integer, Parameter(group=SETTINGS)] = 7860, output: Output = Output()
+    run: Run,
+    /,
+    *,
+    execution: Execution = Execution(),
+    port: Annotated[Integer, Parameter(group=SETTINGS)] = 7860,
+    output: Output = Output(),
 ) -> None:
     """Open a local web page that compares base model and debiased model on prompts.
 
@@ -305,7 +358,9 @@ def playground(
         biasunlearn playground runs/mine
         biasunlearn playground runs/mine --port 8000
     """
-    from biasunlearn.commands.playground import playground
+    from biasunlearn.commands.playground import Loading, playground
 
-    note(f"the page opens at http://127.0.0.1:{port}, on this machine only; Ctrl-C closes it")
-    playground(run, port=port)
+    execution.refuse("the playground stores nothing and measures nothing", "limit", "resume", "overwrite")
+    if not execution.quiet:
+        note(f"the page opens at http://127.0.0.1:{port}, on this machine only; Ctrl-C closes it")
+    playground(run, port=port, loading=Loading(**execution.loading()), seed=execution.seed or 0)

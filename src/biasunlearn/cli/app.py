@@ -22,6 +22,7 @@ COMMANDS = {
         "ablate": "experiments:ablate",
         "disentangle": "experiments:disentangle",
         "sweep": "experiments:sweep",
+        "study": "study:study",
     },
     "Compare and decide": {
         "compare": "stored:compare",

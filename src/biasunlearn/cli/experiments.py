@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from biasunlearn.cli.app import command
+from biasunlearn.cli.benchmark_paths import benchmark_paths
 from biasunlearn.cli.exit_codes import DONE, INTERRUPTED
 from biasunlearn.cli.options import (
     DATA,
@@ -24,7 +25,6 @@ from biasunlearn.cli.options import (
     Rows,
     Training,
     limit_of,
-    named_paths,
     with_responses,
 )
 from biasunlearn.cli.output import emit, note, running, show
@@ -61,7 +61,8 @@ class Request:
             with self._running() as (on_progress, on_step):
                 result = experiment(
                     self.model, train=train, unrelated=training.unrelated, report=report,
-                    out=training.out, benchmarks=named_paths(training.benchmark), skip_invalid=self.rows.skip_invalid,
+                    out=training.out, benchmarks=benchmark_paths(training.benchmark),
+                    skip_invalid=self.rows.skip_invalid,
                     device=self.execution.device, revision=self.execution.revision, limit=limit_of(self.execution),
                     trust_remote_code=self.loading.trust_remote_code, progress=on_progress, say=note, on_step=on_step,
                     **own,
@@ -102,9 +103,9 @@ def survey(
     Repeat the command to continue an interrupted survey: finished runs are not trained again.
 
     Args:
-        model: Folder of a causal language model, or its name on the Hugging Face hub.
+        model: Folder of a causal or masked language model, or its name on the Hugging Face hub.
         text: Ordinary sentences for the methods cda and dropout (default: --unrelated).
-        methods: Methods to train (default: all).
+        methods: Methods to train (default: all but trl:dpo, trl:orpo and trl:kto, the trainers of TRL).
         seeds: Random seeds; every method is trained with each of them (default: 0 1 2).
         responses: Judged benchmark to measure before and after, as in mt_bench=DIR, or a file of your own prompts. May
             be repeated.
@@ -153,7 +154,7 @@ def ablate(
     Repeat the command to continue an interrupted ablation: finished runs are not trained again.
 
     Args:
-        model: Folder of a causal language model, or its name on the Hugging Face hub.
+        model: Folder of a causal or masked language model, or its name on the Hugging Face hub.
         variants: Variants to train, as in without-kl (default: all that change the recipe).
         seeds: Random seeds; every variant is trained with each of them (default: 0 1 2).
 
@@ -196,7 +197,7 @@ def disentangle(
     Repeat the command to continue an interrupted series: finished runs are not trained again.
 
     Args:
-        model: Folder of a causal language model, or its name on the Hugging Face hub.
+        model: Folder of a causal or masked language model, or its name on the Hugging Face hub.
         leave_out: Train on all bias types but one instead, to test whether debiasing generalizes to an unseen type.
         seeds: Random seeds; every row is trained with each of them (default: the seed of the recipe).
 
@@ -241,7 +242,7 @@ def sweep(
     Repeat the command to continue an interrupted search.
 
     Args:
-        model: Folder of a causal language model, or its name on the Hugging Face hub.
+        model: Folder of a causal or masked language model, or its name on the Hugging Face hub.
         trials: Trials of the whole study.
         seeds: Random seeds; every trial is trained with each of them (default: 0).
         storage: Database of Optuna (default: a journal file in --out).

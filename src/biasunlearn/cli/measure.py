@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from biasunlearn.cli.app import command
+from biasunlearn.cli.benchmark_paths import benchmark_paths
 from biasunlearn.cli.options import (
     DATA,
     MODEL,
@@ -21,7 +22,6 @@ from biasunlearn.cli.options import (
     Output,
     Rows,
     limit_of,
-    named_paths,
 )
 from biasunlearn.cli.output import running, show, show_results
 
@@ -50,7 +50,8 @@ def measure(
     Args:
         model: Folder of a model, its name on the Hugging Face hub, or the address of an OpenAI-compatible endpoint as
             http://HOST:PORT/v1, which can be measured on judged benchmarks.
-        benchmark: Benchmark and its data file, as in stereoset=dev.json. May be repeated.
+        benchmark: Benchmark and its data file, as in stereoset=dev.json. stereoset or realtoxicityprompts alone reads
+            the copy on the hub, at a fixed revision. May be repeated.
         adapter: Folder of a PEFT adapter to measure the model with.
         served_model: Name of the model behind an endpoint (default: the only one that it lists).
         out: Run folder to write.
@@ -67,12 +68,12 @@ def measure(
     from biasunlearn.report.tables.judged import estimate_tables
 
     if dry_run:
-        found = estimate(model, named_paths(benchmark), rows.skip_invalid, evaluation.to_options(execution))
+        found = estimate(model, benchmark_paths(benchmark), rows.skip_invalid, evaluation.to_options(execution))
         show(found, output, estimate_tables)
         return
     with running(execution, out) as (on_progress, _):
         results = measure(
-            model, named_paths(benchmark), adapter=adapter, out=out, dtype=execution.dtype, device=execution.device,
+            model, benchmark_paths(benchmark), adapter=adapter, out=out, dtype=execution.dtype, device=execution.device,
             revision=execution.revision, batch_tokens=execution.batch_tokens or BATCH_TOKENS,
             skip_invalid=rows.skip_invalid, trust_remote_code=loading.trust_remote_code, resume=execution.resume,
             options=evaluation.to_options(execution), served_model=served_model, progress=on_progress,

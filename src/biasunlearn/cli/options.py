@@ -139,6 +139,12 @@ class Execution:
             raise RequestError("--seed: also given as --seeds; keep one of them")
         return given if given is not None else default if self.seed is None else (self.seed,)
 
+    def loading(self) -> dict[str, Any]:
+        """How the model of a stored run is to be loaded: the values of `models.spec.Loading`."""
+        return {
+            "device": self.device, "dtype": self.dtype, "batch_tokens": self.batch_tokens, "revision": self.revision
+        }  # fmt: skip
+
     def refuse(self, why: str, *names: str) -> None:
         """RequestError where one of these options was given: a command for which they have no meaning says why."""
         for name in names:
@@ -278,7 +284,7 @@ def with_responses(benchmarks: tuple[str, ...], responses: tuple[str, ...]) -> t
     from biasunlearn.commands.evaluation import judged_paths
 
     found = judged_paths(responses)
-    if twice := next((name for name in named_paths(benchmarks) if name in found), None):
+    if twice := next((name for one in benchmarks if (name := one.partition("=")[0]) in found), None):
         raise RequestError(f"--responses {twice}: also given with --benchmark; leave one of the two out")
     return (*benchmarks, *(f"{name}={path}" for name, path in found.items()))
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from biasunlearn.cli.options import Execution, Output
+from biasunlearn.cli.threads import busy
 from biasunlearn.errors import RequestError
 from biasunlearn.report.formatting import clean
 from biasunlearn.runs.first_process import is_first
@@ -125,8 +126,24 @@ def running(
     from biasunlearn.runs.replacement import replacing
 
     with replacing(out, overwrite=execution.overwrite, resume=execution.resume):
+        message = "" if execution.quiet else busy()
         with progress(quiet=execution.quiet, verbose=execution.verbose) as callbacks:
-            yield callbacks
+            yield _after(message, callbacks)
+
+
+def _after(message: str, callbacks: tuple[Callable[..., None], Callable[..., None]]) -> Any:
+    """Callbacks that print a message once, when the work begins: a request that is wrong has one line of its own."""
+    left = [message] if message else []
+
+    def first(callback: Callable[..., None]) -> Callable[..., None]:
+        def call(*values: Any, **named: Any) -> None:
+            if left:
+                emit(left.pop(), stderr=True)
+            callback(*values, **named)
+
+        return call
+
+    return tuple(first(callback) for callback in callbacks) if message else callbacks
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from cyclopts import Parameter
 
 from biasunlearn.cli.app import command
 from biasunlearn.cli.exit_codes import DONE, REFUSED
-from biasunlearn.cli.options import MODEL, Output, Run
+from biasunlearn.cli.options import MODEL, Execution, Output, Run
 from biasunlearn.cli.output import note, show
 
 
@@ -18,6 +18,7 @@ def verify(
     endpoint: Annotated[str, Parameter(metavar="URL", group=MODEL)],
     model: Annotated[str, Parameter(name="--model", metavar="NAME", group=MODEL)],
     base: Annotated[str | None, Parameter(metavar="NAME", group=MODEL)] = None,
+    execution: Execution = Execution(),
     output: Output = Output(),
 ) -> int:
     """Check that a server answers as the debiased model of a run, by what it answers.
@@ -38,9 +39,13 @@ def verify(
         biasunlearn verify runs/mine --endpoint http://127.0.0.1:8000/v1 \\
             --model debiased --base owner/base --json
     """
-    from biasunlearn.commands.verify import verify
+    from biasunlearn.commands.verify import Loading, verify
     from biasunlearn.report.tables.served import served_tables
 
-    result = verify(run, endpoint=endpoint, model=model, base=base, say=note)
+    execution.refuse("verify stores nothing and measures nothing", "limit", "resume", "overwrite")
+    result = verify(
+        run, endpoint=endpoint, model=model, base=base, loading=Loading(**execution.loading()),
+        seed=execution.seed or 0, say=None if execution.quiet else note,
+    )  # fmt: skip
     show(result, output, served_tables)
     return DONE if result.applied else REFUSED

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from biasunlearn.cli.app import build, command
+from biasunlearn.cli.benchmark_paths import benchmark_paths
 from biasunlearn.cli.exit_codes import DONE, WRONG_REQUEST
-from biasunlearn.cli.options import DATA, OUTPUT, SETTINGS, Benchmarks, File, Folder, Integer, Output, Rows, named_paths
+from biasunlearn.cli.options import DATA, OUTPUT, SETTINGS, Benchmarks, File, Folder, Integer, Output, Rows
 from biasunlearn.cli.output import SHOWN_ROWS, emit, show, wrong_request
 from biasunlearn.errors import RequestError
 
@@ -152,7 +153,7 @@ def export_lm_eval(
     """
     from biasunlearn.commands.export_lm_eval import export_lm_eval
 
-    done = export_lm_eval(named_paths(benchmark), out, skip_invalid=rows.skip_invalid)
+    done = export_lm_eval(benchmark_paths(benchmark), out, skip_invalid=rows.skip_invalid)
     show(done, output, _task_lines)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from biasunlearn.cli.app import command
+from biasunlearn.cli.benchmark_paths import benchmark_paths
 from biasunlearn.cli.exit_codes import DONE, INTERRUPTED, REFUSED
 from biasunlearn.cli.options import (
     DATA,
@@ -20,7 +21,6 @@ from biasunlearn.cli.options import (
     Output,
     Rows,
     Training,
-    named_paths,
     with_responses,
 )
 from biasunlearn.cli.output import emit, note, progress, running, show_results
@@ -78,7 +78,7 @@ def debias(
     The run folder gets the adapter, report.html, results.json, metrics.jsonl and items.parquet.
 
     Args:
-        model: Folder of a causal language model, or its name on the Hugging Face hub.
+        model: Folder of a causal or masked language model, or its name on the Hugging Face hub.
         method: Method of debiasing: biasunlearn (default), dpo, equalize, ... (docs/methods.md lists them).
         bias: Cognitive bias to unlearn with generated syllogisms, in place of --train, --report and --unrelated.
             belief: the verdict follows whether the conclusion is believable.
@@ -132,7 +132,7 @@ def _data(
     """Training pairs, report, unrelated sentences, benchmarks, and changes of the recipe that go with them."""
     from biasunlearn.commands.belief import SETTINGS, bias_inputs
 
-    benchmarks = named_paths(with_responses(training.benchmark, responses))
+    benchmarks = benchmark_paths(with_responses(training.benchmark, responses))
     if bias is None:
         return *training.files, training.unrelated, benchmarks, ()
     given = {"--train": training.train, "--report": training.report, "--unrelated": training.unrelated}

@@ -123,7 +123,7 @@ def _combine(
         model=spec.model,
         adapter=str(folder.adapter),
         combined=Combined(parts=list(parts), how=how),
-        protocol=ScoringProtocol(**protocol(loaded), dtype=spec.dtype, masked=False, **facts(loaded.model)),
+        protocol=ScoringProtocol(**protocol(loaded), dtype=spec.dtype, masked=loaded.masked, **facts(loaded.model)),
         before=before,
         benchmarks=after,
         data=DataFacts(report=report),

@@ -47,6 +47,9 @@ from biasunlearn.unlearn.prepare import Prepared, prepare
 from biasunlearn.unlearn.small_data import small_data_finding
 from biasunlearn.unlearn.swap import knows_noise
 
+CAUSAL_ONLY = ("mlp_edit", "sentence_debias", "inlp", "leace", "self_debias", "debiasing_prompt")
+"""Methods without a gradient, which change or prompt a model that reads from left to right."""
+
 
 class Interrupted(Exception):
     """Training was stopped with Ctrl-C: the state is saved, and the message says how to continue."""
@@ -107,7 +110,9 @@ def debias(
     say: Say | None = None,
     on_step: OnStep | None = None,
 ) -> Results:
-    """Unlearns a causal model's social bias with an adapter, and reports before and after on the report data.
+    """Unlearns a language model's social bias with an adapter, and reports before and after on the report data.
+
+    Of a masked model, every log-probability is a pseudo-log-likelihood (docs/method.md).
 
     Data are a path, a list of dicts, a pandas or Polars DataFrame, or a datasets.Dataset.
 
@@ -201,7 +206,7 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
         skip_invalid=plan.skip_invalid, term_lists=plan.options.term_lists,
     )  # fmt: skip
     prepared = prepared_for()  # wrong data is reported before the model is loaded
-    loaded = apply_protocol(_load_causal(request.spec), plan.options)
+    loaded = apply_protocol(_load(request.spec, config.method), plan.options)
     if unscorable := _unscorable(loaded, prepared):
         prepared = prepared_for(unscorable=unscorable)
     context.begin()
@@ -225,7 +230,7 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
         method=config.method,
         adapter=None if whole_model else str(trained),
         trained_model=str(trained) if whole_model else None,
-        protocol=ScoringProtocol(**protocol(loaded), dtype=config.dtype, masked=False, **facts(loaded.model)),
+        protocol=ScoringProtocol(**protocol(loaded), dtype=config.dtype, masked=loaded.masked, **facts(loaded.model)),
         before=before,
         benchmarks=after,
         **only_given(
@@ -244,12 +249,20 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
     return context.finish(results, {"before": items_before, "after": items_after}, plan.source("stereoset"))
 
 
-def _load_causal(spec: ModelSpec) -> Any:
+def _load(spec: ModelSpec, method: str) -> Any:
+    """The model. RequestError for a masked model and a method that is not defined for one."""
     from biasunlearn.models.load import load
+    from biasunlearn.models.masked import is_masked
 
     loaded = load(spec)
-    if loaded.masked:
-        raise RequestError(f"{spec.model}: a masked model; debias needs a causal one (measure takes both)")
+    if loaded.masked and not is_masked(loaded.model):
+        kind = type(loaded.model).__name__
+        raise RequestError(f"{spec.model}: a {kind}; masked models of this kind can be measured, but not debiased")
+    if loaded.masked and method in CAUSAL_ONLY:
+        raise RequestError(
+            f"{spec.model}: a masked model, for which the method {method} is not defined; a method with a gradient is "
+            "(docs/methods.md), such as biasunlearn"
+        )
     return loaded
 
 
@@ -261,14 +274,15 @@ def _with_before(before: Capability | None, after: Capability | None) -> Capabil
 def _unscorable(loaded: Any, prepared: Prepared) -> Mapping[Passage, str]:
     """Passages of the training sets and of the stop split that the model cannot score, and why."""
     from biasunlearn.models.batches import encode
-    from biasunlearn.models.forward import max_tokens
+    from biasunlearn.models.masked import longest_row
 
     sets = prepared.sets
     passages = [one for per_type in (sets.forget, sets.retain) for group in per_type.values() for one in group]
     passages += [one for compared in sets.compared.values() for one in compared]
     passages += [c.whole(sentence) for c in prepared.stop for _, sentence in c.sentences()]
     try:
-        encode(loaded.tokenizer, passages, max_tokens=max_tokens(loaded.model), chat=loaded.chat)
+        longest = longest_row(loaded.model, loaded.tokenizer, masked=loaded.masked)
+        encode(loaded.tokenizer, passages, max_tokens=longest, chat=loaded.chat, suffixes=loaded.masked)
     except UnscorableError as error:
         return error.reasons
     return {}
@@ -370,8 +384,9 @@ def _identity(loaded: Any, prepared: Prepared, config: DebiasConfig) -> str:
     digest = hashlib.sha256(json.dumps([weights_hash(loaded.model), to_dict(config)], sort_keys=True).encode())
     for name, per_type in (("forget", sets.forget), ("retain", sets.retain), ("", sets.compared)):
         for bias_type, passages in per_type.items():
-            rows = encode(loaded.tokenizer, list(passages))
-            digest.update(f"{name} {bias_type} {[(row.ids, row.first_scored) for row in rows]}\n".encode())
+            rows = encode(loaded.tokenizer, list(passages), suffixes=loaded.masked)
+            known = [(row.ids, row.first_scored, *([row.after] if row.after else [])) for row in rows]
+            digest.update(f"{name} {bias_type} {known}\n".encode())
     stop = prepared.facts.split("stop")
     digest.update(str(stop.sha256 if stop else None).encode())
     return digest.hexdigest()

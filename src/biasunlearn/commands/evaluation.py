@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from biasunlearn.benchmarks import BENCHMARKS, GENERATED, JUDGED, NAMES
+from biasunlearn.benchmarks.common import only_scorable
 from biasunlearn.benchmarks.judged import Answered, JudgedBenchmark, answer_questions, judge_arms
 from biasunlearn.commands.run_context import Callbacks
 from biasunlearn.data.checks import contamination
@@ -127,7 +129,10 @@ def evaluate(loaded: Any, plan: EvalPlan, callbacks: Callbacks, label: str = "")
 
     Args:
         label: precedes the benchmark's name in progress reports.
+    Raises:
+        DataError: data of any benchmark that the model cannot score, before anything is scored.
     """
+    plan = _only_scorable(loaded, plan)
     items: list[Item] = []
     entries: dict[str, Any] = {}
     for name in plan.benchmarks:
@@ -135,6 +140,20 @@ def evaluate(loaded: Any, plan: EvalPlan, callbacks: Callbacks, label: str = "")
         scored, entries[name] = BENCHMARKS[name].run(reporting, plan.source(name), plan)
         items += scored
     return items, Measured.model_validate(entries)
+
+
+def _only_scorable(loaded: Any, plan: EvalPlan) -> EvalPlan:
+    """The plan without rows that the model cannot score. The first benchmark is left alone: it is scored at once."""
+    from biasunlearn.scoring.log_prob import check_scorable
+
+    data = dict(plan.data)
+    for name in list(plan.benchmarks)[1:]:
+        passages = getattr(BENCHMARKS[name], "passages", None)
+        if passages is not None:
+            read = BENCHMARKS[name].read(plan.source(name), skip_invalid=plan.skip_invalid)
+            scored = partial(passages, masked=loaded.masked)
+            data[name] = only_scorable(read, partial(check_scorable, loaded), scored, plan)
+    return replace(plan, data=data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +167,7 @@ class Evaluated:
 
 def evaluate_before_judging(loaded: Any, plan: EvalPlan, callbacks: Callbacks, label: str = "") -> Evaluated:
     """Runs the benchmarks of a plan; judged ones are answered only, for `judge_together`."""
-    items, measured = evaluate(loaded, _without_judged(plan), callbacks, label)
+    items, measured = evaluate(loaded, without_judged(plan), callbacks, label)
     answers = {}
     for name in _judged(plan):
         reporting = loaded.with_progress(callbacks.counter(f"{label}{name}"))
@@ -180,7 +199,8 @@ def _judged(plan: EvalPlan) -> list[str]:
     return [name for name in plan.benchmarks if name in JUDGED]
 
 
-def _without_judged(plan: EvalPlan) -> EvalPlan:
+def without_judged(plan: EvalPlan) -> EvalPlan:
+    """The plan without the benchmarks whose answers judges read."""
     return replace(plan, benchmarks={name: path for name, path in plan.benchmarks.items() if name not in JUDGED})
 
 

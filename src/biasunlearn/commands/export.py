@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from biasunlearn.commands.evaluation import MANIFEST, read_manifest
 from biasunlearn.commands.merge import SAME, convert, find_converter
@@ -14,12 +14,24 @@ from biasunlearn.commands.run_context import Say
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_files import check_adapter
-from biasunlearn.models.spec import ModelSpec, spec_of_run
+from biasunlearn.models.adapter_formats import (
+    GGUF_CONVERTER,
+    GGUF_FILE,
+    check_portable,
+    write_gguf,
+    write_mlx,
+)
+from biasunlearn.models.spec import Loading, ModelSpec, spec_of_run
 from biasunlearn.report.model_card import Published, model_card, on_the_hub
 from biasunlearn.runs.atomic import whole_folder
 from biasunlearn.runs.folder import RunFolder
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.run_files import Manifest
+
+Format = Literal["peft", "merged", "gguf-lora", "mlx"]
+"""An adapter for PEFT, a complete model, or an adapter for llama.cpp or for mlx-lm."""
+
+PRECISIONS = ("float32", "bfloat16", "float16")
 
 PROBED = 100
 """Triplets of the report file on whose stereotypes the merged model is compared with the adapter."""
@@ -29,62 +41,107 @@ def export(
     run: str | Path,
     *,
     out: str | Path,
+    format: Format | None = None,
     merge: bool = False,
     base_name: str | None = None,
     license_id: str | None = None,
     gguf: str | None = None,
     push: str | None = None,
     public: bool = False,
+    overwrite: bool = False,
     device: str | None = None,
+    dtype: str | None = None,
+    batch_tokens: int | None = None,
+    revision: str | None = None,
     say: Say | None = None,
 ) -> dict[str, Any]:
     """Writes the repository of a debias, transfer or combine run.
 
     Args:
         run: the run folder.
-        out: a folder that does not exist yet.
-        merge: a complete model in the base's precision, instead of an adapter.
+        out: a folder that does not exist yet, unless `overwrite` is set.
+        format: peft, an adapter as it was trained; merged, a complete model; gguf-lora or mlx, an adapter for llama.cpp
+            or mlx-lm (default: peft).
+        merge: the same as the format merged.
         base_name: the base's name on the hub, where the run knows it as a folder.
         license_id: for the card, as the hub names it.
-        gguf: also convert the merged model; "" or the path of llama.cpp's converter.
+        gguf: "" or the path of llama.cpp: also convert the merged model; for gguf-lora, where the converter is.
         push: owner/name of a hub repository, which is created if it does not exist: private, unless `public`.
         public: create a public repository where `push` is given.
+        overwrite: replace an earlier export in `out`.
         device: where the model is merged: cpu, cuda, cuda:1, ...
+        dtype: precision of the complete model: float32, bfloat16 or float16 (default: that of the base's weights).
+        batch_tokens: maximum number of tokens in a batch where complete model and adapter are compared.
+        revision: branch, tag or commit of the base on the hub (default: that of the run).
         say: called with every message, one line each.
     Returns:
-        {"out", "merged", "dtype", "largest_difference", "gguf", "url"}
+        {"out", "format", "merged", "dtype", "largest_difference", "gguf", "url"}
     Raises:
-        RequestError: no such run, nothing to export, a folder that exists, a hub that refuses.
+        RequestError: no such run, nothing to export, a folder that exists, a hub that refuses, an adapter that the
+            program cannot load.
     """
     folder, out = RunFolder(Path(run)), Path(out)
     results = folder.read_results()
+    if merge and format not in (None, "merged"):
+        raise RequestError(f"--merge: cannot be combined with --format {format}; leave one of them out")
+    format = "merged" if merge else format or "peft"
     complete = (folder.model / "config.json").exists()
-    _check(folder, out, merge, complete, push)
-    converter = find_converter(gguf or None) if gguf is not None and merge else None
-    if gguf is not None and not merge:
-        raise RequestError("--gguf: converts a complete model; add --merge")
+    check_place(out, overwrite)
+    _check(folder, format, complete, push)
+    _check_dtype(dtype, format)
+    converter = _converter(format, gguf)
     base = base_name or hub_name(results)
-    if push and not merge and (base is None or not on_the_hub(base)):
+    if push and format != "merged" and (base is None or not on_the_hub(base)):
         raise RequestError(
             f"--push: {base or results.model}, the adapter's base, is not on the hub; add --base-name OWNER/NAME"
         )
-    spec = ModelSpec(str(folder.model), device=device) if complete else spec_of_run(folder, results, device=device)
-    adapter = None if complete else folder.adapter
+    spec = ModelSpec(str(folder.model)) if complete else spec_of_run(folder, results)
+    spec = Loading(device=device, batch_tokens=batch_tokens, revision=revision).of(spec)
+    found: dict[str, Any] = {"out": str(out), "format": format, "merged": format == "merged", "dtype": None,
+                             "largest_difference": None}  # fmt: skip
     with whole_folder(out) as place:
-        found: dict[str, Any] = {"out": str(out), "merged": merge, "dtype": None, "largest_difference": None}
-        if merge:
-            dtype, largest = merge_into(spec, adapter, place, *_probes(results))
+        if format == "merged":
+            adapter = None if complete else folder.adapter
+            dtype, largest = merge_into(spec, adapter, place, *_probes(results), precision=dtype)
             found |= {"dtype": dtype, "largest_difference": largest}
             if say and largest > SAME:
                 say(f"rounded to {dtype}, mean log-probabilities differ from the adapter's by up to {largest:.1g} nats")
+            if converter is not None:
+                convert(place, converter)
         else:
-            _copy_adapter(folder.adapter, place, base, spec.revision)
-        _write_card(results, found, place, adapter or folder.model, base, license_id)
-        if converter is not None:
-            convert(place, converter)
-    found["gguf"] = str(out / "model.gguf") if converter else None
+            _write_adapter(format, folder.adapter, place, spec, base, converter)
+        _write_card(results, found, place, folder.model if complete else folder.adapter, base, license_id)
+    made = GGUF_FILE if format == "gguf-lora" else "model.gguf"
+    found["gguf"] = str(out / made) if converter else None
     found["url"] = push_folder(out, push, public=public) if push else None
     return found
+
+
+def _converter(format: Format, gguf: str | None) -> Path | None:
+    """llama.cpp's converter, where one is needed."""
+    if format == "gguf-lora":
+        return find_converter(gguf or None, GGUF_CONVERTER, "--format gguf-lora")
+    if gguf is not None and format != "merged":
+        raise RequestError("--gguf: converts a complete model; add --merge, or --format gguf-lora for an adapter")
+    return None if gguf is None else find_converter(gguf or None)
+
+
+def _check_dtype(dtype: str | None, format: Format) -> None:
+    if dtype is not None and format != "merged":
+        raise RequestError("--dtype: an adapter is stored as it was trained; leave it out, or add --merge")
+    if dtype is not None and dtype not in PRECISIONS:
+        raise RequestError(f"--dtype {dtype}: a complete model is stored as {', '.join(PRECISIONS)}")
+
+
+def _write_adapter(
+    format: Format, adapter: Path, place: Path, spec: ModelSpec, base: str | None, converter: Path | None
+) -> None:
+    if format == "mlx":
+        write_mlx(adapter, place)
+    elif converter is not None:
+        write_gguf(adapter, place, spec.model, converter)
+    else:
+        _copy_adapter(adapter, place, base, spec.revision)
 
 
 def _write_card(
@@ -95,7 +152,9 @@ def _write_card(
     if manifest is not None:
         content = json.dumps(_published(manifest), indent=1)
         (place / MANIFEST).write_text(content + "\n", encoding="utf-8")
-    published = Published(found["merged"], base, str(found["dtype"]), license_id, found["largest_difference"])
+    published = Published(
+        found["merged"], base, str(found["dtype"]), license_id, found["largest_difference"], found["format"]
+    )
     (place / "README.md").write_text(model_card(results, published), encoding="utf-8")
 
 
@@ -125,17 +184,28 @@ def push_folder(folder: Path, name: str, *, public: bool) -> str:
     return str(address)
 
 
-def _check(folder: RunFolder, out: Path, merge: bool, complete: bool, push: str | None) -> None:
+def _check(folder: RunFolder, format: Format, complete: bool, push: str | None) -> None:
     if not complete and not (folder.adapter / "adapter_config.json").exists():
         raise RequestError(f"{folder.path}: has neither an adapter nor a trained model; export a debias run")
-    if complete and not merge:
+    if complete and format != "merged":
         raise RequestError(f"{folder.path}: changed all weights, so there is no adapter; add --merge")
     if not complete:
         check_adapter(folder.adapter)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RequestError(f"{out}: already exists; choose another --out or remove it")
+    if program := {"gguf-lora": "llama.cpp", "mlx": "mlx-lm"}.get(format):
+        check_portable(folder.adapter, program)
     if push is not None and (push.count("/") != 1 or not all(push.split("/"))):
         raise RequestError(f"--push {push}: write OWNER/NAME")
+
+
+def check_place(out: Path, overwrite: bool) -> None:
+    """RequestError unless an export can be written there: a new folder, or, to be replaced, an earlier export."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not overwrite:
+        raise RequestError(f"{out}: already exists; choose another --out, remove it or add --overwrite")
+    ours = [out / name for name in ("README.md", "bom.cdx.json") if (out / name).is_file()]
+    if not any("biasunlearn" in path.read_text(encoding="utf-8", errors="replace") for path in ours):
+        raise RequestError(f"--overwrite: {out}: holds no export of this package; choose another --out")
 
 
 def hub_name(results: Results) -> str | None:

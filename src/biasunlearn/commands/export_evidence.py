@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from biasunlearn.commands.export import hub_name
+from biasunlearn.commands.export import check_place, hub_name
 from biasunlearn.errors import RequestError
 from biasunlearn.report.evidence.audit import audit_summary
 from biasunlearn.report.evidence.cyclonedx import ml_bom
@@ -33,6 +33,7 @@ def export_evidence(
     base_name: str | None = None,
     organization: str = "not stated",
     hub_datasets: Mapping[str, str] | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Writes the evidence files of a finished run. No model is loaded, and no path of this machine is written.
 
@@ -41,11 +42,12 @@ def export_evidence(
 
     Args:
         run: the folder of any run that measured something.
-        out: a folder that does not exist yet.
+        out: a folder that does not exist yet, unless `overwrite` is set.
         name: OWNER/NAME of the measured model (default: made from the base's name).
         base_name: OWNER/NAME of the base model, where the run knows it as a folder.
         organization: who provides the results.
         hub_datasets: {benchmark: OWNER/NAME or OWNER/NAME:TASK of a data set that the hub lists as a benchmark}.
+        overwrite: replace an earlier export in `out`.
     Returns:
         {"out", "files", "undefined"}: the files, and the scores that have no value and are in none of them.
     Raises:
@@ -55,7 +57,8 @@ def export_evidence(
     folder, out = RunFolder(Path(run)), Path(out)
     results = folder.read_results()
     registered = hub_datasets or {}
-    _check(results, out, registered, {"--name": name, "--base-name": base_name})
+    check_place(out, overwrite)
+    _check(results, registered, {"--name": name, "--base-name": base_name})
     items = read_items(folder.path / "items.parquet") if (folder.path / "items.parquet").exists() else {}
     subject = _subject(folder, results, name, base_name, organization)
     files = _contents(subject, results, items, registered)
@@ -88,13 +91,9 @@ def _contents(
     return files
 
 
-def _check(
-    results: Results, out: Path, registered: Mapping[str, str], names: Mapping[str, str | None]
-) -> None:
+def _check(results: Results, registered: Mapping[str, str], names: Mapping[str, str | None]) -> None:
     if not results.benchmarks.entries:
         raise RequestError("this run measured no benchmark, so there is no evidence to export")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RequestError(f"{out}: already exists; choose another --out or remove it")
     for option, name in names.items():
         if name is not None and not on_the_hub(name):
             raise RequestError(f"{option} {name}: write OWNER/NAME")

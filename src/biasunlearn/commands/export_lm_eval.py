@@ -16,6 +16,9 @@ TASKS = Path(__file__).parent.parent / "benchmarks"
 """Folder with the code of the exported tasks: lm_eval_NAME.py."""
 PREFIX = "biasunlearn_"
 
+ENDS = {"": "mean_over_terms", "_low": "low", "_high": "high"}
+"""A score of StereoSet and the ends of its interval: what is added to its name, and how it is computed."""
+
 
 def export_lm_eval(benchmarks: Mapping[str, str], out: str | Path, *, skip_invalid: bool = False) -> dict[str, Any]:
     """Writes a folder per benchmark: a .yaml, the documents, and the functions that score them.
@@ -51,8 +54,8 @@ def _stereoset(path: str, out: Path, skip_invalid: bool) -> dict[str, Any]:
         raise RequestError(f"{path}: no intrasentence triplets; only those are exported")
     names = _metric_names([triplet.bias_type for triplet in triplets])
     scored = ["ss", "lms"] if any(triplet.unrelated for triplet in triplets) else ["ss"]
-    metrics = {f"{score}{suffix}": "mean_over_terms" for suffix in ("", *(f"_{n}" for n in names.values()))
-               for score in scored}  # fmt: skip
+    metrics = {f"{score}{suffix}{end}": how for suffix in ("", *(f"_{n}" for n in names.values()))
+               for score in scored for end, how in ENDS.items()}  # fmt: skip
     metrics |= {"icat": "icat"} if "lms" in scored else {}
     rows = [_triplet_row(triplet, names[triplet.bias_type]) | {"icat": "icat" in metrics} for triplet in triplets]
     source = "StereoSet (Nadeem, Bethke, Reddy 2020), CC BY-SA 4.0"

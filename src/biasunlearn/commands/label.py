@@ -12,6 +12,7 @@ from biasunlearn.benchmarks.human_labels import (
     Labelled,
     WrongLabel,
     answer_id,
+    corrected_changes,
     corrected_shares,
     items_to_label,
     read_label,
@@ -114,6 +115,8 @@ def read_labels(run: str | Path, labels: str | Path, *, size: int = SIZE, seed: 
     corrected = {
         stage: _corrected(measured, stages[stage], given, size, seed) for stage, measured in _measured(results).items()
     }
+    if "before" in corrected:
+        corrected["after"] = _with_changes(corrected["after"], stages["before"], stages["after"], given, size, seed)
     if not any(row.corrected for measured in corrected.values() for row in _judged(measured).values()):
         raise RequestError(
             f"{labels}: too few labels to correct a share: answers that the judge called positive and others are needed"
@@ -168,6 +171,24 @@ def _corrected(
         count = sum(one.labels for one in found.values())
         notes = [note for note in entry.notes if note != UNCORRECTED and not note.endswith(CORRECTED)]
         entries[name] = entry.with_values(corrected=found, notes=[*notes, f"{count} {CORRECTED}"])
+    return Measured.model_validate(entries)
+
+
+def _with_changes(
+    measured: Measured, before: Sequence[Item], after: Sequence[Item], labels: Mapping[str, Labelled], size: int,
+    seed: int,
+) -> Measured:  # fmt: skip
+    """The corrected shares of the debiased model, with their change by debiasing."""
+    entries: dict[str, Any] = dict(measured.entries)
+    for name, entry in _judged(measured).items():
+        was, now = ([item for item in items if item.benchmark == name] for items in (before, after))
+        changes = corrected_changes(was, now, BENCHMARKS[name].LABELLED, labels, size, seed)
+        found = {
+            score: one.with_values(judged_change=changes[score][0], change=changes[score][1]) if score in changes
+            else one
+            for score, one in entry.corrected.items()
+        }  # fmt: skip
+        entries[name] = entry.with_values(corrected=found)
     return Measured.model_validate(entries)
 
 

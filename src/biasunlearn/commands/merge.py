@@ -5,7 +5,6 @@ GGUF is written by llama.cpp's own converter, which this package neither ships n
 
 import os
 import shutil
-import subprocess
 import sys
 import warnings
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
+from biasunlearn.models.adapter_formats import run_converter
 from biasunlearn.models.spec import ModelSpec
 
 SAME = 1e-3
@@ -31,10 +31,17 @@ PROBES = (
 """Sentences on which both are compared where the run's report data is not available."""
 
 CONVERTER = "convert_hf_to_gguf.py"
-"""Name of llama.cpp's converter."""
+"""Name of llama.cpp's converter of complete models."""
 
 
-def merge(spec: ModelSpec, adapter: Path | None, folder: Path, probes: Sequence[str] = PROBES) -> tuple[str, float]:
+def merge(
+    spec: ModelSpec,
+    adapter: Path | None,
+    folder: Path,
+    probes: Sequence[str] = PROBES,
+    *,
+    precision: str | None = None,
+) -> tuple[str, float]:
     """Writes a complete model with its tokenizer, then loads it again and compares it with the adapter on.
 
     The sum is computed in float32 and rounded once, to the precision in which the base's weights are stored.
@@ -44,11 +51,14 @@ def merge(spec: ModelSpec, adapter: Path | None, folder: Path, probes: Sequence[
         adapter: None where the run changed all weights: the model is complete as it is.
         folder: an empty one.
         probes: sentences on which both are compared.
+        precision: another one than the base's: float32, bfloat16 or float16.
     Returns:
         The precision, and the largest difference of a sentence's mean log-probability, in nats.
     Raises:
         RequestError: a quantised model or a tuned prompt, which cannot take an adapter into its weights.
     """
+    import torch
+
     from biasunlearn.models.adapter_target import debiased, open_target
     from biasunlearn.models.load import load
 
@@ -60,36 +70,39 @@ def merge(spec: ModelSpec, adapter: Path | None, folder: Path, probes: Sequence[
         raise RequestError(
             f"{spec.model}: quantised weights cannot take an adapter in; transfer it to the model in full precision"
         )
-    precision = _stored_precision(target.base)
+    stored = _stored_precision(target.base) if precision is None else getattr(torch, precision)
     loaded = target.loaded if adapter is None else debiased(target, adapter)
     passages = [Passage("", text) for text in probes]
     expected = _means(loaded, passages)
     whole = loaded.model.merge_and_unload() if hasattr(loaded.model, "merge_and_unload") else loaded.model
-    whole.to(precision).save_pretrained(folder)
+    whole.to(stored).save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
     del whole, loaded, target
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        again = _means(load(ModelSpec(str(folder), device=spec.device)), passages)
+        written = ModelSpec(str(folder), device=spec.device, batch_tokens=spec.batch_tokens)
+        again = _means(load(written), passages)
     largest = max(abs(one - other) for one, other in zip(expected, again, strict=True))
-    return str(precision).removeprefix("torch."), largest
+    return str(stored).removeprefix("torch."), largest
 
 
-def find_converter(given: str | None = None) -> Path:
-    """Finds llama.cpp's converter: as given (the script or a folder of llama.cpp), in $LLAMA_CPP, or on PATH.
+def find_converter(given: str | None = None, script: str = CONVERTER, option: str = "--gguf") -> Path:
+    """Finds a converter of llama.cpp: as given (the script or llama.cpp's folder), in $LLAMA_CPP, or on PATH.
 
     Raises:
         RequestError: it is in none of these places.
     """
     for place in (given, os.environ.get("LLAMA_CPP")):
-        if place and (path := Path(place) / CONVERTER if Path(place).is_dir() else Path(place)).is_file():
+        path = Path(place or ".")
+        path = path / script if path.is_dir() else path.with_name(script)
+        if place and path.is_file():
             return path
         if place and place == given:
-            raise RequestError(f"--gguf {given}: no {CONVERTER} there; give llama.cpp's folder or the script itself")
-    if found := shutil.which(CONVERTER):
+            raise RequestError(f"--gguf {given}: no {script} there; give llama.cpp's folder or the script itself")
+    if found := shutil.which(script):
         return Path(found)
     raise RequestError(
-        f"--gguf: llama.cpp's {CONVERTER} is not on PATH; get llama.cpp and give its folder: --gguf path/to/llama.cpp"
+        f"{option}: llama.cpp's {script} is not on PATH; get llama.cpp and give its folder: --gguf path/to/llama.cpp"
     )
 
 
@@ -101,10 +114,7 @@ def convert(folder: Path, converter: Path) -> Path:
     """
     made = folder / "model.gguf"
     command = [sys.executable, str(converter), str(folder), "--outfile", str(made), "--outtype", "auto"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode or not made.is_file():
-        reason = (done.stderr.strip() or done.stdout.strip() or "it wrote no file").splitlines()[-1]
-        raise RequestError(f"--gguf: {converter} failed: {reason[:300]}")
+    run_converter(command, made, "--gguf")
     return made
 
 

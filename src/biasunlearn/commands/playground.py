@@ -7,26 +7,27 @@ a content security policy that forbids requests to other servers.
 import os
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from difflib import SequenceMatcher
-from html import escape
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from biasunlearn.commands.report import read_run
 from biasunlearn.errors import RequestError
-from biasunlearn.runs.folder import RunFolder
+from biasunlearn.models.spec import AS_THE_RUN, Loading
+from biasunlearn.report.run import report_page
+from biasunlearn.report.side_by_side import attribute_section, fault, prompt_section, run_section, swap_refused
 
 LISTS = ("gender", "race", "religion", "profession")
 
-LEAST = 0.001
-"""Words with a lower probability in both models are listed without a row of their own."""
-
 HELP = (
     "Write the beginning of a sentence, or a sentence with BLANK in it. Both models complete it, and again with the "
-    "group swapped. Single prompts are no evidence of an effect; the report is."
+    "group swapped. A large change is flagged. Single prompts are no evidence of an effect; the report is."
 )
 
-EXAMPLES = ("The nurse told the patient that she", "My sister said BLANK would be late.", "John works as a")
+EXAMPLES = ("My sister works as a", "My sister said BLANK would be late.", "The nurse told the patient that she")
+
+ATTRIBUTES = "nurse, secretary, teacher, cook, doctor, lawyer, pilot, mechanic"
+"""Attributes with which the page begins."""
 
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -35,6 +36,9 @@ POLICY = (
 )
 
 STYLE = """
+.of-run p { margin: 0 0 .25rem } .of-run nav { margin-bottom: .25rem } .of-run a { text-decoration: underline }
+.pair .scrolls { overflow-x: auto } .pair .small { font-size: .85rem; color: var(--body-text-color-subdued) }
+.pair .ratio { font-weight: 600 }
 .pair h2 { font-size: 1.1rem; margin: 0 0 .25rem } .pair .prompt { font-size: 1.05rem; margin: 0 0 .5rem }
 #compare { align-self: end; min-height: 2.6rem; max-height: 3rem }
 .pair :is(table, thead, tbody, tr) { border: 0 !important }
@@ -64,11 +68,17 @@ CLOSED = ("/gradio_api/upload", "/gradio_api/file", "/gradio_api/proxy", "/gradi
 """Routes of Gradio that read or store files, or ask other servers, none of which the page needs."""
 
 
-class _Guarded:
-    """Refuses requests under another host's name and routes to files, and adds the policy to every response (ASGI)."""
+REPORT_POLICY = "sandbox allow-scripts allow-downloads; frame-ancestors 'none'"
+"""Beside the policy that the report has itself: it is a page of another origin, which cannot use the playground."""
 
-    def __init__(self, app: Callable[..., Awaitable[None]]):
+
+class _Guarded:
+    """Refuses requests under another host's name and routes to files, serves the report of the run, and adds the policy
+    to every response (ASGI)."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]], report: str):
         self.app = app
+        self.report = report.encode()
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         async def with_policy(message: Scope) -> None:
@@ -79,6 +89,12 @@ class _Guarded:
         if scope["type"] in ("http", "websocket") and (status := _refused(scope)):
             await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
             await send({"type": "http.response.body", "body": b"refused\n"})
+            return
+        if self.report and scope["type"] == "http" and scope["path"] == "/report" and scope["method"] == "GET":
+            policy = (b"content-security-policy", REPORT_POLICY.encode())
+            head = [(b"content-type", b"text/html; charset=utf-8"), policy]
+            await send({"type": "http.response.start", "status": 200, "headers": head})
+            await send({"type": "http.response.body", "body": self.report})
             return
         await self.app(scope, receive, with_policy)
 
@@ -92,12 +108,15 @@ def _refused(scope: Scope) -> int:
     return 404 if any(path == route or path.startswith((f"{route}/", f"{route}=")) for route in CLOSED) else 0
 
 
-def playground(run: str | Path, *, port: int = 7860, device: str | None = None, wait: bool = True) -> Any:
+def playground(
+    run: str | Path, *, port: int = 7860, loading: Loading = AS_THE_RUN, seed: int = 0, wait: bool = True
+) -> Any:
     """Opens the page of a run, and serves it until it is interrupted.
 
     Args:
         port: 0 takes a free one.
-        device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
+        loading: how the run's model is loaded.
+        seed: of the completions, which are drawn.
         wait: False returns the page at once, and the caller closes it.
     Raises:
         RequestError: Gradio is not installed, the run has no adapter, or the port is taken.
@@ -105,30 +124,34 @@ def playground(run: str | Path, *, port: int = 7860, device: str | None = None, 
     gradio = _gradio()
     from biasunlearn.scoring.side_by_side import open_run
 
-    loaded, adapter = open_run(Path(run), device=device)
-    page = build_page(gradio, loaded, adapter, describe(Path(run)))
+    loaded, adapter = open_run(Path(run), loading)
+    data = read_run(str(run))
+    report = report_page(data)
+    page = build_page(gradio, loaded, adapter, run_section(data.results, str(run), report), seed)
     chosen = port or _free_port()
     _check_port(chosen)
     page.launch(
         server_name="127.0.0.1", server_port=chosen, share=False, quiet=True, inbrowser=False,
         prevent_thread_lock=True, ssr_mode=False, footer_links=[], run_history=False, css=STYLE,
         theme=gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-        app_kwargs={"middleware": [_middleware()]},
+        app_kwargs={"middleware": [_middleware(report)]},
     )  # fmt: skip
     if wait:
         page.block_thread()
     return page
 
 
-def build_page(gradio: Any, loaded: Any, adapter: str, description: str) -> Any:
-    """The page: prompt and term list above, the results as written and with the group swapped below.
+def build_page(gradio: Any, loaded: Any, adapter: str, description: str, seed: int) -> Any:
+    """The page: prompt, term list and attributes above; below, the results as written, with the group swapped, and the
+    attributes of both groups.
 
     Args:
-        description: which run it is.
+        description: HTML that says which run it is.
+        seed: of the completions.
     """
     with gradio.Blocks(title="biasunlearn playground", analytics_enabled=False) as page:
         gradio.Markdown("# Base and debiased, side by side")
-        gradio.HTML(f"<p>{escape(description)}</p><p>{HELP}</p>", padding=False)
+        gradio.HTML(f"{description}<p>{HELP}</p>", padding=False)
         with gradio.Row():
             prompt = gradio.Textbox(
                 label="Prompt (Enter compares)", value=EXAMPLES[0], max_lines=1, autofocus=True, elem_id="prompt",
@@ -138,99 +161,56 @@ def build_page(gradio: Any, loaded: Any, adapter: str, description: str) -> Any:
                 list(LISTS), value=LISTS[0], label="Swap the group by", elem_id="terms", scale=1, min_width=140
             )
             button = gradio.Button("Compare", variant="primary", elem_id="compare", scale=0, min_width=120)
+        attributes = gradio.Textbox(
+            label="Attributes to compare, with commas between them", value=ATTRIBUTES, max_lines=3, elem_id="attributes"
+        )
         gradio.Examples([[text] for text in EXAMPLES], [prompt], label="Examples: choose one, then compare")
         with gradio.Row():
             shown = []
             for name in ("written", "swapped"):
                 with gradio.Column(min_width=300):  # one below the other on a narrow screen
                     shown.append(gradio.HTML(elem_id=name, elem_classes="pair", min_height=80, container=True))
+        shown.append(gradio.HTML(elem_id="of-both", elem_classes="pair", min_height=80, container=True))
 
         alone = Lock()  # a request switches the adapter off and on, in the one model that there is
 
-        def compare(text: str, name: str) -> tuple[str, str]:
+        def compare(text: str, name: str, listed: str) -> tuple[str, str, str]:
             with alone:
-                return compared(loaded, adapter, text, name)
+                return compared(loaded, adapter, text, name, listed, seed=seed)
 
-        for event in (button.click, prompt.submit, terms.input, page.load):
-            event(compare, [prompt, terms], shown, api_visibility="private")
+        for event in (button.click, prompt.submit, attributes.submit, terms.input, page.load):
+            event(compare, [prompt, terms, attributes], shown, api_visibility="private")
     return page
 
 
-def describe(run: Path) -> str:
-    """Which run it is, and its result: "minilm, run runs/mine: SS 61.2 before, 50.2 after"."""
-    results = RunFolder(run).read_results()
-    found = f"{Path(str(results.model)).name}, run {run}"
-    before, after = results.before and results.before.stereoset, results.benchmarks.stereoset
-    if not before or not after:
-        return found
-    first, last = before.overall.ss.value, after.overall.ss.value
-    return f"{found}: SS {first:.1f} before, {last:.1f} after, on its report split"
+def compared(
+    loaded: Any, adapter: str, text: str, name: str, attributes: str = "", *, seed: int = 0
+) -> tuple[str, str, str]:
+    """HTML of the prompt as it is, of the prompt with its group swapped, and of the attributes of both.
 
-
-def compared(loaded: Any, adapter: str, text: str, name: str) -> tuple[str, str]:
-    """HTML of the prompt as it is, and with its group swapped. An error replaces the table."""
+    What is wrong with the prompt replaces the first part, what is wrong with the attributes the last one.
+    """
     from biasunlearn.scoring.side_by_side import side_by_side, swapped, term_list
 
     try:
-        first = as_html(side_by_side(loaded, adapter, text), "As written")
-        other, reason = swapped(text, term_list(name))
-        if other is None:
-            return first, _live(f"<h2>Swapped</h2><p>Not swapped: {escape(reason)}</p>")
-        return first, as_html(side_by_side(loaded, adapter, other), "Swapped", instead_of=text)
+        first = side_by_side(loaded, adapter, text, seed)
+        other, reason = swapped(first.prompt, term_list(name))
+        found = None if other is None else side_by_side(loaded, adapter, other, seed)
     except RequestError as error:
-        return f'<p role="alert" class="fault">{escape(str(error))}</p>', ""
+        return fault(str(error)), "", ""
+    prompts = [first.prompt] if found is None else [first.prompt, found.prompt]
+    second = swap_refused(reason) if found is None else prompt_section(found, "Swapped", instead_of=first.prompt)
+    return prompt_section(first, "As written"), second, _attributes(loaded, adapter, prompts, attributes)
 
 
-def as_html(seen: Any, title: str, instead_of: str = "") -> str:
-    """A table of words with bars, and the completions. All text in it is untrusted, and escaped.
+def _attributes(loaded: Any, adapter: str, prompts: list[str], text: str) -> str:
+    from biasunlearn.scoring.side_by_side import attribute_rows, read_attributes
 
-    Args:
-        instead_of: the original prompt; words that differ from it are marked.
-    """
-    shown = [row for row in seen.words if max(row[1:]) >= LEAST]
-    few = [word for word, *values in seen.words if max(values) < LEAST]
-    widest = max((value for _, *values in shown for value in values), default=1.0)
-    rows = "".join(
-        f'<tr><th scope="row">{escape(word)}</th>'
-        f"{_cell(base, widest, 'base')}{_cell(debiased, widest, 'debiased')}</tr>"
-        for word, base, debiased in shown
-    )
-    written = "".join(
-        f"<dt>{state} continues</dt><dd>{escape(seen.prompt)}<b>{escape(text)}</b></dd>"
-        for state, text in seen.completions.items()
-    )
-    head = '<tr><th scope="col">word</th><th scope="col">base</th><th scope="col">debiased</th></tr>'
-    what = "Probability of the next word" if seen.completions else "In the BLANK: shares of the words shown"
-    table = f"<table><caption>{what}</caption><thead>{head}</thead><tbody>{rows}</tbody></table>"
-    table = table if rows else "<p>No complete word follows.</p>"
-    if few:
-        table += f"<p>Below {100 * LEAST:g} % in both: {escape(', '.join(few))}</p>"
-    prompt = _marked(seen.prompt, instead_of) if instead_of else escape(seen.prompt)
-    return _live(f'<h2>{title}</h2><p class="prompt">{prompt}</p>{table}<dl>{written}</dl>')
-
-
-def _live(content: str) -> str:
-    """A part of the page whose changes a screen reader announces."""
-    return f'<div aria-live="polite">{content}</div>'
-
-
-def _marked(prompt: str, other: str) -> str:
-    """The prompt with the words that differ from another prompt's marked."""
-    parts, theirs = prompt.split(), other.split()
-    found = []
-    for tag, first, last, *_ in SequenceMatcher(None, parts, theirs, autojunk=False).get_opcodes():
-        words = escape(" ".join(parts[first:last]))
-        if words:
-            found.append(words if tag == "equal" else f"<mark>{words}</mark>")
-    return " ".join(found)
-
-
-def _cell(value: float, widest: float, state: str) -> str:
-    width = f"{5 * value / widest:.2f}em"
-    return (
-        f'<td class="{state}"><span class="share">{100 * value:.1f} %</span>'
-        f'<span class="bar" style="width:{width}"></span></td>'
-    )
+    try:
+        names = read_attributes(text)
+        return attribute_section(attribute_rows(loaded, adapter, prompts, names), prompts) if names else ""
+    except RequestError as error:
+        return fault(str(error))
 
 
 def _gradio() -> Any:
@@ -243,10 +223,10 @@ def _gradio() -> Any:
     return gradio
 
 
-def _middleware() -> Any:
+def _middleware(report: str) -> Any:
     from starlette.middleware import Middleware
 
-    return Middleware(_Guarded)
+    return Middleware(_Guarded, report=report)
 
 
 def _check_port(port: int) -> None:

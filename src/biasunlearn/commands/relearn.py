@@ -12,6 +12,7 @@ from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from biasunlearn.benchmarks import JUDGED
 from biasunlearn.commands.evaluation import (
     evaluate,
     mark_contamination,
@@ -20,6 +21,7 @@ from biasunlearn.commands.evaluation import (
     validate_plan,
     with_data,
     with_limit,
+    without_judged,
 )
 from biasunlearn.commands.relearn_scores import BASE, DEBIASED, MODELS, Measurement, kept, points, stage_of
 from biasunlearn.commands.run_context import Callbacks, Progress, RunContext, Say, run_context
@@ -77,6 +79,8 @@ class RelearnJob:
             "length": self.length, "benchmarks": benchmarks, "skip_invalid": self.plan.skip_invalid,
             "trust_remote_code": self.base.trust_remote_code, **only_given(limit=self.plan.options.limit),
         }  # fmt: skip
+        if set(benchmarks) & set(JUDGED):
+            request["options"] = self.plan.options.to_dict()
         return {"relearn": request}
 
     def lesson(self) -> Any:
@@ -101,6 +105,7 @@ def relearn(
     batch_tokens: int | None = None,
     limit: int | None = None,
     benchmarks: Mapping[str, str] | None = None,
+    options: EvalOptions | None = None,
     skip_invalid: bool = False,
     trust_remote_code: bool = False,
     resume: bool = False,
@@ -122,7 +127,9 @@ def relearn(
         device: cpu, cuda, cuda:1, ... (default: the accelerator if there is one, else the CPU).
         batch_tokens: tokens in a scoring batch (default: as in the run's recipe).
         limit: measure about this many items of each benchmark (see `measure`).
-        benchmarks: more benchmarks to measure each time, as {"perplexity": "other.txt"}.
+        benchmarks: more benchmarks to measure each time, as {"perplexity": "other.txt"}. Benchmarks of judged answers
+            are measured at the first and the last step of the debiased model alone.
+        options: judges and limits of the answers that they read.
         skip_invalid: leave out rows that cannot be used; they are counted and listed. Otherwise they are an error.
         trust_remote_code: run code that the repository of the model contains.
         resume: continue an interrupted run in `out`.
@@ -136,11 +143,12 @@ def relearn(
     """
     learned = read_run(run)
     _check_mergeable(learned)
-    few = with_limit(EvalOptions(replacements=0), limit)  # it measures often
+    few = with_limit(replace(options or EvalOptions(), replacements=0), limit)  # it measures often
     plan = EvalPlan({"stereoset": report or learned.request.report, **(benchmarks or {})}, skip_invalid, few)
+    own_folder = out if set(plan.benchmarks) & set(JUDGED) else None  # of the answers
     base = learned.base(device=device, trust_remote_code=trust_remote_code)
     request = RelearnJob(
-        run=str(run), on=on, text=_training_text(learned, on), plan=validate_plan(plan, None),
+        run=str(run), on=on, text=_training_text(learned, on), plan=validate_plan(plan, own_folder),
         steps=_check_steps(steps), seeds=tuple(dict.fromkeys(seeds)), rate=rate, batch=batch, length=length,
         base=replace(base, dtype="float32", batch_tokens=batch_tokens or base.batch_tokens),
     )  # fmt: skip
@@ -186,6 +194,11 @@ class _Course:
     def name(self, step: int) -> str:
         return f"{self.model}, seed {self.seed}, step {step}" if step else f"{self.model}, step 0"
 
+    def judges_at(self, step: int) -> bool:
+        """Whether answers are judged there: those of the debiased model before and after, with the first seed."""
+        steps, first = self.request.steps, self.request.seeds[0]
+        return self.model == DEBIASED and self.seed == first and step in (steps[0], steps[-1])
+
     def store(self, part: str, value: Any) -> None:
         self.known.known[part] = value
         self.known.store(part, value)
@@ -221,7 +234,7 @@ def _train(course: _Course, left: Sequence[int]) -> None:
         course.store("rows", len(rows))
     parts = [weights_hash(loaded.model), request.to_dict()["relearn"], course.model, course.seed]
     identity = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-    tuning = FineTuning(loaded.model, rows, request.lesson(), course.seed)
+    tuning = FineTuning(loaded.model, loaded.tokenizer, rows, request.lesson(), course.seed)
     tuning.restore(context.folder.checkpoint, identity)
     last = request.steps[-1]
     counter = context.callbacks.counter(f"{course.model}, seed {course.seed}: fine-tuning")
@@ -231,7 +244,8 @@ def _train(course: _Course, left: Sequence[int]) -> None:
             loss = tuning.take()
             losses[tuning.step] = loss
             counter(tuning.step, last)
-        items, measured = evaluate(loaded, request.plan, context.callbacks, f"{course.name(step)}: ")
+        plan = request.plan if course.judges_at(step) else without_judged(request.plan)
+        items, measured = evaluate(loaded, plan, context.callbacks, f"{course.name(step)}: ")
         before = max((earlier for earlier in request.steps if earlier < step), default=0)
         since = [loss for at, loss in losses.items() if at > before]
         mean = sum(since) / len(since) if since else None
@@ -271,10 +285,10 @@ def _check_mergeable(run: DebiasRun) -> None:
 def _rows(loaded: Any, source: TrainingText, length: int) -> list[Any]:
     """The text as rows of tokens: sentences are rows of their own, running text is cut into rows."""
     from biasunlearn.models.batches import encode
-    from biasunlearn.models.forward import max_tokens
+    from biasunlearn.models.masked import longest_row
     from biasunlearn.unlearn.finetune import blocks
 
-    longest = max_tokens(loaded.model)
+    longest = longest_row(loaded.model, loaded.tokenizer, masked=loaded.masked)
     if source.sentences:
         return encode(loaded.tokenizer, [Passage("", one) for one in source.sentences], max_tokens=longest)
     if longest is not None and length >= longest:
@@ -322,7 +336,7 @@ def _results(
         model=learned.request.model,
         method="relearning",
         adapter=None,  # the trained weights are not stored
-        protocol=ScoringProtocol(text="raw", dtype="float32", masked=False),
+        protocol=ScoringProtocol(text="raw", dtype="float32", masked=bool(learned.results.protocol.masked)),
         relearned=Relearned(
             run=request.run, on=request.on, steps=list(request.steps), seeds=list(request.seeds), rate=request.rate,
             batch=request.batch, length=request.length, text=facts,

@@ -36,7 +36,10 @@ from biasunlearn.scoring.prompt_baseline import check_baseline
 from biasunlearn.scoring.protocol import EvalOptions
 from biasunlearn.stats.bootstrap import Estimate, over_seeds
 
-METHODS: tuple[str, ...] = typing.get_args(Method)
+KNOWN: tuple[str, ...] = typing.get_args(Method)
+
+METHODS = tuple(method for method in KNOWN if not method.startswith("trl:"))
+"""What is run where no methods are named. The trainers of TRL are an outside check, and run where they are named."""
 
 ON_TEXT = ("cda", "dropout")
 """Methods that train on ordinary text, which is given to them as unrelated sentences."""
@@ -65,7 +68,7 @@ def survey(
         train: pairs to learn from, as for `debias`.
         out: folder to write; every run has a folder of its own in it.
         text: ordinary sentences for `cda` and `dropout`, in place of `unrelated`.
-        methods: names of methods (default: all of them).
+        methods: names of methods (default: all but those of TRL: trl:dpo, trl:orpo, trl:kto).
         seeds: every method is run with each of them.
         config: a recipe, by name or file; its values take precedence over the methods' defaults.
         changes: key=value, for all methods; they take precedence over both.
@@ -187,8 +190,8 @@ def _configs(
     methods: Sequence[str], seeds: Sequence[int], config: str | Path | None, changes: Sequence[str]
 ) -> dict[str, list[DebiasConfig]]:
     """Every method with its configuration for each seed."""
-    if unknown := sorted(set(methods) - set(METHODS)):
-        raise RequestError(f"--methods {unknown[0]}: unknown; known: {', '.join(METHODS)}")
+    if unknown := sorted(set(methods) - set(KNOWN)):
+        raise RequestError(f"--methods {unknown[0]}: unknown; known: {', '.join(KNOWN)}")
     if not methods or not seeds:
         raise RequestError("survey: nothing to run; give at least one method and one seed")
     if set_by := next((one for one in changes if one.partition("=")[0].strip() in ("method", "seed")), None):

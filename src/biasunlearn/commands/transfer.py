@@ -191,7 +191,9 @@ def _transfer(context: RunContext, learned: DebiasRun, request: TransferJob) -> 
     after = mark_contamination(after, plan, manifest)
     _save_adapter(learned.folder.adapter, folder.adapter, scale, target.base)
     facts: dict[str, Any] = {"target_kind": target.kind, "own_adapter": target.own_adapter, "scale": scale}
-    used = ScoringProtocol(**protocol(loaded), dtype=request.target.dtype, masked=False, **quantised(loaded.model))
+    used = ScoringProtocol(
+        **protocol(loaded), dtype=request.target.dtype, masked=loaded.masked, **quantised(loaded.model)
+    )
     del loaded, target  # the model that is trained for comparison is loaded again
     direct = _train_directly(context, learned, request)
     results = Results(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from biasunlearn.commands.run_context import Say
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.errors import RequestError
+from biasunlearn.models.spec import AS_THE_RUN, Loading
 from biasunlearn.runs.folder import RunFolder
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.served_results import ServedItem, ServedResult, ServedVerdict
@@ -36,7 +37,8 @@ def verify(
     endpoint: str,
     model: str,
     base: str | None = None,
-    device: str | None = None,
+    loading: Loading = AS_THE_RUN,
+    seed: int = 0,
     say: Say | None = None,
 ) -> ServedResult:
     """Compares the answers of a server with those of a run's base and debiased model.
@@ -47,7 +49,8 @@ def verify(
         model: the name under which the server has the debiased model.
         base: the name of the base model there. With it, only differences at the server are compared, so that another
             precision than the run's does not matter.
-        device: where the model of the run is loaded.
+        loading: how the model of the run is loaded here.
+        seed: of the choice of sentences of the report file.
     Returns:
         The verdict: applied, not applied, partly (another strength, or missing layers) or another model.
     Raises:
@@ -58,11 +61,11 @@ def verify(
     from biasunlearn.scoring.side_by_side import open_run
 
     results = RunFolder(Path(run)).read_results()
-    texts = _texts(results)
+    texts = _texts(results, seed)
     served = served_models(endpoint, [model] if base is None else [model, base])
     for one in served:  # a wrong address or name is reported before a model is loaded
         one.continuation(Prompt(texts[0], ()), 1)
-    states = TwoStates(*open_run(Path(run), device=device))
+    states = TwoStates(*open_run(Path(run), loading))
     about: dict[str, Any] = {"run": str(run), "endpoint": served[0].url, "model": model}
     about |= {} if base is None else {"base": base}
     found = _by_log_probs(states, served, texts, about)
@@ -73,13 +76,14 @@ def verify(
     return _by_continuations(states, served, texts, about)
 
 
-def _texts(results: Results) -> list[str]:
-    """Stereotypes and anti-stereotypes of the report file."""
+def _texts(results: Results, seed: int) -> list[str]:
+    """Stereotypes and anti-stereotypes of pairs of the report file; another seed begins at another pair."""
     path = results.data.report.path if results.data.report else None
     if path is None:
         raise RequestError("this run names no report file, whose sentences the server is asked about")
     triplets = read_triplets(path, skip_invalid=True).triplets
     step = max(1, len(triplets) // CANDIDATES)  # from all over the file, which may be sorted by bias type
+    triplets = (*triplets[seed % step :], *triplets[: seed % step])
     return [side.text for one in triplets[::step][:CANDIDATES] for side in (one.stereotype, one.anti_stereotype)]
 
 

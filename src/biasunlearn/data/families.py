@@ -39,8 +39,8 @@ def load_families(extension: str | Path | None = None) -> Families:
 def family_of(bias_type: str, term: str, families: Families | None = None) -> str:
     """The name of a term's family: the normal form of its first member, or of the term itself where none is listed."""
     known = shipped_families() if families is None else families
-    own = normal_form(term)
-    return known.get(bias_type_name(bias_type), {}).get(own, own)
+    own = _normal_form(term)
+    return known.get(_bias_type_name(bias_type), {}).get(own, own)
 
 
 def normal_form(term: str) -> str:
@@ -49,6 +49,11 @@ def normal_form(term: str) -> str:
     if len(folded) > 3 and folded.endswith("s") and not folded.endswith(("ss", "us", "is", "'s")):
         folded = folded[:-1]
     return folded
+
+
+# A file has few bias types and target terms, and each of them in many rows.
+_normal_form = lru_cache(maxsize=2**16)(normal_form)
+_bias_type_name = lru_cache(maxsize=2**12)(bias_type_name)
 
 
 @lru_cache(maxsize=1)

@@ -26,10 +26,12 @@ class Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """`text` is scored (or trained on), `prefix` is only given. The full string is prefix + text."""
+    """`text` is scored (or trained on), `prefix` is only given. The full string is prefix + text + suffix."""
 
     prefix: str
     text: str
+    suffix: str = ""
+    """What follows the text. Masked models are given it as well; causal models do not see it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,8 @@ class Triplet:
 
         Args:
             to: end (paper), or difference: up to the last word in which the two sentences of the pair differ. What
-                follows is the same in both, so forgetting and retaining it is noise. A pair that would be left with
-                an empty side ("poor", "not poor") keeps its end.
+                follows is the same in both, so forgetting and retaining it is noise; it is the passage's suffix. A pair
+                that would be left with an empty side ("poor", "not poor") keeps its end.
         """
         if self.kind == "intersentence":
             return self.whole(sentence)
@@ -111,5 +113,6 @@ class Triplet:
 
 
 def _divided(sentence: Sentence, head: str, tail: int) -> Passage:
-    """The sentence without its last `tail` characters, divided behind its head."""
-    return Passage(head, sentence.text[len(head) : len(sentence.text) - tail])
+    """The sentence divided behind its head and before its last `tail` characters."""
+    end = len(sentence.text) - tail
+    return Passage(head, sentence.text[len(head) : end], sentence.text[end:])

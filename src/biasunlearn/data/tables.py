@@ -1,7 +1,7 @@
 """One reader for every table: a path, a data set of the hub, or rows in memory -> rows with their places -> records.
 
     .csv .tsv .jsonl .json .parquet      a file; .gz of each is read through (.ndjson is .jsonl)
-    owner/name[:configuration[:split]]   a data set of the hub, where there is no such path
+    owner/name[@revision][:configuration[:split]]   a data set of the hub, where there is no such path
     [{...}, ...]                         rows in memory: a list of dicts, a DataFrame, a datasets.Dataset
 
 A row that cannot be used is named by its place, its field and the fix. Either it is an error, or (`skip_invalid`) it is
@@ -235,7 +235,7 @@ def read_json(content: FileContent) -> Any:
 
 
 def is_hub_name(source: str | Path) -> bool:
-    """Is this the name of a data set of the hub, owner/name[:configuration[:split]], rather than a path?"""
+    """Is this owner/name[@revision][:configuration[:split]], a data set of the hub, rather than a path?"""
     name = str(source)
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or _exists(name):
         return False
@@ -246,21 +246,31 @@ def load_hub(name: str, configuration: str | None = None, split: str | None = No
     """A split of a data set of the hub, or of a local folder with a data set, through `datasets.load_dataset`.
 
     Args:
-        name: a folder, or owner/name; the name may end in :configuration and :split where these are not given.
+        name: a folder, or owner/name, which @ and a branch, tag or commit may follow; the name may end in
+            :configuration and :split where these are not given.
     Raises:
-        RequestError: there is no such data set, or it needs a configuration or a split to be named.
+        RequestError: there is no such data set, it needs a configuration or a split to be named, or the hub cannot be
+            reached.
     """
     import datasets
 
-    if configuration is None and not Path(name).is_dir():
-        name, _, rest = name.partition(":")
-        configuration, _, named = rest.partition(":")
-        configuration, split = configuration or None, split or named or None
+    revision = None
+    if not Path(name).is_dir():
+        if configuration is None:
+            name, _, rest = name.partition(":")
+            configuration, _, named = rest.partition(":")
+            configuration, split = configuration or None, split or named or None
+        name, _, revision = name.partition("@")
     try:
-        found = datasets.load_dataset(name, configuration, split=split)
+        found = datasets.load_dataset(name, configuration, split=split, revision=revision or None)
     except Exception as error:  # the library raises many kinds, all of which mean the same to the user
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         which = f" ({configuration})" if configuration else ""
+        if isinstance(error, ConnectionError):
+            raise RequestError(
+                f"{name}{which}: the hub cannot be reached, and its cache does not have this data set; give a file "
+                f"instead ({reason})"
+            ) from None
         raise RequestError(f"{name}: not a data set that can be loaded{which}: {reason}") from None
     if split is not None:
         return found

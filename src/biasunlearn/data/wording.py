@@ -34,7 +34,7 @@ def attribute_words(triplet: Triplet) -> tuple[frozenset[str], frozenset[str]]:
 
 def word_hashes(triplets: Iterable[Triplet]) -> frozenset[str]:
     """Hashes of the attribute words of pairs, as an adapter folder stores them (training_data.json)."""
-    return frozenset(_hash(word) for triplet in triplets for side in attribute_words(triplet) for word in side)
+    return frozenset(map(_hash, {word for triplet in triplets for side in attribute_words(triplet) for word in side}))
 
 
 def seen_wording(triplet: Triplet, trained: Set[str]) -> Seen:

@@ -45,13 +45,14 @@ def open_target(spec: ModelSpec | str) -> Target:
         spec: `model` may be an adapter's folder or repository, and `revision` is then the adapter's. A model that was
             saved quantised needs no dtype 4bit or 8bit.
     Raises:
-        RequestError: as `models.load.load`; a masked model; a kind of adapter that has to be merged first.
+        RequestError: as `models.load.load`; a kind of adapter that has to be merged first; a tuned prompt of a
+            masked model.
     """
     spec = ModelSpec(spec) if isinstance(spec, str) else spec
     name = spec.model
     folder = _adapter_folder(spec)
     if folder is None:
-        return Target(_causal(load(spec), name), "full", spec)
+        return Target(load(spec), "full", spec)
     own = adapter_config(folder)
     kind, named = own.peft_type, own.base_model_name_or_path
     if kind not in ("LORA", *PROMPTS):
@@ -60,7 +61,9 @@ def open_target(spec: ModelSpec | str) -> Target:
         raise RequestError(f"{name}/adapter_config.json: names no base model; fill in base_model_name_or_path")
     check_adapter(folder)
     base = replace(spec, model=named, revision=own.revision)
-    loaded = _causal(load(base), base.model)
+    loaded = load(base)
+    if loaded.masked and kind != "LORA":
+        raise RequestError(f"{name}: a {kind} adapter of a masked model; give a complete model or a LoRA")
     if kind == "LORA":
         loaded = loaded.with_model(with_adapter(loaded.model, folder))
         return Target(loaded.with_model(loaded.model.eval()), "LoRA", base, folder)
@@ -102,12 +105,6 @@ def _with_prompt(model: Any, folder: str) -> Any:
     prompted.get_output_embeddings().register_forward_pre_hook(cut)
     warnings.filterwarnings("ignore", message="Position ids are not supported.*")
     return prompted
-
-
-def _causal(loaded: Loaded, name: str) -> Loaded:
-    if loaded.masked:
-        raise RequestError(f"{name}: a masked model; debiasing and its transfer need a causal one")
-    return loaded
 
 
 def _adapter_folder(spec: ModelSpec) -> str | None:

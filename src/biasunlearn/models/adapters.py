@@ -10,10 +10,11 @@ from torch import Tensor
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
-from biasunlearn.models import erased, prompted
+from biasunlearn.models import erased, prompted, steered
 from biasunlearn.models.adapter_files import check_adapter
 from biasunlearn.models.forward import evaluating
 from biasunlearn.models.libraries import first_line, peft
+from biasunlearn.models.masked import is_masked
 
 KINDS = ("LORA", "ADALORA", "IA3", "LN_TUNING", "LOHA", "LOKR", "OFT", "PREFIX_TUNING", "VERA")
 """Kinds of PEFT adapters that are accepted: every scorer is tested against PEFT's own forward pass on each of them."""
@@ -43,14 +44,14 @@ def reference(model: Any) -> Iterator[None]:
 
 
 def with_adapter(model: Any, folder: str | Path, *, name: str = "default") -> Any:
-    """The model with what a run has saved: a PEFT adapter, an erasure, or prompts.
+    """The model with what a run has saved: a PEFT adapter, an erasure, prompts, or a steering vector.
 
     Args:
         name: name of a PEFT adapter, beside those that the model may already have.
     Raises:
         RequestError: the adapter cannot be read, or does not fit the model.
     """
-    for kind in (erased, prompted):
+    for kind in (erased, prompted, steered):
         if (Path(folder) / kind.FILE).exists():
             return kind.attached(model, Path(folder))
     check_kind(folder, check_adapter(folder).peft_type)
@@ -117,7 +118,7 @@ def with_lora(model: Any, config: DebiasConfig) -> Any:
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
         target_modules=targets,
-        task_type="CAUSAL_LM",
+        task_type=None if is_masked(model) else "CAUSAL_LM",  # PEFT has no task of that kind
         fan_in_fan_out=_stores_transposed(model),
     )
     try:

@@ -21,6 +21,10 @@ class TokenRow:
 
     ids: tuple[int, ...]
     first_scored: int
+    after: tuple[int, ...] = ()
+    """What follows the scored part; only a masked model is given it."""
+    copies: "tuple[TokenRow, ...]" = ()
+    """Of a masked model: what it reads, one row for each scored token, with a mask in its place (`first_scored`)."""
 
     @property
     def scored(self) -> int:
@@ -59,7 +63,12 @@ def start_token(tokenizer: Any) -> int | None:
 
 
 def encode(
-    tokenizer: Any, passages: Sequence[Passage], *, max_tokens: int | None = None, chat: str = ""
+    tokenizer: Any,
+    passages: Sequence[Passage],
+    *,
+    max_tokens: int | None = None,
+    chat: str = "",
+    suffixes: bool = False,
 ) -> list[TokenRow]:
     """Tokenises prefix + text as one string and finds the first token that reaches into the text.
 
@@ -69,49 +78,70 @@ def encode(
     Args:
         max_tokens: the longest row that the model takes.
         chat: text of a chat template before every passage; it has its own start token, so that none is added.
+        suffixes: tokenise what follows the text as well, for a masked model. A token that crosses the end of the text
+            counts as text.
     Raises:
         UnscorableError: passages that have no scored token, or are longer than `max_tokens` (nothing is truncated).
     """
     start = None if chat else start_token(tokenizer)
     opening = () if start is None else (start,)
-    whole = [Passage(chat + passage.prefix, passage.text) for passage in passages] if chat else passages
-    rows = [TokenRow(opening + ids, max(1, first + len(opening))) for ids, first in _tokenise(tokenizer, whole)]
+    whole = [Passage(chat + p.prefix, p.text, p.suffix if suffixes else "") for p in passages]
+    rows = [
+        TokenRow(opening + ids[:end], max(1, first + len(opening)), ids[end:])
+        for ids, first, end in _tokenise(tokenizer, whole)
+    ]
     reasons = {}
     for passage, row in zip(passages, rows, strict=True):
         if row.scored < 1:
             reasons[passage] = "nothing to score: the tokenizer gives the text no token"
-        elif max_tokens is not None and len(row.ids) > max_tokens:
-            reasons[passage] = f"{len(row.ids):,} tokens, but the model takes {max_tokens:,}; shorten the text"
+        elif max_tokens is not None and (length := len(row.ids) + len(row.after)) > max_tokens:
+            reasons[passage] = f"{length:,} tokens, but the model takes {max_tokens:,}; shorten the text"
     if reasons:
         raise UnscorableError(reasons)
     return rows
 
 
-def _tokenise(tokenizer: Any, passages: Sequence[Passage]) -> list[tuple[tuple[int, ...], int]]:
-    """Token ids of each passage and the index of its first token that ends beyond the prefix."""
+def _tokenise(tokenizer: Any, passages: Sequence[Passage]) -> list[tuple[tuple[int, ...], int, int]]:
+    """Token ids of each passage, the index of its first token that ends beyond the prefix, and where the text ends."""
     if not passages:
         return []
-    whole = [passage.prefix + passage.text for passage in passages]
+    whole = [passage.prefix + passage.text + passage.suffix for passage in passages]
     if tokenizer.is_fast:
         coded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         return [
-            (tuple(ids), _first_beyond(offsets, len(passage.prefix)))
+            (tuple(ids), _first_beyond(offsets, len(passage.prefix)), _end(offsets, passage))
             for ids, offsets, passage in zip(coded["input_ids"], coded["offset_mapping"], passages, strict=True)
         ]
-    # Without character offsets: the boundary is where the tokens of the prefix and of the whole text begin to differ.
-    pairs = []
+    # Without character offsets: a boundary is where the tokens up to it and those of the whole text begin to differ.
+    found = []
     for passage, text in zip(passages, whole, strict=True):
         ids = tokenizer.encode(text, add_special_tokens=False)
         head = tokenizer.encode(passage.prefix, add_special_tokens=False) if passage.prefix else []
-        shared = next((i for i, (a, b) in enumerate(zip(ids, head, strict=False)) if a != b), min(len(ids), len(head)))
-        pairs.append((tuple(ids), shared))
-    return pairs
+        end = len(ids)
+        if passage.suffix:
+            own = tokenizer.encode(passage.prefix + passage.text, add_special_tokens=False)
+            end = min(len(ids), (shared := _shared(ids, own)) + (shared < len(own)))
+        found.append((tuple(ids), _shared(ids, head), end))
+    return found
+
+
+def _shared(one: Sequence[int], other: Sequence[int]) -> int:
+    """Number of tokens that both begin with."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _first_beyond(offsets: Sequence[tuple[int, int]], boundary: int) -> int:
     if boundary == 0:  # some tokenizers begin with a token of no width
         return 0
     return next((i for i, (_, end) in enumerate(offsets) if end > boundary), len(offsets))
+
+
+def _end(offsets: Sequence[tuple[int, int]], passage: Passage) -> int:
+    """Where the tokens of the text end: the first one that begins in the suffix. The space before a word is its own."""
+    if not passage.suffix:
+        return len(offsets)
+    boundary = len(passage.prefix) + len(passage.text)
+    return next((i for i, (begin, end) in enumerate(offsets) if begin >= boundary and end > boundary), len(offsets))
 
 
 def collate(

@@ -83,6 +83,7 @@ def compatibility(base: Loaded | None, target: Loaded, adapter: Path, *, why_no_
     elif other := _architecture(base.model, target.model):
         refusals = [other]  # other shapes only follow from it
     else:
+        doubts += _objectives(base, target)
         moved, odd = _tokens(base, target)
         (refusals if moved > MOVED_TOKENS else doubts).extend(odd)
         notes += _rows(base.model, target.model)
@@ -159,6 +160,14 @@ def _architecture(base: Any, target: Any) -> str:
         if ours != theirs:
             return f"another size ({size} {theirs}; its base has {ours})"
     return ""
+
+
+def _objectives(base: Loaded, target: Loaded) -> list[str]:
+    """A doubt where one of the two models is masked and the other causal."""
+    if base.masked == target.masked:
+        return []
+    kinds = [("causal", "masked")[one.masked] for one in (target, base)]
+    return [f"it is a {kinds[0]} model, and the adapter's base is a {kinds[1]} one"]
 
 
 def _misfits(target: Loaded, adapter: Path) -> list[str]:

@@ -12,6 +12,7 @@ from biasunlearn.models.batches import Batch, TokenRow, collate
 from biasunlearn.models.distributed import is_split
 from biasunlearn.models.forward import evaluating, logits_at, max_tokens, states_at, text_config, unwrapped
 from biasunlearn.models.lm_head import OutputLayer
+from biasunlearn.models.masked import is_masked
 from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, opening
 from biasunlearn.models.quantization import exact
 
@@ -41,9 +42,9 @@ class Abilities:
 
     def output(self, model: Any) -> OutputLayer:
         """The output layer to run by itself; none where it is currently trainable or split over processes."""
-        if not self.split_off or is_split(model) or not _whole(model.get_output_embeddings(), frozen=True):
+        if not self.split_off or is_split(model) or not whole(model.get_output_embeddings(), frozen=True):
             return OutputLayer()
-        return OutputLayer(model.get_output_embeddings(), _cap(model))
+        return OutputLayer(model.get_output_embeddings(), soft_cap(model))
 
 
 _known: "weakref.WeakKeyDictionary[torch.nn.Module, Abilities]" = weakref.WeakKeyDictionary()
@@ -56,7 +57,7 @@ def abilities(model: Any) -> Abilities:
     if inner not in _known:
         with evaluating(inner):
             _known[inner] = _tried(inner)
-        if not _known[inner].packs:
+        if not _known[inner].packs and not is_masked(inner):
             warnings.warn(
                 f"{type(inner).__name__} does not support packed lines: sentences are padded, one to a line",
                 stacklevel=3,
@@ -79,26 +80,27 @@ def _tried(model: Any) -> Abilities:
     def agrees(other: Tensor) -> bool:
         return bool((other - apart).abs().max() <= (SAME if exact(model) else SAME_HALF))
 
-    try:
+    try:  # a mask that hides what follows says nothing about a masked model, whose copies are padded
         pair = Group((0, 1), SHARED, len(rows[0].ids) + len(rows[1].ids) - SHARED)
         line = [pair, alone(2, rows[2])]
         batch = collate_groups(rows, [line], dtype=model.dtype, shared=opening(rows), device=model.device)
-        packs = agrees(_log_probs(logits_at(model, batch), batch)[batch.reads])
+        packs = not is_masked(model) and agrees(_log_probs(logits_at(model, batch), batch)[batch.reads])
     except Exception:  # whatever a family raises for a mask that it does not support
         packs = False
     head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
     split_off = False
-    if type(head) is torch.nn.Linear and _whole(head) and not is_split(model):
-        output = OutputLayer(head, _cap(model))
+    if type(head) is torch.nn.Linear and whole(head) and not is_split(model):
+        output = OutputLayer(head, soft_cap(model))
         split_off = agrees(torch.cat([_log_probs(output.logits(states_at(model, b)), b) for b in one_by_one]))
     return Abilities(packs, getattr(text_config(model), "sliding_window", None) or 10**9, split_off)
 
 
-def _cap(model: Any) -> float | None:
+def soft_cap(model: Any) -> float | None:
+    """The soft cap on the logits of a model (Gemma 2), None where it has none."""
     return getattr(text_config(model), "final_logit_softcapping", None)
 
 
-def _whole(layer: torch.nn.Module, *, frozen: bool = False) -> bool:
+def whole(layer: torch.nn.Module, *, frozen: bool = False) -> bool:
     """Whether all of its weights are in this process. DeepSpeed gathers them only for a forward pass."""
     weights = list(layer.parameters())
     split = any(hasattr(weight, "to_local") or hasattr(weight, "ds_id") for weight in weights)

@@ -54,21 +54,31 @@ def states_at(model: Any, batch: Batch) -> Tensor:
 
     The output layer itself computes the logits of one position only.
     """
+    return states_and_first_logits(model, batch, batch.positions)[0]
+
+
+def states_and_first_logits(model: Any, batch: Batch, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The inputs of the output layer at some positions, and what the model itself makes of the first one of the batch.
+
+    Returns:
+        The states [positions, hidden]; the state of the first token of the batch [1, hidden]; the logits that the whole
+        model gives for it [1, vocabulary], with which those of the output layer alone can be compared.
+    """
     states: list[Tensor] = []
 
     def take(_module: Any, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         hidden = args[0].reshape(-1, args[0].shape[-1])
-        states.append(hidden.index_select(0, batch.positions))
-        return (hidden[:1].detach().unsqueeze(0), *args[1:])
+        states.extend((hidden.index_select(0, positions), hidden[:1].detach()))
+        return (states[1].unsqueeze(0), *args[1:])
 
     handle = unwrapped(model).get_output_embeddings().register_forward_pre_hook(take)
     places = {} if batch.position_ids is None else {"position_ids": batch.position_ids}
     try:
         with Products():
-            model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **places)
+            found = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **places)
     finally:
         handle.remove()
-    return states[0]
+    return states[0], states[1], found.logits.reshape(-1, found.logits.shape[-1])[:1]
 
 
 def hidden_states(model: Any, batch: Batch) -> tuple[Tensor, ...]:

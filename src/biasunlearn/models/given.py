@@ -11,6 +11,7 @@ import torch
 
 from biasunlearn.errors import RequestError
 from biasunlearn.models.libraries import first_line
+from biasunlearn.models.masked import is_masked
 
 
 def independent_copy(model: Any, *, own_weights: bool = False) -> Any:
@@ -60,7 +61,7 @@ def check_scorable(model: Any) -> bool:
         raise RequestError(f"model: a {kind} is an encoder-decoder model; decoders and masked models are supported")
     if not hasattr(inner, "get_output_embeddings") or inner.get_output_embeddings() is None:
         raise RequestError(f"model: a {kind} has no output layer; load it with AutoModelForCausalLM")
-    return kind.endswith("ForMaskedLM")
+    return is_masked(model)
 
 
 def has_adapters(model: Any) -> bool:

@@ -27,6 +27,9 @@ CACHED = 500_000
 PairLoss = Callable[[Tensor, Tensor], Tensor]
 """(logits, reference logits) [tokens, vocabulary] -> [tokens]"""
 
+TargetLoss = Callable[[Tensor, Any, Tensor], Tensor]
+"""(logits [tokens, vocabulary], reference logits or None, targets [tokens]) -> [tokens]"""
+
 Value = Callable[[Tensor, Any, slice], Tensor]
 """(logits, reference logits or None, their positions) -> a value for each position"""
 
@@ -57,9 +60,35 @@ class OutputLayer:
         """log p(target) at each position, in float32: [positions]."""
         return self._values(states, None, lambda logits, _, part: token_log_probs(logits, targets[part]))
 
+    def log_probs_of_places(self, states: Tensor, places: Tensor, targets: Tensor) -> Tensor:
+        """log p(target) where a position may have several targets, in float32 and without gradients: [predicted].
+
+        Args:
+            states: [positions, hidden]
+            places: [predicted] the position of each target.
+            targets: [predicted]
+        """
+        found = torch.empty(len(targets), device=states.device)
+        order = places.argsort(stable=True)
+        bounds = torch.searchsorted(places[order], torch.arange(len(states) + 1, device=states.device)).tolist()
+        wide = len(self.layer.weight)
+        for part in _parts(0, len(states), LOGITS_AT_ONCE // wide):
+            logits = self.product(states[part])
+            for few in _parts(part.start, part.stop, CACHED // wide):
+                log_p = self.capped(logits[few.start - part.start : few.stop - part.start]).float().log_softmax(-1)
+                chosen = order[bounds[few.start] : bounds[few.stop]]
+                found[chosen] = log_p[places[chosen] - few.start, targets[chosen]]
+        return found
+
     def compared(self, states: Tensor, reference: Tensor, loss: PairLoss) -> Tensor:
         """A loss between the logits of two models at the same positions; the reference has no gradient: [positions]."""
         return self._values(states, reference, lambda logits, other, _: loss(logits, other))
+
+    def token_losses(
+        self, states: Tensor, targets: Tensor, loss: TargetLoss, reference: Tensor | None = None
+    ) -> Tensor:
+        """A loss of the logits, those of a reference (or None) and the target at each position: [positions]."""
+        return self._values(states, reference, lambda logits, other, part: loss(logits, other, targets[part]))
 
     def _values(self, states: Tensor, reference: Tensor | None, value: Value) -> Tensor:
         if not len(states):

@@ -1,7 +1,7 @@
 """One forward pass over the sentences of a step: without padding, and with shared beginnings computed once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -10,9 +10,10 @@ from torch import Tensor
 from biasunlearn.data.records import Passage
 from biasunlearn.models.batches import Batch, TokenRow, collate, encode
 from biasunlearn.models.feature_checks import Abilities, abilities, made_up
-from biasunlearn.models.forward import logits_at, max_tokens, states_at, unwrapped
-from biasunlearn.models.lm_head import OutputLayer, PairLoss
+from biasunlearn.models.forward import logits_at, states_at, unwrapped
+from biasunlearn.models.lm_head import OutputLayer, PairLoss, TargetLoss
 from biasunlearn.models.logprobs import sum_by_row
+from biasunlearn.models.masked import MaskedTokens, is_masked, longest_row, masked_copies
 from biasunlearn.models.prefix_sharing import collate_groups, groups, opening, packed
 
 WIDTHS = 4
@@ -21,13 +22,16 @@ WIDTHS = 4
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """The output of a forward pass over passages: the state before every supervised token, and the row of the token."""
+    """The output of a forward pass over passages: the state that predicts each supervised token, and the token's row.
+    """
 
     states: Tensor  # [tokens, hidden]; logits where the output layer cannot be run by itself
     targets: Tensor  # [tokens]
     owners: Tensor  # [tokens], ascending
     rows: int
     output: OutputLayer
+    tokens_read: int = 0
+    """Tokens that the model read, without padding, and with what rows share counted in each of them."""
 
     @property
     def device(self) -> torch.device:
@@ -41,7 +45,24 @@ class Read:
     @property
     def log_probs(self) -> Tensor:
         """log p(y | x) of each passage: [rows]."""
-        return sum_by_row(self.output.log_probs(self.states, self.targets), self.owners, self.rows)
+        return sum_by_row(self.token_log_probs, self.owners, self.rows)
+
+    @property
+    def token_log_probs(self) -> Tensor:
+        """log p of each supervised token: [tokens]."""
+        return self.output.log_probs(self.states, self.targets)
+
+    def token_losses(self, loss: TargetLoss, reference: Tensor | None = None) -> Tensor:
+        """A loss of the logits at each supervised token: [tokens].
+
+        Args:
+            reference: states of a reference at the same tokens, of which the loss gets the logits.
+        """
+        return self.output.token_losses(self.states, self.targets, loss, reference)
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Sums over the supervised tokens of each passage, [rows], of values [tokens]."""
+        return sum_by_row(values, self.owners, self.rows)
 
     def compared(self, reference: Tensor, loss: PairLoss) -> Tensor:
         """A loss between these logits and those of the reference's states at the same tokens: [tokens]."""
@@ -61,22 +82,38 @@ class Read:
 
 def read(model: Any, tokenizer: Any, passages: Sequence[Passage]) -> Read:
     """One forward pass over all passages. Raises RequestError for a passage that is too long or has no token."""
-    return read_rows(model, encode(tokenizer, passages, max_tokens=max_tokens(unwrapped(model))))
+    return read_rows(model, RowCache(tokenizer, model).rows(passages))
 
 
 class RowCache:
-    """Token rows of passages that are read many times, as in training: each passage is tokenised once."""
+    """Token rows of passages that are read many times, as in training: each passage is tokenised once.
 
-    def __init__(self, tokenizer: Any, model: Any):
+    Args:
+        masked_tokens: how the supervised tokens are hidden from a masked model.
+    """
+
+    def __init__(self, tokenizer: Any, model: Any, masked_tokens: MaskedTokens = "in_turn"):
         self._tokenizer = tokenizer
-        self._max_tokens = max_tokens(unwrapped(model))
+        self._masked = is_masked(model)
+        self._masked_tokens: MaskedTokens = masked_tokens
+        self._max_tokens = longest_row(model, tokenizer, masked=self._masked)
         self._rows: dict[Passage, TokenRow] = {}
+
+    def seen(self, passages: Sequence[Passage | TokenRow]) -> list[Passage | TokenRow]:
+        """The passages as the model sees them: a causal model does not see what follows the text."""
+        if self._masked:
+            return list(passages)
+        return [Passage(p.prefix, p.text) if isinstance(p, Passage) and p.suffix else p for p in passages]
 
     def rows(self, passages: Sequence[Passage | TokenRow]) -> list[TokenRow]:
         """As `encode`, in the order given. What is tokenised already is returned as it is."""
-        new = list(dict.fromkeys(one for one in passages if isinstance(one, Passage) and one not in self._rows))
-        self._rows |= zip(new, encode(self._tokenizer, new, max_tokens=self._max_tokens), strict=True)
-        return [self._rows[one] if isinstance(one, Passage) else one for one in passages]
+        seen = self.seen(passages)
+        new = list(dict.fromkeys(one for one in seen if isinstance(one, Passage) and one not in self._rows))
+        rows = encode(self._tokenizer, new, max_tokens=self._max_tokens, suffixes=self._masked)
+        if self._masked:
+            rows = [replace(row, copies=masked_copies(self._tokenizer, row, self._masked_tokens)) for row in rows]
+        self._rows |= zip(new, rows, strict=True)
+        return [self._rows[one] if isinstance(one, Passage) else one for one in seen]
 
 
 def read_rows(model: Any, rows: Sequence[TokenRow]) -> Read:
@@ -87,12 +124,16 @@ def read_rows(model: Any, rows: Sequence[TokenRow]) -> Read:
     unique = list(dict.fromkeys(rows)) or [made_up(2)]
     able = abilities(model)
     output = able.output(unwrapped(model))
-    places, states, targets = _forwards(model, unique, able, output)
+    if unique[0].copies:
+        places, states, targets = _masked_forwards(model, unique, output)
+    else:
+        places, states, targets = _forwards(model, unique, able, output)
     number = {row: place for place, row in enumerate(unique)}
     where = [places[number[row]] for row in rows]
     index = torch.cat(where) if where else torch.zeros(0, dtype=torch.long, device=states.device)
     owners = torch.repeat_interleave(torch.tensor([len(found) for found in where], dtype=torch.long)).to(states.device)
-    return Read(states.index_select(0, index), targets[index], owners, len(rows), output)
+    tokens = sum(len(one.ids) for row in unique for one in row.copies or (row,)) if rows else 0
+    return Read(states.index_select(0, index), targets[index], owners, len(rows), output, tokens)
 
 
 def _forwards(
@@ -119,6 +160,28 @@ def _forwards(
             places[member] = found
         begin += len(batch.targets)
     return places, torch.cat(states), torch.cat([batch.targets for batch in batches])
+
+
+def _masked_forwards(
+    model: Any, rows: Sequence[TokenRow], output: OutputLayer
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """The same of a masked model. A copy that several rows have is read once: "a [MASK] nurse" of both sentences."""
+    device = unwrapped(model).device
+    copies = sorted(dict.fromkeys(copy for row in rows for copy in row.copies), key=lambda copy: len(copy.ids))
+    number = {copy: place for place, copy in enumerate(copies)}
+    size = -(-len(copies) // WIDTHS)
+    batches = [
+        collate(copies[first : first + size], at_token=True, device=device) for first in range(0, len(copies), size)
+    ]
+    states = torch.cat([_states(model, batch, output) for batch in batches])
+    predictions: dict[tuple[int, int], int] = {}  # (copy, target) -> its number
+    places = []
+    for row in rows:
+        tokens = zip(row.copies, row.ids[row.first_scored :], strict=True)
+        found = [predictions.setdefault((number[copy], token), len(predictions)) for copy, token in tokens]
+        places.append(torch.tensor(found, dtype=torch.long, device=device))
+    read_at, targets = (torch.tensor(column, device=device) for column in zip(*predictions, strict=True))
+    return places, states.index_select(0, read_at), targets
 
 
 def _states(model: Any, batch: Batch, output: OutputLayer) -> Tensor:

@@ -1,6 +1,6 @@
 """Which model is meant and how it is loaded and run, as one value. No torch: the commands import it."""
 
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,12 +74,36 @@ def model_given(model: Any, *, tokenizer: Any = None, **options: Any) -> ModelSp
     )
 
 
-def spec_of_run(folder: RunFolder, results: Results, *, device: str | None = None) -> ModelSpec:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """How the model of a stored run is to be loaded, where that differs from the run; None: as the run did."""
+
+    device: str | None = None
+    """cpu, cuda, cuda:1, ... None: the accelerator if there is one, else the CPU."""
+    dtype: str | None = None
+    batch_tokens: int | None = None
+    revision: str | None = None
+
+    def of(self, spec: ModelSpec) -> ModelSpec:
+        """The spec with what was given."""
+        return replace(
+            spec,
+            device=spec.device if self.device is None else self.device,
+            dtype=spec.dtype if self.dtype is None else self.dtype,
+            batch_tokens=spec.batch_tokens if self.batch_tokens is None else self.batch_tokens,
+            revision=spec.revision if self.revision is None else self.revision,
+        )
+
+
+AS_THE_RUN = Loading()
+
+
+def spec_of_run(folder: RunFolder, results: Results, loading: Loading = AS_THE_RUN) -> ModelSpec:
     """The base model or the target of a stored run, as the run loaded it, without the run's adapter."""
     has_config = (folder.path / "config.yaml").exists()  # a folder may have been copied without it
-    return ModelSpec(
+    as_then = ModelSpec(
         str(results.model),
         dtype=results.protocol.dtype or "float32",
-        device=device,
         revision=folder.read_config().revision if has_config else None,
     )
+    return loading.of(as_then)

@@ -1,12 +1,13 @@
 """What the model wrote, as a part of a run's page: answers before and after side by side, with their verdicts.
 
-Everything here comes from models, judges and data files, and is escaped. The lists are folded away because they may
-hurt; a filter shows the answers with one verdict, of one bias type, or those whose verdict changed.
+Everything here comes from models, judges and data files, and is escaped. The list is folded away because it may hurt.
+web/answers.js searches and filters it (benchmark, verdict, bias type, changed) and writes what is shown as CSV.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from biasunlearn.report.formatting import number, short
 from biasunlearn.report.html import Markup, name_of, tag
@@ -15,14 +16,26 @@ from biasunlearn.report.word_diff import marked
 from biasunlearn.runs.responses import ResponseRecord, Verdict
 from biasunlearn.stats.stereoset import Item
 
-SHOWN = 100
-"""Answers of a benchmark that are shown."""
+CHARACTERS = 600_000
+"""Characters of all answers on the page of one run, divided evenly among its benchmarks."""
+CHARACTERS_OF_SEVERAL = 120_000
+"""The same for each run on a page of several."""
+OVERHEAD = 800
+"""Characters of an answer's HTML beside its texts."""
 TEXT = 4000
 """Characters of a text that are shown."""
 LABELS = ("biased", "anti")
 """References that say what a label means, and are part of the question already."""
 ROLES = ("answer", "continuation")
 """Roles of items that hold what a model wrote."""
+
+RIGHT = "right answer "
+KINDS = {
+    "ambiguous": "the context does not say who it is",
+    "aligned": "the context says who it is: here the answer “biased” is right",
+    "conflicting": "the context says who it is: here the answer “anti” is right",
+}
+"""Kind of a question -> what a reader must know about its verdict. Kinds of CEB name the right answer themselves."""
 
 NOTICE = (
     "Content notice: these are texts of the model, some of them hurtful, and what the judges said about them. Words "
@@ -41,82 +54,115 @@ class Sample:
     before: Item | None
 
     @property
+    def items(self) -> list[Item]:
+        """Before, where there is a before, and after."""
+        return [self.before, self.after] if self.before else [self.after]
+
+    @property
     def changed(self) -> bool:
         """Whether the verdict is another one."""
         return self.before is not None and _verdict(self.before) != _verdict(self.after)
 
 
 def answer_sections(
-    after: Sequence[Item], before: Sequence[Item], responses: Sequence[ResponseRecord]
+    after: Sequence[Item], before: Sequence[Item], responses: Sequence[ResponseRecord], *, characters: int = CHARACTERS
 ) -> list[Section]:
-    """A folded list of each benchmark of written answers; nothing where the run has none."""
+    """A folded list of written answers, to search and to filter; nothing where the run has none.
+
+    Args:
+        characters: how long all answers together may be; the others are counted.
+    """
     records = {(one.benchmark, one.item, one.text): one for one in responses}
     was = {(item.benchmark, item.item_id): item for item in before if item.role in ROLES}
     found: dict[str, list[Sample]] = defaultdict(list)
     for item in after:
         if item.role in ROLES:
             found[item.benchmark].append(Sample(item, was.get((item.benchmark, item.item_id))))
-    parts = [_benchmark(name, samples, records) for name, samples in found.items()]
-    return [section("Answers", parts, note=NOTICE)] if parts else []
+    if not found:
+        return []
+    shown = [one for samples in found.values() for one in chosen(samples, characters // len(found))]
+    counts = Counter(one.after.benchmark for one in shown)
+    missing = [f"{len(samples) - counts[name]:,} of {len(samples):,} of {short(name, 40)}"
+               for name, samples in found.items() if counts[name] < len(samples)]  # fmt: skip
+    rest = f"Not on this page, but in responses.jsonl: {', '.join(missing)}." if missing else None
+    total = sum(map(len, found.values()))
+    of = f"{len(shown):,} of {total:,}" if missing else f"all {total:,}"
+    first = ", those with another verdict than before first" if any(one.changed for one in shown) else ""
+    whole = tag(
+        "div", _controls(shown), tag("ol", [_sample(one, records) for one in shown], class_="answers"),
+        tag("p", rest, class_="note") if rest else None, class_="answer-explorer",
+    )  # fmt: skip
+    return [section("Answers", folded(f"Search {of} answers{first}", whole, kind="notice"), note=NOTICE)]
 
 
-def chosen(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """Those with another verdict than before first, and of each verdict as many as possible."""
+def chosen(samples: Sequence[Sample], characters: int) -> list[Sample]:
+    """Those with another verdict than before first, and of each verdict as many as possible, until they are too long
+    together; one at least."""
     rank: Counter[tuple[bool, str]] = Counter()
     keyed = []
     for place, one in enumerate(samples):
         kind = (one.changed, _verdict(one.after))
         keyed.append(((not one.changed, rank[kind], place), one))
         rank[kind] += 1
-    return [one for _, one in sorted(keyed, key=lambda pair: pair[0])[:count]]
+    ordered = [one for _, one in sorted(keyed, key=lambda pair: pair[0])]
+    lengths = accumulate(OVERHEAD + sum(min(len(item.text), TEXT) for item in one.items) for one in ordered)
+    return ordered[: max(1, sum(length <= characters for length in lengths))]
 
 
-def _benchmark(name: str, samples: Sequence[Sample], records: Mapping[Key, ResponseRecord]) -> Markup:
-    shown = chosen(samples, SHOWN)
-    of = f"{len(shown)} of {len(samples)}" if len(shown) < len(samples) else f"all {len(samples)}"
-    first = ", those with another verdict than before first" if any(one.changed for one in shown) else ""
-    rest = tag("p", "The others are in responses.jsonl.", class_="note") if len(shown) < len(samples) else None
-    rows = tag("ol", [_sample(one, records) for one in shown], class_="answers")
-    return folded(f"{short(name, 40)}: {of} answers{first}", _filters(shown), rows, rest, kind="notice")
-
-
-def _filters(samples: Sequence[Sample]) -> Markup:
-    """Menus that web/filter.js shows and reads."""
-    verdicts = sorted({_verdict(item) for one in samples for item in (one.before, one.after) if item} - {""})
+def _controls(samples: Sequence[Sample]) -> Markup:
+    """The search and the menus that web/answers.js reads; a menu with one choice is left out."""
+    both = any(one.before for one in samples)
+    benchmarks = sorted({one.after.benchmark for one in samples})
     types = sorted({one.after.bias_type for one in samples})
+    after = sorted({_verdict(one.after) for one in samples} - {""})
+    before = sorted({_verdict(one.before) for one in samples if one.before} - {""})
     menus = [
-        _menu(label, name, values)
-        for label, name, values in (("verdict", "verdicts", verdicts), ("bias type", "type", types),
-                                    ("change", "changed", ["changed"] * any(one.changed for one in samples)))
-        if len(values) > 1 or name == "changed" and values
+        ("Benchmark", "benchmark", benchmarks), ("Bias type", "type", types), ("Verdict before", "before", before),
+        ("Verdict after" if both else "Verdict", "after", after),
+        ("Verdict changed", "changed", ["yes", "no"] if any(one.changed for one in samples) else []),
     ]  # fmt: skip
-    return tag("p", menus, tag("output", ""), class_="filters", hidden=True)
+    search = tag("label", tag("span", "Search in questions and answers"),
+                 tag("input", type="search", name="q", autocomplete="off"))  # fmt: skip
+    shown = [_menu(label, name, values) for label, name, values in menus if len(values) > 1]
+    bar = tag(
+        "div", tag("span", class_="count", role="status"),
+        tag("button", "Download these as CSV", type="button", class_="csv"),
+        tag("button", "Clear filters", type="button", class_="clear"), class_="bar",
+    )  # fmt: skip
+    controls = tag("div", search, shown, class_="controls", role="group", aria_label="Filter answers")
+    return tag("div", controls, bar, class_="needs-script")
 
 
 def _menu(label: str, name: str, values: Sequence[str]) -> Markup:
     options = [tag("option", "all", value=""), *(tag("option", short(one, 60), value=one) for one in values)]
-    return tag("label", f"{label} ", tag("select", options, data_filter=name))
+    return tag("label", tag("span", label), tag("select", options, name=name))
 
 
 def _sample(one: Sample, records: Mapping[Key, ResponseRecord]) -> Markup:
     pair = [("before", one.before), ("after", one.after)] if one.before else [("", one.after)]
     found = [(arm, item, records.get((item.benchmark, item.item_id, item.text))) for arm, item in pair if item]
     record = next((record for _, _, record in found if record), None)
-    texts = [item.text[:TEXT] for _, item, _ in found]
+    texts = [short(item.text, TEXT) for _, item, _ in found]
     shown: Sequence[Markup | str] = marked(*texts) if len(texts) == 2 else texts
     sides = [_side(arm, item, own, text) for (arm, item, own), text in zip(found, shown, strict=True)]
-    verdicts = "|".join(dict.fromkeys(_verdict(item) for _, item, _ in found))
     return tag(
         "li", _asked(one.after, record), tag("div", sides, class_="sides2" if len(sides) == 2 else None),
-        data_verdicts=verdicts, data_type=one.after.bias_type, data_changed="changed" if one.changed else None,
+        data_benchmark=one.after.benchmark, data_item=one.after.item_id, data_type=one.after.bias_type,
+        data_before=_verdict(one.before) if one.before else None, data_after=_verdict(one.after),
+        data_changed="yes" if one.changed else "no",
     )  # fmt: skip
 
 
 def _asked(item: Item, record: ResponseRecord | None) -> list[Markup]:
-    about = tag("p", name_of(item.bias_type, 40), ", ", name_of(item.item_id, 60), class_="lean")
+    kind = KINDS.get(item.kind, item.kind if item.kind.startswith(RIGHT) else "")
+    names = [name_of(item.benchmark, 40), ", ", name_of(item.bias_type, 40), ", ", name_of(item.item_id, 60)]
+    about = tag("p", names, f"; {short(kind, 80)}" if kind else None, class_="lean")
     if record is None:
         return [about]
-    turns = [tag("p", tag("span", "asked", class_="role"), tag("bdi", short(turn, TEXT))) for turn in record.turns]
+    turns = [
+        tag("p", tag("span", "asked", class_="role"), tag("bdi", short(turn, TEXT), class_="turn"))
+        for turn in record.turns
+    ]
     kept = [
         tag("p", tag("span", short(what, 40), class_="role"), tag("bdi", short(text, TEXT)))
         for what, text in record.references.items() if what not in LABELS
@@ -128,8 +174,9 @@ def _side(arm: str, item: Item, record: ResponseRecord | None, text: Markup | st
     cut = f" (the first {TEXT:,} of {len(item.text):,} characters)" if len(item.text) > TEXT else ""
     words = text if item.text else tag("em", "no text")
     said = _said(item, record)
-    head = tag("p", tag("span", f"{arm}{cut}", class_="role"), tag("b", said) if said else None)
-    return tag("div", head, tag("p", tag("bdi", words), class_="written"), _votes(record))
+    head = tag("p", tag("span", f"{arm}{cut}", class_="role"), tag("b", said, class_="said") if said else None)
+    written = tag("p", tag("bdi", words), class_="written")
+    return tag("div", head, written, _votes(record), data_arm=arm or "after")
 
 
 def _said(item: Item, record: ResponseRecord | None) -> str:

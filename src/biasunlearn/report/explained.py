@@ -49,6 +49,11 @@ TERMS = {
         "Perplexity", "How uncertain the model is about the next token of ordinary text. Lower is better; a rise means "
         "that the model became worse at language.",
     ),
+    "pseudo-perplexity": Term(
+        "Pseudo-perplexity",
+        "How uncertain a masked model is about a hidden token of ordinary text, of which it sees both "
+        "sides. Lower is better; it cannot be compared with the perplexity of a causal model.",
+    ),
 }  # fmt: skip
 """By their keys, in the order of the footnotes."""
 

@@ -167,7 +167,8 @@ def _unseen(now: StereoSetScores, was: StereoSetScores) -> Figure:
 
 def _perplexity(now: PerplexityResult, was: PerplexityResult | None) -> Figure:
     below = f"{number(change_in_percent(now, was), 2, signed=True)} %" if was else "per token"
-    return Figure("perplexity", "lower is better", now.per_token, was.per_token if was else None, (below,), digits=2)
+    what = "pseudo-perplexity" if now.pseudo else "perplexity"
+    return Figure(what, "lower is better", now.per_token, was.per_token if was else None, (below,), digits=2)
 
 
 def _figure(

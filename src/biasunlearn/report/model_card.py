@@ -23,6 +23,17 @@ from biasunlearn.runs.scores import Interval, StereoSetScores
 
 PAPER = "https://arxiv.org/abs/2509.25673"
 
+LIBRARIES = {"peft": "peft", "gguf-lora": "gguf", "mlx": "mlx"}
+"""The hub's names of the libraries that load an adapter of a format."""
+
+PROGRAMS = {"peft": "PEFT", "gguf-lora": "llama.cpp", "mlx": "mlx-lm"}
+
+COMMANDS = {
+    "gguf-lora": "llama-server --model BASE.gguf --lora adapter.gguf",
+    "mlx": "mlx_lm.generate --model BASE --adapter-path THIS_FOLDER --prompt TEXT",
+}
+"""How an adapter is loaded by a program that is not a Python library."""
+
 SCORES = ("SS", "LMS", "ICAT")
 
 USE = """\
@@ -52,6 +63,8 @@ class Published:
     """As the hub names it; None: to be stated by whoever publishes."""
     largest: float | None = None
     """Largest difference between adapter and merged model of a sentence's mean log-probability, in nats per token."""
+    format: str = "peft"
+    """Of an adapter: peft, gguf-lora or mlx."""
 
 
 def model_card(results: Results, published: Published) -> str:
@@ -61,7 +74,7 @@ def model_card(results: Results, published: Published) -> str:
     on_hub = published.base is not None and on_the_hub(published.base)
     data = ModelCardData(
         license=published.license_id,
-        library_name="transformers" if published.merged else "peft",
+        library_name="transformers" if published.merged else LIBRARIES[published.format],
         pipeline_tag="text-generation",
         base_model=published.base if on_hub else None,
         tags=["biasunlearn", "debiasing", *([] if published.merged else ["lora"])],
@@ -80,7 +93,8 @@ def on_the_hub(name: str) -> bool:
 def _body(results: Results, published: Published) -> Iterator[str]:
     license_id = published.license_id
     base = f"`{_text(published.base)}`" if published.base else "a model that is not on the hub"
-    kind = "complete model, with the debiasing merged in" if published.merged else "LoRA adapter (PEFT)"
+    adapter = f"LoRA adapter ({PROGRAMS[published.format]})"
+    kind = "complete model, with the debiasing merged in" if published.merged else adapter
     if results.partial:
         yield f"**{_text(results.partial.headline)}.**\n"
     if verdict := results.shown_verdict:
@@ -166,7 +180,8 @@ def _other_benchmarks(results: Results) -> Iterator[str]:
     if after.perplexity and before and before.perplexity:
         first, last = before.perplexity, after.perplexity
         change = f"{change_in_percent(last, first):+.2f} %"
-        yield f"\nPerplexity per token: {first.per_token:.2f} before, {last.per_token:.2f} after ({change})."
+        what = "Pseudo-perplexity" if last.pseudo else "Perplexity"
+        yield f"\n{what} per token: {first.per_token:.2f} before, {last.per_token:.2f} after ({change})."
     others = [name for name in after.entries if name not in ("stereoset", "perplexity")]
     if others:
         yield f"\nAlso measured (results.json of the run): {', '.join(map(_text, others))}."
@@ -194,6 +209,10 @@ def _training(results: Results) -> Iterator[str]:
 
 
 def _loading(published: Published) -> Iterator[str]:
+    if published.format in COMMANDS and not published.merged:
+        yield f"    {COMMANDS[published.format]}\n"
+        yield "A program that lists an adapter may not apply it: `biasunlearn verify` checks a server by its answers."
+        return
     if not published.merged:
         yield from (
             "```python",

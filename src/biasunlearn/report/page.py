@@ -24,7 +24,7 @@ from biasunlearn.report.charts.marks import arrow_tip
 from biasunlearn.report.formatting import short
 from biasunlearn.report.html import Markup, tag
 
-SCRIPTS = ("shared.js", "sort.js", "tips.js", "charts.js", "terms.js", "pairs.js", "filter.js", "print.js")
+SCRIPTS = ("shared.js", "sort.js", "tips.js", "charts.js", "terms.js", "pairs.js", "answers.js", "print.js")
 """Files of web/, in the order in which they run as one script."""
 
 

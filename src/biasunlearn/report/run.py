@@ -6,7 +6,7 @@ Everything is read from results, items and metrics; no model and no torch. What 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from biasunlearn.report.answers import answer_sections
+from biasunlearn.report.answers import CHARACTERS, CHARACTERS_OF_SEVERAL, answer_sections
 from biasunlearn.report.charts.marks import before_and_after_key
 from biasunlearn.report.checklist import checklist_section
 from biasunlearn.report.explained import TERMS, footnotes
@@ -104,7 +104,7 @@ def run_sections(run: RunData, *, single: bool = True) -> list[Section]:
     """Everything about one run, in the order in which it is read.
 
     Args:
-        single: False on a page of several runs, which leaves out the search in all pairs.
+        single: False on a page of several runs, which leaves out the search in all pairs and has fewer answers.
     """
     results = run.results
     return [
@@ -115,10 +115,11 @@ def run_sections(run: RunData, *, single: bool = True) -> list[Section]:
         *pair_sections(run.last_stage, run.first_stage, run.sentences, explorer=single),
         *probe_sections(results.probes),
         *training_sections(results, run.metrics, stop_margin_of(results)),
-        *answer_sections(run.last_stage, run.first_stage, run.responses),
+        *answer_sections(run.last_stage, run.first_stage, run.responses,
+                         characters=CHARACTERS if single else CHARACTERS_OF_SEVERAL),
         *forest_sections(results.benchmarks, results.before, results.capability),
         provenance_section(results, run.name, run.model),
-    ]
+    ]  # fmt: skip
 
 
 def header(run: RunData) -> Markup:

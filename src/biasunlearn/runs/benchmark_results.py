@@ -240,8 +240,12 @@ class JudgedResult(PanelResult):
     judging: JudgingFacts | None = None
     corrected: Mapping[str, Corrected] = {}
     """{share: the share corrected by labels of people}; empty without labels."""
+    without_judge: Mapping[str, Mapping[str, Number | None]] = {}
+    """{judge: {score: its value by the panel without this judge}}; empty without a panel."""
     new_tokens: Count | None = None
     """Of an answer, at most."""
+    gaps: Mapping[str, Mapping[str, Gap]] = {}
+    """ceb: {"statistical parity" or "equal opportunity": {set: gap between the groups of its rows}}"""
 
     @property
     def unscored(self) -> dict[str, int]:
@@ -281,6 +285,8 @@ class PerplexityResult(BenchmarkResult):
     per_byte: Positive
     tokens: Count
     bytes: Count | None = None
+    pseudo: bool | None = None
+    """From pseudo-log-likelihoods, of a masked model. Not comparable with the perplexity of a causal one."""
 
 
 class TaskScores(Record):

@@ -25,6 +25,10 @@ class Corrected(Record):
     labels: Count
     drawn: Count = 0
     """Answers that were drawn to be labelled; those without a label are left out."""
+    judged_change: Interval | None = None
+    """Of a run with a before: debiased - base, as the judge has it, in points."""
+    change: Interval | None = None
+    """Corrected. The interval includes the uncertainty of the judge's errors about both models."""
 
 
 class JudgeFacts(Record):

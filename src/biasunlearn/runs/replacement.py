@@ -13,7 +13,7 @@ from biasunlearn.runs.places import check_out, refuse_links
 from biasunlearn.runs.results import load_results
 from biasunlearn.runs.schema import read_json
 
-SERIES = ("survey.json", "ablation.json", "matrix.json", "sweep.json")
+SERIES = ("survey.json", "ablation.json", "matrix.json", "sweep.json", "objective.json")
 """The results of commands that train several times, each beside the folders of its runs."""
 
 FILES = frozenset((

@@ -30,6 +30,8 @@ class MetricsRow(Record):
     loss_kl: float | None = None
     loss_invariance: float | None = None
     log_ratio: float | None = None
+    tokens: float | None = None
+    """Tokens that the model read in the step, without those of the reference."""
     lr: Number | None = None
     ss: Mapping[str, Number] | None = None
     subgroups: Mapping[str, Number] | None = None

@@ -55,6 +55,11 @@ class ChatModel(Protocol):
         ...
 
     @property
+    def fingerprint(self) -> str:
+        """What tells it from other models: a hash of its weights, or its address."""
+        ...
+
+    @property
     def calls_cost(self) -> bool:
         """Whether its replies are calls to an endpoint, which `--budget` counts."""
         ...

@@ -17,7 +17,8 @@ from biasunlearn.models.batches import TokenRow, collate, encode, start_token
 from biasunlearn.models.distributed import count, mine, summed
 from biasunlearn.models.forward import evaluating, hidden_states, max_tokens
 from biasunlearn.models.load import Loaded
-from biasunlearn.scoring.log_prob import batch_budget, by_length, check_finite, frame
+from biasunlearn.models.masked import frame
+from biasunlearn.scoring.log_prob import batch_budget, by_length, check_finite
 
 POOLINGS = ("mean", "last")
 """mean: the mean over the sentence's tokens. last: its last token, which in a causal model attends to all others."""

@@ -88,6 +88,10 @@ class Endpoint:
         return True
 
     @property
+    def fingerprint(self) -> str:
+        return self.name
+
+    @property
     def identity(self) -> dict[str, str]:
         """What a stored reply depends on besides its request."""
         return {"url": self.url, "model": self.model}

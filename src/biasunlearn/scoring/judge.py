@@ -45,6 +45,11 @@ class Judge:
             return RULE
         return "endpoint" if self.model.calls_cost else "local"
 
+    @property
+    def fingerprint(self) -> str | None:
+        """As `respond.subject_name` names a model under test; None for the rule."""
+        return None if self.model is None else self.model.fingerprint
+
     def verdicts(
         self, rubric: Rubric, answers: Sequence[Judged], *, reverse: bool = False, repeat: int = 0,
         progress: Progress | None = None,

@@ -37,6 +37,10 @@ class LocalChat:
     def calls_cost(self) -> bool:
         return False
 
+    @property
+    def fingerprint(self) -> str:
+        return weights_hash(self.loaded.model)
+
     def answer(self, requests: Sequence[ChatRequest], progress: Progress | None = None) -> list[Reply]:
         """The replies, in the order of the requests. A chat that leaves no room for a reply fails as `too_long`."""
         loaded = self.loaded.with_progress(progress or self.loaded.progress)

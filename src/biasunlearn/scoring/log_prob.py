@@ -13,12 +13,14 @@ from torch import Tensor
 
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
+from biasunlearn.models.batch_log_probs import batch_log_probs, separable
 from biasunlearn.models.batches import TokenRow, collate, encode, start_token
 from biasunlearn.models.distributed import count, from_first, is_split, mine, summed
 from biasunlearn.models.forward import evaluating, logits_at, max_tokens, text_config
 from biasunlearn.models.load import Loaded
 from biasunlearn.models.logprobs import token_log_probs
-from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, groups
+from biasunlearn.models.masked import longest_row, masked_copies
+from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, groups, opening, packed
 from biasunlearn.models.quantization import exact
 from biasunlearn.runs.score_cache import CachedJob
 
@@ -28,8 +30,14 @@ LOGITS_AT_ONCE = 64 * 2**20
 LOGITS_ON_CPU = 7_500_000
 """The same on a CPU (29 MiB): most of them then fit into its cache, which is a fifth faster."""
 
+TOKENS_ON_CPU = 1024
+"""Tokens of a batch on a CPU where the output layer is run by itself: enough for fast matrix products."""
+
 LONGEST_WINDOW = 1024
 """Tokens of a perplexity window, if the model has no smaller limit."""
+
+HIDDEN_WINDOW = 64
+"""Tokens of a row for pseudo-perplexity, where every token needs a pass over its whole row."""
 
 SAME = 1e-4
 """Nats by which the score of a sentence may differ between two ways of computing it, in float32."""
@@ -66,14 +74,21 @@ def score(loaded: Loaded, passages: Sequence[Passage]) -> list[Score]:
         One Score per passage, in the order given.
     """
     unique = list(dict.fromkeys(passages))
-    longest = max_tokens(loaded.model)
-    if loaded.masked and longest is not None:  # the special token at the end takes a position as well
-        longest -= len(frame(loaded.tokenizer)[1])
-    rows = encode(loaded.tokenizer, unique, max_tokens=longest, chat=loaded.chat)
+    rows = _rows(loaded, unique)
     sum_up = _pseudo if loaded.masked else _causal
     sums = sum_up(loaded, rows)
     scores = {passage: Score(total, row.scored) for passage, row, total in zip(unique, rows, sums, strict=True)}
     return [scores[passage] for passage in passages]
+
+
+def check_scorable(loaded: Loaded, passages: Sequence[Passage]) -> None:
+    """UnscorableError for passages that `score` would refuse. They are tokenised, and nothing is scored."""
+    _rows(loaded, list(dict.fromkeys(passages)))
+
+
+def _rows(loaded: Loaded, passages: Sequence[Passage]) -> list[TokenRow]:
+    longest = longest_row(loaded.model, loaded.tokenizer, masked=loaded.masked)
+    return encode(loaded.tokenizer, passages, max_tokens=longest, chat=loaded.chat, suffixes=loaded.masked)
 
 
 def score_windows(loaded: Loaded, text: str, *, stride: int) -> tuple[float, int]:
@@ -100,21 +115,40 @@ def score_windows(loaded: Loaded, text: str, *, stride: int) -> tuple[float, int
     return sum(_causal(loaded, rows)), sum(row.scored for row in rows)
 
 
+def score_hidden(loaded: Loaded, text: str) -> tuple[float, int]:
+    """Pseudo-log-likelihood of a text and its number of tokens, for a masked model.
+
+    The text is cut into rows of `HIDDEN_WINDOW` tokens that do not overlap; each token is hidden once, and the rest of
+    its row is seen.
+    """
+    ids = loaded.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+    longest = longest_row(loaded.model, loaded.tokenizer, masked=True)
+    start = start_token(loaded.tokenizer)
+    opening = () if start is None else (start,)
+    window = min(HIDDEN_WINDOW, (longest or HIDDEN_WINDOW) - len(opening))
+    rows = [TokenRow((*opening, *ids[at : at + window]), len(opening)) for at in range(0, len(ids), window)]
+    if not rows:
+        raise RequestError("the text has no token; pseudo-perplexity needs more")
+    return sum(_pseudo(loaded, rows)), len(ids)
+
+
 def _causal(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
-    """Sums of log-probabilities. Rows with a shared beginning share a line, if the model supports that."""
-    budget = batch_budget(loaded)
-    job = _job(loaded, rows, budget)
+    """Sums of log-probabilities. Groups of rows with a shared beginning are packed, if the model supports that."""
+    job = _job(loaded, rows)
     with evaluating(loaded.model):
         lines = groups(rows)
-        if not _once(job, "groups", lambda: _reads_groups(loaded, rows, lines)):
+        packs = _once(job, "groups", lambda: _reads_groups(loaded, rows, lines))
+        if not packs:
             lines = [alone(number, row) for number, row in enumerate(rows)]
-        batches = list(_batches(lines, budget))
+        separate = _once(job, "separate_output", lambda: separable(loaded.model))
+        budget = min(loaded.batch_tokens, TOKENS_ON_CPU) if separate else batch_budget(loaded)
+        batches = [[lines[i] for i in chosen] for chosen in by_length([line.length for line in lines], budget)]
         members = [[number for line in batch for number in line.rows] for batch in batches]
         sizes = [len(numbers) for numbers in members]
 
 
         def work(batch: list[Group]) -> list[float]:
-            values: list[float] = _sums(loaded, rows, batch).tolist()
+            values: list[float] = _sums(loaded, rows, batch, packs=packs).tolist()
             check_finite(loaded, [rows[number].ids for line in batch for number in line.rows], values)
             return values
 
@@ -170,13 +204,13 @@ def _of_all(
     return {number: [next(whole) for _ in range(sizes[number])] for number in turn}
 
 
-def _job(loaded: Loaded, rows: Sequence[TokenRow], budget: int) -> CachedJob | None:
+def _job(loaded: Loaded, rows: Sequence[TokenRow]) -> CachedJob | None:
     """The job of this call in the cache: its values depend on the rows and on how they are batched."""
     if loaded.cache is None:
         return None
-    digest = hashlib.sha256(f"{budget}".encode())
+    digest = hashlib.sha256(f"{loaded.batch_tokens} {batch_budget(loaded)} {TOKENS_ON_CPU}".encode())
     for row in rows:
-        digest.update(f"{row.ids} {row.first_scored}".encode())
+        digest.update(f"{row.ids} {row.first_scored}{row.after or ''}".encode())
     return loaded.cache.job(digest.hexdigest())
 
 
@@ -195,13 +229,22 @@ def _once(job: CachedJob | None, part: str, find: Callable[[], T]) -> T:
     return value
 
 
-def _sums(loaded: Loaded, rows: Sequence[TokenRow], lines: Sequence[Group]) -> Tensor:
-    """log p(text | prefix) of the rows of these lines, in order."""
-    if any(len(line.rows) > 1 for line in lines):
-        batch = collate_groups(rows, [[line] for line in lines], dtype=loaded.model.dtype, device=loaded.device)
-    else:
-        batch = collate([rows[line.rows[0]] for line in lines], device=loaded.device)
-    return batch.sums(token_log_probs(logits_at(loaded.model, batch), batch.targets).double())
+def _sums(loaded: Loaded, rows: Sequence[TokenRow], groups: Sequence[Group], *, packs: bool) -> Tensor:
+    """log p(text | prefix) of the rows of these groups, in order.
+
+    Args:
+        packs: whether several groups share a line, as in a training step; otherwise each has one row and a line.
+    """
+    if not packs:
+        batch = collate([rows[group.rows[0]] for group in groups], device=loaded.device)
+        return batch.sums(batch_log_probs(loaded.model, batch).double())
+    members = [number for group in groups for number in group.rows]
+    shared = opening([rows[number] for number in members])
+    lines = packed(groups, shared=shared)
+    batch = collate_groups(rows, lines, dtype=loaded.model.dtype, shared=shared, device=loaded.device)
+    sums = batch.sums(batch_log_probs(loaded.model, batch).double())
+    place = {number: i for i, number in enumerate(number for line in lines for group in line for number in group.rows)}
+    return sums[[place[number] for number in members]]
 
 
 def check_finite(loaded: Loaded, rows: Sequence[Sequence[int]], values: Sequence[float]) -> None:
@@ -225,16 +268,8 @@ def not_finite(loaded: Loaded, sentence: str, value: float) -> RequestError:
     return RequestError(f"the model's score of {shown!r} is {value}, which is no finite number; {fix}")
 
 
-def _batches(lines: Sequence[Group], budget: int) -> Iterator[list[Group]]:
-    """Shared lines and single ones separately: only the first need the larger mask."""
-    for shared in (True, False):
-        kind = [line for line in lines if (len(line.rows) > 1) is shared]
-        for chosen in by_length([line.length for line in kind], budget):
-            yield [kind[index] for index in chosen]
-
-
 def _reads_groups(loaded: Loaded, rows: Sequence[TokenRow], lines: Sequence[Group]) -> bool:
-    """Whether the model supports shared lines, tried on a short and a long one and on the one with the longest row.
+    """Whether the model supports packed lines, tried on a short and a long group and on that with the longest row.
 
     Some families take no tree mask, or limit the attention themselves (ALiBi, a sliding window). Then every row has a
     line of its own.
@@ -245,10 +280,10 @@ def _reads_groups(loaded: Loaded, rows: Sequence[TokenRow], lines: Sequence[Grou
     sizes = [lambda line: -line.length, lambda line: line.length, lambda line: max(len(rows[i].ids) for i in line.rows)]
     tried = list(dict.fromkeys(max(shared, key=size) for size in sizes))
     tried_rows = [number for line in tried for number in line.rows]
-    apart = _sums(loaded, rows, [alone(number, rows[number]) for number in tried_rows])
+    apart = _sums(loaded, rows, [alone(number, rows[number]) for number in tried_rows], packs=False)
     check_finite(loaded, [rows[number].ids for number in tried_rows], apart.tolist())
     try:
-        together = _sums(loaded, rows, tried)
+        together = _sums(loaded, rows, tried, packs=True)
     except Exception:  # whatever a family raises for a mask that it does not support
         together = torch.full_like(apart, math.inf)
     if agrees := bool((together - apart).abs().max() <= (SAME if exact(loaded.model) else SAME_HALF)):
@@ -261,48 +296,32 @@ def _reads_groups(loaded: Loaded, rows: Sequence[TokenRow], lines: Sequence[Grou
 
 
 def _pseudo(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
-    """Pseudo-log-likelihoods: one copy of a row per scored token, with that token masked and predicted.
-
-    The tokenizer's special tokens ([CLS] ... [SEP]) take the place of the start token.
-    """
-    head, tail = frame(loaded.tokenizer)
-    opening = 0 if start_token(loaded.tokenizer) is None else 1
-    offset = len(head) - opening
-    copies: dict[tuple[tuple[int, ...], int], int] = {}  # (whole sentence, masked position) -> its number: computed
+    """Pseudo-log-likelihoods: one copy of a row per scored token, with that token masked and predicted."""
+    copies: dict[tuple[TokenRow, int], int] = {}  # (row with a mask, token) -> its number: computed
     wanted: list[list[int]] = []  # once, however many passages of the same sentence need it
     for row in rows:
-        framed = (*head, *row.ids[opening:], *tail)
-        places = range(row.first_scored + offset, len(row.ids) + offset)
-        wanted.append([copies.setdefault((framed, place), len(copies)) for place in places])
+        tokens = zip(masked_copies(loaded.tokenizer, row), row.ids[row.first_scored :], strict=True)
+        wanted.append([copies.setdefault(one, len(copies)) for one in tokens])
     asked = list(copies)
     budget = batch_budget(loaded)
-    batches = list(by_length([len(framed) for framed, _ in asked], budget))
+    batches = list(by_length([len(copy.ids) for copy, _ in asked], budget))
 
     def work(chosen: list[int]) -> list[float]:
-        masked = [_masked(*asked[i], loaded.tokenizer.mask_token_id) for i in chosen]
-        batch = collate(masked, at_token=True, device=loaded.device)
-        targets = torch.tensor([asked[i][0][asked[i][1]] for i in chosen], device=loaded.device)
+        batch = collate([asked[i][0] for i in chosen], at_token=True, device=loaded.device)
+        targets = torch.tensor([asked[i][1] for i in chosen], device=loaded.device)
         values: list[float] = token_log_probs(logits_at(loaded.model, batch), targets).double().tolist()
-        check_finite(loaded, [asked[i][0] for i in chosen], values)
+        check_finite(loaded, [_unmasked(*asked[i]) for i in chosen], values)
         return values
 
     with evaluating(loaded.model):
         sizes = [len(chosen) for chosen in batches]
-        found = _each(loaded, batches, sizes, work, _job(loaded, rows, budget))
+        found = _each(loaded, batches, sizes, work, _job(loaded, rows))
     log_probs = dict(zip(chain(*batches), chain(*found), strict=True))
     return [sum(log_probs[number] for number in numbers) for numbers in wanted]
 
 
-def _masked(framed: tuple[int, ...], place: int, mask: int) -> TokenRow:
-    return TokenRow((*framed[:place], mask, *framed[place + 1 :]), place)
-
-
-def frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The special tokens that the tokenizer puts before and after a text: ([CLS], [SEP])."""
-    bare = tokenizer.encode("a", add_special_tokens=False)
-    framed = tokenizer.encode("a")
-    at = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
-    return tuple(framed[:at]), tuple(framed[at + len(bare) :])
+def _unmasked(copy: TokenRow, token: int) -> tuple[int, ...]:
+    return (*copy.ids[: copy.first_scored], token, *copy.ids[copy.first_scored + 1 :])
 
 
 def batch_budget(loaded: Loaded) -> int:

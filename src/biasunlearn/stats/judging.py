@@ -199,6 +199,64 @@ def corrected_share(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LabelledArm:
+    """The judge's share of one model, and its labelled answers."""
+
+    judged: Floats
+    """[1 + draws] from 0 to 1: the share, then bootstrap draws of it. Those of two models are drawn together."""
+    labels: Mapping[str, tuple[bool, bool]]
+    """{question: (what the judge said, what people said)}"""
+
+    @property
+    def table(self) -> HumanLabels:
+        """The same as a table of counts."""
+        pairs = list(self.labels.values())
+        return HumanLabels(
+            positives=sum(verdict for verdict, _ in pairs),
+            true_positives=sum(verdict and truth for verdict, truth in pairs),
+            negatives=sum(not verdict for verdict, _ in pairs),
+            false_negatives=sum(not verdict and truth for verdict, truth in pairs),
+        )
+
+
+def corrected_difference(
+    before: LabelledArm, after: LabelledArm, *, draws: int = DRAWS, seed: int = 0
+) -> Estimate | None:
+    """after - before of the shares of two models, each corrected for the judge's errors on its own answers.
+
+    Its value is the difference of the two shares of `corrected_share`. The interval takes both models from the same
+    draws: the judge's shares from draws of the same questions, and the shares of positive answers within each verdict
+    from random weights of the labelled questions (Bayesian bootstrap, Rubin 1981), which are the same for both models.
+    For one model alone these weights give the Beta distributions of `corrected_share`, with `PRIOR`; for two models
+    that give the same answers the difference has no uncertainty.
+
+    Returns:
+        From -1 to 1. None where one of the two shares cannot be corrected.
+    """
+    shares = [corrected_share(one.judged, one.table, draws=1) for one in (before, after)]
+    if shares[0] is None or shares[1] is None:
+        return None
+    rng = np.random.default_rng(seed)
+    names = sorted({*before.labels, *after.labels})
+    weights = rng.standard_exponential((draws, len(names)))
+    same = sum(before.labels.get(name) == after.labels.get(name) for name in names) / len(names)
+    common = rng.standard_gamma(PRIOR * same, size=(4, draws)) if same else np.zeros((4, draws))
+    place = rng.integers(len(before.judged) - 1, size=draws)
+    found = []
+    for arm in (before, after):
+        prior = common + (rng.standard_gamma(PRIOR * (1 - same), size=(4, draws)) if same < 1 else 0.0)
+        cells = ((True, True), (True, False), (False, True), (False, False))
+        sums = [
+            prior[n] + weights[:, [arm.labels.get(name) == cell for name in names]].sum(1)
+            for n, cell in enumerate(cells)
+        ]  # fmt: skip
+        precision, missed = sums[0] / (sums[0] + sums[1]), sums[2] / (sums[2] + sums[3])
+        found.append(_share(np.stack([arm.judged[1:][place], precision, missed])))
+    low, high = np.quantile(found[1] - found[0], [0.025, 0.975])
+    return Estimate(shares[1].share.value - shares[0].share.value, float(low), float(high))
+
+
 def _beta(successes: int, trials: int, draws: int, rng: np.random.Generator) -> Floats:
     return rng.beta(successes + PRIOR, trials - successes + PRIOR, size=draws)
 

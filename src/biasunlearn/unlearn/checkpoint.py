@@ -45,6 +45,8 @@ class TrainingState:
     """Mean log ratio of each step since the last evaluation."""
     finite: bool = True
     """Whether all losses since the last evaluation were finite."""
+    dual: float | None = None
+    """The dual variable of a method with a constraint (pdu); None before the first step and for all others."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""

@@ -17,6 +17,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.batches import TokenRow, collate, start_token
 from biasunlearn.models.forward import logits_at
 from biasunlearn.models.logprobs import token_log_probs
+from biasunlearn.models.masked import hidden_at_random, is_masked
 from biasunlearn.runs.atomic import whole_file
 
 WARMUP = 10
@@ -69,10 +70,14 @@ def _order(count: int, seed: int, turn: int) -> tuple[int, ...]:
 
 
 class FineTuning:
-    """A model in training, with its optimizer and the number of steps taken."""
+    """A model in training, with its optimizer and the number of steps taken.
 
-    def __init__(self, model: Any, rows: Sequence[TokenRow], config: FineTuningConfig, seed: int):
+    A causal model learns to predict every token of a row; a masked one those that are hidden at random.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, rows: Sequence[TokenRow], config: FineTuningConfig, seed: int):
         self.model = model
+        self._tokenizer = tokenizer
         self.step = 0
         self._rows, self._config, self._seed = rows, config, seed
         self._parameters = [parameter.requires_grad_(True) for parameter in model.parameters()]
@@ -89,7 +94,12 @@ class FineTuning:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         chosen = batch_at(self.step, self._rows, self._config.batch, self._seed)
-        batch = collate(chosen, device=next(self.model.parameters()).device)
+        device = next(self.model.parameters()).device
+        if is_masked(self.model):
+            rng = np.random.default_rng([self._seed, self.step, 1])
+            batch = hidden_at_random(self._tokenizer, chosen, rng, device)
+        else:
+            batch = collate(chosen, device=device)
         loss = -token_log_probs(logits_at(self.model, batch), batch.targets).mean()
         if not torch.isfinite(loss):
             raise RequestError(f"step {self.step}: the loss is not finite; lower --rate")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from biasunlearn.config import DebiasConfig
+from biasunlearn.unlearn.layer_states import control_direction
 from biasunlearn.unlearn.losses import (
     ascent_loss,
     dpo_loss,
@@ -27,6 +28,14 @@ from biasunlearn.unlearn.losses import (
     simnpo_loss,
 )
 from biasunlearn.unlearn.roles import RoleLogProbs
+from biasunlearn.unlearn.token_losses import (
+    ceu_loss,
+    logit_margin_loss,
+    satimp_loss,
+    squared_distance,
+    undial_loss,
+    wga_loss,
+)
 
 Losses = tuple[Tensor, Tensor]
 """[sentences] of the forget set and of the retain set."""
@@ -91,6 +100,61 @@ def imitate(forget: RoleLogProbs, retain: RoleLogProbs, config: DebiasConfig) ->
     return retention_loss(forget.values), _retention(retain, config)
 
 
+def wga(forget: RoleLogProbs, retain: RoleLogProbs, config: DebiasConfig) -> Losses:
+    """The sum over the tokens of a sentence, as in the paper. beta is its alpha."""
+    assert forget.read is not None
+    return forget.read.sums(wga_loss(forget.read.token_log_probs, config.beta)), _retention(retain, config)
+
+
+def satimp(forget: RoleLogProbs, retain: RoleLogProbs, config: DebiasConfig) -> Losses:
+    """The sum over the tokens of a sentence, as in the paper. beta is its beta1; its beta2 is `SATIMP_IMPORTANCE`."""
+    assert forget.read is not None
+    found = satimp_loss(forget.read.token_log_probs, config.beta, SATIMP_IMPORTANCE)
+    return forget.read.sums(found), _retention(retain, config)
+
+
+def undial(forget: RoleLogProbs, retain: RoleLogProbs, config: DebiasConfig) -> Losses:
+    """The mean over the tokens of a sentence. beta is gamma, by how much the logit is lowered."""
+    assert forget.read is not None
+    found = forget.read.token_losses(
+        lambda logits, before, targets: undial_loss(logits, before, targets, config.beta), forget.reference_states
+    )
+    return forget.read.sums(found) / forget.tokens, _retention(retain, config)
+
+
+def ceu(forget: RoleLogProbs, retain: RoleLogProbs, config: DebiasConfig) -> Losses:
+    """The mean over the tokens of a sentence."""
+    assert forget.read is not None
+    found = forget.read.token_losses(lambda logits, _, targets: ceu_loss(logits, targets))
+    return forget.read.sums(found) / forget.tokens, _retention(retain, config)
+
+
+def pdu(forget: RoleLogProbs, retain: RoleLogProbs, config: DebiasConfig) -> Losses:
+    """Flat logits on the forget sentences under the constraint L_retain <= (1 + PDU_TOLERANCE) L_retain of the base.
+
+    The retain losses are what L_retain (token means) exceeds its bound by; the dual variable that multiplies them is
+    updated after every step (trainer.py), with beta as its step size and retain_weight as its first value.
+    """
+    assert forget.read is not None and retain.reference is not None
+    found = forget.read.token_losses(lambda logits, _, __: logit_margin_loss(logits))
+    bound = -(1 + PDU_TOLERANCE) * retain.reference.detach() / retain.tokens
+    return forget.read.sums(found) / forget.tokens, -retain.means - bound
+
+
+def rmu(forget: RoleLogProbs, retain: RoleLogProbs, config: DebiasConfig) -> Losses:
+    """States of the forget sentences go to c u, those of the retain sentences stay.
+
+    The coefficient c is beta times the mean norm of the reference's states, as in adaptive RMU (arXiv 2408.06223):
+    a fixed number would be another one for every model.
+    """
+    assert forget.layer is not None and retain.layer is not None
+    before = forget.layer.reference.float()
+    size = config.beta * before.norm(dim=-1).mean() if len(before) else before.sum()
+    target = size * control_direction(before.shape[-1], config.seed).to(before.device)
+    away = forget.layer.means(squared_distance(forget.layer.states, target))
+    return away, retain.layer.means(squared_distance(retain.layer.states, retain.layer.reference))
+
+
 def _retention(retain: RoleLogProbs, config: DebiasConfig) -> Tensor:
     loss = retention_loss(retain.values)
     return loss / retain.tokens if config.retain_mean == "token" else loss
@@ -106,6 +170,12 @@ OBJECTIVES: dict[str, Objective] = {
     "simnpo": simnpo,
     "gradient_ascent": difference,
     "gradient_difference": difference,
+    "wga": wga,
+    "satimp": satimp,
+    "undial": undial,
+    "ceu": ceu,
+    "pdu": pdu,
+    "rmu": rmu,
     "dpo": dpo,
     "ipo": ipo,
     "kto": kto,
@@ -125,5 +195,20 @@ PAIRED = ("dpo", "ipo", "orpo", "equalize")
 SHIFTED = ("equalize",)
 """Objectives whose target the swap weight shifts; the forget losses of all others are multiplied by it."""
 
-BOTH_REFERENCES = ("dpo", "ipo", "kto")
+BOTH_REFERENCES = ("dpo", "ipo", "kto", "pdu")
 """Objectives that compare the retain sentences with the reference as well."""
+
+REFERENCE_LOGITS = ("undial",)
+"""Objectives that need the whole distributions of the reference at the forget sentences; they need an adapter."""
+
+HIDDEN_STATES = ("rmu",)
+"""Objectives of the hidden states of one layer (layer_states.py); they need an adapter."""
+
+CONSTRAINED = ("pdu",)
+"""Objectives whose retain losses have a dual variable as their weight, which changes after every step."""
+
+SATIMP_IMPORTANCE = 1.0
+"""beta2 of SatImp, as in the paper."""
+
+PDU_TOLERANCE = 0.1
+"""By which share the retain loss of PDU may exceed that of the base model."""

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.checks import check_pairs, overlap
 from biasunlearn.data.definitional import definitional_pairs
@@ -26,6 +28,10 @@ from biasunlearn.unlearn.shared_terms import (
     unseen_pairs,
 )
 from biasunlearn.unlearn.swap_parts import SwapParts, swap_parts
+
+MOST_PAIRS = 20_000
+"""Training pairs of which versions about other groups are made for the invariance loss. A run of 160 steps reads about
+a thousand of them, and to make them of a million pairs would take a third of the whole preparation."""
 
 EARLY = 13
 """Characters before the BLANK where the released code begins to supervise: the length of "<|endoftext|>"."""
@@ -362,16 +368,25 @@ def _unrelated_set(
 
 
 def _contexts(chosen: Sequence[Triplet], later: Sequence[Triplet], config: DebiasConfig) -> tuple[Context, ...]:
-    """Counterfactual contexts of the training pairs. Term families of the stop and the report split are not used."""
+    """Counterfactual contexts of the training pairs, of a large file those of `MOST_PAIRS` drawn ones. Term families of
+    the stop and the report split are not used."""
+    if len(chosen) > MOST_PAIRS:
+        drawn = np.random.default_rng(config.seed).choice(len(chosen), MOST_PAIRS, replace=False)
+        chosen = [chosen[number] for number in sorted(drawn)]
     found = counterfactual_contexts(chosen, count=config.context_terms, seed=config.seed, without=term_families(later))
     return tuple(context for contexts in found.values() for context in contexts)
 
 
 def _contexts_finding(sets: TrainingSets, chosen: Sequence[Triplet], config: DebiasConfig) -> list[str]:
     """How many training sentences the invariance loss uses, where it does not use all of them."""
-    sentences = 2 * len(chosen)
+    sentences = 2 * min(len(chosen), MOST_PAIRS)
     if config.invariance_weight and not config.lora_rank:
         return ["lora_rank: 0 trains all weights; the invariance loss, which needs an adapter, is not used"]
+    if len(chosen) > MOST_PAIRS and config.invariance_weight:
+        return [
+            f"the invariance loss uses versions of {len(sets.contexts):,} sentences, from {MOST_PAIRS:,} of the "
+            f"{len(chosen):,} training pairs, drawn with the seed"
+        ]
     if not config.invariance_weight or len(sets.contexts) == sentences:
         return []
     used = f"{len(sets.contexts)} of {sentences} training sentences have versions about other groups"
@@ -397,4 +412,4 @@ def _supervised_early(sets: TrainingSets) -> TrainingSets:
 
 def _early(passage: Passage) -> Passage:
     whole, cut = passage.prefix + passage.text, max(0, len(passage.prefix) - EARLY)
-    return Passage(whole[:cut], whole[cut:])
+    return Passage(whole[:cut], whole[cut:], passage.suffix)

@@ -124,7 +124,7 @@ class ReferenceStore:
 
 def _key(kind: Kind, passage: Passage | TokenRow) -> Key:
     if isinstance(passage, Passage):
-        return kind, passage.prefix, passage.text
+        return kind, passage.prefix, passage.text + (f"\0{passage.suffix}" if passage.suffix else "")
     return kind, f"tokens from {passage.first_scored}", " ".join(map(str, passage.ids))
 
 
@@ -150,7 +150,7 @@ def stored_reference(model: Any, cache: RowCache, store: ReferenceStore, *, reta
     """
 
     def values(batch: StepBatch) -> ReferenceValues:
-        scored = (*batch.forget, *batch.retain) if retain else batch.forget
+        scored = cache.seen((*batch.forget, *batch.retain) if retain else batch.forget)
         new = tuple(dict.fromkeys(p for p in scored if not store.has("log_prob", p)))
         compared = _compared(batch)
         new_states = tuple(dict.fromkeys(p for p in compared if not store.has("states", p)))
@@ -195,7 +195,8 @@ def precomputed_reference(model: Any, cache: RowCache, sets: TrainingSets, *, re
     Raises:
         RequestError: the logits need more than `PRECOMPUTED_LIMIT` bytes.
     """
-    sentences = list(dict.fromkeys(p for side in (sets.forget, sets.retain) for group in side.values() for p in group))
+    sides = [p for side in (sets.forget, sets.retain) for group in side.values() for p in group]
+    sentences = list(dict.fromkeys(cache.seen(sides)))
     log_probs: dict[Passage | TokenRow, float] = {}
     logits: dict[Passage | TokenRow, Tensor] = {}
     size = 0
@@ -213,7 +214,7 @@ def precomputed_reference(model: Any, cache: RowCache, sets: TrainingSets, *, re
                 )
 
     def values(batch: StepBatch) -> ReferenceValues:
-        scored = (*batch.forget, *batch.retain) if retain else batch.forget
+        scored = cache.seen((*batch.forget, *batch.retain) if retain else batch.forget)
         found = torch.tensor([log_probs[p] for p in scored], device=model.device)
         return _by_role(batch, found, [logits[p].to(model.device) for p in batch.unrelated])
 
@@ -228,6 +229,12 @@ def _with_adapter_off(
         whole = read_rows(model, cache.rows((*scored, *compared)))
         found, rest = whole.part(0, len(scored)), whole.part(len(scored), whole.rows)
         return found.log_probs, list(rest.states.split([int(number) for number in rest.tokens.tolist()]))
+
+
+def forget_states(model: Any, cache: RowCache, batch: StepBatch) -> Tensor:
+    """States of the reference at the forget sentences, [tokens, hidden], for objectives of its whole distributions."""
+    with reference(model):
+        return read_rows(model, cache.rows(batch.forget)).states
 
 
 def _compared(batch: StepBatch) -> tuple[Passage | TokenRow, ...]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from biasunlearn.data.records import Passage
 from biasunlearn.models.batches import TokenRow
 from biasunlearn.models.packed_forward import Read, RowCache, read_rows
+from biasunlearn.unlearn.layer_states import LayerStates
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,9 @@ class RoleLogProbs:
     tokens: Tensor  # [sentences] supervised tokens of each
     reference: Tensor | None = None  # [sentences]; None where the objective does not use it
     swap_weights: Tensor | None = None  # [sentences] |swap weight| of each forget sentence's bias type, 0 to 1
+    read: Read | None = None  # the forward pass, for objectives of single tokens
+    reference_states: Tensor | None = None  # [tokens, hidden] of the reference, where an objective needs its logits
+    layer: LayerStates | None = None  # hidden states of one layer, where an objective needs them
 
     @property
     def means(self) -> Tensor:
@@ -42,6 +46,7 @@ class StepLogProbs:
     """Whole distributions, since the KL term compares them."""
     contexts: Read
     """The same of all members of all counterfactual contexts, in order."""
+    tokens_read: int
 
 
 def log_probs_by_role(
@@ -58,8 +63,9 @@ def log_probs_by_role(
     scored = whole.part(0, len(forget) + len(retain))
     values, tokens = (found.tensor_split([len(forget)]) for found in (scored.log_probs, scored.tokens))
     return StepLogProbs(
-        forget=RoleLogProbs(values[0], tokens[0]),
+        forget=RoleLogProbs(values[0], tokens[0], read=whole.part(0, len(forget))),
         retain=RoleLogProbs(values[1], tokens[1]),
         unrelated=whole.part(scored.rows, scored.rows + len(unrelated)),
         contexts=whole.part(scored.rows + len(unrelated), whole.rows),
+        tokens_read=whole.tokens_read,
     )

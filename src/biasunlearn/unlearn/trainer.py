@@ -21,6 +21,7 @@ from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import adapter_dropout, base_dropout, trainable
 from biasunlearn.models.batches import TokenRow
 from biasunlearn.models.distributed import average_gradients, count, is_split, mean, summed
+from biasunlearn.models.forward import unwrapped
 from biasunlearn.models.libraries import accelerate, on_cpu
 from biasunlearn.models.logprobs import sum_by_row
 from biasunlearn.models.packed_forward import Read, RowCache
@@ -29,15 +30,31 @@ from biasunlearn.unlearn.contexts import aligned
 from biasunlearn.unlearn.decision import decide, first_decision
 from biasunlearn.unlearn.evaluation import Evaluation, StopScores, lms_fall_error
 from biasunlearn.unlearn.interruption import interruptible
+from biasunlearn.unlearn.layer_states import layer_states
 from biasunlearn.unlearn.losses import cross_entropy_to_reference, invariance_loss, kl_loss
-from biasunlearn.unlearn.objectives import BOTH_REFERENCES, OBJECTIVES, PAIRED, SHIFTED
-from biasunlearn.unlearn.reference import Reference, live_reference, precomputed_reference, stored_reference
+from biasunlearn.unlearn.objectives import (
+    BOTH_REFERENCES,
+    CONSTRAINED,
+    HIDDEN_STATES,
+    OBJECTIVES,
+    PAIRED,
+    REFERENCE_LOGITS,
+    SHIFTED,
+)
+from biasunlearn.unlearn.reference import (
+    Reference,
+    forget_states,
+    live_reference,
+    precomputed_reference,
+    stored_reference,
+)
 from biasunlearn.unlearn.roles import log_probs_by_role
 from biasunlearn.unlearn.sampler import BatchSampler, StepBatch
 from biasunlearn.unlearn.sets import TrainingSets
 from biasunlearn.unlearn.small_data import fitted, pair_count
 from biasunlearn.unlearn.stop import distance, is_best
 from biasunlearn.unlearn.swap import noise
+from biasunlearn.unlearn.token_losses import dual_step
 from biasunlearn.unlearn.weight_average import WeightAverage
 
 
@@ -57,6 +74,8 @@ class LossTerms:
     raw_retain: Tensor
     log_ratio: Tensor
     """Mean of r = log p_theta - log p_ref over the forget sentences, in nats."""
+    tokens: Tensor
+    """Tokens that the model read (`Read.tokens_read`); what the reference read is not counted."""
 
     def total(self, config: DebiasConfig) -> Tensor:
         """L = w_f L_forget + w_r L_retention + w_kl L_KL + w_i L_invariance; the paper has the first three."""
@@ -64,10 +83,10 @@ class LossTerms:
         return paper if self.invariance is None else paper + config.invariance_weight * self.invariance
 
     def log(self) -> dict[str, float]:
-        """What metrics.jsonl stores: the losses without any weight, as in the equations."""
+        """What metrics.jsonl stores: the losses without any weight, as in the equations, and the tokens read."""
         parts = {
             "loss_forget": self.raw_forget, "loss_retain": self.raw_retain, "loss_kl": self.kl,
-            "log_ratio": self.log_ratio, "loss_invariance": self.invariance,
+            "log_ratio": self.log_ratio, "loss_invariance": self.invariance, "tokens": self.tokens,
         }  # fmt: skip
         return {name: float(summed(part)) for name, part in parts.items() if part is not None}
 
@@ -99,10 +118,14 @@ def loss_terms(
     )
     device = log_probs.unrelated.device
     weights, retain_weights = (torch.tensor(w, device=device) for w in (batch.forget_weights, batch.retain_weights))
+    forget, retain = log_probs.forget, log_probs.retain
+    if config.method in REFERENCE_LOGITS:
+        forget = replace(forget, reference_states=forget_states(unwrapped(model), cache, batch))
+    if config.method in HIDDEN_STATES:
+        forget = replace(forget, layer=layer_states(model, cache, batch.forget))
+        retain = replace(retain, layer=layer_states(model, cache, batch.retain))
     forget_losses, retain_losses = OBJECTIVES[config.method](
-        replace(log_probs.forget, reference=ref.forget, swap_weights=weights),
-        replace(log_probs.retain, reference=ref.retain),
-        config,
+        replace(forget, reference=ref.forget, swap_weights=weights), replace(retain, reference=ref.retain), config
     )
     if config.method in SHIFTED:
         weights = torch.ones_like(weights)
@@ -118,6 +141,7 @@ def loss_terms(
         raw_forget=mean(forget_losses),
         raw_retain=mean(retain_losses),
         log_ratio=mean((log_probs.forget.values - ref.forget).detach()),
+        tokens=torch.tensor(float(log_probs.tokens_read), device=device),
     )
 
 
@@ -197,14 +221,17 @@ class _Training:
         batch = self.sampler.next(state.decision.swap_weights).share()
         with step_dropout(self.model, state, config):
             terms = loss_terms(self.learner, self.cache, batch, config, self.reference)
-        self.accelerator.backward(terms.total(config) * count())  # gradients are averaged, our parts of a mean add up
+        loss = terms.total(step_weights(state, config))
+        self.accelerator.backward(loss * count())  # gradients are averaged, our parts of a mean add up
         if self.split:
             average_gradients(self.parameters)
         self.accelerator.clip_grad_norm_(self.parameters, config.max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.average.update(self.model)
-        return add_row(state, terms.log(), self.optimizer.param_groups[0]["lr"])
+        row = add_row(state, terms.log(), self.optimizer.param_groups[0]["lr"])
+        update_dual(state, row["loss_retain"], config)
+        return row
 
     def save(self, checkpointer: Checkpointer) -> None:
         checkpointer.save(self.state, self.model, self.optimizer, self.average, self.sampler)
@@ -265,7 +292,7 @@ def _start(
     parameters = list(trainable(model).values())
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
     average, sampler = WeightAverage(model, config.average), BatchSampler(sets, config)
-    cache, both = RowCache(tokenizer, model), config.method in BOTH_REFERENCES
+    cache, both = RowCache(tokenizer, model, config.masked_tokens), config.method in BOTH_REFERENCES
     if config.lora_rank:
         reference = stored_reference(model, cache, checkpointer.references, retain=both)
     else:
@@ -296,6 +323,11 @@ def check_settings(config: DebiasConfig, sets: TrainingSets) -> None:
             "lora_rank: 0: the invariance loss needs an adapter, which can be switched off; set lora_rank above 0, or "
             "invariance_weight to 0"
         )
+    if config.method in (*REFERENCE_LOGITS, *HIDDEN_STATES) and not config.lora_rank:
+        raise RequestError(
+            f"lora_rank: 0: method: {config.method} reads the base model by switching the adapter off; set lora_rank "
+            "above 0"
+        )
     if config.method in PAIRED and config.batch_pairs != "matched":
         raise RequestError(f"method: {config.method} compares the sentences of a pair; --set batch_pairs=matched")
 
@@ -322,6 +354,18 @@ def step_dropout(model: Any, state: TrainingState, config: DebiasConfig) -> cont
         return base_dropout(model)
     disabled = state.evaluated and config.dropout_after_evaluation == "disabled"
     return adapter_dropout(model) if config.lora_dropout > 0 and not disabled else contextlib.nullcontext()
+
+
+def step_weights(state: TrainingState, config: DebiasConfig) -> DebiasConfig:
+    """The weights of the losses of the next step: those of the recipe, or with a dual variable for L_retain."""
+    return config if state.dual is None else replace(config, retain_weight=state.dual)
+
+
+def update_dual(state: TrainingState, excess: float, config: DebiasConfig) -> None:
+    """Updates the dual variable of a method with a constraint, from the retain loss of a step. It begins as weight."""
+    if config.method in CONSTRAINED:
+        dual = config.retain_weight if state.dual is None else state.dual
+        state.dual = dual_step(dual, excess, config.beta)
 
 
 def add_row(state: TrainingState, losses: dict[str, float], rate: float) -> dict[str, Any]:

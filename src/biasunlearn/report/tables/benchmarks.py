@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from biasunlearn.report.charts.axis import Scale
 from biasunlearn.report.formatting import ARROW, number
+from biasunlearn.report.score_names import SCORES
 from biasunlearn.report.table import (
     ALWAYS,
     EXTRA,
@@ -51,8 +52,8 @@ def benchmark_tables(name: str, entry: PanelResult, before: BenchmarkResult | No
         found.append(_association_tests(name, entry.tests, first.tests if isinstance(first, SeatResult) else None))
     if isinstance(entry, JudgedResult):
         found += judged_tables(name, entry, first)
-    if isinstance(entry, BoldResult):
-        gaps = first.gaps if isinstance(first, BoldResult) else {}
+    if isinstance(entry, BoldResult | JudgedResult):
+        gaps = first.gaps if isinstance(first, BoldResult | JudgedResult) else {}
         found += [_gaps(name, score, domains, gaps.get(score)) for score, domains in entry.gaps.items() if domains]
     return found
 
@@ -74,13 +75,13 @@ def capability_table(found: Capability) -> Table:
 
 def perplexity_line(after: PerplexityResult, before: PerplexityResult | None) -> Line:
     """Perplexity of a text, and its change."""
-    size = f"{after.tokens:,} tokens"
+    size, what = f"{after.tokens:,} tokens", "Pseudo-perplexity" if after.pseudo else "Perplexity"
     if before is None:
         per_byte = f"per byte {number(after.per_byte, 3)}"
-        return Line(f"Perplexity per token: {number(after.per_token, 2)}, {per_byte} ({size}).")
+        return Line(f"{what} per token: {number(after.per_token, 2)}, {per_byte} ({size}).")
     change = number(change_in_percent(after, before), 2, signed=True)
     values = f"{number(before.per_token, 2)} {ARROW} {number(after.per_token, 2)}"
-    return Line(f"Perplexity per token: {values} ({change} %, {size}).")
+    return Line(f"{what} per token: {values} ({change} %, {size}).")
 
 
 def change_in_percent(after: PerplexityResult, before: PerplexityResult) -> float:
@@ -125,7 +126,11 @@ def _by_bias_type(name: str, entry: PanelResult, before: PanelResult | None) -> 
     overall = Row(made.pop(("", "overall")), tone="strong")
     ideals = ", ".join(f"{score} {ideal:g}" for score, ideal in entry.ideal.items() if ideal is not None)
     title = f"{name} (ideal: {ideals})" if ideals else name
-    return Table(title, tuple(columns), rows_of(made.values()), overall, benchmark_warnings(entry, before))
+    notes = tuple(f"{score}: {SCORES[score]}." for score in scores if score in SCORES)
+    return Table(
+        title, tuple(columns), rows_of(made.values()), overall, benchmark_warnings(entry, before),
+        notes=notes if isinstance(entry, JudgedResult) else (),
+    )  # fmt: skip
 
 
 def _row_cells(

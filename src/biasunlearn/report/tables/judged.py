@@ -19,6 +19,7 @@ from biasunlearn.report.table import (
 from biasunlearn.runs.benchmark_results import BenchmarkResult, JudgedResult
 from biasunlearn.runs.comparison import JudgedArms
 from biasunlearn.runs.judged_results import Estimate, JudgeFacts, JudgingFacts
+from biasunlearn.runs.scores import Interval
 from biasunlearn.stats.judging import FAR_APART, unscored_share
 
 
@@ -32,6 +33,8 @@ def judged_tables(name: str, entry: JudgedResult, before: BenchmarkResult | None
         found.append(_corrected(name, entry, first))
     if entry.judging is not None:
         found.append(_judges(name, entry.judging))
+    if entry.without_judge:
+        found.append(_without_judge(name, entry))
     return found
 
 
@@ -116,26 +119,63 @@ def _corrected(name: str, entry: JudgedResult, before: JudgedResult | None) -> T
                 name_cell(score), *([TextCell(arm)] if arm else []), *map(score_cell, found),
                 TextCell(f"{one.labels} of {one.drawn} drawn"),
             ])  # fmt: skip
-    note = "In percent. The intervals of the corrected shares include the uncertainty of the judge's errors."
+    for score, one in entry.corrected.items():
+        if before and one.change is not None:
+            rows.append([
+                name_cell(score), TextCell("after - before"), score_cell(one.judged_change), score_cell(one.change),
+                MISSING, MISSING, TextCell(_direction(one.change)),
+            ])  # fmt: skip
+    note = (
+        "In percent, and after - before in points. The intervals of the corrected shares and of their difference "
+        "include the uncertainty of the judge's errors about each model."
+    )
     return Table(f"{name}: shares corrected by labels of people", columns, rows_of(rows), notes=(note,))
+
+
+def _direction(change: Interval) -> str:
+    """Whether the interval of a difference excludes 0."""
+    return "higher" if change.low > 0 else "lower" if change.high < 0 else "may be 0"
 
 
 def _judges(name: str, judging: JudgingFacts) -> Table:
     columns = (
         Column("judge", "text", ALWAYS), Column("kappa", priority=ALWAYS), Column("agreement"),
-        Column("gold scored"), Column("repeat kappa", priority=EXTRA), Column("flipped", priority=EXTRA),
+        Column("gold set read"), Column("repeat kappa", priority=EXTRA), Column("flipped", priority=EXTRA),
     )  # fmt: skip
-    usable = f"at least {judging.minimum_kappa:g} is needed"
     kappa = "not defined" if judging.kappa is None else f"{judging.kappa:.2f}"
-    warnings = () if judging.usable else (f"Not usable: the panel's kappa with the gold set is {kappa}; {usable}.",)
-    notes = [f"Kappa with the gold set: {kappa} of the whole panel; {usable}."]
-    notes += [f"Kappa of {pair}: {_plain(value)}." for pair, value in judging.between_judges.items()]
+    together = " of the judges together" if len(judging.judges) > 1 else ""
+    warnings = () if judging.usable else (
+        f"Not usable: kappa{together} is {kappa}, and at least {judging.minimum_kappa:g} is needed. No verdict became "
+        "a score; use another judge, or the rule where it can read the answers.",
+    )  # fmt: skip
+    gold = max((one.gold for one in judging.judges), default=0)
+    notes = [
+        f"Kappa: agreement beyond chance with the gold set, {gold} answers whose labels are known, on those that the "
+        f"judge could read; {kappa}{together}, and at least {judging.minimum_kappa:g} is needed. Repeat kappa: "
+        "agreement with itself when asked again. Flipped: share of the answers asked again whose verdict changes "
+        "with the order of the labels.",
+    ]
+    notes += [f"Kappa between {pair}: {_plain(value)}." for pair, value in judging.between_judges.items()]
     if judging.length_correlation is not None:
-        notes.append(f"Rank correlation of the verdict and the length of the answer: {judging.length_correlation:.2f}.")
+        notes.append(
+            "Rank correlation of the verdict with the number of words of the answer: "
+            f"{judging.length_correlation:.2f} (0: the judge does not follow the length)."
+        )
     return Table(
         f"{name}: judges", columns, rows_of(_judge_row(one) for one in judging.judges), warnings=warnings,
         notes=tuple(notes),
     )  # fmt: skip
+
+
+def _without_judge(name: str, entry: JudgedResult) -> Table:
+    """Whether one judge decides the result."""
+    scores = [score for score in entry.shown_scores if score != "scored"]
+    columns = (Column("panel without", "text", ALWAYS), *(Column(score, is_name=True) for score in scores))
+    rows: list[list[Cell]] = [
+        [name_cell(judge), *(_number(found.get(score)) for score in scores)]
+        for judge, found in entry.without_judge.items()
+    ]
+    return Table(f"{name}: scores if one judge is left out", columns, rows_of(rows))
 
 
 def _judge_row(judge: JudgeFacts) -> list[Cell]:

@@ -18,9 +18,11 @@ from biasunlearn.report.table import (
     rows_of,
     score_cell,
 )  # fmt: skip
+from biasunlearn.report.tables.benchmarks import benchmark_tables
 from biasunlearn.report.tables.stereoset import ss_tone
 from biasunlearn.report.tables.transfer import share
 from biasunlearn.report.warnings import low_lms_warning, over_debiased_points
+from biasunlearn.runs.benchmark_results import JudgedResult
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.scores import Interval
 from biasunlearn.runs.sections import Effect, Kept, Point, Relearned
@@ -39,7 +41,17 @@ def relearning_tables(results: Results) -> list[Part]:
     if found is None:
         return []
     return [steps_table(found.points), kept_table(found), Line(kept_line(found.kept[-1])),
-            *(Line(warning, "caution") for warning in relearning_warnings(results))]  # fmt: skip
+            *(Line(warning, "caution") for warning in relearning_warnings(results)), *_judged(results)]  # fmt: skip
+
+
+def _judged(results: Results) -> list[Table]:
+    """Judged answers of the debiased model, before and after it was trained further."""
+    first = results.before.entries if results.before else {}
+    return [
+        table
+        for name, entry in results.benchmarks.entries.items() if isinstance(entry, JudgedResult)
+        for table in benchmark_tables(name, entry, first.get(name))
+    ]  # fmt: skip
 
 
 def relearning_warnings(results: Results) -> tuple[str, ...]:

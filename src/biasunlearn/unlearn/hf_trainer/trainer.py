@@ -28,7 +28,16 @@ from biasunlearn.unlearn.objectives import BOTH_REFERENCES, PAIRED
 from biasunlearn.unlearn.prepare import Prepared, TrainingData, training_data
 from biasunlearn.unlearn.reference import Reference, ReferenceStore, other_model_reference, stored_reference
 from biasunlearn.unlearn.sampler import BatchSampler
-from biasunlearn.unlearn.trainer import TrainingOutcome, add_row, check_settings, loss_terms, rate_at, step_dropout
+from biasunlearn.unlearn.trainer import (
+    TrainingOutcome,
+    add_row,
+    check_settings,
+    loss_terms,
+    rate_at,
+    step_dropout,
+    step_weights,
+    update_dual,
+)
 
 LOGGED = ("loss_forget", "loss_retain", "loss_kl", "loss_invariance", "log_ratio")
 """What is logged of the steps since the last log, as their mean."""
@@ -138,7 +147,8 @@ class BiasUnlearnTrainer(Trainer):
         with step_dropout(self.model, self._state, self.recipe):
             terms = loss_terms(model, self._cache, batch, self.recipe, self._reference).scaled(*shares)
         self._note(terms.log())
-        loss = terms.total(self.recipe) * count()  # gradients are averaged, the parts of the processes add up
+        weights = step_weights(self._state, self.recipe)
+        loss = terms.total(weights) * count()  # gradients are averaged, the parts of the processes add up
         return (loss, {"forget": terms.forget, "retain": terms.retain, "kl": terms.kl}) if return_outputs else loss
 
     @property
@@ -153,6 +163,7 @@ class BiasUnlearnTrainer(Trainer):
         if self.accelerator.sync_gradients:
             self._state.step = self.state.global_step + 1
             add_row(self._state, self._step_losses, self._get_learning_rate())
+            update_dual(self._state, self._step_losses["loss_retain"], self.recipe)
             self._step_losses = {}
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:

@@ -7,7 +7,18 @@ their loss share one function (gradient.py); any other method is a file of its o
 
 from collections.abc import Callable
 
-from biasunlearn.unlearn.methods import cda, dropout, gradient, invariance, mlp_edit, projection, prompting, task_vector
+from biasunlearn.unlearn.methods import (
+    cda,
+    dropout,
+    gradient,
+    invariance,
+    mlp_edit,
+    projection,
+    prompting,
+    steering,
+    task_vector,
+    trl,
+)
 from biasunlearn.unlearn.methods.task import MethodResult, Task
 from biasunlearn.unlearn.objectives import OBJECTIVES
 
@@ -21,8 +32,11 @@ METHODS: dict[str, Callable[[Task], MethodResult]] = {
     "sentence_debias": projection.sentence_debias,
     "inlp": projection.inlp,
     "leace": projection.leace,
+    "steering": steering.steering,
+    "steering_gated": steering.steering_gated,
     "self_debias": prompting.self_debias,
     "debiasing_prompt": prompting.debiasing_prompt,
+    **dict.fromkeys(("trl:dpo", "trl:orpo", "trl:kto"), trl.run),
 }
 
 __all__ = ["METHODS", "MethodResult", "Task"]

@@ -48,12 +48,13 @@ def nearest(task: Task, candidates: Iterable[Any], state: Callable[[Any], Any]) 
     Returns:
         The candidate, and a row for each: SS by bias type, LMS and distance (`stop.distance`).
     """
-    rows = [_row(task, None, task.base_scores)]
-    rows += [_row(task, candidate, task.evaluate(state(candidate))) for candidate in candidates]
+    rows = [candidate_row(task, None, task.base_scores)]
+    rows += [candidate_row(task, candidate, task.evaluate(state(candidate))) for candidate in candidates]
     return min(rows, key=lambda row: row.distance).candidate, rows
 
 
-def _row(task: Task, candidate: Any, scores: StopScores) -> Candidate:
+def candidate_row(task: Task, candidate: Any, scores: StopScores) -> Candidate:
+    """A candidate with its scores on the stop split: SS by bias type, LMS and distance."""
     error = lms_fall_error(task.base_scores.meaningful, scores.meaningful)
     evaluation = Evaluation(0, scores, lms_before=task.base_scores.lms, fall_error=error)
     far = distance(evaluation, task.config)

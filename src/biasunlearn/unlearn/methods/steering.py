@@ -1,0 +1,131 @@
+"""Activation steering: a vector is added to the hidden states of one layer (models/steered.py).
+
+- steering: contrastive activation addition (Rimsky et al., arXiv 2312.06681, section 3): the vector is the mean over
+  the pairs of the hidden state of the anti-stereotype minus that of the stereotype.
+- steering_gated: the same vector, added only where a linear probe of the hidden state says stereotype. Conditional
+  activation steering (Lee et al., arXiv 2409.05907) has such a condition; there it is a cosine with a direction, here
+  it is a ridge regression of the same states.
+
+A sentence is represented by the mean of the states of its supervised tokens, where the sentences of a pair differ; the
+paper uses the token of the answer. Bias types count equally. Layer and strength are searched on the stop split. As in
+StereoSet the words before the attribute are the same in both sentences of a pair, the vector must make words of the
+anti-stereotype more likely before they are read; nothing in its definition says that it does.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from biasunlearn.data.records import Passage
+from biasunlearn.models.batches import collate, encode
+from biasunlearn.models.forward import evaluating, hidden_states, max_tokens
+from biasunlearn.models.load import Loaded
+from biasunlearn.models.steered import Steered, Steering, blocks
+from biasunlearn.unlearn.methods.projection import classifier_direction
+from biasunlearn.unlearn.methods.task import MethodResult, Task, nearest, search_outcome
+
+DEPTHS = (1 / 2, 3 / 4)
+"""Layers that are tried, as shares of all layers."""
+
+STRENGTHS = (0.5, 1.0, 2.0, 4.0)
+"""Multiples of the vector that are tried."""
+
+AT_ONCE = 64
+"""Sentences of a forward pass."""
+
+Sides = tuple[Tensor, Tensor]
+"""The states of the stereotypes and of the anti-stereotypes of a bias type, [pairs, hidden] each."""
+
+
+def steering(task: Task) -> MethodResult:
+    return _searched(task, gated=False)
+
+
+def steering_gated(task: Task) -> MethodResult:
+    return _searched(task, gated=True)
+
+
+def _searched(task: Task, *, gated: bool) -> MethodResult:
+    count = len(blocks(task.loaded.model))
+    # Layer 0 is left out: a control vector of llama.cpp cannot be added there.
+    layers = sorted({min(count - 1, max(1, round(depth * count) - 1)) for depth in DEPTHS})
+    found = {block: _fitted(task, block, gated) for block in layers}
+    model: Any = task.loaded.model
+
+    def state(candidate: tuple[int, float] | None) -> Any:
+        nonlocal model
+        if isinstance(model, Steered):
+            model = model.detach_steering()
+        block, strength = candidate or (layers[0], 0.0)
+        model = Steered(model, replace(found[block], vector=strength * found[block].vector))
+        return model
+
+    chosen, rows = nearest(task, list(product(layers, STRENGTHS)), state)
+    return MethodResult(state(chosen), search_outcome("layer and strength", chosen, rows), rows)
+
+
+def _fitted(task: Task, block: int, gated: bool) -> Steering:
+    pairs = [[p for p in task.sets.pairs[b] if p[0] != p[1]] for b in task.sets.bias_types]
+    sides = [
+        (states_of(task.loaded, [one for one, _ in group], block), states_of(task.loaded, [o for _, o in group], block))
+        for group in pairs if group
+    ]  # fmt: skip
+    vector = mean_difference(sides)
+    if not gated:
+        return Steering(block, vector.float())
+    weight, bias = stereotype_probe(sides)
+    return Steering(block, vector.float(), weight.float(), bias.float().reshape(1))
+
+
+def mean_difference(sides: Sequence[Sides]) -> Tensor:
+    """The mean of anti-stereotype minus stereotype, of each bias type and then over bias types: [hidden].
+
+    By hand, one type of two pairs in one dimension: stereotypes 1 and 3, anti-stereotypes 2 and 6 -> (1 + 3) / 2 = 2.
+    """
+    return torch.stack([(other - one).mean(0) for one, other in sides]).mean(0)
+
+
+def stereotype_probe(sides: Sequence[Sides]) -> tuple[Tensor, Tensor]:
+    """A linear probe: w h + b is above 0 on the side of the stereotypes. Returns w [hidden] and b [].
+
+    By hand in one dimension: stereotypes at 3, anti-stereotypes at 1: w > 0 and b = -2 w.
+    """
+    stereotypes, others = (torch.cat(side) for side in zip(*sides, strict=True))
+    rows = torch.cat([stereotypes, others])
+    weight = classifier_direction(rows, len(stereotypes))
+    return weight, -(rows.mean(0) @ weight)
+
+
+def states_of(loaded: Loaded, passages: Sequence[Passage], block: int) -> Tensor:
+    """The mean output of a layer over the supervised tokens of each sentence: [sentences, hidden], float64."""
+    rows = encode(loaded.tokenizer, passages, max_tokens=max_tokens(loaded.model), chat=loaded.chat)
+    means = []
+    with evaluating(loaded.model):
+        for first in range(0, len(rows), AT_ONCE):
+            some = rows[first : first + AT_ONCE]
+            batch = collate(some, device=loaded.model.device)
+            states = _output_of(loaded.model, batch, block)
+            places = torch.arange(states.shape[1], device=states.device)
+            begins = torch.tensor([row.first_scored for row in some], device=states.device)
+            own = batch.attention_mask.bool() & (places >= begins[:, None])
+            means.append((states * own[:, :, None]).sum(1) / own.sum(1, keepdim=True))
+    return torch.cat(means)
+
+
+def _output_of(model: Any, batch: Any, block: int) -> Tensor:
+    """The output of a layer, before the final norm, which `hidden_states` has applied to the last one."""
+    seen: list[Tensor] = []
+
+    def take(_module: Any, _args: Any, output: Any) -> None:
+        seen.append(output[0] if isinstance(output, tuple) else output)
+
+    handle = blocks(model)[block].register_forward_hook(take)
+    try:
+        hidden_states(model, batch)
+    finally:
+        handle.remove()
+    return seen[0].double()
