@@ -33,12 +33,12 @@ def main() -> None:
     ways: dict[str, Callable[[Any], Any]] = {
         "all": lambda _model: contextlib.nullcontext(),
         "sentences one to a line": _one_to_a_line,
-        "MKL's products": lambda _model: _swapped("products", "available", lambda: False),
-        "opening in every row": lambda _model: _swapped("reading", "opening", lambda _rows: 0),
-        "logits at once": lambda _model: _swapped("output_layer", "LOGITS_AT_ONCE", 10**12),
+        "MKL's products": lambda _model: _swapped("models.cpu_kernels", "available", lambda: False),
+        "opening in every row": lambda _model: _swapped("models.packed_forward", "opening", lambda _rows: 0),
+        "logits at once": lambda _model: _swapped("models.lm_head", "LOGITS_AT_ONCE", 10**12),
         "lines of 128": lambda _model: _line(128),
         "lines of 256": lambda _model: _line(256),
-        "losses on all of them": lambda _model: _swapped("output_layer", "CACHED", 10**12),
+        "losses on all of them": lambda _model: _swapped("models.lm_head", "CACHED", 10**12),
         "attention eager": _eager,
         "activation in one pass": _activation,
     }
@@ -99,13 +99,13 @@ def _one_to_a_line(model: Any) -> Any:
     from biasunlearn.models.feature_checks import abilities
 
     found = dataclasses.replace(abilities(model), packs=False)
-    return _swapped("reading", "abilities", lambda _model: found)
+    return _swapped("models.packed_forward", "abilities", lambda _model: found)
 
 
 def _line(length: int) -> Any:
     from biasunlearn.models.prefix_sharing import packed
 
-    return _swapped("reading", "packed", lambda chosen, *, shared: packed(chosen, length, shared=shared))
+    return _swapped("models.packed_forward", "packed", lambda chosen, *, shared: packed(chosen, length, shared=shared))
 
 
 @contextlib.contextmanager

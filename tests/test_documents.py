@@ -41,6 +41,8 @@ NOT_RUN = {
     "choose_metric.md": "need published data sets; the tests of each benchmark run them",
     "migration.md": "need published data sets and many runs; the tests of each command run them",
     "judged.md": "need published data sets and served judges; the tests of judged benchmarks run them",
+    "gallery.md": "need the world of the demo; tests/commands/test_demo.py runs the demo",
+    "smollm2.md": "need a model of 135 M parameters",
     "benchmarks.md": "need published data sets, classifiers from the hub and lm-eval; their own tests run them",
 }
 """Pages whose commands are parsed but not run, and the reason."""

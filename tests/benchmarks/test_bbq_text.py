@@ -179,7 +179,7 @@ def test_a_killed_run_goes_on_without_repeating_calls(data, tmp_path, warm):
         return ["measure", url, "--benchmark", f"bbq_text={data}", "--judge", f"{url}#oracle", "--concurrency", "2",
                 "--out", str(tmp_path / out), *more]  # fmt: skip
 
-    with serving(delay=0.05) as server:
+    with serving(delay=0.02) as server:
         process = warm.start(tmp_path / "first", command(server.url, "killed"))
         calls = tmp_path / "killed/generations" / CALLS
         while not calls.exists() or len(calls.read_text().splitlines()) < 40:

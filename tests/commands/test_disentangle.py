@@ -34,6 +34,12 @@ def test_a_run_for_each_bias_type_reported_on_all(place: Path, capsys: pytest.Ca
     found = json.loads(capsys.readouterr().out)
     assert found["trained_on"] == {"only-age": ["age"], "only-work": ["work"]}
     assert list(found["before"]) == list(found["after"]["only-age"]) == ["new", "old"]
+    cells = {(cell["run"], cell["bias_type"]): cell for cell in found["spill_over"]["cells"]}
+    assert set(cells) == {(name, bias_type) for name in found["trained_on"] for bias_type in ("new", "old")}
+    for (name, bias_type), cell in cells.items():
+        change = found["after"][name][bias_type]["value"] - found["before"][bias_type]["value"]
+        assert cell["change"]["value"] == pytest.approx(change) and cell["p"] <= cell["p_holm"] <= 1
+    assert 0 < found["spill_over"]["p"] <= 1
     for name, types in found["trained_on"].items():
         results = json.loads((place / "only" / name / "seed-0/results.json").read_text())
         assert list(results["data"]["splits"]["train"]["bias_types"]) == types

@@ -51,7 +51,7 @@ def test_by_keyboard_and_nothing_leaves_the_machine(run, tmp_path):
             assert "default-src 'self'" in answer.headers["content-security-policy"]
             field = page.locator("#prompt input, #prompt textarea").first
             field.wait_for()
-            page.locator("#written table").wait_for()  # of the first example, before anybody asks
+            page.locator("#written .prompt").wait_for()  # of the first example, before anybody asks
             field.focus()
             page.keyboard.press("Control+A")
             page.keyboard.type("The nurse said that he")

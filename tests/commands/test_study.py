@@ -26,9 +26,9 @@ SMALL = ("max_steps=2", "swap_noise=0", "first_evaluation=1", "evaluate_every=1"
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("study")
-    tiny.save(tiny.causal("bert-decoder"), folder / "causal")
-    tiny.save(tiny.masked(), folder / "masked")
-    tiny.save(tiny.gpt2(), folder / "other")
+    masked = tiny.masked()  # one tokenizer for both: its trainer numbers tokens of equal frequency differently
+    tiny.save(tiny.causal("bert-decoder", masked.tokenizer), folder / "causal")
+    tiny.save(masked, folder / "masked")
     write_pairs(folder / "train.jsonl", bias_types=("age", "work"))
     write_pairs(folder / "report.jsonl", bias_types=("old", "new"))
     (folder / "text.txt").write_text("The river rose in spring. Boats lay at the old bridge.\n" * 3)

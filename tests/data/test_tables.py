@@ -1,5 +1,6 @@
 """One reader for every table: formats, sources, and every kind of value that a text column may hold by mistake."""
 
+import gc
 import gzip
 import json
 import time
@@ -272,6 +273,21 @@ def test_two_records_with_one_key() -> None:
     assert table.without({1: "too long"}, skip_invalid=True).records == (("one", ""),)
     with pytest.raises(RequestError, match="f: no usable rows .2 wrong ones; the first is f:1: too long"):
         table.without({0: "too long", 1: "too long"}, skip_invalid=True)
+
+
+def test_the_collector_is_as_it_was_when_a_table_is_read_or_refused() -> None:
+    during: list[bool] = []
+
+    def noting(row: Row, place: Place) -> Row:
+        during.append(gc.isenabled())
+        return row
+
+    placed = [(Place("f:1", 1), {"a": "one"}), (Place("f:2", 2), BadRow("wrong"))]
+    assert gc.isenabled()
+    table_of("f", iter(placed[:1]), noting, "")
+    with pytest.raises(DataError):
+        table_of("f", iter(placed), noting, "")
+    assert during == [False, False] and gc.isenabled()
 
 
 def test_a_long_value_is_cut_in_messages() -> None:

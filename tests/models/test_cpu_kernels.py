@@ -50,7 +50,9 @@ def conv1d(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.T
 @pytest.mark.usefixtures("present")
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("layer", [F.linear, conv1d])
-def test_values_and_gradients_are_those_of_torch(layer, shape, asked) -> None:
+@pytest.mark.parametrize("transposed_by_mkl", [True, False])
+def test_values_and_gradients_are_those_of_torch(layer, shape, transposed_by_mkl, asked, monkeypatch) -> None:
+    monkeypatch.setattr(cpu_kernels, "_prefers_mkl", lambda: transposed_by_mkl)
     given = drawn(*shape)
     expected = layer(*given)
     with Products():

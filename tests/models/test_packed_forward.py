@@ -123,6 +123,8 @@ def test_nothing_to_read_is_still_a_forward_with_gradients() -> None:
 @pytest.mark.parametrize("at_once", [1, 600, 10**6])
 def test_how_many_positions_are_taken_at_once_changes_nothing(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("biasunlearn.models.lm_head.LOGITS_AT_ONCE", at_once)
+    monkeypatch.setattr("biasunlearn.models.lm_head.LEAST_POSITIONS", 1)
+    monkeypatch.setattr("biasunlearn.models.lm_head.CACHED", at_once)
     torch.manual_seed(0)
     layer = torch.nn.Linear(8, 50).requires_grad_(False)
     states, targets = torch.randn(7, 8, requires_grad=True), torch.randint(50, (7,))
@@ -132,6 +134,11 @@ def test_how_many_positions_are_taken_at_once_changes_nothing(at_once: int, monk
     assert torch.allclose(found, expected, atol=1e-6)
     pair = [torch.autograd.grad((values * weights).sum(), states)[0] for values in (found, expected)]
     assert torch.allclose(*pair, atol=1e-6)
+    several, wanted = torch.tensor([6, 0, 0, 3, 6]), torch.tensor([1, 2, 49, 0, 1])  # targets of a position, any order
+    with torch.no_grad():
+        found = OutputLayer(layer, cap=2.0).log_probs_of_places(states, several, wanted)
+        expected = token_log_probs(2 * torch.tanh(layer(states) / 2)[several], wanted)
+    assert torch.allclose(found, expected, atol=1e-6)
 
 
 def test_an_output_layer_that_learns_is_asked_as_a_whole() -> None:

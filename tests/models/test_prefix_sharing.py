@@ -131,6 +131,20 @@ def test_the_model_really_reads_fewer_tokens(family: str) -> None:
     assert len(read[-1]) == 4 and read[-1][0] * read[-1][-1] < sum(len(row.ids) for row in rows)
 
 
+def test_a_second_scoring_tries_nothing_that_was_tried() -> None:
+    """An evaluation during training has the same sentences as the one before; a longer row is tried again."""
+    loaded, forwards = tiny.causal("llama"), []
+    loaded.model.register_forward_pre_hook(lambda *_: forwards.append(1))
+
+    def count(passages: list[Passage]) -> int:
+        forwards.clear()
+        score(loaded, passages)
+        return len(forwards)
+
+    longer = [Passage("", one.prefix + one.text + " The nurse rains on the quiet town.") for one in SHARED[:2]]
+    assert [count(SHARED), count(SHARED), count(longer), count(longer)] == [3, 1, 3, 1]
+
+
 def test_negative_control_branches_that_see_each_other_do_change_the_score() -> None:
     """Were the tree mask an ordinary causal one, the second branch would read the first."""
     loaded = tiny.causal("gpt2")

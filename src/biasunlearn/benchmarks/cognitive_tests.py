@@ -51,7 +51,7 @@ SMALL = 1e-8
 """Added to the denominator of B, as in the released code."""
 
 ARMS = ("control", "treatment")
-GAP = re.compile(r"\[\[([^\[\]]*)\]\]|\{\{([^{}]*)\}\}")
+GAP = re.compile(r"\[\[([^\[\]{}]*)\]\]|\{\{([^\[\]{}]*)\}\}")
 """A gap without another gap in it."""
 
 DEFAULT = (

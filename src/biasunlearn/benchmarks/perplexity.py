@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from biasunlearn.data.files import hash_of, read_file
 from biasunlearn.data.tables import data_facts
 from biasunlearn.errors import RequestError
-from biasunlearn.runs.results import PerplexityResult
+from biasunlearn.runs.results import PerplexityResult, only_given
 from biasunlearn.scoring.protocol import EvalPlan
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.stereoset import Item
@@ -85,5 +85,5 @@ def perplexity(
         per_byte=math.exp(-log_prob / size),
         tokens=tokens,
         bytes=size,
-        pseudo=True if loaded.masked else None,
+        **only_given(pseudo=True if loaded.masked else None),
     )

@@ -29,23 +29,29 @@ from biasunlearn.errors import RequestError
 
 
 @command
-def demo(*, out: Annotated[Folder | None, Parameter(group=OUTPUT)] = None, output: Output = Output()) -> None:
+def demo(
+    *,
+    bias: Annotated[Literal["social", "belief"], Parameter(group=DATA)] = "social",
+    out: Annotated[Folder | None, Parameter(group=OUTPUT)] = None,
+    output: Output = Output(),
+) -> None:
     """Debias a small model of a toy world whose bias is known.
 
     No data and no network are needed. The table sets the known bias beside the measured one.
 
     Args:
+        bias: Bias of the world: social (stereotypes about groups), or belief (docs/cognitive.md).
         out: Run folder to write (default: demo-run, or the first free one of demo-run-2, ...).
 
     Examples:
         biasunlearn demo
         biasunlearn demo --out runs/demo
     """
-    from biasunlearn.commands.demo import demo
+    from biasunlearn.commands.demo import belief_demo, demo
     from biasunlearn.report.tables.demo import demo_tables
 
     with progress() as (on_progress, on_step):
-        results = demo(out, progress=on_progress, say=note, on_step=on_step)
+        results = {"social": demo, "belief": belief_demo}[bias](out, progress=on_progress, say=note, on_step=on_step)
     show_results(results, output, results.out, demo_tables)
 
 

@@ -11,10 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from biasunlearn.commands.belief import SETTINGS
 from biasunlearn.commands.debias import debias
 from biasunlearn.commands.run_context import OnStep, Progress, Say
 from biasunlearn.config import load_config
+from biasunlearn.data import belief_world as belief_module
 from biasunlearn.data import toy_world as world_module
+from biasunlearn.data.belief_pairs import BIAS_TYPE
+from biasunlearn.data.belief_world import build_belief_world, train_belief_model
 from biasunlearn.data.readers import write_pairs
 from biasunlearn.data.records import Triplet
 from biasunlearn.data.toy_world import World, build_world, train_world_model
@@ -58,6 +62,39 @@ def demo(
         on_step=on_step,
     )
     return results.with_values(known_skew=dict(world.known_skew), out=str(out))
+
+
+def belief_demo(
+    out: str | Path | None = None,
+    *,
+    progress: Progress | None = None,
+    say: Say | None = None,
+    on_step: OnStep | None = None,
+) -> Results:
+    """The same for belief bias: a world in which it is known, its model, and the benchmark before and after."""
+    out = _free_folder() if out is None else Path(out)
+    world = build_belief_world(SEED)
+    source = Path(str(belief_module.__file__)).read_bytes() + Path(str(world_module.__file__)).read_bytes()
+    digest = hashlib.sha256(source + "\n".join(world.corpus).encode()).hexdigest()
+    folder = _cache_folder() / f"belief-{digest[:16]}"
+    if not folder.exists():
+        with whole_folder(folder) as temporary:
+            train_belief_model(world, temporary, seed=SEED)
+    if say:
+        say(f"the world's belief bias: an effect of {world.effect:g} points, or {world.effect_margin:.2f} nats")
+    results = debias(
+        str(folder),
+        train=world.data.train,
+        report=world.data.report,
+        unrelated=world.data.unrelated,
+        benchmarks={"belief_bias": world.data.benchmark},
+        out=out,
+        config=load_config(None, [*SETTINGS, "max_steps=60", "evaluate_every=5", "first_evaluation=5", "confirm=2"]),
+        progress=progress,
+        say=say,
+        on_step=on_step,
+    )
+    return results.with_values(known_skew={BIAS_TYPE: 100.0}, out=str(out))
 
 
 def _write_world(world: World, home: Path) -> None:

@@ -16,9 +16,11 @@ from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.first_process import is_first
 from biasunlearn.runs.folder import RunFolder
-from biasunlearn.runs.results import Measured, Metric, Results, estimate_of
-from biasunlearn.runs.series import Disentanglement, SeedScore
+from biasunlearn.runs.results import Measured, Metric, Results, estimate_of, only_given
+from biasunlearn.runs.series import Disentanglement, SeedScore, SpillOverMatrix
 from biasunlearn.stats.bootstrap import over_seeds
+from biasunlearn.stats.remaining_bias import main_comparisons
+from biasunlearn.stats.spill_over import Stages, spill_over
 
 
 def disentangle(
@@ -66,6 +68,8 @@ def disentangle(
             what = f"{name}, seed {seed}, {len(chosen)} training pairs"
             found[name].append(experiment.run(what, folder, replace(config, seed=seed), train=str(pairs)))
     by_seed = {name: [_scores(results.benchmarks) for results in runs] for name, runs in found.items()}
+    stages = {name: [_stages(results) for results in runs] for name, runs in found.items()}
+    ss, group = (spill_over(stages, trained_on, group=group) for group in (False, True))
     result = Disentanglement(
         model=model,
         leave_out=leave_out,
@@ -73,6 +77,10 @@ def disentangle(
         before=_scores(next(iter(found.values()))[0].before),
         after={name: _over_seeds(rows) for name, rows in by_seed.items()},
         by_seed=by_seed,
+        **only_given(
+            spill_over=SpillOverMatrix.of(ss) if ss else None,
+            spill_over_group=SpillOverMatrix.of(group) if group else None,
+        ),
         trained_on=trained_on,
         recipe=to_dict(config),
     )
@@ -93,6 +101,12 @@ def _check_types(train: str, triplets: Sequence[Triplet]) -> list[str]:
 def _scores(measured: Measured | None) -> dict[str, Metric]:
     rows = measured.stereoset.bias_types if measured and measured.stereoset else {}
     return {bias_type: Metric.model_validate(row.ss.to_dict()) for bias_type, row in rows.items()}
+
+
+def _stages(results: Results) -> Stages:
+    """The comparisons of the report file before and after; none where it is no StereoSet file."""
+    items = results.items
+    return main_comparisons(items.get("before", ())), main_comparisons(items.get("after", ()))
 
 
 def _over_seeds(rows: Sequence[Mapping[str, Metric]]) -> dict[str, SeedScore | None]:

@@ -8,9 +8,11 @@ A row that cannot be used is named by its place, its field and the fix. Either i
 dropped, counted and listed.
 """
 
+import contextlib
+import gc
 import hashlib
 import json
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -137,6 +139,20 @@ def read_files(
     return table_of(path, rows, build, hash_of(contents), skip_invalid=skip_invalid, key=key)
 
 
+@contextlib.contextmanager
+def _collector_off() -> Iterator[None]:
+    """Records hold no cycles, and the collector would look through a million of them again and again while they are
+    made, which takes a fifth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@_collector_off()
 def table_of(
     path: str,
     rows: Rows,

@@ -7,6 +7,7 @@ apart from those whose words were not.
 
 import hashlib
 from collections.abc import Iterable, Set
+from functools import lru_cache
 from typing import Literal
 
 from biasunlearn.data.normal_text import normal_text
@@ -52,6 +53,7 @@ def seen_wording(triplet: Triplet, trained: Set[str]) -> Seen:
     return "one" if seen else "neither"
 
 
+@lru_cache(maxsize=2**16)  # a file has the same words in many pairs
 def _words(text: str) -> frozenset[str]:
     return frozenset(word for word, _ in words(normal_text(text)) if any(c.isalnum() for c in word))
 

@@ -19,6 +19,9 @@ from torch.overrides import TorchFunctionMode
 PLAIN = {torch.Tensor, torch.nn.Parameter}
 """A tensor of another type is split over processes, quantised or the like."""
 
+NARROW = 64
+"""Rows or columns below which oneDNN is faster in any layout: the factors of LoRA."""
+
 KEPT = "32"
 """Compiled products that oneDNN caches, 2 to 3 MB each. It compiles one for every number of rows, in a third of a
 millisecond, and no two steps have the same number: of 1,024, its default, most would never be used again. A layer has
@@ -72,8 +75,22 @@ class _Product(torch.autograd.Function):
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    if _stored_transposed(weight) and min(weight.shape) >= NARROW and _prefers_mkl():
+        product: Tensor = x @ weight.t()
+        return product if bias is None else product.add_(bias)
     found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return found
+
+
+def _stored_transposed(weight: Tensor) -> bool:
+    """Whether the columns of a matrix are contiguous, and not its rows: a gradient, or the forward pass of a Conv1D."""
+    return weight.t().is_contiguous() and not weight.is_contiguous()
+
+
+@functools.cache
+def _prefers_mkl() -> bool:
+    """Whether this processor multiplies with transposed weights faster by MKL: without AVX-512, up to twice as fast."""
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 @functools.cache

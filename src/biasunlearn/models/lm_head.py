@@ -21,6 +21,10 @@ LOGITS_AT_ONCE = 7_500_000
 """Logit values in memory at a time. In float32 just below 32 MiB, the largest block that the C library reuses: a larger
 one is mapped again each time, and its pages are filled with zeros."""
 
+LEAST_POSITIONS = 128
+"""Positions of a matrix product at the least, whatever the vocabulary: for fewer, the weights are read from memory more
+slowly than they are multiplied. With a vocabulary of 262,144 these are 128 MiB of logits."""
+
 CACHED = 500_000
 """Logit values that a loss processes together, 2 MB: several passes over them stay in the cache."""
 
@@ -72,7 +76,7 @@ class OutputLayer:
         order = places.argsort(stable=True)
         bounds = torch.searchsorted(places[order], torch.arange(len(states) + 1, device=states.device)).tolist()
         wide = len(self.layer.weight)
-        for part in _parts(0, len(states), LOGITS_AT_ONCE // wide):
+        for part in _parts(0, len(states), _at_once(wide)):
             logits = self.product(states[part])
             for few in _parts(part.start, part.stop, CACHED // wide):
                 log_p = self.capped(logits[few.start - part.start : few.stop - part.start]).float().log_softmax(-1)
@@ -106,7 +110,7 @@ class _ByParts(torch.autograd.Function):
     def forward(ctx: Any, states: Tensor, reference: Tensor | None, output: OutputLayer, value: Value) -> Tensor:
         weight, learns = output.layer.weight, states.requires_grad
         found, slopes = [], torch.empty_like(states)
-        for part in _parts(0, len(states), LOGITS_AT_ONCE // len(weight)):
+        for part in _parts(0, len(states), _at_once(len(weight))):
             logits = output.product(states[part])
             others = None if reference is None else output.logits(reference[part])
             for few in _parts(part.start, part.stop, CACHED // len(weight)):
@@ -128,6 +132,11 @@ class _ByParts(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         (slopes,) = ctx.saved_tensors
         return (slopes * gradients[0][:, None]).to(slopes.dtype), None, None, None
+
+
+def _at_once(vocabulary: int) -> int:
+    """Positions whose logits are computed by one matrix product."""
+    return max(LEAST_POSITIONS, LOGITS_AT_ONCE // vocabulary)
 
 
 def _parts(begin: int, end: int, size: int) -> Iterator[slice]:

@@ -3,7 +3,8 @@
 How the vector is computed is up to the method (unlearn/methods/steering.py); it is applied and stored in the same way.
 With a gate it is added only where a linear probe of the same hidden state finds the stereotype. Weights do not change,
 and every forward pass is steered: of scoring, of generation, of embeddings. `disable_adapter` is the context manager in
-which the model is the base model.
+which the model is the base model. The hidden states that transformers records for the steered layer itself may be those
+before the vector is added; all later ones are steered.
 """
 
 import contextlib
@@ -51,7 +52,7 @@ class Steered(torch.nn.Module):
     def __init__(self, model: Any, steering: Steering):
         super().__init__()
         self.model = model
-        layers, width = blocks(model), model.get_output_embeddings().weight.shape[1]
+        layers, width = blocks(model), text_config(model).hidden_size
         if not 0 <= steering.block < len(layers) or steering.vector.shape != (width,):
             raise RequestError(
                 f"steering: made for layer {steering.block} and hidden states of {len(steering.vector)} numbers; the "

@@ -62,7 +62,7 @@ class AngleMeans(Record):
 
 
 class HiddenStates(Record):
-    """What the hidden states of the last layer that was read give away, with the first seed."""
+    """Linear probes and angles of the last layer that was read, with the first seed."""
 
     layer: Count
     pairs: Count = 0

@@ -1,6 +1,7 @@
 """The types of what several runs give together: survey.json, sweep.json, ablation.json and matrix.json."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, Literal, Self
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from biasunlearn.runs.schema import Count, Number, Record, Text, Whole
 from biasunlearn.runs.scores import Interval, Metric
 from biasunlearn.runs.sections import Environment, Stopped
 from biasunlearn.stats.bootstrap import SeedEstimate
+from biasunlearn.stats.spill_over import SpillOverScores
 
 # --- survey ----------------------------------------------------------------------------------------------------------
 
@@ -154,6 +156,31 @@ class Ablation(Record):
     recipe: Mapping[str, Any] = {}
 
 
+class SpillOverCell(Record):
+    """The change of one score of a bias type by a run that was not trained on it."""
+
+    run: Text
+    bias_type: Text
+    change: Interval
+    """After less before, paired: points of SS, or nats per token of the group part."""
+    p: Number
+    p_holm: Number
+    """p adjusted over all cells of this score."""
+
+
+class SpillOverMatrix(Record):
+    """All cells of one score."""
+
+    cells: Sequence[SpillOverCell]
+    p: Number
+    """Of the hypothesis that no cell changed."""
+
+    @classmethod
+    def of(cls, found: SpillOverScores) -> Self:
+        """From the statistics."""
+        return cls.model_validate(asdict(found))
+
+
 class Disentanglement(Record):
     """matrix.json: SS of every bias type after training on each of them."""
 
@@ -163,7 +190,9 @@ class Disentanglement(Record):
     before: Mapping[str, Metric | None]
     after: Mapping[str, Mapping[str, Metric | None]]
     by_seed: Mapping[str, Sequence[Mapping[str, Metric]]] = {}
+    spill_over: SpillOverMatrix | None = None
+    """Changes of SS of the bias types that a run was not trained on."""
+    spill_over_group: SpillOverMatrix | None = None
+    """The same of the group part of the margins."""
     trained_on: Mapping[str, Sequence[str]]
     recipe: Mapping[str, Any] = {}
-
-

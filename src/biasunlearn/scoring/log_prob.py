@@ -3,6 +3,7 @@
 import hashlib
 import math
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -21,6 +22,7 @@ from biasunlearn.models.load import Loaded
 from biasunlearn.models.logprobs import token_log_probs
 from biasunlearn.models.masked import longest_row, masked_copies
 from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, groups, opening, packed
+from biasunlearn.models.prompted import Prompted
 from biasunlearn.models.quantization import exact
 from biasunlearn.runs.score_cache import CachedJob
 
@@ -49,6 +51,10 @@ SHOWN = 100
 """Characters of a sentence in a message."""
 
 T = TypeVar("T")
+
+_packed_up_to: "weakref.WeakKeyDictionary[torch.nn.Module, tuple[int, int]]" = weakref.WeakKeyDictionary()
+"""The longest row and the longest group with which a model has been found to support packed lines: an evaluation during
+training tries nothing that the one before has tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +283,10 @@ def _reads_groups(loaded: Loaded, rows: Sequence[TokenRow], lines: Sequence[Grou
     shared = [line for line in lines if len(line.rows) > 1]
     if not shared:
         return False
+    longest = max(len(rows[i].ids) for line in lines for i in line.rows), max(line.length for line in lines)
+    known = _packed_up_to.get(loaded.model, (0, 0))
+    if all(now <= tried for now, tried in zip(longest, known, strict=True)):
+        return True
     sizes = [lambda line: -line.length, lambda line: line.length, lambda line: max(len(rows[i].ids) for i in line.rows)]
     tried = list(dict.fromkeys(max(shared, key=size) for size in sizes))
     tried_rows = [number for line in tried for number in line.rows]
@@ -287,12 +297,20 @@ def _reads_groups(loaded: Loaded, rows: Sequence[TokenRow], lines: Sequence[Grou
     except Exception:  # whatever a family raises for a mask that it does not support
         together = torch.full_like(apart, math.inf)
     if agrees := bool((together - apart).abs().max() <= (SAME if exact(loaded.model) else SAME_HALF)):
+        if _always_packs(loaded.model):
+            _packed_up_to[loaded.model] = longest
         return agrees
     warnings.warn(
         f"{type(loaded.model).__name__} does not support a tree mask: sentences are scored one by one",
         stacklevel=2,
     )
     return False
+
+
+def _always_packs(model: Any) -> bool:
+    """Whether a model that supports packed lines does so in every state: not if prompts can be switched on."""
+    kinds = {str(getattr(one, "peft_type", "")) for one in getattr(model, "peft_config", {}).values()}
+    return not isinstance(model, Prompted) and all(kind.endswith("LORA") for kind in kinds)
 
 
 def _pseudo(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:

@@ -44,16 +44,21 @@ def test_the_probe_has_its_threshold_between_the_sides() -> None:
 def test_the_vector_is_added_behind_its_layer_at_every_token(family: str) -> None:
     loaded = tiny.causal(family)
     ids = torch.tensor([loaded.tokenizer("The nurse is tired.").input_ids])
-    vector = torch.arange(tiny.WIDTH) / tiny.WIDTH
+    width, entering = loaded.model.config.hidden_size, []
+
+    def take(_module: Any, args: Any, kwargs: Any) -> None:
+        entering.append(args[0] if args else kwargs["hidden_states"])
+
+    blocks(loaded.model)[1].register_forward_pre_hook(take, with_kwargs=True)
+    vector = torch.arange(width) / width
     with torch.no_grad():
-        plain = loaded.model(ids, output_hidden_states=True)
+        plain = loaded.model(ids).logits
         steered = Steered(loaded.model, Steering(0, vector))
-        changed = steered(ids, output_hidden_states=True)
+        changed = steered(ids).logits
         with reference(steered):
             off = steered(ids).logits
-    assert torch.equal(off, plain.logits)
-    assert torch.allclose(changed.hidden_states[1], plain.hidden_states[1] + vector, atol=1e-5)
-    assert not torch.allclose(changed.logits, plain.logits)
+    assert torch.equal(off, plain) and not torch.allclose(changed, plain)
+    assert torch.allclose(entering[1], entering[0] + vector, atol=1e-5) and torch.equal(entering[2], entering[0])
 
 
 def test_a_vector_of_zeros_leaves_the_model_bit_for_bit() -> None:
@@ -151,7 +156,7 @@ def test_a_control_vector_has_the_direction_of_its_layer(tmp_path: Path, monkeyp
     for wrong, reason in (
         (Steering(1, torch.zeros(tiny.WIDTH)), "there is no vector"),
         (Steering(0, vector), "layer 0"),
-        (Steering(1, vector, vector, torch.zeros(1)), "has a gate"),
+        (Steering(1, vector, vector.clone(), torch.zeros(1)), "has a gate"),
     ):
         Steered(tiny.gpt2().model, wrong).save_pretrained(adapter)
         with pytest.raises(RequestError, match=reason):

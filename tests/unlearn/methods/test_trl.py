@@ -61,7 +61,7 @@ def test_trl_dpo_has_the_losses_of_our_dpo_on_the_same_batches():
     METHODS["trl:dpo"](make_task("trl:dpo", theirs))
     METHODS["dpo"](make_task("dpo", without_end))
     first, second, third = ([row[key] for row in rows] for rows, key in
-                            ((ours, "forget"), (theirs, "loss"), (without_end, "forget")))  # fmt: skip
+                            ((ours, "loss_forget"), (theirs, "loss"), (without_end, "loss_forget")))  # fmt: skip
     assert len(second) == STEPS and second[0] == pytest.approx(0.6931, abs=1e-4)  # log 2 at theta = reference
     assert second[-1] < second[0] - 0.01  # it learns
     assert first == pytest.approx(second, abs=1e-4)

@@ -9,7 +9,8 @@
 A sentence is represented by the mean of the states of its supervised tokens, where the sentences of a pair differ; the
 paper uses the token of the answer. Bias types count equally. Layer and strength are searched on the stop split. As in
 StereoSet the words before the attribute are the same in both sentences of a pair, the vector must make words of the
-anti-stereotype more likely before they are read; nothing in its definition says that it does.
+anti-stereotype more likely before they are read. Nothing in its definition says that it does, and not its opposite:
+strengths of both signs are tried.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ from biasunlearn.unlearn.methods.task import MethodResult, Task, nearest, search
 DEPTHS = (1 / 2, 3 / 4)
 """Layers that are tried, as shares of all layers."""
 
-STRENGTHS = (0.5, 1.0, 2.0, 4.0)
+STRENGTHS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
 """Multiples of the vector that are tried."""
 
 AT_ONCE = 64

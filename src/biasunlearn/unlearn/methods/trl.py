@@ -8,7 +8,7 @@ resumed in the middle.
 
 import importlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import transformers
@@ -71,7 +71,8 @@ def make_trainer(task: Task, rows: Sequence[dict[str, str]], callbacks: Sequence
     except (ImportError, AttributeError):
         raise RequestError(f"method: {task.config.method}: needs TRL: pip install 'biasunlearn[trl]'") from None
     adapted = with_lora(task.loaded.model, task.config)
-    lora, base = adapted.peft_config["default"], adapted.unload()
+    lora, weights = adapted.peft_config["default"], _weights(adapted)
+    base = adapted.unload()  # TRL makes the adapter again
     data = [part for row in rows for part in _unpaired(row)] if name == "kto" else list(rows)
     config = task.config
     args = config_class(
@@ -83,16 +84,24 @@ def make_trainer(task: Task, rows: Sequence[dict[str, str]], callbacks: Sequence
         lr_scheduler_type="cosine" if config.schedule == "cosine" else "constant_with_warmup",
         warmup_steps=config.warmup, seed=config.seed, beta=config.beta,
     )  # fmt: skip
-    return trainer_class(
+    trainer = trainer_class(
         model=base, args=args, train_dataset=datasets.Dataset.from_list(data), peft_config=lora,
         processing_class=task.loaded.tokenizer, callbacks=list(callbacks),
     )  # fmt: skip
+    peft().set_peft_model_state_dict(trainer.model, weights)  # drawn from the seed, as for the other methods
+    return trainer
 
 
 def _unpaired(row: dict[str, str]) -> list[dict[str, Any]]:
     """A row of KTO for each sentence of a pair."""
     return [{"prompt": row["prompt"], "completion": row[side], "label": side == "chosen"}
             for side in ("chosen", "rejected")]  # fmt: skip
+
+
+def _weights(model: Any) -> dict[str, Any]:
+    """A copy of the weights of the adapter."""
+    state: dict[str, Any] = peft().get_peft_model_state_dict(model)
+    return {name: values.detach().clone() for name, values in state.items()}
 
 
 class BestAdapter(transformers.TrainerCallback):
@@ -129,5 +138,4 @@ class BestAdapter(transformers.TrainerCallback):
 
     def _keep(self, step: int) -> None:
         self.step = step
-        state: Callable[..., dict[str, Any]] = peft().get_peft_model_state_dict
-        self._weights = {name: values.detach().clone() for name, values in state(self._model).items()}
+        self._weights = _weights(self._model)
