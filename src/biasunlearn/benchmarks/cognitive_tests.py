@@ -5,7 +5,7 @@ Paper          Malberg, Poletukhin, Schuster, Groh 2025, A Comprehensive Evaluat
 Data           a folder with the templates (tests/<Bias>.config.xml) and insertions.jsonl, one filled test a row: bias
                (the name of the template file), insertions ({gap without its brackets: text}), scenario, and k (1 or
                -1) for the biases whose sign depends on the test
-Formulation    each arm is asked twice, with its options in order and reversed: log-likelihood of "Option n" behind the
+Formulation    each arm is asked twice, with its options in order and reversed: log-likelihood of "Option n" after the
                prompt, summed over both, so that what a model gives to a number as such cancels. With --written-answers
                also greedy decoding with the options in order; "Option n" is read from the text itself
 Scores         bias: the paper's B = k (|a1 - x1| - |a2 - x2|) / max(|a1 - x1|, |a2 - x2|), from -1 to 1, of the chosen
