@@ -180,8 +180,8 @@ def _log_what_is_scored(path: str) -> None:
 
     original = log_prob._sums
 
-    def logged(loaded: Any, rows: Any, lines: Any) -> Any:
-        found = original(loaded, rows, lines)
+    def logged(loaded: Any, rows: Any, lines: Any, *, packs: bool) -> Any:
+        found = original(loaded, rows, lines, packs=packs)
         with open(path, "a") as log:
             log.write(json.dumps([rows[number].ids for line in lines for number in line.rows]) + "\n")
         return found
