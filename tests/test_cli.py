@@ -222,7 +222,7 @@ def bad_requests(place, tmp_path):
         "run folder": (measure(out=tmp_path / "full"), "already holds a finished run"),
         "resume nothing": ([*debias(), "--resume"], "nothing to resume"),
         "benchmark": (measure(benchmark="glue=x"), "--benchmark glue: unknown"),
-        "benchmark form": (measure(benchmark="stereoset"), "write NAME=PATH"),
+        "benchmark form": (measure(benchmark="winobias"), "give its file, as in winobias=PATH"),
         "option": (["measure"], "MODEL is required"),
         "command": (["meassure"], "unknown command meassure; did you mean measure?"),
         "masked": ([*debias(model=str(place / "masked")), "--method", "leace"],

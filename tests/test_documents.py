@@ -43,6 +43,7 @@ NOT_RUN = {
     "judged.md": "need published data sets and served judges; the tests of judged benchmarks run them",
     "gallery.md": "need the world of the demo; tests/commands/test_demo.py runs the demo",
     "smollm2.md": "need a model of 135 M parameters",
+    "cognitive.md": "need published data sets and longer models; tests/benchmarks/test_cognitive.py has both",
     "benchmarks.md": "need published data sets, classifiers from the hub and lm-eval; their own tests run them",
 }
 """Pages whose commands are parsed but not run, and the reason."""

@@ -39,7 +39,7 @@ def test_formulas_are_set_and_the_index_of_the_search_is_a_script(site):
     method = (site / "method.html").read_text(encoding="utf-8")
     assert method.count("<math") > 5 and "\\frac" not in method and "$`" not in method
     index = (site / "search/search_index.js").read_text(encoding="utf-8")  # a browser loads no JSON from a folder
-    assert index.startswith("var __index = ") and "what-polarised-means" in index
+    assert index.startswith("var __index = ") and "both-sides-of-a-bias-type" in index
     api = re.sub(r"<[^>]+>", "", (site / "api.html").read_text(encoding="utf-8"))
     assert "measure(\n" in api  # a signature on several lines
 

@@ -91,7 +91,7 @@ def test_debias_measures_answers_before_and_after(data, tmp_path):
     assert [entry.states["overall"] for entry in entries] == [{"unscored: truncated": 6}] * 2
     assert entries[0].judging.arms == 2 and list(found.benchmarks.entries) == ["stereoset", "bbq_text"]
     page = (out / "report.html").read_text()
-    assert "bbq_text: all 6 answers" in page and "unscored: truncated" in page
+    assert "Search all 6 answers" in page and "unscored: truncated" in page
     assert 0 < len((out / RESPONSES).read_text().splitlines()) <= 12
     compared = compare([f"{out}:before", out])
     judged = compared.comparisons[0].benchmarks["bbq_text"].judged

@@ -69,6 +69,7 @@ def test_nothing_is_set_once_torch_has_been_imported(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(("load", "lines"), [(0.4, 0), (50.0 * ALLOWED, 1)])
 def test_a_busy_machine_is_one_line_when_the_work_begins(load, lines, monkeypatch, capsys) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(threads, "at_terminal", lambda: True)
     with output.running(Execution(), None) as (on_progress, _):
         assert not capsys.readouterr().err  # a wrong request has its own line, and no other
         for done in range(3):
@@ -78,6 +79,15 @@ def test_a_busy_machine_is_one_line_when_the_work_begins(load, lines, monkeypatc
 
 def test_quiet_says_nothing_of_a_busy_machine(monkeypatch, capsys) -> None:
     monkeypatch.setattr(os, "getloadavg", lambda: (50.0 * ALLOWED, 0.0, 0.0))
+    monkeypatch.setattr(threads, "at_terminal", lambda: True)
     with output.running(Execution(quiet=True), None) as (on_progress, _):
         on_progress("stereoset", 1, 2)
     assert not capsys.readouterr().err
+
+
+def test_a_script_that_reads_the_messages_gets_no_line_about_the_machine(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (50.0 * ALLOWED, 0.0, 0.0))
+    monkeypatch.setattr(threads, "at_terminal", lambda: False)
+    with output.running(Execution(), None) as (on_progress, _):
+        on_progress("stereoset", 1, 2)
+    assert "busy" not in capsys.readouterr().err

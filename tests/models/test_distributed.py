@@ -110,7 +110,10 @@ def test_two_processes_follow_the_trajectory_of_one(launcher: str, place: Path, 
     assert done.out.count("stored in") == 1  # only one of them speaks
 
     def rows(out: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (place / out / "metrics.jsonl").read_text().splitlines()]
+        found = [json.loads(line) for line in (place / out / "metrics.jsonl").read_text().splitlines()]
+        for row in found:
+            row.pop("tokens", None)  # two processes share fewer beginnings of sentences, so that they read more
+        return found
 
     close(rows("one"), rows(launcher))
     ours, theirs = (load_file(place / out / "adapter" / "adapter_model.safetensors") for out in ("one", launcher))

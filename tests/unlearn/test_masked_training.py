@@ -193,7 +193,7 @@ def preferred(loaded: Loaded) -> list[Triplet]:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_ss_of_a_tiny_world_falls(shape: str) -> None:
     _, _, keep = trained(
-        shape, max_steps=12, first_evaluation=12, evaluate_every=12, learning_rate=1e-2, batch_pairs="matched",
+        shape, max_steps=24, first_evaluation=24, evaluate_every=24, learning_rate=5e-3, batch_pairs="matched",
         swap="hard", average=0.0, unrelated_batch=1,
     )  # fmt: skip
     before, after = keep.rows[0]["ss"], keep.rows[-1]["ss"]

@@ -258,8 +258,8 @@ def export(
 
     Args:
         run: Folder of a debias, transfer or combine run.
-        format: peft, an adapter for PEFT, transformers and vLLM; merged, a complete model; gguf-lora, an adapter for
-            llama.cpp; mlx, an adapter for mlx-lm (default: peft).
+        format: What to write: peft, an adapter for PEFT, transformers and vLLM; merged, a complete model; gguf-lora, an
+            adapter for llama.cpp; mlx, an adapter for mlx-lm (default: peft).
         merge: The same as --format merged: a complete model, in the precision of the base model unless --dtype is
             given.
         gguf: Folder of llama.cpp, whose converters write GGUF. With --merge, the complete model is also converted.
@@ -280,7 +280,8 @@ def export(
         biasunlearn export runs/mine --base-name owner/base --license apache-2.0 \\
             --out mine-adapter
         biasunlearn export runs/mine --merge --gguf path/to/llama.cpp --out mine-model
-        biasunlearn export runs/mine --format gguf-lora --gguf path/to/llama.cpp --out mine-gguf
+        biasunlearn export runs/mine --format gguf-lora --gguf path/to/llama.cpp \\
+            --out mine-gguf
         biasunlearn export runs/mine --push owner/mine-adapter --out mine-adapter
         biasunlearn export runs/steered --control-vector --out mine-vector
         biasunlearn export runs/mine --evidence --name owner/mine --out evidence

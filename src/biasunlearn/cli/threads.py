@@ -68,8 +68,18 @@ def _quota(folder: Path) -> float | None:
     return None
 
 
+def at_terminal() -> bool:
+    """Whether messages go to a person's terminal, and not to a file or a program."""
+    return sys.stderr.isatty()
+
+
 def busy() -> str:
-    """A line for the user if other programs keep more than half of the processors at work, else nothing."""
+    """A line for a user at a terminal if other programs keep more than half of the processors at work, else nothing.
+
+    What a script reads stays as it is: a message has one line, whatever else the machine does.
+    """
+    if not at_terminal():
+        return ""
     allowed = processors()
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load <= BUSY * allowed:

@@ -31,7 +31,7 @@ from biasunlearn.errors import RequestError
 @command
 def demo(
     *,
-    bias: Annotated[Literal["social", "belief"], Parameter(group=DATA)] = "social",
+    bias: Annotated[Literal["social", "belief"], Parameter(metavar="BIAS", group=DATA)] = "social",
     out: Annotated[Folder | None, Parameter(group=OUTPUT)] = None,
     output: Output = Output(),
 ) -> None:
@@ -64,7 +64,7 @@ def debias(
     rows: Rows = Rows(),
     loading: Loading = Loading(),
     method: Annotated[str | None, Parameter(metavar="NAME", group=TRAINING)] = None,
-    bias: Annotated[Literal["belief"] | None, Parameter(group=DATA)] = None,
+    bias: Annotated[Literal["belief"] | None, Parameter(metavar="BIAS", group=DATA)] = None,
     families: Annotated[File | None, Parameter(group=DATA)] = None,
     responses: Annotated[tuple[str, ...], Parameter(name="--responses", metavar="[NAME=]PATH", group=DATA)] = (),
     track: Annotated[tuple[Tracker, ...], Parameter(name="--track", metavar="TRACKER", group=TRAINING)] = (),

@@ -278,7 +278,7 @@ def load_hub(name: str, configuration: str | None = None, split: str | None = No
             configuration, split = configuration or None, split or named or None
         name, _, revision = name.partition("@")
     try:
-        found = datasets.load_dataset(name, configuration, split=split, revision=revision or None)
+        found = datasets.load_dataset(name, configuration, split=split, **({"revision": revision} if revision else {}))
     except Exception as error:  # the library raises many kinds, all of which mean the same to the user
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         which = f" ({configuration})" if configuration else ""

@@ -27,11 +27,13 @@ _separable: "weakref.WeakKeyDictionary[torch.nn.Module, bool]" = weakref.WeakKey
 def separable(model: Any) -> bool:
     """Whether the output layer is run by itself, as far as is known before the first batch.
 
-    On a GPU it is not: there the logits of a batch fit into memory, and small blocks would leave the card idle.
+    On a GPU it is not: there the logits of a batch fit into memory, and small blocks would leave the card idle. Nor is
+    it where something hooks into it, as a tuned prompt does to cut off the states of its virtual tokens.
     """
     inner = unwrapped(model)
     head = inner.get_output_embeddings() if hasattr(inner, "get_output_embeddings") else None
     suits = type(head) is torch.nn.Linear and inner.device.type == "cpu" and not is_split(model) and whole(head)
+    suits = suits and not (head._forward_pre_hooks or head._forward_hooks)
     return suits and _separable.get(inner, True)
 
 

@@ -93,7 +93,7 @@ def on_the_hub(name: str) -> bool:
 def _body(results: Results, published: Published) -> Iterator[str]:
     license_id = published.license_id
     base = f"`{_text(published.base)}`" if published.base else "a model that is not on the hub"
-    adapter = f"LoRA adapter ({PROGRAMS[published.format]})"
+    adapter = f"LoRA adapter ({PROGRAMS.get(published.format, PROGRAMS['peft'])})"
     kind = "complete model, with the debiasing merged in" if published.merged else adapter
     if results.partial:
         yield f"**{_text(results.partial.headline)}.**\n"

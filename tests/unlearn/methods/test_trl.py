@@ -72,9 +72,10 @@ def test_trl_dpo_has_the_losses_of_our_dpo_on_the_same_batches():
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["trl:orpo", "trl:kto"])
 def test_the_model_has_the_weights_of_the_evaluation_nearest_to_50(method):
+    """The base model has 60; steps 2, 4 and 5 are evaluated and have 60, 51 and 58."""
     rows = []
     done = METHODS[method](make_task(method, rows, scores=(60.0, 51.0, 58.0)))
-    assert (done.outcome.step, done.outcome.best_step) == (STEPS, 2) and len(rows) == STEPS
+    assert (done.outcome.step, done.outcome.best_step) == (STEPS, 4) and len(rows) == STEPS
     assert hasattr(done.model, "disable_adapter") and set(done.model.peft_config) == {"default"}
 
 

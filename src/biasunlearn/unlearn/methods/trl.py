@@ -6,6 +6,7 @@ adapter, evaluations of the stop split and the rule for the best checkpoint are 
 resumed in the middle.
 """
 
+import copy
 import importlib
 import tempfile
 from collections.abc import Sequence
@@ -86,10 +87,19 @@ def make_trainer(task: Task, rows: Sequence[dict[str, str]], callbacks: Sequence
     )  # fmt: skip
     trainer = trainer_class(
         model=base, args=args, train_dataset=datasets.Dataset.from_list(data), peft_config=lora,
-        processing_class=task.loaded.tokenizer, callbacks=list(callbacks),
+        processing_class=_with_padding(task.loaded.tokenizer), callbacks=list(callbacks),
     )  # fmt: skip
     peft().set_peft_model_state_dict(trainer.model, weights)  # drawn from the seed, as for the other methods
     return trainer
+
+
+def _with_padding(tokenizer: Any) -> Any:
+    """The tokenizer, or a copy that pads with its end token: TRL refuses one without a token for padding."""
+    if tokenizer.pad_token is not None:
+        return tokenizer
+    padded = copy.deepcopy(tokenizer)
+    padded.pad_token = padded.eos_token or padded.bos_token or padded.unk_token
+    return padded
 
 
 def _unpaired(row: dict[str, str]) -> list[dict[str, Any]]:
