@@ -42,7 +42,7 @@ def run(task: Task) -> MethodResult:
     steps = int(trainer.state.global_step)
     for row in trainer.state.log_history:
         if task.on_step and "loss" in row:
-            task.on_step({"step": int(row["step"]), "loss": float(row["loss"])})
+            task.on_step({"step": int(row["step"]), "of": task.config.max_steps, "loss": float(row["loss"])})
     reason = f"TRL has trained all steps; step {best.step} is the nearest to 50 of {best.evaluations} evaluations"
     trainer.model.eval()
     return MethodResult(trainer.model, TrainingOutcome(steps, reason, best.step, False))
