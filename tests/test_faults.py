@@ -203,7 +203,7 @@ def scored(folder: Path) -> Counter[str]:
 
 @pytest.fixture(scope="module")
 def measured(warm: Warm, place: Path) -> dict[str, Any]:
-    assert warm.run(place / "measured", measure(place), tokens=100, log="log") == 0
+    assert warm.run(place / "measured", measure(place), tokens=150, log="log") == 0
     assert not any(name.startswith((".", "scored")) for name in os.listdir(place / "measured/run"))
     return content(place / "measured/run")
 
@@ -212,7 +212,7 @@ def test_a_measurement_killed_again_and_again_scores_nothing_twice(
     warm: Warm, place: Path, measured: dict[str, Any]
 ) -> None:
     folder, kills, resume = place / "measure-killed", 0, []
-    while (code := warm.run(folder, measure(place, *resume), tokens=100, log="log", kill_after_keep=2)) != 0:
+    while (code := warm.run(folder, measure(place, *resume), tokens=150, log="log", kill_after_keep=2)) != 0:
         assert code == -signal.SIGKILL, said(folder)
         kills, resume = kills + 1, ["--resume"]
     assert kills >= 4
@@ -223,14 +223,14 @@ def test_a_measurement_killed_again_and_again_scores_nothing_twice(
 def test_a_measurement_killed_at_any_moment_scores_at_most_what_was_in_hand_again(
     warm: Warm, place: Path, measured: dict[str, Any]
 ) -> None:
-    assert warm.run(place / "measure-timed", measure(place), tokens=100) == 0
+    assert warm.run(place / "measure-timed", measure(place), tokens=150) == 0
     moments, length, folder = random.Random(3), warm.seconds, place / "measure-random"
     kills = 0
     for _ in range(6):
         resume = ["--resume"] if (folder / "run").exists() else []
         moment = moments.uniform(length / 3, length)
-        kills += warm.killed(folder, measure(place, *resume), at=moment, tokens=100, log="log") != 0
-    assert kills and warm.run(folder, measure(place, "--resume"), tokens=100, log="log") == 0
+        kills += warm.killed(folder, measure(place, *resume), at=moment, tokens=150, log="log") != 0
+    assert kills and warm.run(folder, measure(place, "--resume"), tokens=150, log="log") == 0
     assert content(folder / "run") == measured
     # A kill between two steps of one piece of work: read, but not stored. The first piece tries the tree mask as well.
     assert (scored(folder) - scored(place / "measured")).total() <= kills + 1

@@ -156,6 +156,7 @@ def _run(command: Callable[[list[str]], int], request: dict[str, Any]) -> int:
         from biasunlearn.scoring import log_prob
 
         log_prob.LOGITS_AT_ONCE = 290 * faults["tokens"]
+        log_prob.TOKENS_ON_CPU = faults["tokens"]
     if "log" in faults:
         _log_what_is_scored(faults["log"])
     if "kill_after_keep" in faults:

@@ -32,8 +32,9 @@ def separable(model: Any) -> bool:
     """
     inner = unwrapped(model)
     head = inner.get_output_embeddings() if hasattr(inner, "get_output_embeddings") else None
-    suits = type(head) is torch.nn.Linear and inner.device.type == "cpu" and not is_split(model) and whole(head)
-    suits = suits and not (head._forward_pre_hooks or head._forward_hooks)
+    if type(head) is not torch.nn.Linear or head._forward_pre_hooks or head._forward_hooks:
+        return False
+    suits = inner.device.type == "cpu" and not is_split(model) and whole(head)
     return suits and _separable.get(inner, True)
 
 
