@@ -38,7 +38,7 @@ def test_the_revision_is_a_whole_commit_and_reaches_the_library(copy, monkeypatc
     load_hub(f"{copy.path}:part", split="dev")
     load_hub(copy.path, "intrasentence", "validation")
     load_hub("owner/name:part:train")
-    assert [(names[0], names[1], options["revision"]) for names, options in asked] == [
+    assert [(names[0], names[1], options.get("revision")) for names, options in asked] == [
         (copy.name, None, copy.revision), (copy.name, "part", copy.revision),
         (copy.name, "intrasentence", copy.revision), ("owner/name", "part", None),
     ]  # fmt: skip
