@@ -10,7 +10,7 @@ from biasunlearn.errors import RequestError, UnscorableError
 from biasunlearn.models.adapters import with_adapter, with_lora
 from biasunlearn.models.batches import encode
 from biasunlearn.models.feature_checks import abilities
-from biasunlearn.models.masked import framed, hidden_at_random, is_masked, longest_row, masked_copies
+from biasunlearn.models.masked import frame, hidden_at_random, is_masked, longest_row, masked_copies
 from biasunlearn.models.packed_forward import RowCache, read_rows
 from biasunlearn.scoring.log_prob import score
 from tests import tiny
@@ -77,7 +77,7 @@ def test_a_tokenizer_without_a_mask_is_refused():
     (row,) = encode(loaded.tokenizer, [Passage("It", " rains.")])
     loaded.tokenizer.mask_token = None
     with pytest.raises(RequestError, match="has no mask token"):
-        masked_copies(loaded.tokenizer, row)
+        masked_copies(loaded.tokenizer, [row])
 
 
 def test_tokens_hidden_at_random():
@@ -91,4 +91,4 @@ def test_tokens_hidden_at_random():
     assert set(batch.owners.tolist()) == set(range(len(rows)))  # at least one in each row
     assert len(batch.positions) < sum(row.scored for row in rows) / 3
     for place, target, owner in zip(*(c.tolist() for c in (batch.positions, batch.targets, batch.owners)), strict=True):
-        assert framed(loaded.tokenizer, rows[owner])[0][place - owner * width] == target
+        assert frame(loaded.tokenizer).around(rows[owner])[place - owner * width] == target

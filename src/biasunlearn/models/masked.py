@@ -9,7 +9,7 @@ scoring of StereoSet (arXiv 2004.09456).
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -35,32 +35,45 @@ def is_masked(model: Any) -> bool:
     return type(inner).__name__.endswith("ForMaskedLM")
 
 
-def frame(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The special tokens that the tokenizer puts before and after a text: ([CLS], [SEP])."""
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The special tokens that a tokenizer puts around a text ([CLS] ... [SEP]); they take the place of the start token.
+    """
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    start: int
+    """How many start tokens a row has: 0 or 1."""
+
+    @property
+    def moved(self) -> int:
+        """By how many places the tokens of a row are moved."""
+        return len(self.before) - self.start
+
+    def around(self, row: TokenRow) -> tuple[int, ...]:
+        """A row as a masked model reads it."""
+        return (*self.before, *row.ids[self.start :], *row.after, *self.after)
+
+
+def frame(tokenizer: Any) -> Frame:
+    """The frame of a tokenizer, found by encoding a text with and without it."""
     bare = tokenizer.encode("a", add_special_tokens=False)
     framed = tokenizer.encode("a")
     at = next(i for i in range(len(framed)) if framed[i : i + len(bare)] == bare)
-    return tuple(framed[:at]), tuple(framed[at + len(bare) :])
+    start = 0 if start_token(tokenizer) is None else 1
+    return Frame(tuple(framed[:at]), tuple(framed[at + len(bare) :]), start)
 
 
 def longest_row(model: Any, tokenizer: Any, *, masked: bool) -> int | None:
     """The longest row that the model takes; the special token at the end of a masked model's takes a position too."""
     longest = max_tokens(unwrapped(model))
-    return longest - len(frame(tokenizer)[1]) if masked and longest is not None else longest
+    return longest - len(frame(tokenizer).after) if masked and longest is not None else longest
 
 
-def framed(tokenizer: Any, row: TokenRow) -> tuple[tuple[int, ...], int]:
-    """A row as a masked model reads it, and by how many places its tokens are moved.
-
-    The tokenizer's special tokens ([CLS] ... [SEP]) take the place of the start token.
-    """
-    head, tail = frame(tokenizer)
-    opening = 0 if start_token(tokenizer) is None else 1
-    return (*head, *row.ids[opening:], *row.after, *tail), len(head) - opening
-
-
-def masked_copies(tokenizer: Any, row: TokenRow, how: MaskedTokens = "in_turn") -> tuple[TokenRow, ...]:
-    """A copy of the row for each of its scored tokens, with a mask at `first_scored`.
+def masked_copies(
+    tokenizer: Any, rows: Sequence[TokenRow], how: MaskedTokens = "in_turn"
+) -> list[tuple[TokenRow, ...]]:
+    """For each row a copy for each of its scored tokens, with a mask at `first_scored`.
 
     By hand, [CLS] the nurse was tired [SEP] with "was tired" scored: in turn, "the nurse [MASK] tired" and "the nurse
     was [MASK]"; with one mask, "the nurse [MASK]" and "the nurse was [MASK]".
@@ -68,13 +81,18 @@ def masked_copies(tokenizer: Any, row: TokenRow, how: MaskedTokens = "in_turn") 
     Raises:
         RequestError: the tokenizer has no mask token.
     """
-    mask = mask_of(tokenizer)
-    whole, moved = framed(tokenizer, row)
-    end = len(row.ids) + moved
-    places = range(row.first_scored + moved, end)
-    return tuple(
-        TokenRow((*whole[:place], mask, *whole[(place + 1 if how == "in_turn" else end) :]), place) for place in places
-    )
+    if not rows:
+        return []
+    mask, around = mask_of(tokenizer), frame(tokenizer)
+
+    def copies(row: TokenRow) -> tuple[TokenRow, ...]:
+        whole, end = around.around(row), len(row.ids) + around.moved
+        return tuple(
+            TokenRow((*whole[:place], mask, *whole[(place + 1 if how == "in_turn" else end) :]), place)
+            for place in range(row.first_scored + around.moved, end)
+        )
+
+    return list(map(copies, rows))
 
 
 def mask_of(tokenizer: Any) -> int:
@@ -89,11 +107,12 @@ def hidden_at_random(
 ) -> Batch:
     """The batch of a step of masked language modelling: a share of each row's scored tokens, and at least one, hidden.
     """
-    mask, read, chosen = mask_of(tokenizer), [], []
+    mask, around = mask_of(tokenizer), frame(tokenizer)
+    read, chosen = [], []
     for row in rows:
-        whole, moved = framed(tokenizer, row)
+        whole = around.around(row)
         drawn = rng.random(row.scored)
-        places = np.flatnonzero(drawn <= max(HIDDEN_SHARE, float(drawn.min()))) + row.first_scored + moved
+        places = np.flatnonzero(drawn <= max(HIDDEN_SHARE, float(drawn.min()))) + row.first_scored + around.moved
         read.append(TokenRow(tuple(mask if place in places else token for place, token in enumerate(whole)), 0))
         chosen.append([(int(place), whole[place]) for place in places])
     batch = collate(read, at_token=True, device=device)

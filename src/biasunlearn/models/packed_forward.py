@@ -111,7 +111,8 @@ class RowCache:
         new = list(dict.fromkeys(one for one in seen if isinstance(one, Passage) and one not in self._rows))
         rows = encode(self._tokenizer, new, max_tokens=self._max_tokens, suffixes=self._masked)
         if self._masked:
-            rows = [replace(row, copies=masked_copies(self._tokenizer, row, self._masked_tokens)) for row in rows]
+            hidden = masked_copies(self._tokenizer, rows, self._masked_tokens)
+            rows = [replace(row, copies=copies) for row, copies in zip(rows, hidden, strict=True)]
         self._rows |= zip(new, rows, strict=True)
         return [self._rows[one] if isinstance(one, Passage) else one for one in seen]
 

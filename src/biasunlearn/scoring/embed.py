@@ -15,9 +15,9 @@ from torch import Tensor
 from biasunlearn.data.records import Passage
 from biasunlearn.models.batches import TokenRow, collate, encode, start_token
 from biasunlearn.models.distributed import count, mine, summed
-from biasunlearn.models.forward import evaluating, hidden_states, max_tokens
+from biasunlearn.models.forward import evaluating, hidden_states
 from biasunlearn.models.load import Loaded
-from biasunlearn.models.masked import frame
+from biasunlearn.models.masked import frame, longest_row
 from biasunlearn.scoring.log_prob import batch_budget, by_length, check_finite
 
 POOLINGS = ("mean", "last")
@@ -72,22 +72,15 @@ def _read(loaded: Loaded, passages: Sequence[Passage], layers: Sequence[int], po
 
 def _own_tokens(loaded: Loaded, passages: Sequence[Passage]) -> list[tuple[TokenRow, int]]:
     """Each passage as a row whose scored part begins with its text, and the position at which its text ends."""
-    longest = max_tokens(loaded.model)
-    head, tail = frame(loaded.tokenizer) if loaded.masked else ((), ())
-    rows = encode(
-        loaded.tokenizer,
-        passages,
-        max_tokens=longest if longest is None else longest - len(tail),
-        chat=loaded.chat,
-    )
+    longest = longest_row(loaded.model, loaded.tokenizer, masked=loaded.masked)
+    rows = encode(loaded.tokenizer, passages, max_tokens=longest, chat=loaded.chat)
+    around = frame(loaded.tokenizer) if loaded.masked and not loaded.chat else None
     opening = 0 if loaded.chat or start_token(loaded.tokenizer) is None else 1
     found = []
     for row, passage in zip(rows, passages, strict=True):
         begin = row.first_scored if passage.prefix or loaded.chat else opening
-        if loaded.masked and not loaded.chat:  # its special tokens take the place of the start token
-            moved = len(head) - opening
-            framed = TokenRow((*head, *row.ids[opening:], *tail), begin + moved)
-            found.append((framed, len(row.ids) + moved))
+        if around:
+            found.append((TokenRow(around.around(row), begin + around.moved), len(row.ids) + around.moved))
         else:
             found.append((TokenRow(row.ids, begin), len(row.ids)))
     return found

@@ -317,8 +317,8 @@ def _pseudo(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
     """Pseudo-log-likelihoods: one copy of a row per scored token, with that token masked and predicted."""
     copies: dict[tuple[TokenRow, int], int] = {}  # (row with a mask, token) -> its number: computed
     wanted: list[list[int]] = []  # once, however many passages of the same sentence need it
-    for row in rows:
-        tokens = zip(masked_copies(loaded.tokenizer, row), row.ids[row.first_scored :], strict=True)
+    for row, hidden in zip(rows, masked_copies(loaded.tokenizer, rows), strict=True):
+        tokens = zip(hidden, row.ids[row.first_scored :], strict=True)
         wanted.append([copies.setdefault(one, len(copies)) for one in tokens])
     asked = list(copies)
     budget = batch_budget(loaded)
