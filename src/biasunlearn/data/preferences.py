@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from biasunlearn.data.readers import read_triplets
-from biasunlearn.data.records import Triplet
+from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.tables import Source, table_given
 from biasunlearn.data.words import shared_prefix
 from biasunlearn.errors import RequestError
@@ -23,18 +23,20 @@ def preference_rows(
     Args:
         supervised_to: end of the completions: end (of the sentence), or difference, as `supervised_to` of a recipe.
     """
-    rows = []
-    for c in triplets:
-        stereotype, anti = c.supervised_sides(supervised_to)
-        prompt, rejected, chosen = stereotype.prefix, stereotype.text, anti.text
-        if stereotype.prefix != anti.prefix:  # the sentences are spelt differently before the BLANK
-            texts = stereotype.prefix + stereotype.text, anti.prefix + anti.text
-            cut = len(texts[0][: shared_prefix(*texts)].rstrip())
-            prompt, rejected, chosen = texts[0][:cut], texts[0][cut:], texts[1][cut:]
-        rows.append(
-            {"prompt": prompt, "chosen": chosen, "rejected": rejected, "bias_type": c.bias_type, "target": c.target}
-        )
-    return rows
+    return [
+        {**preference(*c.supervised_sides(supervised_to)), "bias_type": c.bias_type, "target": c.target}
+        for c in triplets
+    ]
+
+
+def preference(stereotype: Passage, anti: Passage) -> dict[str, str]:
+    """prompt, chosen and rejected of the two sides of a pair."""
+    if stereotype.prefix == anti.prefix:
+        return {"prompt": anti.prefix, "chosen": anti.text, "rejected": stereotype.text}
+    # The sentences are spelt differently before the BLANK.
+    texts = stereotype.prefix + stereotype.text, anti.prefix + anti.text
+    cut = len(texts[0][: shared_prefix(*texts)].rstrip())
+    return {"prompt": texts[0][:cut], "chosen": texts[1][cut:], "rejected": texts[0][cut:]}
 
 
 def preference_dataset(pairs: Source, supervised_to: Literal["end", "difference"] = "end") -> Any:

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from biasunlearn.data.preferences import preference
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.unlearn.checkpoint import Checkpointer
@@ -88,7 +89,7 @@ def test_without_trl_or_without_an_adapter_the_method_is_refused(monkeypatch):
 
 
 def test_the_prompt_is_what_both_sentences_begin_with():
-    same = trl._row(Passage("The man is", " bad."), Passage("The man is", " good."))
+    same = preference(Passage("The man is", " bad."), Passage("The man is", " good."))
     assert same == {"prompt": "The man is", "chosen": " good.", "rejected": " bad."}
-    other = trl._row(Passage("", "He is bad."), Passage("He", " is good."))
+    other = preference(Passage("", "He is bad."), Passage("He", " is good."))
     assert other["prompt"] + other["rejected"] == "He is bad." and other["prompt"] + other["chosen"] == "He is good."

@@ -14,13 +14,12 @@ from typing import Any
 
 import transformers
 
-from biasunlearn.data.records import Passage
-from biasunlearn.data.words import shared_prefix
+from biasunlearn.data.preferences import preference
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import with_lora
 from biasunlearn.models.libraries import peft
 from biasunlearn.unlearn.methods.task import MethodResult, Task, candidate_row
-from biasunlearn.unlearn.trainer import TrainingOutcome
+from biasunlearn.unlearn.trainer import EvaluationSchedule, TrainingOutcome
 
 MODULES = {"dpo": "trl", "kto": "trl", "orpo": "trl.experimental.orpo"}
 """Where TRL has the trainer and the configuration of a method."""
@@ -35,7 +34,9 @@ def run(task: Task) -> MethodResult:
     if not task.config.lora_rank:
         raise RequestError(f"method: {task.config.method}: trains an adapter; --set lora_rank=8 or the like")
     best = BestAdapter(task)
-    trainer = make_trainer(task, preference_rows(task), [best])
+    pairs = [pair for name in task.sets.bias_types for pair in task.sets.pairs[name]]
+    rows = [preference(*pair) for pair in pairs if pair[0] != pair[1]]  # an adversarial sentence is its own partner
+    trainer = make_trainer(task, rows, [best])
     best.start(trainer.model)
     trainer.train()
     best.restore()
@@ -46,19 +47,6 @@ def run(task: Task) -> MethodResult:
     reason = f"TRL has trained all steps; step {best.step} is the nearest to 50 of {best.evaluations} evaluations"
     trainer.model.eval()
     return MethodResult(trainer.model, TrainingOutcome(steps, reason, best.step, False))
-
-
-def preference_rows(task: Task) -> list[dict[str, str]]:
-    """prompt, chosen and rejected of every pair, without the adversarial ones, whose sentences are equal."""
-    return [_row(one, other) for name in task.sets.bias_types for one, other in task.sets.pairs[name] if one != other]
-
-
-def _row(stereotype: Passage, anti: Passage) -> dict[str, str]:
-    if stereotype.prefix == anti.prefix:
-        return {"prompt": anti.prefix, "chosen": anti.text, "rejected": stereotype.text}
-    whole = anti.prefix + anti.text, stereotype.prefix + stereotype.text
-    cut = len(whole[0][: shared_prefix(*whole)].rstrip())
-    return {"prompt": whole[0][:cut], "chosen": whole[0][cut:], "rejected": whole[1][cut:]}
 
 
 def make_trainer(task: Task, rows: Sequence[dict[str, str]], callbacks: Sequence[Any]) -> Any:
@@ -121,6 +109,8 @@ class BestAdapter(transformers.TrainerCallback):
         self.task = task
         self.step = 0
         self.evaluations = 0
+        config = task.config
+        self._schedule = EvaluationSchedule(config.first_evaluation, config.evaluate_every, config.max_steps)
         self._distance = candidate_row(task, None, task.base_scores).distance
         self._model: Any = None
         self._weights: dict[str, Any] = {}
@@ -135,9 +125,8 @@ class BestAdapter(transformers.TrainerCallback):
         peft().set_peft_model_state_dict(self._model, self._weights)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        step, config = int(state.global_step), self.task.config
-        since = step - config.first_evaluation
-        if step != config.max_steps and (since < 0 or since % config.evaluate_every):
+        step = int(state.global_step)
+        if not self._schedule.due(step):
             return
         self.evaluations += 1
         found = candidate_row(self.task, step, self.task.evaluate(self._model)).distance
