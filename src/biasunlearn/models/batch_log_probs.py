@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from biasunlearn.models.batches import Batch
-from biasunlearn.models.distributed import is_split
-from biasunlearn.models.feature_checks import SAME, SAME_HALF, soft_cap, whole
+from biasunlearn.models.feature_checks import SAME, SAME_HALF, plain_head, soft_cap
 from biasunlearn.models.forward import logits_at, states_and_first_logits, unwrapped
 from biasunlearn.models.lm_head import OutputLayer
 from biasunlearn.models.logprobs import token_log_probs
@@ -27,15 +26,10 @@ _separable: "weakref.WeakKeyDictionary[torch.nn.Module, bool]" = weakref.WeakKey
 def separable(model: Any) -> bool:
     """Whether the output layer is run by itself, as far as is known before the first batch.
 
-    On a GPU it is not: there the logits of a batch fit into memory, and small blocks would leave the card idle. Nor is
-    it where something hooks into it, as a tuned prompt does to cut off the states of its virtual tokens.
+    On a GPU it is not: there the logits of a batch fit into memory, and small blocks would leave the card idle.
     """
     inner = unwrapped(model)
-    head = inner.get_output_embeddings() if hasattr(inner, "get_output_embeddings") else None
-    if type(head) is not torch.nn.Linear or head._forward_pre_hooks or head._forward_hooks:
-        return False
-    suits = inner.device.type == "cpu" and not is_split(model) and whole(head)
-    return suits and _separable.get(inner, True)
+    return plain_head(inner) is not None and inner.device.type == "cpu" and _separable.get(inner, True)
 
 
 def batch_log_probs(model: Any, batch: Batch) -> Tensor:

@@ -42,7 +42,7 @@ class Abilities:
 
     def output(self, model: Any) -> OutputLayer:
         """The output layer to run by itself; none where it is currently trainable or split over processes."""
-        if not self.split_off or is_split(model) or not whole(model.get_output_embeddings(), frozen=True):
+        if not self.split_off or is_split(model) or not _whole(model.get_output_embeddings(), frozen=True):
             return OutputLayer()
         return OutputLayer(model.get_output_embeddings(), soft_cap(model))
 
@@ -87,12 +87,23 @@ def _tried(model: Any) -> Abilities:
         packs = not is_masked(model) and agrees(_log_probs(logits_at(model, batch), batch)[batch.reads])
     except Exception:  # whatever a family raises for a mask that it does not support
         packs = False
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    split_off = False
-    if type(head) is torch.nn.Linear and whole(head) and not is_split(model):
+    head, split_off = plain_head(model), False
+    if head is not None:
         output = OutputLayer(head, soft_cap(model))
         split_off = agrees(torch.cat([_log_probs(output.logits(states_at(model, b)), b) for b in one_by_one]))
     return Abilities(packs, getattr(text_config(model), "sliding_window", None) or 10**9, split_off)
+
+
+def plain_head(model: Any) -> torch.nn.Linear | None:
+    """The output layer of a model if it is one matrix product that can be tried by itself, else None.
+
+    It is not where its weights are spread over processes, and where something else changes what it is given, as a tuned
+    prompt does, which cuts off the states of its virtual tokens.
+    """
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    if type(head) is not torch.nn.Linear or head._forward_pre_hooks:
+        return None
+    return head if _whole(head) and not is_split(model) else None
 
 
 def soft_cap(model: Any) -> float | None:
@@ -100,7 +111,7 @@ def soft_cap(model: Any) -> float | None:
     return getattr(text_config(model), "final_logit_softcapping", None)
 
 
-def whole(layer: torch.nn.Module, *, frozen: bool = False) -> bool:
+def _whole(layer: torch.nn.Module, *, frozen: bool = False) -> bool:
     """Whether all of its weights are in this process. DeepSpeed gathers them only for a forward pass."""
     weights = list(layer.parameters())
     split = any(hasattr(weight, "to_local") or hasattr(weight, "ds_id") for weight in weights)
