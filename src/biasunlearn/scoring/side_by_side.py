@@ -87,10 +87,12 @@ def side_by_side(loaded: Loaded, adapter: str, prompt: str, seed: int = 0) -> Se
     scales = _scales()
     words: list[str] = []
     following = []
+    ids = _ids(loaded, head.rstrip())
     for scale in scales.values():
         with scaled(loaded.model, scale, adapter):
-            words += likely_words(loaded, head.rstrip())
-            following.append(_next_logits(loaded, _ids(loaded, head.rstrip())).double().softmax(-1).tolist())
+            logits = _next_logits(loaded, ids)
+            words += _likely_words(loaded, ids, logits)
+            following.append(logits.double().softmax(-1).tolist())
     words = list(dict.fromkeys(words))
     found, written = {}, {}
     for state, scale in scales.items():
@@ -148,11 +150,10 @@ def read_attributes(text: str) -> list[str]:
     return found
 
 
-def likely_words(loaded: Loaded, head: str) -> list[str]:
-    """The likeliest next words after a text: each of the likeliest tokens, completed to a word."""
-    ids = _ids(loaded, head)
+def _likely_words(loaded: Loaded, ids: Sequence[int], logits: torch.Tensor) -> list[str]:
+    """The likeliest next words after these tokens: each of the likeliest next tokens, completed to a word."""
     found = []
-    for token in _next_logits(loaded, ids).topk(2 * WORDS).indices.tolist():
+    for token in logits.topk(2 * WORDS).indices.tolist():
         word = _whole_word(loaded, ids, token)
         if word and word[0].isalnum():
             found.append(word)
