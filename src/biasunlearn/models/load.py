@@ -94,11 +94,8 @@ def load(spec: ModelSpec | str) -> Loaded:
     distributed.refuse_deepspeed()
     if spec.given is not None:
         return _load_given(spec)
-    _check_folder(spec)
-    auto = transformers()
-    source: dict[str, Any] = {"trust_remote_code": spec.trust_remote_code}
-    source |= {} if spec.revision is None else {"revision": spec.revision}
-    config = _from_library(name, "model", lambda: auto.AutoConfig.from_pretrained(name, **source))
+    auto, source = transformers(), _source(spec)
+    config = _config(spec)
     masked = _is_masked(name, config, auto)
     kind = auto.AutoModelForMaskedLM if masked else auto.AutoModelForCausalLM
     _check_weights(name)
@@ -120,6 +117,22 @@ def load(spec: ModelSpec | str) -> Loaded:
     if spec.adapter is not None:
         model = with_adapter(model, spec.adapter).eval()
     return Loaded(model, tokenizer, masked, batch_tokens=spec.batch_tokens, notes=(note,) if note else ())
+
+
+def stored_as_masked(spec: ModelSpec) -> bool:
+    """Whether a stored model is a masked one, by its configuration alone. RequestError as `load`."""
+    return _is_masked(spec.model, _config(spec), transformers())
+
+
+def _config(spec: ModelSpec) -> Any:
+    _check_folder(spec)
+    auto = transformers()
+    return _from_library(spec.model, "model", lambda: auto.AutoConfig.from_pretrained(spec.model, **_source(spec)))
+
+
+def _source(spec: ModelSpec) -> dict[str, Any]:
+    revision = {} if spec.revision is None else {"revision": spec.revision}
+    return {"trust_remote_code": spec.trust_remote_code, **revision}
 
 
 def _load_given(spec: ModelSpec) -> Loaded:
