@@ -4,7 +4,7 @@ There is an ordinary `debias` run for each bias type, trained on that type alone
 of them: a matrix of SS, each cell with its interval. Finished runs are not repeated.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
@@ -16,9 +16,8 @@ from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.first_process import is_first
 from biasunlearn.runs.folder import RunFolder
-from biasunlearn.runs.results import Measured, Metric, Results, estimate_of, only_given
-from biasunlearn.runs.series import Disentanglement, SeedScore, SpillOverMatrix
-from biasunlearn.stats.bootstrap import over_seeds
+from biasunlearn.runs.results import Measured, Metric, Results, only_given
+from biasunlearn.runs.series import Disentanglement, SpillOverMatrix, mean_over_seeds
 from biasunlearn.stats.remaining_bias import main_comparisons
 from biasunlearn.stats.spill_over import Stages, spill_over
 
@@ -75,7 +74,7 @@ def disentangle(
         leave_out=leave_out,
         seeds=seeds,
         before=_scores(next(iter(found.values()))[0].before),
-        after={name: _over_seeds(rows) for name, rows in by_seed.items()},
+        after={name: mean_over_seeds(rows) for name, rows in by_seed.items()},
         by_seed=by_seed,
         **only_given(
             spill_over=SpillOverMatrix.of(ss) if ss else None,
@@ -107,12 +106,6 @@ def _stages(results: Results) -> Stages:
     """The comparisons of the report file before and after; none where it is no StereoSet file."""
     items = results.items
     return main_comparisons(items.get("before", ())), main_comparisons(items.get("after", ()))
-
-
-def _over_seeds(rows: Sequence[Mapping[str, Metric]]) -> dict[str, SeedScore | None]:
-    """SS of each bias type over several seeds."""
-    found = {name: over_seeds([estimate_of(row[name]) for row in rows]) for name in rows[0]}
-    return {name: SeedScore.of(one) if one else None for name, one in found.items()}
 
 
 def _stored(chosen: Sequence[Triplet], path: Path) -> Path:

@@ -16,6 +16,7 @@ from biasunlearn.commands.survey import scores_of
 from biasunlearn.commands.transfer import transfer
 from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.errors import DataError, RequestError
+from biasunlearn.models.spec import ModelSpec
 from biasunlearn.report.objective_study import objective_page
 from biasunlearn.runs.folder import RunFolder, environment
 from biasunlearn.runs.objective_study import (
@@ -31,10 +32,9 @@ from biasunlearn.runs.objective_study import (
 from biasunlearn.runs.places import check_out
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.run_files import MetricsRow
-from biasunlearn.runs.scores import Metric, estimate_of
+from biasunlearn.runs.scores import Metric
 from biasunlearn.runs.sections import Angles
-from biasunlearn.runs.series import SeedScore
-from biasunlearn.stats.bootstrap import Estimate, over_seeds
+from biasunlearn.runs.series import mean_over_seeds
 from biasunlearn.unlearn.swap import IDEAL
 
 Objective = Literal["causal", "masked"]
@@ -88,7 +88,7 @@ def study_objective(
     left_out: list[str] = []
     for kind, model in _models(causal, masked):
         experiment = experiment_of(model, common)
-        _check_kind(experiment, config, is_masked=kind == "masked")
+        _check_kind(experiment.model, is_masked=kind == "masked")
         study = _Side(kind, experiment, Path(out) / kind, config, after, common, left_out)
         sides[kind] = study.measured(train, seeds)
     transfers = [
@@ -110,12 +110,11 @@ def _models(causal: str, masked: str) -> list[tuple[Objective, str]]:
     return [("causal", causal), ("masked", masked)]
 
 
-def _check_kind(experiment: Experiment, config: DebiasConfig, *, is_masked: bool) -> None:
+def _check_kind(spec: ModelSpec, *, is_masked: bool) -> None:
     """RequestError, before anything is trained, for a causal model in place of the masked one, or the reverse."""
-    from biasunlearn.models.load import load
+    from biasunlearn.models.load import stored_as_masked
 
-    spec = replace(experiment.model, dtype=config.dtype)
-    if load(spec).masked != is_masked:
+    if stored_as_masked(spec) != is_masked:
         wanted, other = ("masked", "causal") if is_masked else ("causal", "masked")
         raise RequestError(f"{spec.model}: a {other} model in the place of the {wanted} one; give CAUSAL, then MASKED")
 
@@ -138,7 +137,7 @@ class _Side:
         hidden, relearned = self._hidden(runs[0]), self._relearned(runs[0])
         return ObjectiveSide(
             model=self.experiment.model.model, masked=self.kind == "masked", runs=runs,
-            before=_over_seeds([run.before for run in runs]), after=_over_seeds([run.after for run in runs]),
+            before=mean_over_seeds([run.before for run in runs]), after=mean_over_seeds([run.after for run in runs]),
             relearned=relearned, hidden=hidden,
         )  # fmt: skip
 
@@ -274,15 +273,6 @@ def _scores(results: Results, stage: Literal["before", "after"]) -> dict[str, Me
     if measured and measured.stereoset and (group := measured.stereoset.overall.ss_group):
         found["ss_group"] = _of(group)
     return found
-
-
-def _over_seeds(rows: Sequence[Mapping[str, Metric | None]]) -> dict[str, SeedScore | None]:
-    found = {name: over_seeds([_estimate(row.get(name)) for row in rows]) for name in rows[0]}
-    return {name: SeedScore.of(one) if one else None for name, one in found.items()}
-
-
-def _estimate(score: Metric | None) -> Estimate | float | None:
-    return score.value if score is not None and score.low is None else estimate_of(score)
 
 
 def _of(score: Any) -> Metric:

@@ -31,10 +31,9 @@ from biasunlearn.runs.places import check_out
 from biasunlearn.runs.results import Results, only_given
 from biasunlearn.runs.scores import Interval, hides_polarisation
 from biasunlearn.runs.sections import Cost
-from biasunlearn.runs.series import EndedRun, MeanCost, SeedScore, Survey, SurveyedMethod
+from biasunlearn.runs.series import EndedRun, MeanCost, SeedScore, Survey, SurveyedMethod, mean_over_seeds
 from biasunlearn.scoring.prompt_baseline import check_baseline
 from biasunlearn.scoring.protocol import EvalOptions
-from biasunlearn.stats.bootstrap import Estimate, over_seeds
 
 KNOWN: tuple[str, ...] = typing.get_args(Method)
 
@@ -214,9 +213,8 @@ def _row(runs: Sequence[Results]) -> SurveyedMethod:
     costs = [run.cost for run in runs if run.cost and not run.cost.resumed]
     ends = [run.stopped for run in runs if run.stopped]
     seeds = [run.config.seed if run.config else None for run in runs]
-    combined = {name: over_seeds([_estimate(scores[name]) for scores in each]) for name in each[0]}
     return SurveyedMethod(
-        scores={name: SeedScore.of(found) if found else None for name, found in combined.items()},
+        scores=mean_over_seeds(each),
         unchanged=sum(_same(scores_of(run.before), after) for run, after in zip(runs, each, strict=True)),
         collapsed=sum(run.collapsed for run in runs),
         polarised=_polarised(runs),
@@ -242,12 +240,6 @@ def _mean_cost(costs: Sequence[Cost]) -> MeanCost:
         processor_seconds=statistics.fmean(cost.processor_seconds for cost in costs),
         memory=statistics.fmean(cost.memory for cost in costs),
     )
-
-
-def _estimate(score: SeedScore | None) -> Estimate | float | None:
-    if score is None:
-        return None
-    return score.value if score.low is None or score.high is None else Estimate(score.value, score.low, score.high)
 
 
 def scores_of(measured: Measured | None) -> dict[str, SeedScore | None]:

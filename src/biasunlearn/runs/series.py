@@ -10,7 +10,7 @@ from biasunlearn.runs.comparison import Nearer
 from biasunlearn.runs.schema import Count, Number, Record, Text, Whole
 from biasunlearn.runs.scores import Interval, Metric
 from biasunlearn.runs.sections import Environment, Stopped
-from biasunlearn.stats.bootstrap import SeedEstimate
+from biasunlearn.stats.bootstrap import Estimate, SeedEstimate, over_seeds
 from biasunlearn.stats.spill_over import SpillOverScores
 
 # --- survey ----------------------------------------------------------------------------------------------------------
@@ -26,6 +26,19 @@ class SeedScore(Metric):
         """From an estimate of the statistics."""
         ends = {} if found.low is None else {"low": found.low, "high": found.high}
         return cls.model_validate({"value": found.value, **ends, "seeds": found.seeds})
+
+
+def mean_over_seeds(rows: Sequence[Mapping[str, Metric | None]]) -> dict[str, SeedScore | None]:
+    """Every score of the first row as its mean over the seeds that have it, of which each has a row; else None."""
+    found = {name: over_seeds([_estimate(row.get(name)) for row in rows]) for name in rows[0]}
+    return {name: SeedScore.of(one) if one else None for name, one in found.items()}
+
+
+def _estimate(score: Metric | None) -> Estimate | float | None:
+    """A score with its interval, where it has one."""
+    if score is None:
+        return None
+    return score.value if score.low is None or score.high is None else Estimate(score.value, score.low, score.high)
 
 
 class MeanCost(Record):
