@@ -7,8 +7,10 @@ other model. The target terms, templates and attribute words of the report split
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from biasunlearn.commands.belief import SETTINGS
@@ -45,9 +47,14 @@ def demo(
     """
     out = _free_folder() if out is None else Path(out)
     world = build_world(SEED)
-    home = _cache_folder() / f"world-{_world_hash(world)[:16]}"
+    home = _cache_folder() / f"world-{_hash(world.corpus, world_module)}"
     _write_world(world, home)
-    _train_once(world, home / "model", progress)
+
+    def report(done: int, of: int, loss: float) -> None:
+        if progress:
+            progress("training the world's model", done, of)
+
+    _once(home / "model", partial(train_world_model, world, seed=SEED, progress=report))
     results = debias(
         str(home / "model"),
         train=str(home / "train.jsonl"),
@@ -74,12 +81,8 @@ def belief_demo(
     """The same for belief bias: a world in which it is known, its model, and the benchmark before and after."""
     out = _free_folder() if out is None else Path(out)
     world = build_belief_world(SEED)
-    source = Path(str(belief_module.__file__)).read_bytes() + Path(str(world_module.__file__)).read_bytes()
-    digest = hashlib.sha256(source + "\n".join(world.corpus).encode()).hexdigest()
-    folder = _cache_folder() / f"belief-{digest[:16]}"
-    if not folder.exists():
-        with whole_folder(folder) as temporary:
-            train_belief_model(world, temporary, seed=SEED)
+    folder = _cache_folder() / f"belief-{_hash(world.corpus, belief_module, world_module)}"
+    _once(folder, partial(train_belief_model, world, seed=SEED))
     if say:
         say(f"the world's belief bias: an effect of {world.effect:g} points, or {world.effect_margin:.2f} nats")
     results = debias(
@@ -126,26 +129,21 @@ def _official(triplets: Sequence[Triplet]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _train_once(world: World, folder: Path, progress: Progress | None) -> None:
-    """Trains the world's model unless it is cached: the folder is named after the world and its code."""
+def _once(folder: Path, train: Callable[[Path], None]) -> None:
+    """Trains a world's model unless it is cached: the folder is named after the world and its code."""
     if folder.exists():
         return
     from biasunlearn.models.libraries import transformers
 
     transformers()  # without its own progress bars
-
-    def report(done: int, of: int, loss: float) -> None:
-        if progress:
-            progress("training the world's model", done, of)
-
     with whole_folder(folder) as temporary:
-        train_world_model(world, temporary, seed=SEED, progress=report)
+        train(temporary)
 
 
-def _world_hash(world: World) -> str:
-    """A hash of the world and of the code that trains its model."""
-    source = Path(str(world_module.__file__)).read_bytes()
-    return hashlib.sha256(source + "\n".join(world.corpus).encode()).hexdigest()
+def _hash(corpus: Sequence[str], *modules: ModuleType) -> str:
+    """The beginning of a hash of a world's sentences and of the code that makes it and trains its model."""
+    source = b"".join(Path(str(module.__file__)).read_bytes() for module in modules)
+    return hashlib.sha256(source + "\n".join(corpus).encode()).hexdigest()[:16]
 
 
 def _cache_folder() -> Path:
