@@ -1,6 +1,6 @@
 """Commands about the adapter that a run has trained: transfer, relearn, combine, export, playground."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
@@ -287,20 +287,16 @@ def export(
         biasunlearn export runs/mine --evidence --name owner/mine --out evidence
     """
     execution.refuse("an exported run was measured before, and nothing is drawn", "limit", "resume", "seed")
+    publishing = {"--format": format, "--merge": merge, "--gguf": gguf is not None, "--license": license,
+                  "--push": push, "--public": public}  # fmt: skip
     if control_vector:
-        others = {"--evidence": evidence, "--format": format, "--merge": merge, "--gguf": gguf is not None,
-                  "--license": license, "--push": push, "--public": public}  # fmt: skip
-        if wrong := [option for option, value in others.items() if value]:
-            raise RequestError(f"--control-vector: writes one file, so that {wrong[0]} has no meaning; leave it out")
+        _alone("--control-vector: writes one file", {"--evidence": evidence, **publishing})
         from biasunlearn.commands.export_control_vector import export_control_vector
 
         show(export_control_vector(run, out=out), output, _control_vector_lines)
         return
     if evidence:
-        given = {"--format": format, "--merge": merge, "--gguf": gguf is not None, "--license": license, "--push": push,
-                 "--public": public}  # fmt: skip
-        if wrong := [option for option, value in given.items() if value]:
-            raise RequestError(f"--evidence: writes no repository, so that {wrong[0]} has no meaning; leave it out")
+        _alone("--evidence: writes no repository", publishing)
         execution.refuse("no model is loaded for --evidence", "device", "dtype", "batch_tokens", "revision")
         from biasunlearn.commands.export_evidence import export_evidence
 
@@ -319,6 +315,12 @@ def export(
         **execution.loading(), say=None if execution.quiet else note,
     )  # fmt: skip
     show(done, output, _export_lines)
+
+
+def _alone(reason: str, others: Mapping[str, Any]) -> None:
+    """RequestError for the first of the other options that is given."""
+    if wrong := next((option for option, value in others.items() if value), None):
+        raise RequestError(f"{reason}, so that {wrong} has no meaning; leave it out")
 
 
 def _control_vector_lines(done: dict[str, Any]) -> str:

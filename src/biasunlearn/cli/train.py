@@ -130,11 +130,11 @@ def _data(
     training: Training, bias: str | None, responses: tuple[str, ...]
 ) -> tuple[Any, Any, Any, dict[str, Any], tuple[str, ...]]:
     """Training pairs, report, unrelated sentences, benchmarks, and changes of the recipe that go with them."""
-    from biasunlearn.commands.belief import SETTINGS, bias_inputs
-
     benchmarks = benchmark_paths(with_responses(training.benchmark, responses))
     if bias is None:
         return *training.files, training.unrelated, benchmarks, ()
+    from biasunlearn.commands.belief import SETTINGS, bias_inputs
+
     given = {"--train": training.train, "--report": training.report, "--unrelated": training.unrelated}
     if also := next((name for name, value in given.items() if value is not None), None):
         raise RequestError(f"{also}: --bias {bias} generates its own data; leave one of the two out")
