@@ -1,7 +1,7 @@
 """How often `verify` is right about a real server: debiased models that it accepts, and base models passed off as them.
 
-    python perf/verify_servers.py transformers MODEL --report pairs.jsonl --cases 20
-    python perf/verify_servers.py llama MODEL --report pairs.jsonl --cases 20 --llama-cpp DIR --llama-server FILE
+    PYTHONPATH=. python perf/verify_servers.py transformers MODEL --report pairs.jsonl --cases 20
+    PYTHONPATH=. python perf/verify_servers.py llama MODEL --report pairs.jsonl --cases 20 --llama-cpp DIR --llama-server FILE
 
 Each case is a LoRA with other random weights, strong enough to change what the model writes. `transformers serve` has
 the merged models, and is asked for each of them and for the base. `llama-server` has the base as GGUF with the adapter
@@ -10,15 +10,10 @@ check the name of the model in a request, so that a forgotten --lora is an error
 """
 
 import argparse
-import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -31,6 +26,7 @@ from biasunlearn.models.adapters import with_lora
 from biasunlearn.models.load import load
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.folder import SCHEMA, RunFolder
+from tests.local_server import started
 
 
 def main() -> None:
@@ -100,32 +96,6 @@ def with_llama_server(given: argparse.Namespace, runs: Sequence[Path]) -> Iterat
     with started(words) as url:
         for run in runs:
             yield "base", run, url, "served"
-
-
-@contextmanager
-def started(words: Sequence[str]) -> Iterator[str]:
-    """A server on a free port of this machine; the address of its API."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    process = subprocess.Popen(
-        [*words, "--host", "127.0.0.1", "--port", str(port)], env=environment, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        for _ in range(600):
-            if process.poll() is not None:
-                raise SystemExit(f"{words[0]} has ended")
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5)
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,7 @@
 """The client against `transformers serve`, a real server with a real small model, in a process of its own."""
 
-import os
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +12,7 @@ from biasunlearn.scoring.chat_model import ChatRequest, Message
 from biasunlearn.scoring.endpoint import CallLimits, endpoint
 from biasunlearn.scoring.local_chat import LocalChat
 from tests import tiny
+from tests.local_server import started
 from tests.scoring.test_judge import TEMPLATE
 
 COMMAND = Path(sys.executable).with_name("transformers")
@@ -27,26 +22,9 @@ needs_serving = pytest.mark.skipif(
 )
 
 
-@contextmanager
-def served_by_transformers(*model: str) -> Iterator[str]:
-    """Starts `transformers serve` on a free port, with a model or with none; the address of its API."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [str(COMMAND), "serve", *model, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    process = subprocess.Popen(words, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL)
-    try:
-        for _ in range(240):
-            assert process.poll() is None, "transformers serve has ended"
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+def served_by_transformers(*model: str) -> AbstractContextManager[str]:
+    """`transformers serve` with a model or with none; the address of its API."""
+    return started([str(COMMAND), "serve", *model, "--device", "cpu"])
 
 
 @pytest.mark.slow
