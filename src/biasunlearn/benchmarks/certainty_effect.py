@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from biasunlearn.benchmarks.answer_options import Answer, Question, answers, ask, margin
 from biasunlearn.benchmarks.cognitive import (
     ORDINALS,
+    arm,
     arm_of,
     cognitive_entry,
     effects,
@@ -71,9 +72,6 @@ def entry(items: Sequence[Item]) -> CognitiveResult:
 
 
 def _outcomes(given: Sequence[Answer]) -> list[Outcome]:
-    def arm(answer: Answer) -> str:
-        return answer.condition.split(" ")[0]
-
     def numbers(answer: Answer) -> tuple[str, str]:
         _, target, better = answer.condition.split(" ")
         return target, better

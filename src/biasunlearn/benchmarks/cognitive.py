@@ -59,6 +59,11 @@ def arm_of(row: Row) -> str:
     return "treatment" if flag(row, "with_bias") else "control"
 
 
+def arm(answer: Answer) -> str:
+    """The arm of an answer, with which its condition begins."""
+    return answer.condition.split(" ")[0]
+
+
 def flag(row: Row, name: str) -> bool:
     """A field that must be true or false. BadRow otherwise."""
     value = row.get(name)

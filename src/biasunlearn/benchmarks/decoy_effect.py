@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from biasunlearn.benchmarks.answer_options import Answer, Question, answers, ask, margin
 from biasunlearn.benchmarks.cognitive import (
     ORDINALS,
+    arm,
     arm_of,
     cognitive_entry,
     effects,
@@ -86,9 +87,6 @@ def _outcomes(given: Sequence[Answer]) -> list[Outcome]:
         if decoy != "0":
             found.append(single(answer, "decoy", 100.0 * (answer.chosen == decoy)))
         found.append(single(answer, "first", 100.0 * (answer.chosen == "1")))
-
-    def arm(answer: Answer) -> str:
-        return answer.condition.split(" ")[0]
 
     for score, values in (("effect", chosen), ("effect_between", between), ("effect_margin", odds)):
         found += effects(score, values, arm)

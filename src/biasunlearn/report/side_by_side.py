@@ -161,22 +161,21 @@ def _word_table(rows: Sequence[WordRow], next_word: bool) -> Markup:
     what = "Probability of the next word" if next_word else "In the BLANK: shares of the words shown"
     head = tag("tr", [tag("th", name, scope="col") for name in ("word", "base", "debiased")])
     body = [
-        tag("tr", tag("th", tag("bdi", word), _star(base, debiased), scope="row"), _cell(base, widest, "base"),
-            _cell(debiased, widest, "debiased"))
+        tag("tr", tag("th", tag("bdi", word), _star(changed_strongly(base, debiased)), scope="row"),
+            _cell(base, widest, "base"), _cell(debiased, widest, "debiased"))
         for word, base, debiased in rows
     ]  # fmt: skip
     return tag("table", tag("caption", what), tag("thead", head), tag("tbody", body))
 
 
-def _star(base: float, debiased: float) -> Markup | None:
+def _star(changed: bool) -> Markup | None:
     """A sign beside a word whose probability changed strongly."""
-    return tag("span", " ▲", title="large change", role="img", aria_label="large change") if changed_strongly(
-        base, debiased) else None  # fmt: skip
+    return tag("span", " ▲", title="large change", role="img", aria_label="large change") if changed else None
 
 
 def _attribute_row(row: Any, groups: Sequence[str]) -> Markup:
     changed = any(changed_strongly(*pair) for pair in row.probabilities)
-    cells = [tag("th", name_of(row.attribute), _star(0, 1) if changed else None, scope="row")]
+    cells = [tag("th", name_of(row.attribute), _star(changed), scope="row")]
     widest = max((value for pair in row.probabilities for value in pair), default=1.0) or 1.0
     for place, state in enumerate(("base", "debiased")):
         values = [pair[place] for pair in row.probabilities]

@@ -36,6 +36,11 @@ class BiasTypeScore:
     pairs: int = 0
 
 
+def ss_of(scores: Mapping[str, BiasTypeScore]) -> dict[str, float]:
+    """SS of each bias type or part of one, in percent."""
+    return {name: score.ss for name, score in scores.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class StopScores:
     """The scores of one model on the stop split."""
@@ -53,7 +58,7 @@ class StopScores:
     @property
     def ss(self) -> dict[str, float]:
         """SS of each bias type, in percent."""
-        return {name: score.ss for name, score in self.bias_types.items()}
+        return ss_of(self.bias_types)
 
     @property
     def controlled(self) -> Mapping[str, BiasTypeScore]:
@@ -62,8 +67,7 @@ class StopScores:
 
     def to_dict(self) -> dict[str, Any]:
         """What metrics.jsonl stores of an evaluation."""
-        subgroups = {name: score.ss for name, score in self.subgroups.items()}
-        only = {"subgroups": subgroups} if subgroups else {}
+        only = {"subgroups": ss_of(self.subgroups)} if self.subgroups else {}
         return {"ss": dict(self.stop_split) or self.ss, "lms": self.lms, **only}
 
 
@@ -162,7 +166,7 @@ def stop_scores(
     scores = {name: _score(by_type[name], seed) for name in sorted(by_type)}
     meaningful = _meaningful(comparisons)
     best = scores if base is None else _known_from_base(scores, by_type, _by_type(base.stop), _by_type(base.train))
-    measured = {} if base is None else {name: score.ss for name, score in scores.items()}
+    measured = {} if base is None else ss_of(scores)
     subgroups = {} if parts is None else _subgroup_scores(best, comparisons, base, parts, seed)
     return StopScores(best, official_lms(comparisons), meaningful, measured, subgroups)
 

@@ -32,7 +32,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from biasunlearn.config import DebiasConfig
-from biasunlearn.unlearn.evaluation import BiasTypeScore, Evaluation
+from biasunlearn.unlearn.evaluation import BiasTypeScore, Evaluation, ss_of
 
 IDEAL = 50.0
 
@@ -72,7 +72,7 @@ def initial_swap(evaluation: Evaluation, config: DebiasConfig) -> SwapState:
         held = tuple(name for name, weight in weights.items() if weight == 0 and knows_noise(config))
     else:
         weights, held = dict.fromkeys(scores, 1.0), ()
-    return SwapState(weights, _ss(scores), evaluation.step, dict(weights), held)
+    return SwapState(weights, ss_of(scores), evaluation.step, dict(weights), held)
 
 
 def next_swap(last: SwapState, evaluation: Evaluation, config: DebiasConfig) -> SwapState:
@@ -85,7 +85,7 @@ def next_swap(last: SwapState, evaluation: Evaluation, config: DebiasConfig) -> 
         chosen = {name: weight if name == farthest else 0.0 for name, weight in chosen.items()}
     # A weight of 0 keeps the sign of the last one, which says whether the sets are exchanged at present.
     weights = {name: weight or math.copysign(0.0, last.weights.get(name, 1.0)) for name, weight in chosen.items()}
-    return SwapState(weights, _ss(scores), evaluation.step, outputs, last.held)
+    return SwapState(weights, ss_of(scores), evaluation.step, outputs, last.held)
 
 
 def exchanged(before: Mapping[str, float], after: Mapping[str, float]) -> tuple[str, ...]:
@@ -130,10 +130,6 @@ def _effective(output: float, score: BiasTypeScore, config: DebiasConfig, *, hel
     if score.ss > IDEAL:
         return 0.0 if held and score.low <= IDEAL else max(0.0, output)
     return min(0.0, output) if score.high < IDEAL else 0.0
-
-
-def _ss(scores: Mapping[str, BiasTypeScore]) -> dict[str, float]:
-    return {name: score.ss for name, score in scores.items()}
 
 
 def _proportional(score: BiasTypeScore, config: DebiasConfig) -> float:

@@ -99,13 +99,11 @@ def budget_table(study: ObjectiveStudy) -> Table:
 
 
 def _budget(run: ObjectiveRun) -> Sequence[Cell]:
-    fair = [TextCell(NOT_REACHED), TextCell(NOT_REACHED)]
+    fair: Sequence[Cell] = [TextCell(NOT_REACHED), TextCell(NOT_REACHED)]
     if run.fair_step is not None and run.fair_tokens is not None:
-        fair_cells: Sequence[Cell] = [count_cell(run.fair_step), NumberCell(run.fair_tokens, 0)]
-    else:
-        fair_cells = fair
+        fair = [count_cell(run.fair_step), NumberCell(run.fair_tokens, 0)]
     seconds = MISSING if run.seconds is None else NumberCell(run.seconds, 0)
-    return [count_cell(run.seed), count_cell(run.steps), NumberCell(run.tokens, 0), *fair_cells, seconds,
+    return [count_cell(run.seed), count_cell(run.steps), NumberCell(run.tokens, 0), *fair, seconds,
             TextCell(run.verdict or "")]  # fmt: skip
 
 

@@ -43,10 +43,12 @@ Sides = tuple[Tensor, Tensor]
 
 
 def steering(task: Task) -> MethodResult:
+    """The vector everywhere."""
     return _searched(task, gated=False)
 
 
 def steering_gated(task: Task) -> MethodResult:
+    """The vector where the probe finds the stereotype."""
     return _searched(task, gated=True)
 
 
