@@ -1,7 +1,8 @@
 """How often `verify` is right about a real server: debiased models that it accepts, and base models passed off as them.
 
     PYTHONPATH=. python perf/verify_servers.py transformers MODEL --report pairs.jsonl --cases 20
-    PYTHONPATH=. python perf/verify_servers.py llama MODEL --report pairs.jsonl --cases 20 --llama-cpp DIR --llama-server FILE
+    PYTHONPATH=. python perf/verify_servers.py llama MODEL --report pairs.jsonl --cases 20 \
+        --llama-cpp DIR --llama-server FILE
 
 Each case is a LoRA with other random weights, strong enough to change what the model writes. `transformers serve` has
 the merged models, and is asked for each of them and for the base. `llama-server` has the base as GGUF with the adapter
