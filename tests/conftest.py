@@ -49,7 +49,7 @@ FAST_FAMILIES = {"gpt2", "llama"}
 FAST_CASES = 3
 """Cases of a parametrised test in `make test-fast`: the first, the last and those halfway between them."""
 
-LONGEST = ("commands/test_demo.py", "test_faults.py", "models/test_distributed.py", "test_damaged_runs.py",
+LONGEST = ("unlearn/methods/test_methods.py", "test_faults.py", "models/test_distributed.py", "test_damaged_runs.py",
            "test_site.py")  # fmt: skip
 """Files that run first. A file is tested by one worker: a long one at the end would leave the other worker idle."""
 
