@@ -217,7 +217,7 @@ def test_a_fault_of_the_package_is_found(runs, tmp_path, capsys, monkeypatch):
 @few_or_many
 @pytest.mark.parametrize("file", CASES)
 def test_one_wrong_value_is_one_line(runs, tmp_path, capsys, file, many):
-    """Each change with `gate`, which reads every file, and with two other commands by turns."""
+    """Each change with `gate`, which reads every file, and with one other command in turn."""
     path = runs / "run" / file
     content = read(path)
     faults, used = [], set()
@@ -226,7 +226,7 @@ def test_one_wrong_value_is_one_line(runs, tmp_path, capsys, file, many):
             write(path, damaged(content, place, change))
             commands = reading(runs, tmp_path / "out")
             if not many:
-                commands = {"gate": commands.pop("gate"), **in_turn(commands, number, 2)}
+                commands = {"gate": commands.pop("gate"), **in_turn(commands, number, 1)}
             used.update(commands)
             where = ".".join(map(str, place))
             faults += [f"{where} {change}: {fault}" for fault in broken(commands, tmp_path / "out", capsys)]
@@ -312,7 +312,7 @@ def test_a_file_that_is_cut_or_no_text_is_one_line(runs, tmp_path, capsys, file)
         contents = (b"", good[: len(good) // 2], b"\xff\xfe\x00", b"[" * 50_000, b"null", b"7", b"[]")
         for number, content in enumerate(contents):
             path.write_bytes(content)
-            chosen = in_turn(reading(runs, tmp_path / "out"), number, 2)
+            chosen = in_turn(reading(runs, tmp_path / "out"), number, 1)
             chosen |= in_turn(loading(runs, tmp_path / "out"), number, 1)
             found = broken(chosen, tmp_path / "out", capsys)
             faults += [f"{file} {content[:10]!r}: {fault}" for fault in found]
