@@ -36,7 +36,7 @@ SHARED = {
 }  # fmt: skip
 """Settings of both trainers. With `hard` the sets of a bias type are exchanged as soon as its SS falls below 50."""
 
-STEPS, RATE = 6, 3e-3
+STEPS, RATE = 6, 1e-2
 CONTEXTS = tuple(
     tuple(Passage("", f"The {who} is {what}.") for who in whos)
     for what, whos in (("tired", ("nurse", "poet")), ("quiet", ("doctor", "town", "nurse")), ("kind", ("poet", "town")),
