@@ -52,13 +52,13 @@ def disentangle(
     config = config or DebiasConfig()
     experiment = experiment_of(model, common)
     triplets = read_triplets(train, skip_invalid=experiment.plan.skip_invalid).triplets
-    types = _check_types(train, triplets)
+    types = check_types(train, triplets)
     seeds = [*seeds] or [config.seed]
     experiment = replace(experiment, unrelated=experiment.unrelated or _own_unrelated(triplets, Path(out)))
     found: dict[str, list[Results]] = {}
     trained_on = {}
     for bias_type in types:
-        name = f"{'without' if leave_out else 'only'}-{_file_name(bias_type)}"
+        name = f"{'without' if leave_out else 'only'}-{file_name(bias_type)}"
         chosen = [triplet for triplet in triplets if (triplet.bias_type == bias_type) != leave_out]
         trained_on[name] = sorted({triplet.bias_type for triplet in chosen})
         pairs, found[name] = _stored(chosen, Path(out) / f"{name}.jsonl"), []
@@ -87,12 +87,12 @@ def disentangle(
     return result
 
 
-def _check_types(train: str, triplets: Sequence[Triplet]) -> list[str]:
+def check_types(train: str, triplets: Sequence[Triplet]) -> list[str]:
     """The bias types of the training pairs. RequestError for a single one, or two that would share a folder."""
     types = sorted({triplet.bias_type for triplet in triplets})
     if len(types) < 2:
         raise RequestError(f"{train}: only the bias type {types[0]}; disentangle needs pairs of two or more")
-    if len({_file_name(bias_type) for bias_type in types}) < len(types):
+    if len({file_name(bias_type) for bias_type in types}) < len(types):
         raise RequestError(f"{train}: two bias types would share a folder; rename one of them")
     return types
 
@@ -130,6 +130,6 @@ def _own_unrelated(triplets: Sequence[Triplet], out: Path) -> str | None:
     return str(out / "unrelated.txt")
 
 
-def _file_name(bias_type: str) -> str:
+def file_name(bias_type: str) -> str:
     """The name of a bias type in characters that every file system accepts."""
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in bias_type)
