@@ -22,6 +22,8 @@ ALONE = {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 0.0}
 # (docs/tuning.md).
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "biasunlearn": {},
+    # The weight was not tuned.
+    "biasunlearn_orthogonal": {"orthogonal_weight": 10.0},
     # unlearning. Without a retention loss, LMS is lost before the first evaluation at a rate of 1e-3.
     "npo": {**ALONE, "learning_rate": 2e-4},
     # The gradient of SimNPO is multiplied by sigmoid(beta log p-bar): at 6 nats per token, the beta of the paper (2.5
@@ -74,6 +76,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 
 SUMMARIES: Mapping[str, str] = {
     "biasunlearn": "NPO on stereotypes, cross-entropy on anti-stereotypes and KL on unrelated text, swap (default)",
+    "biasunlearn_orthogonal": "the same with a penalty on changes along the bias directions of other bias types",
     "npo": "negative preference optimization on stereotypes only",
     "simnpo": "NPO without a reference model, on the mean log-probability",
     "gradient_ascent": "raises the loss of the stereotypes",

@@ -50,6 +50,18 @@ def test_a_run_for_each_bias_type_reported_on_all(place: Path, capsys: pytest.Ca
     assert "only-work" in capsys.readouterr().out
 
 
+def test_with_a_penalty_of_their_directions_a_run_has_the_pairs_of_the_others(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(place, "kept", "--set", "method=biasunlearn_orthogonal", "--json")) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["trained_on"] == {"only-age": ["age"], "only-work": ["work"]}
+    for name, types in found["trained_on"].items():
+        results = json.loads((place / "kept" / name / "seed-0/results.json").read_text())
+        assert list(results["data"]["splits"]["train"]["bias_types"]) == types == results["config"]["trained_types"]
+        assert any("are only used to keep their bias directions" in line for line in results["data"]["findings"])
+
+
 def test_leaving_one_out_trains_on_the_others(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command(place, "without", "--leave-out", "--json")) == 0
     found = json.loads(capsys.readouterr().out)

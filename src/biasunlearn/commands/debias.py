@@ -279,6 +279,7 @@ def _unscorable(loaded: Any, prepared: Prepared) -> Mapping[Passage, str]:
     sets = prepared.sets
     passages = [one for per_type in (sets.forget, sets.retain) for group in per_type.values() for one in group]
     passages += [one for compared in sets.compared.values() for one in compared]
+    passages += [side for pairs in sets.protected.values() for pair in pairs for side in pair]
     passages += [c.whole(sentence) for c in prepared.stop for _, sentence in c.sentences()]
     try:
         longest = longest_row(loaded.model, loaded.tokenizer, masked=loaded.masked)

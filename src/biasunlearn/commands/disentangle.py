@@ -1,7 +1,8 @@
 """`disentangle`: the effect of debiasing one bias type on the others, and on one that is never trained on.
 
 There is an ordinary `debias` run for each bias type, trained on that type alone (or on all others) and reported on all
-of them: a matrix of SS, each cell with its interval. Finished runs are not repeated.
+of them: a matrix of SS, each cell with its interval. With `orthogonal_weight` a run also has the pairs of the other
+bias types, to keep their directions. Finished runs are not repeated.
 """
 
 from collections.abc import Sequence
@@ -61,11 +62,14 @@ def disentangle(
         name = f"{'without' if leave_out else 'only'}-{file_name(bias_type)}"
         chosen = [triplet for triplet in triplets if (triplet.bias_type == bias_type) != leave_out]
         trained_on[name] = sorted({triplet.bias_type for triplet in chosen})
+        row = config
+        if config.orthogonal_weight:  # the directions of the other bias types are read from their pairs
+            chosen, row = [*triplets], replace(config, trained_types=tuple(trained_on[name]))
         pairs, found[name] = _stored(chosen, Path(out) / f"{name}.jsonl"), []
         for seed in seeds:
             folder = Path(out) / name / f"seed-{seed}"
             what = f"{name}, seed {seed}, {len(chosen)} training pairs"
-            found[name].append(experiment.run(what, folder, replace(config, seed=seed), train=str(pairs)))
+            found[name].append(experiment.run(what, folder, replace(row, seed=seed), train=str(pairs)))
     by_seed = {name: [_scores(results.benchmarks) for results in runs] for name, runs in found.items()}
     stages = {name: [_stages(results) for results in runs] for name, runs in found.items()}
     ss, group = (spill_over(stages, trained_on, group=group) for group in (False, True))

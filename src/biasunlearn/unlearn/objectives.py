@@ -45,7 +45,10 @@ Objective = Callable[[RoleLogProbs, RoleLogProbs, DebiasConfig], Losses]
 
 
 def unlearn(forget: RoleLogProbs, retain: RoleLogProbs, config: DebiasConfig) -> Losses:
-    """NPO on the forget sentences, cross-entropy on the retain sentences: BiasUnlearn and, with other weights, NPO."""
+    """NPO on the forget sentences, cross-entropy on the retain sentences: BiasUnlearn and, with other weights, NPO.
+
+    The penalty of biasunlearn_orthogonal is no role loss: it is added to the total (bias_directions.py).
+    """
     assert forget.reference is not None
     if config.npo_ratio == "batch_mean":
         npo = npo_loss_batch_mean(forget.values, forget.reference, forget.tokens, config.beta)
@@ -166,6 +169,7 @@ def _none(role: RoleLogProbs) -> Tensor:
 
 OBJECTIVES: dict[str, Objective] = {
     "biasunlearn": unlearn,
+    "biasunlearn_orthogonal": unlearn,
     "npo": unlearn,
     "simnpo": simnpo,
     "gradient_ascent": difference,
