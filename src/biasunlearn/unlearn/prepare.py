@@ -119,7 +119,8 @@ def prepare(
     sets = _with_protected(sets, others, config, unscorable or {})
     more = [*_contexts_finding(sets, chosen, config), *_protected_finding(sets, others)]
     facts = facts.with_values(findings=[*facts.findings, *more])
-    return Prepared(sets, chosen, stop, facts, _manifest(read, facts, chosen, stop, config.seed), swap_by)
+    used = (*chosen, *others) if sets.protected else chosen
+    return Prepared(sets, chosen, stop, facts, _manifest(read, facts, used, stop, config.seed), swap_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,13 +223,14 @@ def _training_sets(
 
 
 def _manifest(
-    read: _Files, facts: DataFacts, chosen: Sequence[Triplet], stop: Sequence[Triplet], seed: int
+    read: _Files, facts: DataFacts, used: Sequence[Triplet], stop: Sequence[Triplet], seed: int
 ) -> Manifest:
-    ids = {(c.kind, c.id) for c in chosen}
+    """`used`: the pairs that training reads, with those that are only protected."""
+    ids = {(c.kind, c.id) for c in used}
     trained = {key for c, key in zip(read.train.triplets, read.hashes, strict=True) if (c.kind, c.id) in ids}
     return Manifest(
         train=facts.train, unrelated=facts.unrelated, splits=facts.splits, seed=seed,
-        pairs=sorted(trained | set(map(triplet_hash, stop))), words=sorted(word_hashes(chosen)),
+        pairs=sorted(trained | set(map(triplet_hash, stop))), words=sorted(word_hashes(used)),
     )  # fmt: skip
 
 
