@@ -58,6 +58,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     # weights
     "task_vector": {**ALONE, "learning_rate": 2e-4, "average": 0.0},  # cross-entropy on the stereotypes
     "mlp_edit": WITHOUT_LOSSES,
+    "bias_neurons": WITHOUT_LOSSES,
     # representation
     "sentence_debias": WITHOUT_LOSSES,
     "inlp": WITHOUT_LOSSES,
@@ -98,6 +99,7 @@ SUMMARIES: Mapping[str, str] = {
     "dropout": "training on ordinary text with higher dropout",
     "task_vector": "subtracts what training on the stereotypes changes",
     "mlp_edit": "edits the output matrix of one MLP in closed form",
+    "bias_neurons": "suppresses the MLP neurons that make the gap of the pairs, or doubles those that close it",
     "sentence_debias": "projects out the first principal component of paired differences",
     "inlp": "projects out the directions of successive linear classifiers",
     "leace": "the smallest change after which no linear classifier finds the label (extra erasure)",

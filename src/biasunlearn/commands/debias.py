@@ -47,7 +47,7 @@ from biasunlearn.unlearn.prepare import Prepared, prepare
 from biasunlearn.unlearn.small_data import small_data_finding
 from biasunlearn.unlearn.swap import knows_noise
 
-CAUSAL_ONLY = ("mlp_edit", "sentence_debias", "inlp", "leace", "self_debias", "debiasing_prompt")
+CAUSAL_ONLY = ("mlp_edit", "bias_neurons", "sentence_debias", "inlp", "leace", "self_debias", "debiasing_prompt")
 """Methods without a gradient, which change or prompt a model that reads from left to right."""
 
 

@@ -8,6 +8,7 @@ their loss share one function (gradient.py); any other method is a file of its o
 from collections.abc import Callable
 
 from biasunlearn.unlearn.methods import (
+    bias_neurons,
     cda,
     dropout,
     gradient,
@@ -29,6 +30,7 @@ METHODS: dict[str, Callable[[Task], MethodResult]] = {
     "invariance": invariance.run,
     "task_vector": task_vector.run,
     "mlp_edit": mlp_edit.run,
+    "bias_neurons": bias_neurons.run,
     "sentence_debias": projection.sentence_debias,
     "inlp": projection.inlp,
     "leace": projection.leace,
