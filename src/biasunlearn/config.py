@@ -25,7 +25,7 @@ Method = Literal[
     "wga", "satimp", "undial", "ceu", "pdu", "rmu",
     "dpo", "ipo", "kto", "orpo", "equalize", "invariance",
     "sft", "cda", "dropout",
-    "task_vector", "mlp_edit", "bias_neurons",
+    "task_vector", "biasedit", "mlp_edit", "bias_neurons",
     "sentence_debias", "inlp", "leace", "steering", "steering_gated",
     "self_debias", "debiasing_prompt",
     "trl:dpo", "trl:orpo", "trl:kto",

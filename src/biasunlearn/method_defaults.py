@@ -57,6 +57,8 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "dropout": {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 1.0, "learning_rate": 2e-4},
     # weights
     "task_vector": {**ALONE, "learning_rate": 2e-4, "average": 0.0},  # cross-entropy on the stereotypes
+    # lambda as in the configuration of the authors; the learning rate was not tuned.
+    "biasedit": {**ALONE, "kl_weight": 4.0, "learning_rate": 5e-4},
     "mlp_edit": WITHOUT_LOSSES,
     "bias_neurons": WITHOUT_LOSSES,
     # representation
@@ -98,6 +100,7 @@ SUMMARIES: Mapping[str, str] = {
     "cda": "training on ordinary text and on the same text with its groups exchanged",
     "dropout": "training on ordinary text with higher dropout",
     "task_vector": "subtracts what training on the stereotypes changes",
+    "biasedit": "makes both sentences of a pair equally likely by LoRA on the last MLPs (without a hyper-network)",
     "mlp_edit": "edits the output matrix of one MLP in closed form",
     "bias_neurons": "suppresses the MLP neurons that make the gap of the pairs, or doubles those that close it",
     "sentence_debias": "projects out the first principal component of paired differences",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from biasunlearn.unlearn.methods import (
     bias_neurons,
+    biasedit,
     cda,
     dropout,
     gradient,
@@ -29,6 +30,7 @@ METHODS: dict[str, Callable[[Task], MethodResult]] = {
     "dropout": dropout.run,
     "invariance": invariance.run,
     "task_vector": task_vector.run,
+    "biasedit": biasedit.run,
     "mlp_edit": mlp_edit.run,
     "bias_neurons": bias_neurons.run,
     "sentence_debias": projection.sentence_debias,
