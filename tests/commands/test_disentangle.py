@@ -128,6 +128,7 @@ def test_wrong_requests_to_erase_are_one_line(place: Path, capsys: pytest.Captur
     for more, said in (
         (("--leave-out",), "--erase: trains nothing; leave --leave-out and --seeds out"),
         (("--set", "max_steps=1"), "--erase: trains nothing and has no recipe"),
+        (("--unrelated", "text.txt"), "--erase: only reads --train and --report"),
         (("--dtype", "bfloat16"), "--dtype: has no meaning with --erase"),
         (("--draws", "1"), "--draws 1: needs at least 2"),
         (("--rank", "0"), "--rank 0: must be at least 1"),

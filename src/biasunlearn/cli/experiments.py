@@ -251,8 +251,8 @@ def _erase(request: Request, layer: int | None, rank: int | None, draws: int | N
     execution.refuse("has no meaning with --erase", "dtype", "batch_tokens")
     if training.config is not None or training.set:
         raise RequestError("--erase: trains nothing and has no recipe; leave --config and --set out")
-    if training.benchmark:
-        raise RequestError("--erase: only --report is measured; leave --benchmark out")
+    if training.benchmark or training.unrelated:
+        raise RequestError("--erase: only reads --train and --report; leave --benchmark and --unrelated out")
     erasing = Erasing(
         layer=layer, rank=RANK if rank is None else rank, draws=DRAWS if draws is None else draws,
         seed=execution.seed or 0,
