@@ -14,6 +14,7 @@ from torch import Tensor
 
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
+from biasunlearn.models import cpu_bfloat16
 from biasunlearn.models.batch_log_probs import batch_log_probs, separable
 from biasunlearn.models.batches import TokenRow, collate, encode, start_token
 from biasunlearn.models.distributed import count, from_first, is_split, mine, summed
@@ -152,15 +153,27 @@ def _causal(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
         members = [[number for line in batch for number in line.rows] for batch in batches]
         sizes = [len(numbers) for numbers in members]
 
-
         def work(batch: list[Group]) -> list[float]:
             values: list[float] = _sums(loaded, rows, batch, packs=packs).tolist()
-            check_finite(loaded, [rows[number].ids for line in batch for number in line.rows], values)
+            chosen = [rows[number] for line in batch for number in line.rows]
+            check_finite(loaded, [row.ids for row in chosen], values)
+            _compare_first_batch(loaded, chosen, values)
             return values
 
         found = _each(loaded, batches, sizes, work, job)
     sums = dict(zip(chain(*members), chain(*found), strict=True))
     return [sums[number] for number in range(len(rows))]
+
+
+def _compare_first_batch(loaded: Loaded, rows: Sequence[TokenRow], values: Sequence[float]) -> None:
+    """Of a causal model in bfloat16 on a CPU, once: how far the scores of these rows are from float32."""
+    if cpu_bfloat16.unchecked(loaded.model):
+        some = rows[: cpu_bfloat16.COMPARED]
+        batch = collate(some, device=loaded.device)
+        cpu_bfloat16.compare(
+            loaded.model, values[: len(some)], [row.scored for row in some],
+            lambda: batch.sums(token_log_probs(logits_at(loaded.model, batch), batch.targets)),
+        )  # fmt: skip
 
 
 def _each(
@@ -329,6 +342,11 @@ def _pseudo(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
         targets = torch.tensor([asked[i][1] for i in chosen], device=loaded.device)
         values: list[float] = token_log_probs(logits_at(loaded.model, batch), targets).double().tolist()
         check_finite(loaded, [_unmasked(*asked[i]) for i in chosen], values)
+        if cpu_bfloat16.unchecked(loaded.model):
+            cpu_bfloat16.compare(
+                loaded.model, values, [1] * len(values),
+                lambda: token_log_probs(logits_at(loaded.model, batch), targets),
+            )  # fmt: skip
         return values
 
     with evaluating(loaded.model):
