@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from biasunlearn.config import DebiasConfig
 from biasunlearn.models import cpu_bfloat16
+from biasunlearn.models.adapters import with_lora
 from biasunlearn.models.load import Loaded, load
 from biasunlearn.models.spec import ModelSpec
+from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.scoring.chat import protocol
 from biasunlearn.scoring.log_prob import score
 from tests import tiny
@@ -67,11 +70,31 @@ def test_a_model_whose_comparison_fails_is_scored_all_the_same(monkeypatch: pyte
     def fails(*_: object) -> None:
         raise RuntimeError("expected mat1 and mat2 to have the same dtype")
 
-    monkeypatch.setattr(cpu_bfloat16, "in_float32", fails)
     half = tiny.causal("gpt2")
     half = half.with_model(half.model.bfloat16())
+    monkeypatch.setattr(cpu_bfloat16, "in_float32", fails)
     assert len(score(half, PASSAGES)) == len(PASSAGES)
     assert cpu_bfloat16.difference_note(half.model) == ""
+
+
+def test_scores_that_are_known_from_before_do_not_hide_the_difference(tmp_path: Path) -> None:
+    """A resumed run reads its scores from the cache, and says the same as an undisturbed one."""
+    notes = []
+    for _ in range(2):
+        half = tiny.causal("gpt2")
+        half = half.with_model(half.model.bfloat16()).with_cache(ScoreCache(tmp_path / "scores"))
+        score(half, PASSAGES)
+        notes.append(cpu_bfloat16.difference_note(half.model))
+    assert notes[0] == notes[1] != ""
+
+
+def test_an_adapter_does_not_make_another_model_of_it() -> None:
+    half = tiny.causal("gpt2")
+    half = half.with_model(half.model.bfloat16())
+    score(half, PASSAGES)
+    said = cpu_bfloat16.difference_note(half.model)
+    adapted = with_lora(half.model, DebiasConfig())
+    assert not cpu_bfloat16.unchecked(adapted) and cpu_bfloat16.difference_note(adapted) == said != ""
 
 
 def test_loading_in_bfloat16_says_so_and_in_float32_does_not(tmp_path: Path) -> None:

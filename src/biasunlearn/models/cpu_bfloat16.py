@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from biasunlearn.models.distributed import is_split
 from biasunlearn.models.forward import unwrapped
 
 INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 BF16", "sve_bf16": "SVE BF16", "bf16": "NEON BF16"}
@@ -63,33 +64,39 @@ def support_note(capabilities: Mapping[str, Any] | None = None) -> str:
 
 def difference_note(model: Any) -> str:
     """The difference of the first batch in words; "" where none has been compared."""
-    found = _differences.get(unwrapped(model))
+    found = _differences.get(_base(model))
     return "" if found is None else str(found)
 
 
 def unchecked(model: Any) -> bool:
-    """Whether the next batch of a model is to be compared with float32: the first one in bfloat16 on a CPU."""
-    inner = unwrapped(model)
-    return inner.dtype == torch.bfloat16 and inner.device.type == "cpu" and inner not in _differences
+    """Whether the next batch of a model is to be compared with float32: the first one in bfloat16 on a CPU.
+
+    A model with an adapter is the same model as without, so that a resumed run, which scores other batches with its
+    adapter, compares the same ones.
+    """
+    base = _base(model)
+    is_half = base.dtype == torch.bfloat16 and base.device.type == "cpu"
+    return is_half and base not in _differences and not is_split(base)
 
 
-def compare(model: Any, found: Sequence[float], tokens: Sequence[int], again: Callable[[], Tensor]) -> None:
-    """Computes the first sentences of a batch again in float32, and notes how far the scores are from these.
+def compare(model: Any, score: Callable[[], Tensor], tokens: Sequence[int]) -> None:
+    """Scores the first sentences of a batch as they are and in float32, and notes how far the two are apart.
 
     Args:
-        found: sums of log-probabilities in bfloat16.
+        score: computes their sums of log-probabilities.
         tokens: the number of tokens in each of them.
-        again: computes the same sums.
     """
+    base = _base(model)
+    _differences[base] = None
+    found = score().double()
+    with contextlib.suppress(RuntimeError), in_float32(base):  # of a family that mixes precisions by itself
+        apart = (found - score().double()).abs() / torch.tensor(tokens)
+        _differences[base] = Difference(len(tokens), float(apart.mean()), float(apart.max()))
+
+
+def _base(model: Any) -> Any:
     inner = unwrapped(model)
-    try:
-        with in_float32(inner):
-            exact = again().double()
-    except RuntimeError:  # a family that mixes precisions by itself
-        _differences[inner] = None
-        return
-    apart = (torch.tensor(found, dtype=torch.float64) - exact).abs() / torch.tensor(tokens)
-    _differences[inner] = Difference(len(found), float(apart.mean()), float(apart.max()))
+    return inner.get_base_model() if hasattr(inner, "get_base_model") else inner
 
 
 @contextlib.contextmanager

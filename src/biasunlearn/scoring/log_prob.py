@@ -152,12 +152,12 @@ def _causal(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
         batches = [[lines[i] for i in chosen] for chosen in by_length([line.length for line in lines], budget)]
         members = [[number for line in batch for number in line.rows] for batch in batches]
         sizes = [len(numbers) for numbers in members]
+        if members and cpu_bfloat16.unchecked(loaded.model):  # also where the scores are known from before
+            _compare_with_float32(loaded, [rows[number] for number in members[0][: cpu_bfloat16.COMPARED]])
 
         def work(batch: list[Group]) -> list[float]:
             values: list[float] = _sums(loaded, rows, batch, packs=packs).tolist()
-            chosen = [rows[number] for line in batch for number in line.rows]
-            check_finite(loaded, [row.ids for row in chosen], values)
-            _compare_first_batch(loaded, chosen, values)
+            check_finite(loaded, [rows[number].ids for line in batch for number in line.rows], values)
             return values
 
         found = _each(loaded, batches, sizes, work, job)
@@ -165,15 +165,14 @@ def _causal(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
     return [sums[number] for number in range(len(rows))]
 
 
-def _compare_first_batch(loaded: Loaded, rows: Sequence[TokenRow], values: Sequence[float]) -> None:
-    """Of a causal model in bfloat16 on a CPU, once: how far the scores of these rows are from float32."""
-    if cpu_bfloat16.unchecked(loaded.model):
-        some = rows[: cpu_bfloat16.COMPARED]
-        batch = collate(some, device=loaded.device)
-        cpu_bfloat16.compare(
-            loaded.model, values[: len(some)], [row.scored for row in some],
-            lambda: batch.sums(token_log_probs(logits_at(loaded.model, batch), batch.targets)),
-        )  # fmt: skip
+def _compare_with_float32(loaded: Loaded, rows: Sequence[TokenRow]) -> None:
+    """Of a causal model in bfloat16 on a CPU: how far the scores of these rows are from float32."""
+    batch = collate(rows, device=loaded.device)
+
+    def sums() -> Tensor:
+        return batch.sums(token_log_probs(logits_at(loaded.model, batch), batch.targets))
+
+    cpu_bfloat16.compare(loaded.model, sums, [row.scored for row in rows])
 
 
 def _each(
@@ -342,15 +341,17 @@ def _pseudo(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
         targets = torch.tensor([asked[i][1] for i in chosen], device=loaded.device)
         values: list[float] = token_log_probs(logits_at(loaded.model, batch), targets).double().tolist()
         check_finite(loaded, [_unmasked(*asked[i]) for i in chosen], values)
-        if cpu_bfloat16.unchecked(loaded.model):
-            cpu_bfloat16.compare(
-                loaded.model, values, [1] * len(values),
-                lambda: token_log_probs(logits_at(loaded.model, batch), targets),
-            )  # fmt: skip
         return values
 
     with evaluating(loaded.model):
         sizes = [len(chosen) for chosen in batches]
+        if batches and cpu_bfloat16.unchecked(loaded.model):
+            some = batches[0][: cpu_bfloat16.COMPARED]
+            batch = collate([asked[i][0] for i in some], at_token=True, device=loaded.device)
+            targets = torch.tensor([asked[i][1] for i in some], device=loaded.device)
+            cpu_bfloat16.compare(
+                loaded.model, lambda: token_log_probs(logits_at(loaded.model, batch), targets), [1] * len(some)
+            )
         found = _each(loaded, batches, sizes, work, _job(loaded, rows))
     log_probs = dict(zip(chain(*batches), chain(*found), strict=True))
     return [sum(log_probs[number] for number in numbers) for numbers in wanted]
