@@ -63,6 +63,7 @@ def test_neither_order_nor_packing_nor_sharing_nor_threads_change_a_score(family
             assert found.tokens == alone[passage].tokens
 
 
+@pytest.mark.by_day("gpt2", "llama", "gemma3", "bert")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_negative_control_sentences_that_differ_have_other_scores(family: str) -> None:
     """A score that is given to the wrong sentence would show in the test above."""
@@ -71,6 +72,7 @@ def test_negative_control_sentences_that_differ_have_other_scores(family: str) -
     assert min(abs(one - other) for one, other in itertools.combinations(values, 2)) > 2 * TOLERANCE
 
 
+@pytest.mark.by_day("gpt2", "llama", "gemma3", "bert")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bfloat16_is_within_its_tolerance(family: str) -> None:
     """Half a hundredth of relative rounding in every product: a tenth of a nat per token at most, and not exact."""
