@@ -1,5 +1,6 @@
 """Sequential evaluations: the prediction by hand, how much is read, and that nothing but the reading changes."""
 
+import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from biasunlearn.unlearn.decision import Decision
 from biasunlearn.unlearn.evaluation import Evaluation, StopScores, stop_scores
 from biasunlearn.unlearn.sequential import SequentialEvaluator, predict
 from biasunlearn.unlearn.trainer import train
+from tests import tiny, variants
 from tests.unlearn.test_trainer import CLUSTERS, SETS, Killed, config, fresh, kill_at, real_evaluation, same, weights_of
 
 SIZE = 400
@@ -207,3 +209,18 @@ def test_the_page_says_how_many_items_were_scored() -> None:
     rows = [MetricsRow(step=step, ss={"x": 50.0}, evaluated_items=n) for step, n in ((0, None), (25, 1200), (50, 520))]
     assert "scored 520 to 1,200 items" in " ".join(_evaluated(rows))
     assert _evaluated(rows[:1]) == []  # full evaluations need no words
+
+
+@pytest.mark.slow
+def test_the_command_evaluates_in_parts_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequential, "FEWEST", 2)
+    monkeypatch.setattr(sequential, "PRIOR", 0.0)
+    tiny.save(tiny.gpt2(), tmp_path / "model")
+    variants.write_pairs(tmp_path / "train.jsonl")
+    variants.write_pairs(tmp_path / "report.jsonl", ("old", "new"))
+    sequentially = ("--set", "evaluation=sequential", "--quiet")
+    run = Path(variants.debias(tmp_path, "run", str(tmp_path / "model"), *sequentially))
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    read = [row["evaluated_items"] for row in rows if "ss" in row and row["step"]]
+    stop = json.loads((run / "results.json").read_text())["data"]["splits"]["stop"]["pairs"]
+    assert len(read) == 2 and all(0 < one < stop for one in read)
