@@ -6,7 +6,7 @@ PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 WORKERS ?= 2
 # A file is tested by one worker, so that what its tests share is made once, in the order that tests/conftest.py gives.
 PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
-.PHONY: demo test test-fast test-nightly fuzz lint bench docs schema install install-all
+.PHONY: demo test test-fast test-nightly fuzz lint bench bench-gpu docs schema install install-all
 
 demo: install
 	$(BIN)/biasunlearn demo
@@ -40,6 +40,10 @@ lint: install-all
 MODELS ?= gpt2-small
 bench: install
 	$(BIN)/python perf/bench.py --models $(MODELS) $(if $(STEREOSET),--stereoset $(STEREOSET)) $(BENCH)
+
+# Scoring and training steps on a CUDA card, random weights, no network, at most 8 minutes. BENCH="--tiny" tries it on a CPU.
+bench-gpu: install
+	$(BIN)/python perf/bench_gpu.py $(BENCH)
 
 docs: install-all
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -186,9 +186,14 @@ class Size:
 def _size(model: Any) -> Size:
     head = model.get_output_embeddings().weight
     tables = {id(model.get_input_embeddings().weight), id(head)}
-    body = sum(p.numel() for p in model.parameters() if p.dim() == 2 and id(p) not in tables)
+    body = sum(_weights(p) for p in model.parameters() if p.dim() == 2 and id(p) not in tables)
     places = [p for name, p in model.named_parameters() if "wpe" in name or "position_embeddings" in name]
     return Size(body - sum(p.numel() for p in places), head.numel())
+
+
+def _weights(parameter: Any) -> int:
+    """The number of weights, of which bitsandbytes packs two of 4 bits into a byte."""
+    return parameter.numel() * (2 if type(parameter).__name__ == "Params4bit" else 1)
 
 
 # --- scoring ----------------------------------------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def score_one_by_one(model: Any, sentences: Sequence[Sentence]) -> list[float]:
     """Mean log-probability of each sentence's tokens, one forward a sentence, logits at every position."""
     scores = []
     for ids, first in sentences:
-        row = torch.tensor([ids])
+        row = torch.tensor([ids], device=model.device)
         with torch.no_grad():
             log_p = model(row).logits[0].log_softmax(-1)
         scores.append(float(log_p[range(first - 1, len(ids) - 1), ids[first:]].mean()))
@@ -74,6 +74,7 @@ def _forward(model: Any, sentences: Sequence[Sentence]) -> tuple[Tensor, Tensor,
         ids[number, : len(sentence)] = torch.tensor(sentence)
         mask[number, : len(sentence)] = 1
         supervised[number, first - 1 : len(sentence) - 1] = True
+    ids, mask, supervised = (one.to(model.device) for one in (ids, mask, supervised))
     return model(input_ids=ids, attention_mask=mask).logits, ids, supervised
 
 

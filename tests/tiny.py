@@ -229,6 +229,17 @@ def _gemma2() -> tuple[Any, Any, Any]:
     return transformers.Gemma2ForCausalLM, config, metaspace()
 
 
+def _gemma3() -> tuple[Any, Any, Any]:
+    """One layer with a sliding window and one with the whole row, as in the published models five to one."""
+    config = transformers.Gemma3TextConfig(
+        **_GROUPED,
+        query_pre_attn_scalar=8,
+        sliding_window=8,
+        layer_types=["sliding_attention", "full_attention"],
+    )
+    return transformers.Gemma3ForCausalLM, config, metaspace()
+
+
 def _phi() -> tuple[Any, Any, Any]:
     config = transformers.PhiConfig(**_SHAPE, **_NO_SPECIAL)
     return transformers.PhiForCausalLM, config, byte_level(prefix_space=True)
@@ -246,6 +257,7 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any, Any]]] = {
     "mistral": _mistral,
     "qwen3": _qwen3,
     "gemma2": _gemma2,
+    "gemma3": _gemma3,
     "phi": _phi,
     "bert-decoder": _bert_decoder,
 }

@@ -182,6 +182,10 @@ class DebiasConfig:
     """Steps between two evaluations on the stop split. Released code: 80, 50 or 30."""
     first_evaluation: int = 25
     """Step of the first evaluation. Released code: 100."""
+    evaluation: Literal["full", "sequential"] = "full"
+    """full: every evaluation scores the whole stop split. sequential: it scores random parts of it until the directions
+    of the swap weights and the stop rule are clear, and predicts the rest from the last answers
+    (unlearn/sequential.py)."""
     swap: Literal["pi", "proportional", "hard", "none"] = "pi"
     """Swap rule. hard (paper): the forget and retain sets of a bias type are exchanged while its SS is below 50.
     proportional: the swap weight is also reduced as SS approaches 50. pi: a proportional-integral controller (gains KP

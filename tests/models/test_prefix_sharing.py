@@ -20,7 +20,7 @@ SHARED = [
 ] + [Passage("My neighbour is a", rest) for rest in (" poet.", " doctor, and kind.")]
 """Two groups of sentences that begin alike, one of them scored from its beginning and one from behind it."""
 
-WITHOUT = {"mistral", "gemma2"}
+WITHOUT = {"mistral", "gemma2", "gemma3"}
 """The tiny ones of these have a window of 8 tokens, which a mask of ours would not keep: they are read row by row."""
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -44,6 +44,7 @@ from biasunlearn.stats.stereoset import Comparison, comparisons
 from biasunlearn.unlearn.base_model import ReportedScore, base_findings
 from biasunlearn.unlearn.evaluation import BaseAnswers, StopScores, base_pairs, stop_scores
 from biasunlearn.unlearn.prepare import Prepared, prepare
+from biasunlearn.unlearn.sequential import SequentialEvaluator
 from biasunlearn.unlearn.small_data import small_data_finding
 from biasunlearn.unlearn.swap import knows_noise
 
@@ -345,13 +346,38 @@ def _unlearn(
     for finding in facts.findings:
         callbacks.message(finding)
     with measure_cost(loaded.device.type) as cost:
-        task = Task(loaded, prepared.sets, config, keep, evaluate_stop, first, callbacks.message, callbacks.on_step)
+        sequential = None
+        if config.evaluation == "sequential":
+            sequential = partial(_sequential, loaded, prepared, compared, scored)
+        task = Task(
+            loaded, prepared.sets, config, keep, evaluate_stop, first, callbacks.message, callbacks.on_step, sequential
+        )
         done = METHODS[config.method](task)
     if done.outcome.interrupted:
         raise Interrupted(
             f"stopped at step {done.outcome.step}, everything is saved; continue with the same command and --resume"
         )
     return done, cost, facts
+
+
+def _sequential(
+    loaded: Any,
+    prepared: Prepared,
+    base: Sequence[Comparison],
+    summarise: Callable[[Sequence[Comparison]], StopScores],
+    model: Any,
+) -> SequentialEvaluator:
+    """How a model in training is evaluated on parts of the stop split."""
+    from biasunlearn.benchmarks.stereoset import score_triplets
+
+    triplets = {one.id: one for one in prepared.stop}
+
+    def compare(clusters: Sequence[str]) -> list[Comparison]:
+        return comparisons(score_triplets(loaded.in_training(model), [triplets[name] for name in clusters]))
+
+    if prepared.parts is None:
+        return SequentialEvaluator(base, compare, summarise)
+    return SequentialEvaluator(base, compare, summarise, prepared.parts.of)
 
 
 def _base_answers(

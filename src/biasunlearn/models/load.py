@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from biasunlearn.errors import RequestError
 from biasunlearn.models import distributed, quantization
 from biasunlearn.models.adapters import check_kind, with_adapter
+from biasunlearn.models.cpu_bfloat16 import support_note
 from biasunlearn.models.cpu_kernels import fuse_activations
 from biasunlearn.models.given import (
     active_adapters,
@@ -116,7 +117,8 @@ def load(spec: ModelSpec | str) -> Loaded:
         check_chain_rule(name, model, tokenizer)
     if spec.adapter is not None:
         model = with_adapter(model, spec.adapter).eval()
-    return Loaded(model, tokenizer, masked, batch_tokens=spec.batch_tokens, notes=(note,) if note else ())
+    notes = [note, support_note() if spec.dtype == "bfloat16" and device.type == "cpu" else ""]
+    return Loaded(model, tokenizer, masked, batch_tokens=spec.batch_tokens, notes=tuple(filter(None, notes)))
 
 
 def stored_as_masked(spec: ModelSpec) -> bool:

@@ -34,7 +34,15 @@ def training_sections(results: Results, metrics: Sequence[MetricsRow], margin: f
     if not parts:
         return []
     start = [START_NOTE] if beta and len(losses) > 1 else []
-    return [section("Training", parts, note=" ".join([*_end(results), SWAP_NOTE, *start]))]
+    return [section("Training", parts, note=" ".join([*_end(results), SWAP_NOTE, *start, *_evaluated(checks)]))]
+
+
+def _evaluated(checks: Sequence[MetricsRow]) -> list[str]:
+    """How many items sequential evaluations scored, in words."""
+    sizes = [row.evaluated_items for row in checks if row.evaluated_items is not None]
+    if not sizes:
+        return []
+    return [f"Evaluations scored {min(sizes):,} to {max(sizes):,} items of the stop split and predicted the others."]
 
 
 def _end(results: Results) -> list[str]:

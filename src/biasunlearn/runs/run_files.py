@@ -38,6 +38,8 @@ class MetricsRow(Record):
     subgroups: Mapping[str, Number] | None = None
     """SS of the subgroups that have a swap weight of their own, shrunk towards that of their bias type."""
     lms: Number | None = None
+    evaluated_items: Count | None = None
+    """Items of the stop split that a sequential evaluation scored; the others were predicted."""
     decision: StepDecision | None = None
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapter_effect import effect_note
+from biasunlearn.models.cpu_bfloat16 import difference_note
 from biasunlearn.models.load import Loaded
 
 USER_TURN = "Write a sentence."
@@ -35,7 +36,8 @@ def protocol(loaded: Loaded) -> dict[str, Any]:
 
     This is where a run proves that its adapter acts.
     """
-    notes = [note for note in (*loaded.notes, effect_note(loaded.model, loaded.tokenizer)) if note]
+    effect = effect_note(loaded.model, loaded.tokenizer)
+    notes = [note for note in (*loaded.notes, difference_note(loaded.model), effect) if note]
     found: dict[str, Any] = {"notes": notes} if notes else {}
     if not loaded.chat:
         return {"text": "raw", **found}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
+from biasunlearn.models import cpu_bfloat16
 from biasunlearn.models.batch_log_probs import batch_log_probs, separable
 from biasunlearn.models.batches import TokenRow, collate, encode, start_token
 from biasunlearn.models.distributed import count, from_first, is_split, mine, summed
@@ -151,7 +152,8 @@ def _causal(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
         batches = [[lines[i] for i in chosen] for chosen in by_length([line.length for line in lines], budget)]
         members = [[number for line in batch for number in line.rows] for batch in batches]
         sizes = [len(numbers) for numbers in members]
-
+        if members and cpu_bfloat16.unchecked(loaded.model):  # also where the scores are known from before
+            _compare_with_float32(loaded, [rows[number] for number in members[0][: cpu_bfloat16.COMPARED]])
 
         def work(batch: list[Group]) -> list[float]:
             values: list[float] = _sums(loaded, rows, batch, packs=packs).tolist()
@@ -161,6 +163,16 @@ def _causal(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
         found = _each(loaded, batches, sizes, work, job)
     sums = dict(zip(chain(*members), chain(*found), strict=True))
     return [sums[number] for number in range(len(rows))]
+
+
+def _compare_with_float32(loaded: Loaded, rows: Sequence[TokenRow]) -> None:
+    """Of a causal model in bfloat16 on a CPU: how far the scores of these rows are from float32."""
+    batch = collate(rows, device=loaded.device)
+
+    def sums() -> Tensor:
+        return batch.sums(token_log_probs(logits_at(loaded.model, batch), batch.targets))
+
+    cpu_bfloat16.compare(loaded.model, sums, [row.scored for row in rows])
 
 
 def _each(
@@ -333,6 +345,13 @@ def _pseudo(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
 
     with evaluating(loaded.model):
         sizes = [len(chosen) for chosen in batches]
+        if batches and cpu_bfloat16.unchecked(loaded.model):
+            some = batches[0][: cpu_bfloat16.COMPARED]
+            batch = collate([asked[i][0] for i in some], at_token=True, device=loaded.device)
+            targets = torch.tensor([asked[i][1] for i in some], device=loaded.device)
+            cpu_bfloat16.compare(
+                loaded.model, lambda: token_log_probs(logits_at(loaded.model, batch), targets), [1] * len(some)
+            )
         found = _each(loaded, batches, sizes, work, _job(loaded, rows))
     log_probs = dict(zip(chain(*batches), chain(*found), strict=True))
     return [sum(log_probs[number] for number in numbers) for numbers in wanted]

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,8 @@ class TrainingState:
     """Whether all losses since the last evaluation were finite."""
     dual: float | None = None
     """The dual variable of a method with a constraint (pdu); None before the first step and for all others."""
+    answers: Sequence[tuple[float, float | None]] = ()
+    """The last known answer to each item of the stop split (`SequentialEvaluator`); empty: those of the base model."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""

@@ -54,6 +54,8 @@ class StopScores:
     """SS on the stop split alone, where `bias_types` also uses the training pairs (`stop_scores`)."""
     subgroups: Mapping[str, BiasTypeScore] = field(default_factory=dict)
     """Shrunk SS of each part of a bias type that has a swap weight of its own; empty with `swap_by: bias_type`."""
+    evaluated: int | None = None
+    """Items that a sequential evaluation scored; None: all of them."""
 
     @property
     def ss(self) -> dict[str, float]:
@@ -67,7 +69,9 @@ class StopScores:
 
     def to_dict(self) -> dict[str, Any]:
         """What metrics.jsonl stores of an evaluation."""
-        only = {"subgroups": ss_of(self.subgroups)} if self.subgroups else {}
+        only: dict[str, Any] = {"subgroups": ss_of(self.subgroups)} if self.subgroups else {}
+        if self.evaluated is not None:
+            only["evaluated_items"] = self.evaluated
         return {"ss": dict(self.stop_split) or self.ss, "lms": self.lms, **only}
 
 
@@ -163,12 +167,24 @@ def stop_scores(
         parts: the parts of bias types that have a swap weight of their own; None: `StopScores.subgroups` is empty.
     """
     by_type = _by_type(comparisons)
-    scores = {name: _score(by_type[name], seed) for name in sorted(by_type)}
     meaningful = _meaningful(comparisons)
-    best = scores if base is None else _known_from_base(scores, by_type, _by_type(base.stop), _by_type(base.train))
-    measured = {} if base is None else ss_of(scores)
+    best, measured = _type_scores(by_type, seed, base)
     subgroups = {} if parts is None else _subgroup_scores(best, comparisons, base, parts, seed)
     return StopScores(best, official_lms(comparisons), meaningful, measured, subgroups)
+
+
+def _type_scores(
+    by_type: Mapping[str, Sequence[Comparison]], seed: int, base: BaseAnswers | None
+) -> tuple[dict[str, BiasTypeScore], dict[str, float]]:
+    """The score of each bias type, and with `base` also its SS on the stop split alone."""
+    if base is None:
+        return {name: _score(by_type[name], seed) for name in sorted(by_type)}, {}
+    began, others = _by_type(base.stop), _by_type(base.train)
+    best = {
+        name: _from_base(by_type[name], began[name], others[name]) if others.get(name) else _score(by_type[name], seed)
+        for name in sorted(by_type)
+    }
+    return best, {name: 100 * float(np.mean([one.stereotyped for one in by_type[name]])) for name in best}
 
 
 def _subgroup_scores(

@@ -6,6 +6,7 @@ evaluated, and unlearn/decision.py determines how training goes on.
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -51,6 +52,7 @@ from biasunlearn.unlearn.reference import (
 )
 from biasunlearn.unlearn.roles import log_probs_by_role
 from biasunlearn.unlearn.sampler import BatchSampler, StepBatch
+from biasunlearn.unlearn.sequential import SequentialEvaluator
 from biasunlearn.unlearn.sets import TrainingSets
 from biasunlearn.unlearn.small_data import fitted, pair_count
 from biasunlearn.unlearn.stop import distance, is_best
@@ -199,8 +201,8 @@ class TrainingOutcome:
     interrupted: bool = False
 
 
-Evaluate = Callable[[], StopScores]
-"""Scores the stop split with the model as it is."""
+Evaluate = Callable[[], StopScores] | SequentialEvaluator
+"""Scores the stop split with the model as it is: the whole of it, or as much as the decision needs."""
 
 
 @dataclass(slots=True)
@@ -316,7 +318,7 @@ def _start(
     if state is None:
         if base_scores is None:
             assert evaluate is not None, "without evaluations the caller gives the scores of the base model"
-            base_scores = evaluate()
+            base_scores = evaluate.base_scores() if isinstance(evaluate, SequentialEvaluator) else evaluate()
         state = first_state(base_scores, config, invariance=bool(sets.contexts))
     if state.step == 0:
         checkpointer.mark_best(model)
@@ -423,7 +425,7 @@ def _evaluate(training: _Training, row: dict[str, Any], evaluate: Evaluate | Non
         checkpointer.mark_best(model)
     else:
         with training.average.applied(model):
-            decide_step(state, row, evaluate(), config)
+            decide_step(state, row, scores_now(evaluate, state, config), config)
             if state.best_step == state.step:
                 checkpointer.mark_best(model)
     if state.decision.swapped and config.optimizer_at_swap == "rebuilt":
@@ -431,13 +433,27 @@ def _evaluate(training: _Training, row: dict[str, Any], evaluate: Evaluate | Non
     training.save(checkpointer)
 
 
-def decide_step(state: TrainingState, row: dict[str, Any], scores: StopScores, config: DebiasConfig) -> None:
-    """Decides from an evaluation, adds the decision to the row of the step, and notes whether the step is the best."""
+def scores_now(evaluate: Evaluate, state: TrainingState, config: DebiasConfig) -> StopScores:
+    """The scores of the model as it is. A sequential evaluation also notes the answers in the state."""
+    if not isinstance(evaluate, SequentialEvaluator):
+        return evaluate()
+    make = functools.partial(evaluation_of, state)
+    scores, state.answers = evaluate.evaluate(state.step, state.decision, state.answers, make, config)
+    return scores
+
+
+def evaluation_of(state: TrainingState, scores: StopScores) -> Evaluation:
+    """The scores with what the rules compare them with, at the present step."""
     log_ratio = sum(state.log_ratios) / max(1, len(state.log_ratios))
-    evaluation = Evaluation(
+    return Evaluation(
         state.step, scores, state.lms_before, log_ratio=log_ratio, finite=state.finite,
         fall_error=lms_fall_error(state.meaningful_before, scores.meaningful),
     )  # fmt: skip
+
+
+def decide_step(state: TrainingState, row: dict[str, Any], scores: StopScores, config: DebiasConfig) -> None:
+    """Decides from an evaluation, adds the decision to the row of the step, and notes whether the step is the best."""
+    evaluation = evaluation_of(state, scores)
     state.decision = decide(state.decision, evaluation, config)
     state.log_ratios, state.finite, state.evaluated = [], True, True
     gap = distance(evaluation, config)

@@ -19,8 +19,9 @@ def run(task: Task) -> MethodResult:
     if not task.config.lora_rank and kind(task.loaded.model):  # a quantised folder needs no `dtype`
         raise RequestError("lora_rank: 0 trains all weights, and this model's are quantised; train an adapter")
     model = with_lora(task.loaded.model, task.config) if task.config.lora_rank else task.loaded.model
+    evaluate = task.sequential(model) if task.sequential else lambda: task.evaluate(model)
     outcome = train(
-        model, task.loaded.tokenizer, task.sets, lambda: task.evaluate(model), task.config, task.checkpointer,
+        model, task.loaded.tokenizer, task.sets, evaluate, task.config, task.checkpointer,
         base_scores=task.base_scores, on_step=task.on_step,
     )  # fmt: skip
     return MethodResult(model, outcome)

@@ -9,6 +9,7 @@ from biasunlearn.models.load import Loaded
 from biasunlearn.runs.sections import Candidate
 from biasunlearn.unlearn.checkpoint import Checkpointer
 from biasunlearn.unlearn.evaluation import Evaluation, StopScores, lms_fall_error
+from biasunlearn.unlearn.sequential import SequentialEvaluator
 from biasunlearn.unlearn.sets import TrainingSets
 from biasunlearn.unlearn.stop import distance
 from biasunlearn.unlearn.trainer import TrainingOutcome
@@ -28,6 +29,8 @@ class Task:
     """The scores of the base model."""
     say: Callable[[str], None] = lambda _line: None
     on_step: Callable[[dict[str, Any]], None] | None = None
+    sequential: Callable[[Any], SequentialEvaluator] | None = None
+    """With `evaluation: sequential`: how a model in training is evaluated."""
 
 
 @dataclass(frozen=True, slots=True)
