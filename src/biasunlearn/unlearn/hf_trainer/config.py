@@ -19,6 +19,9 @@ OWN_DATA = ("cda", "dropout", "invariance", "task_vector")
 METHODS = tuple(name for name in OBJECTIVES if name not in OWN_DATA)
 """Methods that can be trained here."""
 
+WHOLE = "deepspeed, fsdp: not supported here; `debias` trains a model that is split by FSDP2 (docs/scale.md)"
+"""Why models that are split over processes are refused."""
+
 SCHEDULES = {"cosine": "cosine", "constant_with_warmup": "constant"}
 """Types of the Trainer's schedule that have the rates of `debias`, with their name there. Others are the Trainer's."""
 
@@ -108,6 +111,8 @@ class BiasUnlearnConfig(TrainingArguments):
             self.learning_rate = SETTINGS[self.method].get("learning_rate", DEFAULTS.learning_rate)
         if getattr(self, "greater_is_better", None) is None and str(self.metric_for_best_model).endswith("ss_distance"):
             self.greater_is_better = False
+        if _launcher_asks("FSDP") or _launcher_asks("DEEPSPEED"):  # transformers would look for deepspeed first
+            raise RequestError(WHOLE)
         if self.ddp_find_unused_parameters is None:  # the Trainer's default for a PEFT model is true
             self.ddp_find_unused_parameters = False
         super().__post_init__()
@@ -151,8 +156,7 @@ class BiasUnlearnConfig(TrainingArguments):
                 self.n_gpu > 1,
             "ddp_find_unused_parameters: must be false; with this search, DDP ends in an error in the first step":
                 bool(self.ddp_find_unused_parameters),
-            "deepspeed, fsdp: not supported here; `debias` trains a model that is split by FSDP2 (docs/scale.md)":
-                bool(self.deepspeed or self.fsdp) or _launcher_asks("FSDP") or _launcher_asks("DEEPSPEED"),
+            WHOLE: bool(self.deepspeed or self.fsdp),
             f"gradient_accumulation_steps: {of_a_batch} is computed from a whole batch; use 1":
                 accumulated and (self.method == "kto" or self.npo_ratio == "batch_mean"),
         }  # fmt: skip
