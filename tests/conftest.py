@@ -4,6 +4,7 @@ draws its examples, and which tests are left for the night."""
 import gc
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,7 +49,7 @@ FAST_FAMILIES = {"gpt2", "llama"}
 FAST_CASES = 3
 """Cases of a parametrised test in `make test-fast`: the first, the last and those halfway between them."""
 
-LONGEST = ("commands/test_demo.py", "test_faults.py", "models/test_distributed.py", "test_damaged_runs.py",
+LONGEST = ("unlearn/methods/test_methods.py", "test_faults.py", "models/test_distributed.py", "test_damaged_runs.py",
            "test_site.py")  # fmt: skip
 """Files that run first. A file is tested by one worker: a long one at the end would leave the other worker idle."""
 
@@ -57,6 +58,7 @@ LONGEST = ("commands/test_demo.py", "test_faults.py", "models/test_distributed.p
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks the tests of most model families, and most cases of a test with many, `slow`; leaves out those that only
     `make test-nightly` runs; and sorts the longest files to the front."""
+    _leave_for_the_night(items)
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
         parameters = getattr(item, "callspec", None)
@@ -75,6 +77,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
     first = {ROOT / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: first.get(item.path, len(LONGEST)))
+
+
+def _leave_for_the_night(items: list[pytest.Item]) -> None:
+    """Marks the cases that a `by_day` marker does not name; a name that no case has is an error."""
+    named: dict[tuple[Path, str], set[str]] = {}
+    for item in items:
+        by_day, parameters = item.get_closest_marker("by_day"), getattr(item, "callspec", None)
+        if by_day is None or parameters is None:
+            continue
+        left = named.setdefault((item.path, item.nodeid.split("[")[0]), set(by_day.args))
+        if parameters.id in by_day.args:
+            left.discard(parameters.id)
+        else:
+            item.add_marker(pytest.mark.exhaustive)
+    unknown = {name: left for (_, name), left in named.items() if left and not any("[" in arg for arg in sys.argv)}
+    if unknown:
+        raise pytest.UsageError(f"by_day names cases that do not exist: {unknown}")
 
 
 def pytest_collection_finish() -> None:

@@ -166,7 +166,7 @@ def test_swapped_labels_are_noticed(tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_saves_and_resume_gives_the_uninterrupted_run(place, tmp_path, warm):
-    steps = ["--set", "max_steps=20", "--set", "stop_rule=interval", "--set", "interval_margin=0.1"]
+    steps = ["--set", "max_steps=8", "--set", "stop_rule=interval", "--set", "interval_margin=0.1"]
     assert main(request(place, tmp_path / "whole", *steps)) == 0
     process = warm.start(tmp_path / "process", request(place, tmp_path / "cut", *steps))
     messages = tmp_path / "process/stderr"

@@ -54,6 +54,7 @@ TERMS = {
 NOT_YET: dict[str, int] = {}
 """Files whose text is still to be rewritten, with the number of wrong terms that they may have. Only lower a number."""
 
+ANY = re.compile(rf"\b(?:{'|'.join(TERMS)})\b", re.I)
 WRONG = {re.compile(rf"\b(?:{pattern})\b", re.I): instead for pattern, instead in TERMS.items()}
 
 
@@ -85,7 +86,7 @@ def faults(path: Path) -> list[str]:
     """Every wrong term of a file with its context and the term to use."""
     return [
         f"...{text[max(0, match.start() - 30) : match.end() + 30]}... write: {instead}"
-        for text in texts(path)
+        for text in filter(ANY.search, texts(path))
         for wrong, instead in WRONG.items()
         for match in wrong.finditer(text)
     ]

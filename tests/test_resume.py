@@ -83,6 +83,7 @@ CHANGES = {
 
 
 @pytest.mark.slow
+@pytest.mark.by_day("adapter-True", "bias type-False", "tokenizer-True", "permuted weights-False")
 @pytest.mark.parametrize("finished", [True, False])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_run_is_not_resumed_after_a_change_of_what_it_reads(
@@ -203,7 +204,7 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-SHORT = ("max_steps=8", "swap_noise=0", "first_evaluation=2", "evaluate_every=2", "forget_batch=4", "retain_batch=4",
+SHORT = ("max_steps=6", "swap_noise=0", "first_evaluation=2", "evaluate_every=2", "forget_batch=4", "retain_batch=4",
          "unrelated_batch=2", "confirm=99", "learning_rate=0.001", "lms_floor=100")  # fmt: skip
 
 
@@ -220,6 +221,7 @@ def state(pid: int) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.by_day("15")
 @pytest.mark.parametrize("one", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_what_ctrl_c_saves(one: signal.Signals, warm: Warm, place: Path) -> None:
     command = debias(place)
@@ -268,6 +270,7 @@ def test_a_run_goes_on_with_another_number_of_threads(warm: Warm, place: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.by_day("1")
 @pytest.mark.parametrize("killed", [0, 1])
 def test_of_two_processes_one_killed_ends_the_other_within_30_seconds(killed: int, warm: Warm, place: Path) -> None:
     """gloo on the CPU, without a launcher that would end the other process itself."""

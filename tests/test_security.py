@@ -245,6 +245,7 @@ def test_a_model_card_takes_no_markup_from_a_run() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.by_day("True")
 @pytest.mark.parametrize("merge", [False, True])
 def test_what_is_published_names_no_path_and_no_file_of_this_machine(
     merge: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

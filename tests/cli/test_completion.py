@@ -12,6 +12,7 @@ CHECKS = {"bash": ["bash", "-n"], "zsh": ["zsh", "-n"], "fish": ["fish", "--no-e
 
 
 @pytest.mark.slow
+@pytest.mark.by_day("bash", "zsh")
 @pytest.mark.parametrize("shell", CHECKS)
 def test_a_script_is_printed(shell: str, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", shell]) == 0

@@ -76,6 +76,7 @@ def test_every_command_has_a_smallest_request() -> None:
     assert SMALLEST.keys() == {name for commands in COMMANDS.values() for name in commands}
 
 
+@pytest.mark.by_day("gate", "export", "counterfactual", "measure")
 @pytest.mark.parametrize("command", [
     command if command in ("gate", "export", "counterfactual") else pytest.param(command, marks=pytest.mark.slow)
     for command in OPTIONS

@@ -168,6 +168,7 @@ def test_an_adapter_that_is_on_is_measured_and_one_that_is_off_is_not(place: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.by_day("changes0", "changes2")
 @pytest.mark.parametrize(
     "changes", [{}, {"lora_rank": 0}, {"method": "mlp_edit"}, {"method": "dropout"}, {"method": "debiasing_prompt"}]
 )

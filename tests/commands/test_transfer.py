@@ -125,6 +125,7 @@ def test_a_killed_transfer_goes_on(place, tmp_path):
     assert transfer(*asked, "--resume")["transferred"] == done["transferred"]
 
 
+@pytest.mark.by_day("4bit")
 @pytest.mark.parametrize("dtype", ["4bit", "8bit"])
 def test_quantised_targets(place, tmp_path, dtype):
     """GPT-2 of a width of 32: less than one of the blocks that 4 bits have."""

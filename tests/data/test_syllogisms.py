@@ -1,5 +1,6 @@
 """Syllogisms: validity as the textbooks have it, balance of the arguments, and what train and report share: nothing."""
 
+import functools
 import re
 from collections import Counter
 from math import log
@@ -107,6 +108,7 @@ def test_the_same_seed_makes_the_same_data():
     assert belief_data(seed=3) == belief_data(seed=3) != belief_data(seed=4)
 
 
+@functools.cache
 def cell_of(premises: tuple[str, str], conclusion: str) -> tuple[str, bool]:
     """(believable, unbelievable or nonsense; valid) of the text of an argument of the world."""
     _, subject, _, predicate = conclusion.split(" ")

@@ -46,6 +46,7 @@ REFUSED = {
     "P_TUNING": peft.PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=3, encoder_hidden_size=8),
     "FOURIERFT": peft.FourierFTConfig(task_type="CAUSAL_LM", n_frequency=8, target_modules=TARGETS),
 }
+DAMAGES = ("missing", "unexpected", "elsewhere", "another shape")
 SENTENCES = ("The nurse said that she was tired.", "The nurse said that he was tired.", "It rains.")
 PASSAGES = [Passage("", SENTENCES[0]), Passage("The nurse said", " that he was tired."), Passage("", SENTENCES[2])]
 
@@ -122,11 +123,14 @@ def test_other_kinds_are_refused_in_one_line(kind: str, base: str, tmp_path: Pat
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.by_day(
+    *(f"{damage}-LORA" for damage in DAMAGES), *(f"missing-{kind}" for kind in CONFIGS if kind != "PREFIX_TUNING")
+)
 @pytest.mark.parametrize("kind", [
     "LORA" if kind == "LORA" else pytest.param(kind, marks=pytest.mark.slow)
     for kind in CONFIGS if kind != "PREFIX_TUNING"
 ])  # fmt: skip
-@pytest.mark.parametrize("damage", ["missing", "unexpected", "elsewhere", "another shape"])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_an_adapter_whose_tensors_are_not_all_in_place_is_refused(
     damage: str, kind: str, base: str, tmp_path: Path
 ) -> None:

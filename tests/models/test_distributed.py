@@ -26,7 +26,8 @@ LAUNCHERS = {
     "accelerate": ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
                    "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"],
 }  # fmt: skip
-"""Started as a user starts them. Other pairs of processes are forked, with the environment that torchrun gives them."""
+"""Started as a user starts them, for the night: two Python processes and the launcher itself import everything. Other
+pairs of processes are forked, with the environment that torchrun gives them."""
 
 
 def pairs(path: Path, bias_types: tuple[str, ...]) -> str:
@@ -103,7 +104,8 @@ def close(one: Any, other: Any) -> None:
 
 
 # accelerate's launcher is torchrun with more environment, of which `split` has the part that we read.
-@pytest.mark.parametrize("launcher", ["torchrun", pytest.param("accelerate", marks=pytest.mark.exhaustive), "split"])
+@pytest.mark.by_day("forked", "split")
+@pytest.mark.parametrize("launcher", ["forked", "torchrun", "accelerate", "split"])
 def test_two_processes_follow_the_trajectory_of_one(launcher: str, place: Path, warm: Warm) -> None:
     done = launch(launcher, request(place, launcher), place, warm)
     assert done.code == 0, done.messages[-3000:]

@@ -32,6 +32,7 @@ def arguments(tmp_path, *more):
     ]  # fmt: skip
 
 
+@pytest.mark.exhaustive  # by day the next test makes and measures two variants
 def test_it_runs_on_a_tiny_model(tmp_path, stress, capsys):
     tiny.save(tiny.gpt2(n_positions=128), tmp_path / "model")
     variants.write_pairs(tmp_path / "train.jsonl")

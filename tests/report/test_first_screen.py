@@ -1,5 +1,7 @@
 """The first screen and the summary: the model's name, the verdict in words and sign, the figures, and what is open."""
 
+import re
+
 import pytest
 
 from biasunlearn.commands.report import write_report
@@ -7,16 +9,20 @@ from biasunlearn.errors import RequestError
 from biasunlearn.report.first_screen import SIGNS
 from biasunlearn.report.model_name import model_name
 from biasunlearn.report.not_shown import not_shown
+from biasunlearn.report.objective_study import objective_page
 from biasunlearn.report.page import section
 from biasunlearn.report.pair_explorer import pair_explorer
 from biasunlearn.report.plain_summary import NEXT, summary_page
 from biasunlearn.report.ranking import Ranked, rank_ranges, ranking_section, ranking_table
 from biasunlearn.report.run import RunData, report_page
+from biasunlearn.report.survey import survey_page
+from biasunlearn.report.sweep import sweep_page
 from biasunlearn.report.tables.run import VERDICT_TONES
 from biasunlearn.runs.comparison import GateResult, GateRule
 from biasunlearn.stats.bootstrap import Estimate
 from biasunlearn.stats.remaining_bias import pairs, share_interval
 from tests import made_runs
+from tests.report.made_results import _survey, _sweep, objective_study
 from tests.report.test_run import items, read, results, typed
 
 
@@ -40,6 +46,25 @@ def verdict(value, **more):
 )  # fmt: skip
 def test_a_model_is_called_by_its_name(model, source, name):
     assert model_name(model, source) == name
+
+
+def at_a_path(stored):
+    """What a page shows, of the same content about a model in a folder."""
+    content = stored.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for holder in (content, content.get("request") or {}, *(content.get("sides") or {}).values()):
+        if "model" in holder:
+            holder["model"] = "/home/anna/secret/minilm"
+    return type(stored).model_validate(content)
+
+
+@pytest.mark.parametrize(("page", "stored"), [
+    (survey_page, _survey()), (sweep_page, _sweep()), (objective_page, objective_study()),
+])  # fmt: skip
+def test_pages_of_several_runs_are_headed_by_the_name_of_their_model_too(page, stored):
+    shown = page(at_a_path(stored))
+    for heading in (re.search(r"<title>.*?</title>", shown)[0], re.search(r"<h1>.*?</h1>", shown)[0]):
+        assert "minilm" in heading and "secret" not in heading, heading
+    assert "secret/minilm" in shown  # its folder stands among the facts at the end
 
 
 def test_every_verdict_has_a_word_a_sign_and_what_follows():

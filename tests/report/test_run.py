@@ -1,6 +1,7 @@
 """The page is self-contained, complete, and treats every name as hostile."""
 
 import json
+import re
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
@@ -15,7 +16,7 @@ from biasunlearn.data.readers import sentences_of
 from biasunlearn.errors import RequestError
 from biasunlearn.report.benchmark_cards import cards
 from biasunlearn.report.charts.axis import Axis, around
-from biasunlearn.report.charts.pareto import Point, front
+from biasunlearn.report.charts.pareto import Point, front, scatter
 from biasunlearn.report.formatting import interval, number, short
 from biasunlearn.report.html import data_block, tag, text
 from biasunlearn.report.run import RunData, report_page
@@ -341,6 +342,17 @@ def test_pairs_that_changed_and_those_still_worst():
     assert remaining_bias.most_changed(found, 1)[0].after == -5.0  # from 0.97 to -7 - -2
     assert [round(pair.after, 2) for pair in remaining_bias.still_worst(found, 2)] == [1.0, 0.99]
     assert len(remaining_bias.still_worst(found, 99)) == 11
+
+
+def test_a_tenth_of_a_point_of_lms_does_not_fill_the_chart():
+    """220 pixels for at least 5 points: 0.1 points are less than 5 pixels. The control: 10 points are over 100."""
+
+    def apart(lms):
+        points = [Point("A", exact(2.0), exact(100.0)), Point("B", exact(3.0), exact(lms))]
+        high, low = re.findall(r'<circle[^>]* cy="([\d.]+)"', str(scatter(points)))[:2]
+        return abs(float(high) - float(low))
+
+    assert 0 < apart(99.9) < 5 and apart(90.0) > 100
 
 
 def test_axes_by_hand():

@@ -27,7 +27,7 @@ def served_by_transformers(*model: str) -> AbstractContextManager[str]:
     return started([str(COMMAND), "serve", *model, "--device", "cpu"])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @needs_serving
 def test_a_served_model_replies_as_the_same_model_here(tmp_path):
     loaded = tiny.gpt2(n_positions=512)

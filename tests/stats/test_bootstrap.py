@@ -35,6 +35,7 @@ def coverage(worlds, truth, *, alone=False, average="units", **shape):
 
 
 @pytest.mark.slow
+@pytest.mark.by_day("10-units", "30-clusters")
 @pytest.mark.parametrize("average", ["units", "clusters"])
 @pytest.mark.parametrize("count", [10, 30])
 def test_a_95_percent_interval_covers_92_to_98(count, average):
@@ -50,7 +51,7 @@ def test_the_interval_that_ignores_clusters_undercovers():
 @pytest.mark.slow
 def test_without_clustering_both_cover():
     """And where items do speak independently, nothing is lost by drawing terms."""
-    assert 92 <= coverage(200, 60, alone=True, correlation=1e-4) <= 98
+    assert 92 <= coverage(200, 60, alone=True, count=15, correlation=1e-4) <= 98
     assert 92 <= coverage(300, 60, correlation=1e-4) <= 98
 
 

@@ -203,6 +203,7 @@ def verdicts(worlds, *args, **options):
 
 
 @pytest.mark.slow
+@pytest.mark.by_day("0.5-0.5", "0.6-0.4")
 @pytest.mark.parametrize(("before", "after"), [(0.5, 0.5), (0.6, 0.6), (0.6, 0.4)])
 def test_where_nothing_got_better_or_worse_about_one_in_twenty_at_most_says_so(before, after):
     found, counts = verdicts(120, before, after)

@@ -96,19 +96,21 @@ def test_order_changes_nothing_and_seed_decides():
 @pytest.mark.slow
 @pytest.mark.parametrize("worlds", [100, pytest.param(400, marks=pytest.mark.exhaustive)])
 def test_interval_covers_the_truth_about_as_often_as_it_says(worlds):
-    """30 terms of 20 items, true SS 60, terms differ (sd 6): a 95 % interval in simulated data sets."""
+    """30 terms of 20 items, true SS 60, ICAT 80, terms differ (sd 6): a 95 % interval in simulated data sets."""
     rng = np.random.default_rng(1)
-    hits = 0
+    hits = icat_hits = 0
     for _ in range(worlds):
         chances = np.clip(rng.normal(0.60, 0.06, 30), 0, 1)
         rows = [row("x", f"t{t}", hit) for t, p in enumerate(chances) for hit in rng.random(20) < p]
-        ss = stereoset_scores(rows).overall.ss
-        hits += ss.low <= 60 <= ss.high
+        overall = stereoset_scores(rows).overall
+        hits += overall.ss.low <= 60 <= overall.ss.high
+        icat_hits += overall.icat.low <= 80 <= overall.icat.high
     assert 0.90 <= hits / worlds <= 0.99
+    assert 0.90 <= icat_hits / worlds <= 0.99
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("worlds", [150, pytest.param(600, marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("worlds", [600])
 def test_the_interval_covers_more_than_the_plain_percentiles_with_few_terms(worlds):
     """10 terms of 25 items. Negative control: 2.5 % and 97.5 % of the same draws cover less often."""
     found = coverage(worlds, terms=10, items=25)
@@ -230,14 +232,14 @@ def test_a_fair_model_shows_what_luck_gives_and_its_interval_reaches_0():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("worlds", [50, pytest.param(200, marks=pytest.mark.exhaustive)])
-def test_a_biased_model_s_distance_is_covered(worlds):
-    """Three bias types at 60, 40 and 58: distance 28 / 3, standard error about 2 points each."""
+@pytest.mark.parametrize(("worlds", "terms"), [(50, 15), pytest.param(200, 30, marks=pytest.mark.exhaustive)])
+def test_a_biased_model_s_distance_is_covered(worlds, terms):
+    """Three bias types at 60, 40 and 58: distance 28 / 3, standard error 2 points each with 30 terms, 2.8 with 15."""
     rng = np.random.default_rng(4)
     hits = 0
     for _ in range(worlds):
         chances = (("x", 0.60), ("y", 0.40), ("z", 0.58))
-        rows = [row(b, f"t{t}", rng.random() < p) for b, p in chances for t in range(30) for _ in range(20)]
+        rows = [row(b, f"t{t}", rng.random() < p) for b, p in chances for t in range(terms) for _ in range(20)]
         found = stereoset_scores(rows).overall.ss_distance
         hits += found.low <= 28 / 3 <= found.high
     assert 0.90 <= hits / worlds <= 0.99

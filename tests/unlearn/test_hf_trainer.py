@@ -18,6 +18,7 @@ from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import trainable, with_lora
 from biasunlearn.models.batches import TokenRow
+from biasunlearn.models.load import Loaded
 from biasunlearn.scoring.triplets import score_sentences
 from biasunlearn.stats.stereoset import comparisons
 from biasunlearn.unlearn.checkpoint import Checkpointer
@@ -37,7 +38,7 @@ SHARED = {
 }  # fmt: skip
 """Settings of both trainers. With `hard` the sets of a bias type are exchanged as soon as its SS falls below 50."""
 
-STEPS, RATE = 6, 3e-3
+STEPS, RATE = 6, 1e-2
 CONTEXTS = tuple(
     tuple(Passage("", f"The {who} is {what}.") for who in whos)
     for what, whos in (("tired", ("nurse", "poet")), ("quiet", ("doctor", "town", "nurse")), ("kind", ("poet", "town")),
@@ -61,8 +62,13 @@ def arguments(folder: Path, **changes: Any) -> BiasUnlearnConfig:
     return BiasUnlearnConfig(**{**pinned, **SHARED, **changes})
 
 
+def base() -> Loaded:
+    """A model of one layer."""
+    return tiny.gpt2(n_layer=1)
+
+
 def adapted() -> tuple[Any, Any]:
-    loaded = tiny.gpt2()
+    loaded = base()
     return with_lora(loaded.model, config()), loaded.tokenizer
 
 
@@ -81,7 +87,7 @@ def trained(folder: Path, collator: Any = None, **changes: Any) -> BiasUnlearnTr
 
 def looped(**changes: Any) -> tuple[Any, Checkpointer]:
     (model, tokenizer), checkpointer = adapted(), Checkpointer(None)
-    loaded = tiny.gpt2().with_model(model)
+    loaded = base().with_model(model)
     train(
         model, tokenizer, ALL_SETS, lambda: stop_scores(comparisons(score_sentences(loaded, CLUSTERS)), seed=0),
         loop_config(**changes), checkpointer,
@@ -142,7 +148,7 @@ def test_a_wrong_role_changes_the_trajectory(whole: BiasUnlearnTrainer, tmp_path
     assert max(abs(a - b) for a, b in zip(right, wrong, strict=False)) > 0.01
 
 
-@pytest.mark.parametrize("parts", [pytest.param(2, marks=pytest.mark.slow), 4])
+@pytest.mark.parametrize("parts", [2, pytest.param(4, marks=pytest.mark.exhaustive)])
 def test_accumulated_batches_are_one_large_batch(whole: BiasUnlearnTrainer, tmp_path: Path, parts: int) -> None:
     found = trained(tmp_path, per_device_train_batch_size=4 // parts, gradient_accumulation_steps=parts)
     assert losses(found.bias.training.rows) == pytest.approx(losses(whole.bias.training.rows), abs=1e-5)
@@ -199,7 +205,7 @@ def test_scores_and_losses_are_in_the_logs_and_the_adapter_loads_with_peft(tmp_p
     best = min(row["eval_ss_distance"] for row in evaluated[1:])
     assert found.state.best_metric == pytest.approx(best)
     found.save_model(str(tmp_path / "adapter"))
-    again = peft.PeftModel.from_pretrained(tiny.gpt2().model, tmp_path / "adapter", is_trainable=True)
+    again = peft.PeftModel.from_pretrained(base().model, tmp_path / "adapter", is_trainable=True)
     assert difference(found.model, again) == 0
     after = found.evaluate(PAIRS, metric_key_prefix="test")
     assert after["test_ss_distance"] == pytest.approx(best, abs=found.recipe.margin)  # the best weights
@@ -324,11 +330,11 @@ def test_pairs_are_split_by_term_or_evaluated_on_those_given(tmp_path: Path) -> 
 
 
 def test_all_weights_are_trained_against_a_second_model(tmp_path: Path) -> None:
-    loaded = tiny.gpt2()
+    loaded = base()
     found = BiasUnlearnTrainer(
         loaded.model, arguments(tmp_path, max_steps=2),
         train_dataset=TrainingData(SETS, DATA.train, DATA.stop), processing_class=loaded.tokenizer,
-        ref_model=tiny.gpt2().model,
+        ref_model=base().model,
     )  # fmt: skip
     found.train()
     first, second = (row for row in found.bias.training.rows if "loss_kl" in row)
@@ -352,7 +358,7 @@ class Texts(torch.utils.data.Dataset[dict[str, Any]]):
 @pytest.mark.parametrize("stop", [False, True])
 def test_the_callback_watches_a_plain_trainer_and_changes_nothing(tmp_path: Path, stop: bool) -> None:
     def run(watched: bool) -> tuple[transformers.Trainer, BiasCallback]:
-        loaded = tiny.gpt2(resid_pdrop=0.1)
+        loaded = tiny.gpt2(n_layer=1, resid_pdrop=0.1)
         plain = transformers.TrainingArguments(
             str(tmp_path / f"{watched}"), per_device_train_batch_size=1, max_steps=4, logging_steps=1, report_to="none",
             use_cpu=True, disable_tqdm=True, save_strategy="no",

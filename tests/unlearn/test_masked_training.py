@@ -163,10 +163,10 @@ def trained(
     on_step: Callable[[dict[str, Any]], None] | None = None,
     **changes: Any,
 ) -> tuple[Loaded, TrainingOutcome, Checkpointer]:
-    """Trains on clusters whose stereotype is the sentence that the base model prefers, so that SS begins at 100."""
+    """Trains on `preferred` clusters, so that SS begins at 100."""
     settings = config(**changes)
     loaded, keep = adapted(shape, **changes), keep or Checkpointer(None)
-    items = preferred(base(shape))
+    items = preferred(shape)
     sets = training_sets(items, tiny.TEXTS[5:7], adversarial_share=0.0, seed=0, supervised_to="difference")
 
     def evaluate() -> StopScores:
@@ -176,8 +176,10 @@ def trained(
     return loaded, outcome, keep
 
 
-def preferred(loaded: Loaded) -> list[Triplet]:
-    items = []
+@functools.cache
+def preferred(shape: str) -> list[Triplet]:
+    """Clusters whose stereotype is the sentence that the base model prefers."""
+    loaded, items = base(shape), []
     for one in CLUSTERS:
         first, second = score(loaded, [Passage("", one.stereotype.text), Passage("", one.anti_stereotype.text)])
         texts = [one.stereotype.text, one.anti_stereotype.text]
@@ -190,10 +192,11 @@ def preferred(loaded: Loaded) -> list[Triplet]:
 
 
 @pytest.mark.slow
+@pytest.mark.by_day("bert")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_ss_of_a_tiny_world_falls(shape: str) -> None:
     _, _, keep = trained(
-        shape, max_steps=24, first_evaluation=24, evaluate_every=24, learning_rate=5e-3, batch_pairs="matched",
+        shape, max_steps=6, first_evaluation=6, evaluate_every=6, learning_rate=2e-2, batch_pairs="matched",
         swap="hard", average=0.0, unrelated_batch=1,
     )  # fmt: skip
     before, after = keep.rows[0]["ss"], keep.rows[-1]["ss"]
@@ -206,9 +209,10 @@ class Killed(Exception):
 
 
 @pytest.mark.slow
+@pytest.mark.by_day("in_turn")
 @pytest.mark.parametrize("masked_tokens", ["in_turn", "one_mask"])
 def test_a_killed_run_resumes_as_if_nothing_had_happened(masked_tokens: str, tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"max_steps": 4, "masked_tokens": masked_tokens, "unrelated_batch": 1}
+    changes: dict[str, Any] = {"max_steps": 3, "masked_tokens": masked_tokens, "unrelated_batch": 1}
 
     def kill(row: dict[str, Any]) -> None:
         if row["step"] == 3:

@@ -80,7 +80,7 @@ def test_the_best_common_shift_of_equalize_puts_half_of_the_pairs_on_each_side()
 
     def ss_after(loss: Any) -> float:
         shifts = torch.linspace(-3, 10, 13_001)
-        best = min(shifts.tolist(), key=lambda shift: float(loss(margins - shift).sum()))
+        best = float(shifts[loss(margins - shifts[:, None]).sum(1).argmin()])
         return 100 * float((margins > best).double().mean())
 
     assert ss_after(lambda m: losses.equal_loss(m, 0.1)) == pytest.approx(50, abs=1)
@@ -112,10 +112,10 @@ def test_an_unknown_method_is_named_with_the_known_ones():
 
 
 def settings(method: str, **changes: Any) -> DebiasConfig:
-    pinned = {"lora_rank": 4, "lora_alpha": 8, "max_steps": 6, "evaluate_every": 2,
-              "first_evaluation": 2, "confirm": 99,
+    pinned = {"lora_rank": 4, "lora_alpha": 8, "max_steps": 2, "evaluate_every": 9,
+              "first_evaluation": 9, "confirm": 99, "average": 0.0,
               "forget_batch": 4, "unrelated_batch": 2, "warmup": 0, "margin": 1e-6, "schedule": "constant",
-              "collapse_lms": 1000.0, "collapse_ratio": 1000.0, "learning_rate": 1e-3}  # fmt: skip
+              "collapse_lms": 1000.0, "collapse_ratio": 1000.0, "learning_rate": 5e-3}  # fmt: skip
     return config_from({"method": method, **pinned, **changes})
 
 
@@ -193,7 +193,7 @@ def test_equalize_narrows_the_margins_whichever_side_they_are_on() -> None:
         return [one.mean - other.mean for one, other in zip(forget, retain, strict=True)]
 
     before = margins(fresh(config()))
-    alone = settings("equalize", kl_weight=0.0, max_steps=10, average=0.0, set_point=0.0, retain_weight=0.0)
+    alone = settings("equalize", kl_weight=0.0, max_steps=4, set_point=0.0, retain_weight=0.0)
     after = margins(trained(alone))
     assert min(before) < 0 < max(before)
     assert sum(map(abs, after)) < 0.8 * sum(map(abs, before))

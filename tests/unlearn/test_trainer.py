@@ -65,8 +65,8 @@ def config(**changes: Any) -> DebiasConfig:
 
 
 def fresh(settings: DebiasConfig) -> Loaded:
-    """The model before the first step: with an adapter, or bare where all weights are to be trained."""
-    loaded = tiny.gpt2()
+    """The model before the first step, of one layer: with an adapter, or bare where all weights are to be trained."""
+    loaded = tiny.gpt2(n_layer=1)
     return loaded.with_model(with_lora(loaded.model, settings)) if settings.lora_rank else loaded
 
 
@@ -134,7 +134,7 @@ def test_the_first_step_has_the_losses_of_an_untrained_adapter(beta: float) -> N
 
 
 def test_training_changes_the_adapter_and_nothing_else() -> None:
-    settings = config()
+    settings = config(retain_weight=0.0)
     untouched = {name: p for name, p in fresh(settings).model.named_parameters() if not p.requires_grad}
     # The last look is the best, so that the trained weights are the ones that are kept.
     loaded, outcome, keep, _ = run(settings, map(scores, (60.0, 59.0, 58.0, 57.0)))
@@ -574,6 +574,7 @@ def whole() -> tuple[dict[str, torch.Tensor], TrainingOutcome, list[dict[str, An
 
 
 @pytest.mark.slow
+@pytest.mark.by_day("5")
 @pytest.mark.parametrize("step", [2, 5, 7])
 def test_a_killed_run_resumes_from_its_last_check_as_if_nothing_had_happened(
     step: int, tmp_path: Path, whole: tuple[dict[str, torch.Tensor], TrainingOutcome, list[dict[str, Any]]]

@@ -5,6 +5,7 @@ from typing import Any
 from biasunlearn.report.formatting import short
 from biasunlearn.report.html import name_of, tag
 from biasunlearn.report.html_table import html_notes, html_table
+from biasunlearn.report.model_name import model_name
 from biasunlearn.report.page import Section, facts, page, section, warning
 from biasunlearn.report.provenance import HEADING
 from biasunlearn.report.table import Table
@@ -21,7 +22,7 @@ from biasunlearn.runs.objective_study import ObjectiveStudy
 
 def objective_page(study: ObjectiveStudy) -> str:
     """The page of one study, as stored in objective.json."""
-    causal, masked = study.sides["causal"].model, study.sides["masked"].model
+    causal, masked = (model_name(study.sides[kind].model) for kind in ("causal", "masked"))
     head = tag(
         "header", tag("p", "A causal and a masked model under one budget", class_="eyebrow"),
         tag("h1", name_of(causal), " and ", name_of(masked)),

@@ -6,6 +6,7 @@ from typing import Any
 from biasunlearn.report.formatting import short
 from biasunlearn.report.html import name_of, tag
 from biasunlearn.report.html_table import html_notes, html_table
+from biasunlearn.report.model_name import model_name
 from biasunlearn.report.page import Section, facts, page, section, warning
 from biasunlearn.report.pareto_figure import PARETO_NOTE, pareto_figure
 from biasunlearn.report.provenance import HEADING
@@ -31,12 +32,12 @@ NOTE = PARETO_NOTE.format(points="methods") + (
 
 def survey_page(survey: Survey) -> str:
     """The page of one survey, as stored in survey.json."""
-    lines = survey_lines(survey)
+    lines, model = survey_lines(survey), model_name(survey.model)
     seeds = len(survey.seeds)
     under = f"{len(survey.methods)} methods under one budget, {seeds} seed{'s' if seeds > 1 else ''}"
-    head = tag("header", tag("p", under, class_="eyebrow"), tag("h1", name_of(survey.model)),
+    head = tag("header", tag("p", under, class_="eyebrow"), tag("h1", name_of(model)),
                tag("p", nearest_methods(survey), class_="lede"))  # fmt: skip
-    return page(survey.model, head, _pareto_section(survey, lines), _bias_type_section(lines), _cost_section(lines),
+    return page(model, head, _pareto_section(survey, lines), _bias_type_section(lines), _cost_section(lines),
                 _prompting_section(survey), _remarks_section(survey), _provenance_section(survey))  # fmt: skip
 
 

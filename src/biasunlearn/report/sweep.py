@@ -8,6 +8,7 @@ from biasunlearn.report.charts.pareto import TrialPoint, Trials, outside, trials
 from biasunlearn.report.formatting import number, short
 from biasunlearn.report.html import Markup, name_of, tag
 from biasunlearn.report.html_table import html_table, html_warnings
+from biasunlearn.report.model_name import model_name
 from biasunlearn.report.page import Section, facts, folded, page, section, warning
 from biasunlearn.report.provenance import HEADING, hash_mark, recipe_fold
 from biasunlearn.report.tables.sweep import AIMS, chosen_table, front_table, recipe_trial, trials_table
@@ -21,7 +22,7 @@ KEY = {"best": "on the front", "dominated": "dominated", "pruned": "pruned"}
 
 def sweep_page(sweep: Sweep) -> str:
     """The page of one sweep, as stored in sweep.json."""
-    model = sweep.request.model
+    model = model_name(sweep.request.model)
     head = tag(
         "header", tag("p", "A search of settings on the stop split", class_="eyebrow"), tag("h1", name_of(model)),
         tag("p", _summary(sweep), class_="lede"),

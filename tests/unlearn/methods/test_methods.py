@@ -52,8 +52,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def debias(place: Path, out: Path, method: str, *more: str) -> int:
     small = (
-        "max_steps=4", "swap_noise=0",
-        "first_evaluation=2", "evaluate_every=2", "forget_batch=4", "unrelated_batch=2", "lora_rank=4",
+        "max_steps=2", "swap_noise=0",
+        "first_evaluation=1", "evaluate_every=1", "forget_batch=4", "unrelated_batch=2", "lora_rank=4",
     )  # fmt: skip
     return main(["debias", str(place / "model"), "--method", method, "--train", str(place / "train.jsonl"),
                  "--unrelated", str(place / "corpus.txt"), "--report", str(place / "report.jsonl"), "--out", str(out),
@@ -65,6 +65,11 @@ def results(folder: Path) -> dict[str, Any]:
     return found
 
 
+MEASURED_AGAIN = ("dpo", "leace", "task_vector", "mlp_edit", "self_debias", "debiasing_prompt")
+"""One method of each kind of adapter: its adapter is also measured on its own."""
+
+
+@pytest.mark.by_day("biasunlearn", "trl:dpo", *MEASURED_AGAIN)
 @pytest.mark.parametrize("method", [
     method if method == "biasunlearn" else pytest.param(method, marks=pytest.mark.slow) for method in SETTINGS
 ])  # fmt: skip
@@ -77,11 +82,11 @@ def test_every_method_leaves_the_same_run_folder_and_an_adapter_to_measure_with(
     assert debias(place, tmp_path / "run", method, *text) == 0
     stored = results(tmp_path / "run")
     assert stored["method"] == stored["config"]["method"] == method
-    assert stored["stopped"]["step"] == (4 if method in OBJECTIVES or method.startswith("trl:") else 0)
+    assert stored["stopped"]["step"] == (2 if method in OBJECTIVES or method.startswith("trl:") else 0)
     names = {path.name for path in (tmp_path / "run").iterdir()} - {"metrics.jsonl"}
     assert names == {"config.yaml", "results.json", "items.parquet", "report.html", "adapter"}
-    if method not in ("dpo", "leace", "task_vector", "mlp_edit", "self_debias", "debiasing_prompt"):
-        return  # one of each kind of adapter is measured again
+    if method not in MEASURED_AGAIN:
+        return
     assert main(["measure", str(place / "model"), "--adapter", str(tmp_path / "run/adapter"), "--benchmark",
                  f"stereoset={place / 'report.jsonl'}", *text, "--out", str(tmp_path / "again")]) == 0  # fmt: skip
     again = results(tmp_path / "again")["benchmarks"]
@@ -292,6 +297,7 @@ def test_a_prompted_score_is_the_score_given_the_prompt() -> None:
         assert [s.log_prob for s in score(loaded.with_model(model), passages)] == pytest.approx(plain, abs=1e-4)
 
 
+@pytest.mark.by_day("prompt-gpt2", "self_debias-llama")
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 @pytest.mark.parametrize("kind", ["prompt", "self_debias"])
 def test_sentences_that_begin_alike_are_read_once_behind_prompts(kind: str, family: str) -> None:

@@ -71,6 +71,7 @@ def test_trl_dpo_has_the_losses_of_our_dpo_on_the_same_batches():
 
 @needs_trl
 @pytest.mark.slow
+@pytest.mark.by_day("trl:kto")
 @pytest.mark.parametrize("method", ["trl:orpo", "trl:kto"])
 def test_the_model_has_the_weights_of_the_evaluation_nearest_to_50(method):
     """The base model has 60; steps 2, 4 and 5 are evaluated and have 60, 51 and 58."""

@@ -42,11 +42,15 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 RUNS_WIDTH, RUNS_HEIGHT = 400, 300
 
+LEAST_LMS = 5.0
+"""Points of LMS that the axis covers at least, so that a difference without meaning does not fill the chart."""
+
 
 def scatter(points: Sequence[Point]) -> Markup:
     """The chart of runs or methods. The same numbers are in the table below it."""
     across = Axis(0.0, max(1.0, *(point.distance.high for point in points)) * 1.06, 32, 388)
-    up = covering([end for point in points for end in (point.lms.low, point.lms.high)], start=250, end=30)
+    ends = [end for point in points for end in (point.lms.low, point.lms.high)]
+    up = covering([*ends, max(ends) - LEAST_LMS], start=250, end=30)
     best = front(points)
     corners = [(across.at(point.distance.value), up.at(point.lms.value)) for point in best]
     above = sorted(points, key=lambda point: (point in best, point.is_base))  # where marks overlap, the front is on top
