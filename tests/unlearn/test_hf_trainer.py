@@ -178,7 +178,7 @@ def test_two_processes_are_one_large_batch(whole: BiasUnlearnTrainer, tmp_path: 
         assert losses(found["rows"]) == pytest.approx(losses(whole.bias.training.rows), abs=1e-5)
         assert swaps(found["rows"]) == swaps(whole.bias.training.rows)
         pairs = zip(found["weights"].values(), trainable(whole.model).values(), strict=True)
-        assert max(float((one - other).detach().abs().max()) for one, other in pairs) < 1e-5
+        assert max(float((one - other).detach().abs().max()) for one, other in pairs) < 1e-4
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(whole: BiasUnlearnTrainer, tmp_path: Path) -> None:
