@@ -21,11 +21,11 @@ from biasunlearn.method_defaults import SETTINGS
 from biasunlearn.strict_yaml import parse_yaml, read_yaml
 
 Method = Literal[
-    "biasunlearn", "npo", "simnpo", "gradient_ascent", "gradient_difference",
+    "biasunlearn", "biasunlearn_orthogonal", "npo", "simnpo", "gradient_ascent", "gradient_difference",
     "wga", "satimp", "undial", "ceu", "pdu", "rmu",
     "dpo", "ipo", "kto", "orpo", "equalize", "invariance",
     "sft", "cda", "dropout",
-    "task_vector", "mlp_edit",
+    "task_vector", "biasedit", "mlp_edit", "bias_neurons",
     "sentence_debias", "inlp", "leace", "steering", "steering_gated",
     "self_debias", "debiasing_prompt",
     "trl:dpo", "trl:orpo", "trl:kto",
@@ -53,6 +53,8 @@ class DebiasConfig:
     train_kinds: Literal["intrasentence", "both"] = "intrasentence"
     """Kinds of pairs that are trained on. Paper: both. The stop rule always uses intrasentence pairs where there are
     any."""
+    trained_types: tuple[str, ...] = ("all",)
+    """Bias types that are trained on, or all. The pairs of the others are only used by orthogonal_weight."""
     adversarial_share: float = 0.0
     """Share of the anti-stereotypes that are also added to the forget set (the adversarial forget set). It acts with
     batch_pairs: independent only; in a matched pair such a sentence is its own partner. Released code: 0.25."""
@@ -126,6 +128,9 @@ class DebiasConfig:
     guard_batch: int = 8
     """Sentences in a step, beside the unrelated ones, that hold for one group by the meaning of their words, or do not:
     the KL term keeps them as they are. Only used with an invariance loss."""
+    orthogonal_weight: float = 0.0
+    """Weight of the penalty on changes of hidden states along the bias directions of other bias types
+    (unlearn/bias_directions.py). Paper: no such penalty."""
     npo_ratio: Literal["sentence", "batch_mean"] = "sentence"
     """Log ratio of NPO: one for each sentence, or one for the whole batch, of token means. Released code:
     batch_mean."""
@@ -291,10 +296,11 @@ def config_from(values: dict[str, Any], where: str = "configuration") -> DebiasC
             near = difflib.get_close_matches(str(key), known, n=1)
             hint = f"; did you mean {near[0]}?" if near else f"; known keys: {', '.join(sorted(known))}"
             raise RequestError(f"{where}: unknown configuration key {key!r}{hint}")
-    if isinstance(values.get("lora_targets"), str):
-        values = {**values, "lora_targets": values["lora_targets"].split()}
-    if isinstance(values.get("lora_targets"), list):
-        values = {**values, "lora_targets": tuple(values["lora_targets"])}
+    for key in ("lora_targets", "trained_types"):
+        if isinstance(values.get(key), str):
+            values = {**values, key: values[key].split() if key == "lora_targets" else [values[key]]}
+        if isinstance(values.get(key), list):
+            values = {**values, key: tuple(values[key])}
     try:
         return DebiasConfig(**{**SETTINGS.get(str(values.get("method")), {}), **values})
     except RequestError as error:
@@ -304,7 +310,7 @@ def config_from(values: dict[str, Any], where: str = "configuration") -> DebiasC
 def to_dict(config: DebiasConfig) -> dict[str, Any]:
     """Plain values, in the order of the fields, ready for YAML."""
     values = dataclasses.asdict(config)
-    return {**values, "lora_targets": list(config.lora_targets)}
+    return {**values, "lora_targets": list(config.lora_targets), "trained_types": list(config.trained_types)}
 
 
 def recipe_names() -> list[str]:
@@ -392,8 +398,8 @@ def _check_values(config: DebiasConfig) -> None:
             lambda v: v > 0,
         ),
         "must not be negative": (
-            ("forget_weight", "retain_weight", "kl_weight", "invariance_weight", "weight_decay", "warmup", "lora_rank",
-             "lms_floor", "guard_batch", "seed", "swap_noise"),
+            ("forget_weight", "retain_weight", "kl_weight", "invariance_weight", "orthogonal_weight", "weight_decay",
+             "warmup", "lora_rank", "lms_floor", "guard_batch", "seed", "swap_noise"),
             lambda v: v >= 0,
         ),
         "must be at least 1": (

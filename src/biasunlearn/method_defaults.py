@@ -22,6 +22,8 @@ ALONE = {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 0.0}
 # (docs/tuning.md).
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "biasunlearn": {},
+    # The weight was not tuned.
+    "biasunlearn_orthogonal": {"orthogonal_weight": 10.0},
     # unlearning. Without a retention loss, LMS is lost before the first evaluation at a rate of 1e-3.
     "npo": {**ALONE, "learning_rate": 2e-4},
     # The gradient of SimNPO is multiplied by sigmoid(beta log p-bar): at 6 nats per token, the beta of the paper (2.5
@@ -55,7 +57,10 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "dropout": {**PUBLISHED, "forget_weight": 1.0, "retain_weight": 1.0, "learning_rate": 2e-4},
     # weights
     "task_vector": {**ALONE, "learning_rate": 2e-4, "average": 0.0},  # cross-entropy on the stereotypes
+    # lambda as in the configuration of the authors; the learning rate was not tuned.
+    "biasedit": {**ALONE, "kl_weight": 4.0, "learning_rate": 5e-4},
     "mlp_edit": WITHOUT_LOSSES,
+    "bias_neurons": WITHOUT_LOSSES,
     # representation
     "sentence_debias": WITHOUT_LOSSES,
     "inlp": WITHOUT_LOSSES,
@@ -74,6 +79,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 
 SUMMARIES: Mapping[str, str] = {
     "biasunlearn": "NPO on stereotypes, cross-entropy on anti-stereotypes and KL on unrelated text, swap (default)",
+    "biasunlearn_orthogonal": "the same with a penalty on changes along the bias directions of other bias types",
     "npo": "negative preference optimization on stereotypes only",
     "simnpo": "NPO without a reference model, on the mean log-probability",
     "gradient_ascent": "raises the loss of the stereotypes",
@@ -94,7 +100,9 @@ SUMMARIES: Mapping[str, str] = {
     "cda": "training on ordinary text and on the same text with its groups exchanged",
     "dropout": "training on ordinary text with higher dropout",
     "task_vector": "subtracts what training on the stereotypes changes",
+    "biasedit": "makes both sentences of a pair equally likely by LoRA on the last MLPs (without a hyper-network)",
     "mlp_edit": "edits the output matrix of one MLP in closed form",
+    "bias_neurons": "suppresses the MLP neurons that make the gap of the pairs, or doubles those that close it",
     "sentence_debias": "projects out the first principal component of paired differences",
     "inlp": "projects out the directions of successive linear classifiers",
     "leace": "the smallest change after which no linear classifier finds the label (extra erasure)",

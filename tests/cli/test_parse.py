@@ -26,7 +26,7 @@ OPTIONS = {
     "debias": f"{PRINTS} {LOADS} {EVALUATES} {TRAINS} --method=dpo --resume --track=wandb",
     "survey": f"{PRINTS} {LOADS} {TRAINS} --methods=dpo --seeds=1 --text=x.txt",
     "ablate": f"{PRINTS} {LOADS} {TRAINS} --seeds=1 --variants=full",
-    "disentangle": f"{PRINTS} {LOADS} {TRAINS} --leave-out --seeds=1",
+    "disentangle": f"{PRINTS} {LOADS} {TRAINS} --leave-out --seeds=1 --erase --layer=3 --rank=4 --draws=9",
     "study": f"{PRINTS} {LOADS} {EVALUATES} {TRAINS} --seeds=1 --relearn-on=stereotypes --relearn-steps=5 --layers=3 "
              "--across",
     "sweep": f"{PRINTS} {LOADS} {TRAINS} --trials=2 --seeds=1 --storage=sqlite:///s.db --search-only",

@@ -50,6 +50,18 @@ def test_a_run_for_each_bias_type_reported_on_all(place: Path, capsys: pytest.Ca
     assert "only-work" in capsys.readouterr().out
 
 
+def test_with_a_penalty_of_their_directions_a_run_has_the_pairs_of_the_others(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(place, "kept", "--set", "method=biasunlearn_orthogonal", "--json")) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["trained_on"] == {"only-age": ["age"], "only-work": ["work"]}
+    for name, types in found["trained_on"].items():
+        results = json.loads((place / "kept" / name / "seed-0/results.json").read_text())
+        assert list(results["data"]["splits"]["train"]["bias_types"]) == types == results["config"]["trained_types"]
+        assert any("are only used to keep their bias directions" in line for line in results["data"]["findings"])
+
+
 def test_leaving_one_out_trains_on_the_others(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command(place, "without", "--leave-out", "--json")) == 0
     found = json.loads(capsys.readouterr().out)
@@ -72,6 +84,60 @@ def test_the_mean_over_seeds_by_hand() -> None:
     each = [Estimate(48.0, 44.0, 52.0), Estimate(52.0, 47.0, 57.0)]
     assert over_seeds(each) == SeedEstimate(50.0, 44.0, 57.0, (48.0, 52.0))
     assert over_seeds([None, 3.0]) == SeedEstimate(3.0, None, None, (3.0,)) and over_seeds([None]) is None
+
+
+def erasing(place: Path, out: str, *more: str) -> list[str]:
+    return ["disentangle", str(place / "model"), "--train", str(place / "train.jsonl"), "--report",
+            str(place / "report.jsonl"), "--out", str(place / out), "--erase", *more]  # fmt: skip
+
+
+def test_each_type_is_erased_beside_random_erasures(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = erasing(place, "erased", "--rank", "2", "--draws", "3")
+    assert main([*asked, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads((place / "erased/erasure.json").read_text())
+    assert found["layer"] == 1 and found["ranks"] == {"age": 2, "work": 2} and found["draws"] == 3
+    folders = {path.name for path in (place / "erased").iterdir() if path.is_dir()}
+    assert folders == {"base", "erase-age", "erase-work", "random-2-0", "random-2-1", "random-2-2"}
+
+    def ss(name: str) -> dict[str, float]:
+        stored = json.loads((place / "erased" / name / "run/results.json").read_text())
+        return {key: row["ss"]["value"] for key, row in stored["benchmarks"]["stereoset"]["bias_types"].items()}
+
+    base = ss("base")
+    assert {key: row["value"] for key, row in found["before"].items()} == base
+    assert {(cell["erased"], cell["bias_type"]) for cell in found["ss"]} == {
+        (erased, bias_type) for erased in ("age", "work") for bias_type in ("new", "old")
+    }
+    for cell in found["ss"]:
+        assert cell["change"]["value"] == pytest.approx(
+            ss(f"erase-{cell['erased']}")[cell["bias_type"]] - base[cell["bias_type"]]
+        )
+        drawn = [ss(f"random-2-{n}")[cell["bias_type"]] - base[cell["bias_type"]] for n in range(3)]
+        assert cell["random"]["value"] == pytest.approx(sum(drawn) / 3)
+    assert all(cell["change"]["value"] > 0 for cell in found["moved"])
+    written = {path: path.stat().st_mtime_ns for path in (place / "erased").glob("*/run/results.json")}
+    assert main(asked) == 0
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    assert "random erasures" in capsys.readouterr().out
+    assert main(erasing(place, "erased", "--rank", "1", "--draws", "2")) == 2
+    assert "made of other pairs or another layer" in capsys.readouterr().err
+
+
+def test_wrong_requests_to_erase_are_one_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for more, said in (
+        (("--leave-out",), "--erase: trains nothing; leave --leave-out and --seeds out"),
+        (("--set", "max_steps=1"), "--erase: trains nothing and has no recipe"),
+        (("--unrelated", "text.txt"), "--erase: only reads --train and --report"),
+        (("--dtype", "bfloat16"), "--dtype: has no meaning with --erase"),
+        (("--draws", "1"), "--draws 1: needs at least 2"),
+        (("--rank", "0"), "--rank 0: must be at least 1"),
+        (("--layer", "3"), "--layer 3: the model has layers 1 to 2"),
+    ):
+        assert main(erasing(place, "refused", *more)) == 2
+        assert said in capsys.readouterr().err
+    assert main(command(place, "refused", "--rank", "2")) == 2
+    assert "--rank: only has a meaning with --erase" in capsys.readouterr().err
 
 
 def test_wrong_requests_are_one_line(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from biasunlearn.report.table import Part
 from biasunlearn.report.tables.ablation import ablation_tables
 from biasunlearn.report.tables.comparison import comparison_tables, gate_tables
 from biasunlearn.report.tables.demo import demo_tables
-from biasunlearn.report.tables.disentangle import disentangle_tables
+from biasunlearn.report.tables.disentangle import disentangle_tables, erasure_tables
 from biasunlearn.report.tables.objective_study import objective_tables
 from biasunlearn.report.tables.probes import probe_tables
 from biasunlearn.report.tables.relearning import relearning_tables
@@ -15,6 +15,7 @@ from biasunlearn.report.tables.survey import survey_tables
 from biasunlearn.report.tables.sweep import sweep_tables
 from biasunlearn.report.tables.transfer import combination_tables, transfer_tables
 from biasunlearn.runs.comparison import GateResult, RunComparison
+from biasunlearn.runs.erasure_matrix import ErasureMatrix
 from biasunlearn.runs.objective_study import ObjectiveStudy
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.series import Ablation, Disentanglement, Survey, Sweep
@@ -169,6 +170,19 @@ def _disentanglement() -> Disentanglement:
     })  # fmt: skip
 
 
+def _erasure() -> ErasureMatrix:
+    cells = [
+        {"erased": one, "bias_type": other, "change": between(-3.0), "random": between(-1.0), "p": 0.25,
+         "p_holm": None if one == other else 0.5}
+        for one in TYPES for other in TYPES
+    ]  # fmt: skip
+    counts = dict.fromkeys(TYPES, 4)
+    return ErasureMatrix.model_validate({
+        "layer": 3, "ranks": counts, "draws": 10, "seed": 0, "pairs": counts,
+        "before": dict.fromkeys(TYPES, between(55.0)), "ss": cells, "moved": cells, "group": cells,
+    })  # fmt: skip
+
+
 def objective_study() -> ObjectiveStudy:
     """A study in which one model does not get fair, and one transfer is left out."""
     row: dict[str, Any] = {
@@ -222,5 +236,6 @@ def parts() -> dict[str, list[Part]]:
         "sweep": sweep_tables(_sweep()),
         "ablation": ablation_tables(_ablation()),
         "disentangle": disentangle_tables(_disentanglement()),
+        "erasure": erasure_tables(_erasure()),
         "study": objective_tables(objective_study()),
     }  # fmt: skip

@@ -107,7 +107,7 @@ def test_settings_of_a_method_give_way_to_the_user_s():
 
 
 def test_an_unknown_method_is_named_with_the_known_ones():
-    with pytest.raises(RequestError, match="method: 'dop'; must be one of biasunlearn, npo"):
+    with pytest.raises(RequestError, match="method: 'dop'; must be one of biasunlearn, biasunlearn_orthogonal, npo"):
         config_from({"method": "dop"})
 
 

@@ -190,35 +190,75 @@ def disentangle(
     execution: Execution = Execution(),
     leave_out: Annotated[bool, Parameter(group=SETTINGS)] = False,
     seeds: Annotated[Integers | None, Parameter(group=SETTINGS)] = None,
+    erase: Annotated[bool, Parameter(group=SETTINGS)] = False,
+    layer: Annotated[Integer | None, Parameter(group=SETTINGS)] = None,
+    rank: Annotated[Integer | None, Parameter(group=SETTINGS)] = None,
+    draws: Annotated[Integer | None, Parameter(group=SETTINGS)] = None,
     output: Output = Output(),
 ) -> int:
     """Train on one bias type at a time, and report on all of them.
 
-    Repeat the command to continue an interrupted series: finished runs are not trained again.
+    With --erase nothing is trained: the subspace of one bias type at a time is erased from the hidden states of a layer
+    (LEACE), beside random erasures of the same rank. Repeat the command to continue an interrupted series: finished
+    runs are not repeated.
 
     Args:
         model: Folder of a causal or masked language model, or its name on the Hugging Face hub.
         leave_out: Train on all bias types but one instead, to test whether debiasing generalizes to an unseen type.
         seeds: Random seeds; every row is trained with each of them (default: the seed of the recipe).
+        erase: Erase the subspace of one bias type at a time instead of training. Causal models only.
+        layer: With --erase: layer behind which states are erased, 1 is the first (default: the middle one).
+        rank: With --erase: directions that are erased of every bias type (default: 4).
+        draws: With --erase: random erasures of the same rank (default: 10).
 
     Examples:
         biasunlearn disentangle MODEL --train train_pairs.jsonl \\
             --unrelated unrelated.json --report dev.json --out runs/matrix
         biasunlearn disentangle MODEL --train train_pairs.jsonl --report dev.json \\
             --leave-out --seeds 0 1 --out runs/unseen
+        biasunlearn disentangle MODEL --train train_pairs.jsonl --report dev.json \\
+            --erase --draws 10 --out runs/erased
     """
+    request = Request(model, training, rows, loading, execution, output)
+    if erase:
+        if leave_out or seeds is not None:
+            raise RequestError("--erase: trains nothing; leave --leave-out and --seeds out")
+        return _erase(request, layer, rank, draws)
+    given = {"layer": layer, "rank": rank, "draws": draws}
+    if alone := next((name for name, value in given.items() if value is not None), None):
+        raise RequestError(f"--{alone}: only has a meaning with --erase; add it, or leave --{alone} out")
     from biasunlearn.commands.disentangle import disentangle
     from biasunlearn.config import load_config
     from biasunlearn.report.tables.disentangle import disentangle_tables
 
     config = load_config(training.config, execution.settings(training.set))
-    return Request(model, training, rows, loading, execution, output).run(
+    return request.run(
         disentangle,
         disentangle_tables,
         "matrix.json, one run folder a row and seed",
         config=config,
         seeds=execution.seeds(seeds, ()),
         leave_out=leave_out,
+    )
+
+
+def _erase(request: Request, layer: int | None, rank: int | None, draws: int | None) -> int:
+    """`disentangle --erase`."""
+    from biasunlearn.commands.disentangle_erasure import DRAWS, RANK, Erasing, disentangle_by_erasure
+    from biasunlearn.report.tables.disentangle import erasure_tables
+
+    training, execution = request.training, request.execution
+    execution.refuse("has no meaning with --erase", "dtype", "batch_tokens")
+    if training.config is not None or training.set:
+        raise RequestError("--erase: trains nothing and has no recipe; leave --config and --set out")
+    if training.benchmark or training.unrelated:
+        raise RequestError("--erase: only reads --train and --report; leave --benchmark and --unrelated out")
+    erasing = Erasing(
+        layer=layer, rank=RANK if rank is None else rank, draws=DRAWS if draws is None else draws,
+        seed=execution.seed or 0,
+    )  # fmt: skip
+    return request.run(
+        disentangle_by_erasure, erasure_tables, "erasure.json, one run folder an erasure", erasing=erasing
     )
 
 

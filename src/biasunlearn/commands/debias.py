@@ -47,7 +47,7 @@ from biasunlearn.unlearn.prepare import Prepared, prepare
 from biasunlearn.unlearn.small_data import small_data_finding
 from biasunlearn.unlearn.swap import knows_noise
 
-CAUSAL_ONLY = ("mlp_edit", "sentence_debias", "inlp", "leace", "self_debias", "debiasing_prompt")
+CAUSAL_ONLY = ("mlp_edit", "bias_neurons", "sentence_debias", "inlp", "leace", "self_debias", "debiasing_prompt")
 """Methods without a gradient, which change or prompt a model that reads from left to right."""
 
 
@@ -279,6 +279,7 @@ def _unscorable(loaded: Any, prepared: Prepared) -> Mapping[Passage, str]:
     sets = prepared.sets
     passages = [one for per_type in (sets.forget, sets.retain) for group in per_type.values() for one in group]
     passages += [one for compared in sets.compared.values() for one in compared]
+    passages += [side for pairs in sets.protected.values() for pair in pairs for side in pair]
     passages += [c.whole(sentence) for c in prepared.stop for _, sentence in c.sentences()]
     try:
         longest = longest_row(loaded.model, loaded.tokenizer, masked=loaded.masked)

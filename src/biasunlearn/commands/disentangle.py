@@ -1,7 +1,8 @@
 """`disentangle`: the effect of debiasing one bias type on the others, and on one that is never trained on.
 
 There is an ordinary `debias` run for each bias type, trained on that type alone (or on all others) and reported on all
-of them: a matrix of SS, each cell with its interval. Finished runs are not repeated.
+of them: a matrix of SS, each cell with its interval. With `orthogonal_weight` a run also has the pairs of the other
+bias types, to keep their directions. Finished runs are not repeated.
 """
 
 from collections.abc import Sequence
@@ -52,20 +53,23 @@ def disentangle(
     config = config or DebiasConfig()
     experiment = experiment_of(model, common)
     triplets = read_triplets(train, skip_invalid=experiment.plan.skip_invalid).triplets
-    types = _check_types(train, triplets)
+    types = check_types(train, triplets)
     seeds = [*seeds] or [config.seed]
     experiment = replace(experiment, unrelated=experiment.unrelated or _own_unrelated(triplets, Path(out)))
     found: dict[str, list[Results]] = {}
     trained_on = {}
     for bias_type in types:
-        name = f"{'without' if leave_out else 'only'}-{_file_name(bias_type)}"
+        name = f"{'without' if leave_out else 'only'}-{file_name(bias_type)}"
         chosen = [triplet for triplet in triplets if (triplet.bias_type == bias_type) != leave_out]
         trained_on[name] = sorted({triplet.bias_type for triplet in chosen})
+        row = config
+        if config.orthogonal_weight:  # the directions of the other bias types are read from their pairs
+            chosen, row = [*triplets], replace(config, trained_types=tuple(trained_on[name]))
         pairs, found[name] = _stored(chosen, Path(out) / f"{name}.jsonl"), []
         for seed in seeds:
             folder = Path(out) / name / f"seed-{seed}"
             what = f"{name}, seed {seed}, {len(chosen)} training pairs"
-            found[name].append(experiment.run(what, folder, replace(config, seed=seed), train=str(pairs)))
+            found[name].append(experiment.run(what, folder, replace(row, seed=seed), train=str(pairs)))
     by_seed = {name: [_scores(results.benchmarks) for results in runs] for name, runs in found.items()}
     stages = {name: [_stages(results) for results in runs] for name, runs in found.items()}
     ss, group = (spill_over(stages, trained_on, group=group) for group in (False, True))
@@ -87,12 +91,12 @@ def disentangle(
     return result
 
 
-def _check_types(train: str, triplets: Sequence[Triplet]) -> list[str]:
+def check_types(train: str, triplets: Sequence[Triplet]) -> list[str]:
     """The bias types of the training pairs. RequestError for a single one, or two that would share a folder."""
     types = sorted({triplet.bias_type for triplet in triplets})
     if len(types) < 2:
         raise RequestError(f"{train}: only the bias type {types[0]}; disentangle needs pairs of two or more")
-    if len({_file_name(bias_type) for bias_type in types}) < len(types):
+    if len({file_name(bias_type) for bias_type in types}) < len(types):
         raise RequestError(f"{train}: two bias types would share a folder; rename one of them")
     return types
 
@@ -130,6 +134,6 @@ def _own_unrelated(triplets: Sequence[Triplet], out: Path) -> str | None:
     return str(out / "unrelated.txt")
 
 
-def _file_name(bias_type: str) -> str:
+def file_name(bias_type: str) -> str:
     """The name of a bias type in characters that every file system accepts."""
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in bias_type)

@@ -1,7 +1,7 @@
 """Adapters on a model: a new LoRA, a saved one, the reference with the adapter off, and dropout of either part."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,27 @@ def with_lora(model: Any, config: DebiasConfig) -> Any:
         adapted.peft_config["default"].target_modules = sorted(chosen)
     adapted.eval()
     return adapted
+
+
+def with_scaled_inputs(model: Any, names: Sequence[str]) -> tuple[Any, list[torch.nn.Parameter]]:
+    """The model with an (IA)^3 adapter that multiplies each input of some matrices by a number, at first 1.
+
+    Args:
+        names: of the matrices.
+    Returns:
+        The model in evaluation mode, and of each matrix the factors of its inputs.
+    """
+    config = peft().IA3Config(
+        task_type="CAUSAL_LM", target_modules=list(names), feedforward_modules=list(names),
+        fan_in_fan_out=_stores_transposed(model),
+    )  # fmt: skip
+    adapted = peft().get_peft_model(model, config)
+    stored = adapted.peft_config["default"]
+    for field in ("target_modules", "feedforward_modules"):  # in the order of a set, equal adapters differ in bytes
+        setattr(stored, field, sorted(getattr(stored, field)))
+    adapted.eval()
+    inner = adapted.get_base_model()
+    return adapted, [inner.get_submodule(name).ia3_l["default"] for name in names]
 
 
 @contextlib.contextmanager

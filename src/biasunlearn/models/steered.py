@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from biasunlearn.errors import RequestError
+from biasunlearn.models.blocks import blocks
 from biasunlearn.models.forward import text_config
 
 FILE = "steering.safetensors"
@@ -110,19 +111,6 @@ class Steered(torch.nn.Module):
             added = added * (states @ self.gate_weight + self.gate_bias > 0)[..., None]
         states = states + added
         return (states, *output[1:]) if isinstance(output, tuple) else states
-
-
-def blocks(model: Any) -> torch.nn.ModuleList:
-    """The layers of a model: its list of modules that is as long as the configuration says.
-
-    Raises:
-        RequestError: there is none, or more than one.
-    """
-    count = text_config(model).num_hidden_layers
-    found = [m for m in model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count]
-    if len(found) != 1:
-        raise RequestError("method: steering: the layers of this architecture are not known; choose another method")
-    return found[0]
 
 
 def read_steering(folder: Path) -> Steering:

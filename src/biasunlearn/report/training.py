@@ -70,6 +70,7 @@ def _loss_panels(rows: Sequence[MetricsRow], beta: float | None, events: Events)
         Curve("retain", _points((row.step, row.loss_retain) for row in rows), smooth=True),
         Curve("KL", _points((row.step, row.loss_kl) for row in rows), level=0.0, smooth=True),
         Curve("invariance", _points((row.step, row.loss_invariance) for row in rows), level=0.0, smooth=True),
+        Curve("orthogonal", _points((row.step, row.loss_orthogonal) for row in rows), level=0.0, smooth=True),
     ]
     steps = step_axis([row.step for row in rows], events)
     return [curve_panel(curve, steps, own_axis(curve), events) for curve in curves if len(curve.points) > 1]

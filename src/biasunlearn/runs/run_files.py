@@ -29,6 +29,7 @@ class MetricsRow(Record):
     loss_retain: float | None = None
     loss_kl: float | None = None
     loss_invariance: float | None = None
+    loss_orthogonal: float | None = None
     log_ratio: float | None = None
     tokens: float | None = None
     """Tokens that the model read in the step, without those of the reference."""

@@ -103,6 +103,20 @@ def _log_odds(log_p: Tensor) -> Tensor:
     return log_p - torch.log(-torch.expm1(log_p.clamp(max=-1e-6)))  # log(1 - p), exact for small and for large p
 
 
+def biasedit_loss(margin: Tensor) -> Tensor:
+    """L_d of BiasEdit (arXiv 2503.08588) per pair: the symmetric KL divergence of P and P with its sentences exchanged.
+
+    With p = sigmoid(margin) the probability of the first sentence of the two, it is KL((p, 1 - p) || (1 - p, p)) twice,
+    2 (2 p - 1) margin = 2 margin tanh(margin / 2). It is 0 if and only if both sentences are equally likely.
+
+    By hand: margin log 3, p = 3/4 -> 2 * 0.5 * log 3 = 1.098612.
+
+    Args:
+        margin: [pairs] mean log-probability per token of one sentence minus that of the other, in nats.
+    """
+    return 2 * margin * torch.tanh(margin / 2)
+
+
 def equal_loss(margin: Tensor, delta: float) -> Tensor:
     """The loss of `equalize`, developed in this project, per pair: the Huber loss of the margin of the pair.
 

@@ -17,6 +17,7 @@ from biasunlearn.config import DebiasConfig
 from biasunlearn.unlearn.layer_states import control_direction
 from biasunlearn.unlearn.losses import (
     ascent_loss,
+    biasedit_loss,
     dpo_loss,
     equal_loss,
     ipo_loss,
@@ -45,7 +46,10 @@ Objective = Callable[[RoleLogProbs, RoleLogProbs, DebiasConfig], Losses]
 
 
 def unlearn(forget: RoleLogProbs, retain: RoleLogProbs, config: DebiasConfig) -> Losses:
-    """NPO on the forget sentences, cross-entropy on the retain sentences: BiasUnlearn and, with other weights, NPO."""
+    """NPO on the forget sentences, cross-entropy on the retain sentences: BiasUnlearn and, with other weights, NPO.
+
+    The penalty of biasunlearn_orthogonal is no role loss: it is added to the total (bias_directions.py).
+    """
     assert forget.reference is not None
     if config.npo_ratio == "batch_mean":
         npo = npo_loss_batch_mean(forget.values, forget.reference, forget.tokens, config.beta)
@@ -93,6 +97,11 @@ def equalize(forget: RoleLogProbs, retain: RoleLogProbs, config: DebiasConfig) -
     weights = 1.0 if forget.swap_weights is None else forget.swap_weights
     margin = forget.means - retain.means
     return equal_loss(margin + config.set_point * weights, config.beta), _retention(retain, config)
+
+
+def biasedit(forget: RoleLogProbs, retain: RoleLogProbs, config: DebiasConfig) -> Losses:
+    """The probabilities of both sentences of a pair are made equal; its retention loss is the KL term."""
+    return biasedit_loss(forget.means - retain.means), _none(retain)
 
 
 def imitate(forget: RoleLogProbs, retain: RoleLogProbs, config: DebiasConfig) -> Losses:
@@ -166,6 +175,7 @@ def _none(role: RoleLogProbs) -> Tensor:
 
 OBJECTIVES: dict[str, Objective] = {
     "biasunlearn": unlearn,
+    "biasunlearn_orthogonal": unlearn,
     "npo": unlearn,
     "simnpo": simnpo,
     "gradient_ascent": difference,
@@ -181,6 +191,7 @@ OBJECTIVES: dict[str, Objective] = {
     "kto": kto,
     "orpo": orpo,
     "equalize": equalize,
+    "biasedit": biasedit,
     "invariance": imitate,
     "sft": imitate,
     "cda": imitate,
@@ -189,7 +200,7 @@ OBJECTIVES: dict[str, Objective] = {
 }
 """Method -> its objective."""
 
-PAIRED = ("dpo", "ipo", "orpo", "equalize")
+PAIRED = ("dpo", "ipo", "orpo", "equalize", "biasedit")
 """Objectives of pairs: the i-th forget and the i-th retain sentence of a step must belong together."""
 
 SHIFTED = ("equalize",)

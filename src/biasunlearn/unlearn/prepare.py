@@ -78,8 +78,9 @@ def prepare(
     families = families_of(config)
     triplets = unseen_pairs(read.joined, read.report.triplets, config, families)
     parts = split(triplets, stop_share=config.stop_share, seed=config.seed, families=families)
-    stop = _stop_items(parts, read.report.triplets, config)
-    chosen = _supervised_kinds(parts.train, config)
+    trained, others = _trained_types(parts, config)
+    stop = _stop_items(trained, read.report.triplets, config)
+    chosen = _supervised_kinds(trained.train, config)
     sentences, source_hash = _unrelated_set(read.unrelated, triplets, parts, config)
     hashes = fingerprint(chosen), fingerprint(stop)
     findings += left_out_finding(read.joined, triplets, config)
@@ -115,8 +116,11 @@ def prepare(
     swap_by = swap_parts(chosen, stop, config, term_lists)
     later = (*stop, *read.report.triplets)
     sets = _training_sets(chosen, later, sentences, config, unscorable or {}, swap_by)
-    facts = facts.with_values(findings=[*facts.findings, *_contexts_finding(sets, chosen, config)])
-    return Prepared(sets, chosen, stop, facts, _manifest(read, facts, chosen, stop, config.seed), swap_by)
+    sets = _with_protected(sets, others, config, unscorable or {})
+    more = [*_contexts_finding(sets, chosen, config), *_protected_finding(sets, others)]
+    facts = facts.with_values(findings=[*facts.findings, *more])
+    used = (*chosen, *others) if sets.protected else chosen
+    return Prepared(sets, chosen, stop, facts, _manifest(read, facts, used, stop, config.seed), swap_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +155,12 @@ def training_data(
         parts = Split(tuple(joined), given.triplets)
         if missing := sorted({c.bias_type for c in joined} - {c.bias_type for c in given.triplets}):
             raise RequestError(f"{given.path}: has no pair of bias type {missing[0]!r}, which is trained on; add some")
-    held_out, chosen = _stop_items(parts, (), config), _supervised_kinds(parts.train, config)
+    trained, others = _trained_types(parts, config)
+    held_out, chosen = _stop_items(trained, (), config), _supervised_kinds(trained.train, config)
     sentences, _ = _unrelated_set(other, joined, parts, config)
     swap_by = swap_parts(chosen, held_out, config)
-    return TrainingData(_training_sets(chosen, held_out, sentences, config, {}, swap_by), chosen, held_out, swap_by)
+    sets = _training_sets(chosen, held_out, sentences, config, {}, swap_by)
+    return TrainingData(_with_protected(sets, others, config, {}), chosen, held_out, swap_by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +223,14 @@ def _training_sets(
 
 
 def _manifest(
-    read: _Files, facts: DataFacts, chosen: Sequence[Triplet], stop: Sequence[Triplet], seed: int
+    read: _Files, facts: DataFacts, used: Sequence[Triplet], stop: Sequence[Triplet], seed: int
 ) -> Manifest:
-    ids = {(c.kind, c.id) for c in chosen}
+    """`used`: the pairs that training reads, with those that are only protected."""
+    ids = {(c.kind, c.id) for c in used}
     trained = {key for c, key in zip(read.train.triplets, read.hashes, strict=True) if (c.kind, c.id) in ids}
     return Manifest(
         train=facts.train, unrelated=facts.unrelated, splits=facts.splits, seed=seed,
-        pairs=sorted(trained | set(map(triplet_hash, stop))), words=sorted(word_hashes(chosen)),
+        pairs=sorted(trained | set(map(triplet_hash, stop))), words=sorted(word_hashes(used)),
     )  # fmt: skip
 
 
@@ -335,6 +342,60 @@ def _stop_items(parts: Split, report: Sequence[Triplet], config: DebiasConfig) -
             "target term or context); add pairs with other target terms"
         )
     return stop
+
+
+def _trained_types(parts: Split, config: DebiasConfig) -> tuple[Split, tuple[Triplet, ...]]:
+    """The splits of the bias types that are trained on, and the training pairs of the others.
+
+    Raises:
+        RequestError: a name in `trained_types` of which there are no pairs.
+    """
+    if config.trained_types == ("all",):
+        return parts, ()
+    known = {triplet.bias_type for triplet in parts.train}
+    if odd := sorted(set(config.trained_types) - known):
+        raise RequestError(
+            f"trained_types: {odd[0]}: the training pairs have no such bias type; they have {', '.join(sorted(known))}"
+        )
+    train, stop = (
+        tuple(triplet for triplet in part if triplet.bias_type in config.trained_types)
+        for part in (parts.train, parts.stop)
+    )
+    others = tuple(triplet for triplet in parts.train if triplet.bias_type not in config.trained_types)
+    return Split(train, stop), others
+
+
+def _with_protected(
+    sets: TrainingSets, others: Sequence[Triplet], config: DebiasConfig, unscorable: Mapping[Passage, str]
+) -> TrainingSets:
+    """The sets with the pairs of bias types that are not trained on, where the penalty of their directions has a
+    weight. Pairs that the model cannot score are left out.
+
+    Raises:
+        RequestError: there is only one bias type, so that there are no directions of others.
+    """
+    if not config.orthogonal_weight:
+        return sets
+    if not others and len(sets.pairs) < 2:
+        raise RequestError(
+            f"orthogonal_weight: the training pairs have one bias type, {next(iter(sets.pairs))}; add pairs of others, "
+            "which need not be trained on (trained_types), or set it to 0"
+        )
+    protected: dict[str, list[tuple[Passage, Passage]]] = {}
+    for triplet in _supervised_kinds(others, config) if others else ():
+        sides = triplet.supervised_sides(config.supervised_to)
+        if unscorable.keys().isdisjoint(sides):
+            protected.setdefault(triplet.bias_type, []).append(sides)
+    return replace(sets, protected={name: tuple(pairs) for name, pairs in sorted(protected.items())})
+
+
+def _protected_finding(sets: TrainingSets, others: Sequence[Triplet]) -> list[str]:
+    """That pairs are not trained on, and what they are used for."""
+    if not others:
+        return []
+    use = "are only used to keep their bias directions" if sets.protected else "are not used"
+    names = ", ".join(sorted({triplet.bias_type for triplet in others}))
+    return [f"trained_types: {len(others)} pairs of {names} {use}"]
 
 
 def _supervised_kinds(train: Sequence[Triplet], config: DebiasConfig) -> tuple[Triplet, ...]:

@@ -33,6 +33,8 @@ class StepBatch:
     forget_weights: tuple[float, ...]
     retain_weights: tuple[float, ...]
     contexts: tuple[tuple[Passage | TokenRow, ...], ...] = ()
+    protected: tuple[Passage, ...] = ()
+    """Sentences of bias types that are not trained on, for the penalty of bias_directions.py."""
 
     @property
     def context_members(self) -> tuple[Passage | TokenRow, ...]:
@@ -52,6 +54,7 @@ class BatchSampler:
         self._config = config
         self._swapped: dict[frozenset[str], TrainingSets] = {}
         self._orders: dict[tuple[str, int], np.ndarray] = {}
+        self._kept = tuple(side for pairs in sets.protected.values() for pair in pairs for side in pair)
         self.position: dict[str, float] = {}
 
     def next(self, swap_weights: Mapping[str, float]) -> StepBatch:
@@ -72,6 +75,7 @@ class BatchSampler:
             tuple(weights[bias_type] for bias_type, _ in drawn["forget"]),
             tuple(weights[bias_type] for bias_type, _ in drawn["retain"]),
             tuple(self._draw("contexts", sets.contexts) for _ in range(contexts)),
+            tuple(self._draw("protected", self._kept) for _ in range(self._config.forget_batch if self._kept else 0)),
         )
 
     def _exchanged(self, bias_types: frozenset[str]) -> TrainingSets:

@@ -5,7 +5,7 @@ A role is data: a set is a tuple of sentences per bias type, and no code path de
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -34,6 +34,8 @@ class TrainingSets:
     """Training sentences with their versions about other groups (unlearn/contexts.py)."""
     guard: tuple[Passage, ...] = ()
     """Sentences that hold for one group by meaning, and the same about others: the KL term keeps them as they are."""
+    protected: Mapping[str, tuple[tuple[Passage, Passage], ...]] = field(default_factory=dict)
+    """Pairs of bias types that are not trained on and whose directions are kept (unlearn/bias_directions.py)."""
     exchanged: frozenset[str] = frozenset()
     """Bias types whose forget and retain sets are exchanged."""
 

@@ -25,6 +25,7 @@ from biasunlearn.models.forward import unwrapped
 from biasunlearn.models.libraries import accelerate, on_cpu
 from biasunlearn.models.logprobs import sum_by_row
 from biasunlearn.models.packed_forward import Read, RowCache
+from biasunlearn.unlearn.bias_directions import DirectionPenalty, direction_penalty
 from biasunlearn.unlearn.checkpoint import Checkpointer, TrainingState
 from biasunlearn.unlearn.contexts import aligned
 from biasunlearn.unlearn.decision import decide, first_decision
@@ -57,6 +58,9 @@ from biasunlearn.unlearn.swap import noise
 from biasunlearn.unlearn.token_losses import dual_step
 from biasunlearn.unlearn.weight_average import WeightAverage
 
+WITHOUT_PAIRS = ("cda", "dropout", "invariance", "task_vector")
+"""Methods of this loop that do not train on the pairs of each bias type."""
+
 
 @dataclass(frozen=True, slots=True)
 class LossTerms:
@@ -76,17 +80,25 @@ class LossTerms:
     """Mean of r = log p_theta - log p_ref over the forget sentences, in nats."""
     tokens: Tensor
     """Tokens that the model read (`Read.tokens_read`); what the reference read is not counted."""
+    orthogonal: Tensor | None = None
+    """The penalty of bias_directions.py; None where it has no weight."""
 
     def total(self, config: DebiasConfig) -> Tensor:
-        """L = w_f L_forget + w_r L_retention + w_kl L_KL + w_i L_invariance; the paper has the first three."""
-        paper = config.forget_weight * self.forget + config.retain_weight * self.retain + config.kl_weight * self.kl
-        return paper if self.invariance is None else paper + config.invariance_weight * self.invariance
+        """L = w_f L_forget + w_r L_retention + w_kl L_KL + w_i L_invariance + w_o L_orthogonal.
+
+        The paper has the first three.
+        """
+        total = config.forget_weight * self.forget + config.retain_weight * self.retain + config.kl_weight * self.kl
+        if self.invariance is not None:
+            total = total + config.invariance_weight * self.invariance
+        return total if self.orthogonal is None else total + config.orthogonal_weight * self.orthogonal
 
     def log(self) -> dict[str, float]:
         """What metrics.jsonl stores: the losses without any weight, as in the equations, and the tokens read."""
         parts = {
             "loss_forget": self.raw_forget, "loss_retain": self.raw_retain, "loss_kl": self.kl,
-            "log_ratio": self.log_ratio, "loss_invariance": self.invariance, "tokens": self.tokens,
+            "log_ratio": self.log_ratio, "loss_invariance": self.invariance, "loss_orthogonal": self.orthogonal,
+            "tokens": self.tokens,
         }  # fmt: skip
         return {name: float(summed(part)) for name, part in parts.items() if part is not None}
 
@@ -207,6 +219,7 @@ class _Training:
     sampler: BatchSampler
     reference: Reference
     state: TrainingState
+    penalty: DirectionPenalty | None = None
 
     @property
     def finished(self) -> bool:
@@ -221,6 +234,8 @@ class _Training:
         batch = self.sampler.next(state.decision.swap_weights).share()
         with step_dropout(self.model, state, config):
             terms = loss_terms(self.learner, self.cache, batch, config, self.reference)
+            if self.penalty is not None:
+                terms = replace(terms, orthogonal=mean(self.penalty(self.learner, batch)))
         loss = terms.total(step_weights(state, config))
         self.accelerator.backward(loss * count())  # gradients are averaged, our parts of a mean add up
         if self.split:
@@ -310,7 +325,7 @@ def _start(
     return _Training(
         model=model, learner=learner, split=split, cache=cache, config=config, parameters=parameters,
         optimizer=optimizer, accelerator=accelerator, average=average, sampler=sampler, reference=reference,
-        state=state,
+        state=state, penalty=direction_penalty(model, cache, sets, config),
     )  # fmt: skip
 
 
@@ -328,6 +343,13 @@ def check_settings(config: DebiasConfig, sets: TrainingSets) -> None:
             f"lora_rank: 0: method: {config.method} reads the base model by switching the adapter off; set lora_rank "
             "above 0"
         )
+    if config.orthogonal_weight and (not config.lora_rank or config.swap_by == "subgroup"):
+        raise RequestError(
+            "orthogonal_weight: needs an adapter, which can be switched off, and whole bias types; set lora_rank above "
+            "0 and swap_by to bias_type"
+        )
+    if config.orthogonal_weight and config.method in WITHOUT_PAIRS:
+        raise RequestError(f"orthogonal_weight: method: {config.method} is not trained on pairs; set it to 0")
     if config.method in PAIRED and config.batch_pairs != "matched":
         raise RequestError(f"method: {config.method} compares the sentences of a pair; --set batch_pairs=matched")
 

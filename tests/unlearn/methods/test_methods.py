@@ -65,7 +65,7 @@ def results(folder: Path) -> dict[str, Any]:
     return found
 
 
-MEASURED_AGAIN = ("dpo", "leace", "task_vector", "mlp_edit", "self_debias", "debiasing_prompt")
+MEASURED_AGAIN = ("dpo", "leace", "task_vector", "mlp_edit", "bias_neurons", "self_debias", "debiasing_prompt")
 """One method of each kind of adapter: its adapter is also measured on its own."""
 
 

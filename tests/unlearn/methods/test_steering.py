@@ -11,7 +11,8 @@ from biasunlearn.commands.export_control_vector import NAME, export_control_vect
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import reference, with_adapter
-from biasunlearn.models.steered import FILE, Steered, Steering, blocks, read_steering
+from biasunlearn.models.blocks import blocks
+from biasunlearn.models.steered import FILE, Steered, Steering, read_steering
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.unlearn.evaluation import StopScores
 from biasunlearn.unlearn.methods import steering

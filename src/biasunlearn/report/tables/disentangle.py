@@ -1,4 +1,6 @@
-"""A disentanglement: SS of every bias type after training on each of them alone, or on all others."""
+"""A disentanglement: SS of every bias type after training on each of them, or after erasing each of them."""
+
+from collections.abc import Sequence
 
 from biasunlearn.report.table import (
     ALWAYS,
@@ -13,6 +15,7 @@ from biasunlearn.report.table import (
     rows_of,
     score_cell,
 )  # fmt: skip
+from biasunlearn.runs.erasure_matrix import ErasureCell, ErasureMatrix
 from biasunlearn.runs.scores import Metric
 from biasunlearn.runs.series import Disentanglement, SpillOverMatrix
 
@@ -51,3 +54,40 @@ def _spill_over(title: str, found: SpillOverMatrix | None, digits: int) -> Table
 
 def _cell(ss: Metric | None, trained: bool) -> Cell:
     return score_cell(ss, tone="strong" if trained else "")
+
+
+def erasure_tables(found: ErasureMatrix) -> list[Part]:
+    """A table for each score, with a row for each erased and each measured bias type."""
+    columns = (Column("bias type", "text", ALWAYS), Column("SS", "number", ALWAYS), Column("pairs"),
+               Column("directions erased"))  # fmt: skip
+    base = rows_of(
+        (name_cell(name), score_cell(found.before.get(name)), NumberCell(found.pairs[name], 0),
+         NumberCell(rank, 0))
+        for name, rank in found.ranks.items()
+    )  # fmt: skip
+    parts = (found.group,) if found.group else ()
+    group = [_effects("Change of the group part, in nats per token", part, 3, found.draws) for part in parts]
+    first = Table(f"Base model; states are erased behind layer {found.layer}", columns, base)
+    return [
+        first,
+        _effects("Change of SS, in points", found.ss, 1, found.draws),
+        _effects("Mean absolute change of the margins, in nats per token", found.moved, 3, found.draws),
+        *group,
+    ]
+
+
+def _effects(title: str, cells: Sequence[ErasureCell], digits: int, draws: int) -> Table:
+    """The own bias type of an erasure is in bold."""
+    columns = (Column("erased", "text", ALWAYS), Column("bias type", "text", ALWAYS), Column("change"),
+               Column("random erasures"), Column("p"), Column("p (Holm)"))  # fmt: skip
+    rows = rows_of(
+        (name_cell(cell.erased), name_cell(cell.bias_type),
+         score_cell(cell.change, digits, signed=True, tone="strong" if cell.erased == cell.bias_type else ""),
+         score_cell(cell.random, digits, signed=True), NumberCell(cell.p, 3), NumberCell(cell.p_holm, 3))
+        for cell in cells
+    )  # fmt: skip
+    note = (
+        f"Random erasures: the mean of {draws} of the same rank, and the interval of a further one. p: that the "
+        "erasure is one of them. Bold: the erased bias type itself."
+    )
+    return Table(title, columns, rows, notes=(note,))

@@ -13,8 +13,8 @@ from biasunlearn.unlearn.objectives import OBJECTIVES
 
 DEFAULTS = DebiasConfig()
 
-OWN_DATA = ("cda", "dropout", "invariance", "task_vector")
-"""Methods that train on other sets than those of the pairs, which `debias` makes."""
+OWN_DATA = ("biasedit", "biasunlearn_orthogonal", "cda", "dropout", "invariance", "task_vector")
+"""Methods for which `debias` makes other sets than those of the pairs, or an adapter of another shape."""
 
 METHODS = tuple(name for name in OBJECTIVES if name not in OWN_DATA)
 """Methods that can be trained here."""

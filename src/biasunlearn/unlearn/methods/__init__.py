@@ -8,6 +8,8 @@ their loss share one function (gradient.py); any other method is a file of its o
 from collections.abc import Callable
 
 from biasunlearn.unlearn.methods import (
+    bias_neurons,
+    biasedit,
     cda,
     dropout,
     gradient,
@@ -28,7 +30,9 @@ METHODS: dict[str, Callable[[Task], MethodResult]] = {
     "dropout": dropout.run,
     "invariance": invariance.run,
     "task_vector": task_vector.run,
+    "biasedit": biasedit.run,
     "mlp_edit": mlp_edit.run,
+    "bias_neurons": bias_neurons.run,
     "sentence_debias": projection.sentence_debias,
     "inlp": projection.inlp,
     "leace": projection.leace,

@@ -33,10 +33,8 @@ from biasunlearn.models.batches import collate, encode
 from biasunlearn.models.forward import evaluating, logits_at, max_tokens
 from biasunlearn.models.load import Loaded
 from biasunlearn.models.logprobs import sum_by_row, token_log_probs
+from biasunlearn.models.mlp import mlp_outputs
 from biasunlearn.unlearn.methods.task import MethodResult, Task, nearest, search_outcome
-
-OUTPUTS = ("mlp.c_proj", "mlp.down_proj", "mlp.dense_4h_to_h", "mlp.fc2", "fc2", "output.dense")
-"""Names of the output matrix of an MLP in the model families."""
 
 STRENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 
@@ -83,12 +81,7 @@ def run(task: Task) -> MethodResult:
 
 def edited_module(model: Any) -> str:
     """The output matrix of the MLP in the middle layer."""
-    found = [
-        name for name, _ in model.named_modules()
-        if name.endswith(OUTPUTS) and "attention" not in name and "attn" not in name
-    ]  # fmt: skip
-    if not found:
-        raise RequestError(f"method: mlp_edit: no MLP of a known kind in {type(model).__name__}; choose another method")
+    found = mlp_outputs(model, "mlp_edit")
     return found[len(found) // 2]
 
 

@@ -23,9 +23,10 @@ from torch import Tensor
 
 from biasunlearn.data.records import Passage
 from biasunlearn.models.batches import collate, encode
-from biasunlearn.models.forward import evaluating, hidden_states, max_tokens
+from biasunlearn.models.blocks import block_output, blocks
+from biasunlearn.models.forward import evaluating, max_tokens
 from biasunlearn.models.load import Loaded
-from biasunlearn.models.steered import Steered, Steering, blocks
+from biasunlearn.models.steered import Steered, Steering
 from biasunlearn.unlearn.methods.projection import classifier_direction
 from biasunlearn.unlearn.methods.task import MethodResult, Task, nearest, search_outcome
 
@@ -111,24 +112,9 @@ def states_of(loaded: Loaded, passages: Sequence[Passage], block: int) -> Tensor
         for first in range(0, len(rows), AT_ONCE):
             some = rows[first : first + AT_ONCE]
             batch = collate(some, device=loaded.model.device)
-            states = _output_of(loaded.model, batch, block)
+            states = block_output(loaded.model, batch, block)
             places = torch.arange(states.shape[1], device=states.device)
             begins = torch.tensor([row.first_scored for row in some], device=states.device)
             own = batch.attention_mask.bool() & (places >= begins[:, None])
             means.append((states * own[:, :, None]).sum(1) / own.sum(1, keepdim=True))
     return torch.cat(means)
-
-
-def _output_of(model: Any, batch: Any, block: int) -> Tensor:
-    """The output of a layer, before the final norm, which `hidden_states` has applied to the last one."""
-    seen: list[Tensor] = []
-
-    def take(_module: Any, _args: Any, output: Any) -> None:
-        seen.append(output[0] if isinstance(output, tuple) else output)
-
-    handle = blocks(model)[block].register_forward_hook(take)
-    try:
-        hidden_states(model, batch)
-    finally:
-        handle.remove()
-    return seen[0].double()
