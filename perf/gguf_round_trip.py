@@ -1,11 +1,10 @@
-"""SS of a run by transformers and by llama.cpp: what the way through GGUF changes.
+"""SS and LMS of a run by this package and by llama.cpp: what the way through GGUF changes.
 
     python perf/gguf_round_trip.py RUN --stereoset dev.json --llama-cpp path/to/llama.cpp --items 300
 
-Base and adapter are converted with llama.cpp's own scripts (`export --format gguf-lora` for the adapter). llama.cpp
-then scores the same token ids, in float32, through the package llama-cpp-python, without and with the adapter.
-Printed are the largest difference of a sentence's mean log-probability, the SS of each of the four, and, as a control,
-how far the adapter moves the scores.
+The base is converted by llama.cpp's own script in float32 and in float16, and the adapter by `export --format
+gguf-lora`. llama.cpp then scores the same token ids through the package llama-cpp-python, without and with the adapter.
+The last line is the control: how far the adapter moves the scores.
 """
 
 import argparse
@@ -17,16 +16,17 @@ from pathlib import Path
 
 import torch
 
+from biasunlearn.benchmarks.stereoset import entry
 from biasunlearn.commands.export import export
 from biasunlearn.commands.merge import CONVERTER
 from biasunlearn.data.readers import read_triplets
-from biasunlearn.data.records import Triplet
 from biasunlearn.models.adapter_scale import scaled
-from biasunlearn.models.batches import TokenRow, collate
-from biasunlearn.models.forward import evaluating, logits_at
-from biasunlearn.models.load import Loaded
-from biasunlearn.models.logprobs import token_log_probs
+from biasunlearn.models.batches import TokenRow, encode
+from biasunlearn.scoring.log_prob import Score, score
 from biasunlearn.scoring.side_by_side import open_run
+from biasunlearn.scoring.triplets import RoleSentence, role_sentences, sentence_items
+
+PRECISIONS = ("f32", "f16")
 
 
 def main() -> None:
@@ -36,62 +36,63 @@ def main() -> None:
     parser.add_argument("--llama-cpp", type=Path, required=True)
     parser.add_argument("--items", type=int, default=300)
     given = parser.parse_args()
-    triplets = read_triplets(given.stereoset).triplets
-    triplets = triplets[:: max(1, len(triplets) // given.items)][: given.items]
+    triplets = [one for one in read_triplets(given.stereoset).triplets if one.kind == "intrasentence"]
+    asked = role_sentences(triplets[:: max(1, len(triplets) // given.items)][: given.items])
+    passages = [triplet.whole(sentence) for triplet, _, sentence in asked]
     loaded, adapter = open_run(given.run)
-    ids = [tuple(loaded.tokenizer(side.text)["input_ids"]) for one in triplets
-           for side in (one.stereotype, one.anti_stereotype)]  # fmt: skip
+    rows = encode(loaded.tokenizer, passages)
+    here = {}
+    for on in (False, True):
+        with scaled(loaded.model, float(on), adapter):
+            here[on] = score(loaded, passages)
+    print(f"{len(asked)} sentences\n| GGUF | model | SS, LMS here | SS, LMS by llama.cpp | pairs in another order | "
+          "difference per token, mean and largest |\n|---|---|---|---|---|---|")  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
-        base, lora = converted(given.run, loaded, given.llama_cpp, Path(place))
-        there = {False: by_llama_cpp(base, None, ids), True: by_llama_cpp(base, lora, ids)}
-    here = {on: by_transformers(loaded, adapter, on, ids) for on in (False, True)}
-    for on, name in ((False, "base"), (True, "debiased")):
-        off = (there[on] - here[on]).abs()
-        print(f"{name}: largest difference {off.max():.2g} nats a token, mean {off.mean():.2g}")
-        print(f"  SS {ss(triplets, here[on]):.2f} by transformers, {ss(triplets, there[on]):.2f} by llama.cpp")
-    print(f"control: the adapter moves a score by up to {(here[True] - here[False]).abs().max():.2g} nats a token")
+        export(given.run, out=Path(place) / "lora", format="gguf-lora", gguf=str(given.llama_cpp))
+        for precision in PRECISIONS:
+            base = converted(str(loaded.model.name_or_path), given.llama_cpp, Path(place) / f"{precision}.gguf")
+            for on, name in ((False, "base"), (True, "debiased")):
+                there = by_llama_cpp(base, Path(place) / "lora/adapter.gguf" if on else None, rows)
+                print(f"| {precision} | {name} | {compared(asked, here[on], there)} |", flush=True)
+    moved = max(abs(one.mean - other.mean) for one, other in zip(here[False], here[True], strict=True))
+    print(f"control: the adapter moves a score by up to {moved:.2g} nats a token")
 
 
-def converted(run: Path, loaded: Loaded, llama_cpp: Path, place: Path) -> tuple[Path, Path]:
-    """The base model and the adapter of a run as GGUF files."""
-    base = place / "base.gguf"
-    command = [sys.executable, str(llama_cpp / CONVERTER), loaded.model.name_or_path, "--outfile", str(base)]
-    subprocess.run([*command, "--outtype", "f32"], check=True, capture_output=True)
-    export(run, out=place / "lora", format="gguf-lora", gguf=str(llama_cpp))
-    return base, place / "lora/adapter.gguf"
+def converted(model: str, llama_cpp: Path, to: Path) -> Path:
+    command = [sys.executable, str(llama_cpp / CONVERTER), model, "--outfile", str(to), "--outtype", to.stem]
+    subprocess.run(command, check=True, capture_output=True)
+    return to
 
 
-def by_llama_cpp(base: Path, lora: Path | None, rows: Sequence[tuple[int, ...]]) -> torch.Tensor:
-    """[rows], the mean log-probability of the tokens after the first."""
+def by_llama_cpp(base: Path, lora: Path | None, rows: Sequence[TokenRow]) -> list[Score]:
+    """log p of the scored tokens of each row; keys and values are stored in float32."""
     import llama_cpp
 
     model = llama_cpp.Llama(
-        str(base), lora_path=None if lora is None else str(lora), n_ctx=512, n_threads=1, logits_all=True,
-        type_k=llama_cpp.GGML_TYPE_F32, type_v=llama_cpp.GGML_TYPE_F32, verbose=False,
+        str(base), lora_path=None if lora is None else str(lora), n_ctx=512, n_threads=1, n_threads_batch=1,
+        logits_all=True, type_k=llama_cpp.GGML_TYPE_F32, type_v=llama_cpp.GGML_TYPE_F32, verbose=False,
     )  # fmt: skip
     found = []
-    for ids in rows:
+    for row in rows:
         model.reset()
-        model.eval(list(ids))
-        values = torch.tensor(model.scores[: len(ids) - 1]).log_softmax(-1)
-        found.append(float(values.gather(1, torch.tensor(ids[1:])[:, None]).mean()))
-    return torch.tensor(found)
+        model.eval(list(row.ids))
+        values = torch.tensor(model.scores[: len(row.ids) - 1]).double().log_softmax(-1)
+        scored = values.gather(1, torch.tensor(row.ids[1:])[:, None])[row.first_scored - 1 :]
+        found.append(Score(float(scored.sum()), row.scored))
+    return found
 
 
-def by_transformers(loaded: Loaded, adapter: str, on: bool, rows: Sequence[tuple[int, ...]]) -> torch.Tensor:
-    """The same by this package."""
-    found = []
-    with scaled(loaded.model, float(on), adapter), evaluating(loaded.model):
-        for ids in rows:
-            batch = collate([TokenRow(ids, 1)], device=loaded.device)
-            values = token_log_probs(logits_at(loaded.model, batch), batch.targets)
-            found.append(float(values.mean()))
-    return torch.tensor(found)
-
-
-def ss(triplets: Sequence[Triplet], scores: torch.Tensor) -> float:
-    """Share of the pairs in which the stereotype is the likelier sentence, in percent; pools the items."""
-    return float((scores[::2] > scores[1::2]).double().mean() * 100)
+def compared(asked: Sequence[RoleSentence], here: Sequence[Score], there: Sequence[Score]) -> str:
+    """The cells of a row of the table."""
+    scores = []
+    for found in (here, there):
+        overall = entry(sentence_items(asked, found)).overall
+        scores.append(", ".join(f"{found.value:.2f}" for name in ("ss", "lms") if (found := overall.interval(name))))
+    off = [abs(one.mean - other.mean) for one, other in zip(here, there, strict=True)]
+    order = [[found[place].mean > found[place + 1].mean for place, (_, role, _) in enumerate(asked)
+              if role == "stereotype"] for found in (here, there)]  # fmt: skip
+    changed = sum(one != other for one, other in zip(*order, strict=True))
+    return f"{scores[0]} | {scores[1]} | {changed} of {len(order[0])} | {sum(off) / len(off):.1e}, {max(off):.1e}"
 
 
 if __name__ == "__main__":

@@ -37,6 +37,10 @@ class Served:
         if log_probs and request.get("echo"):
             found = self.logits(written)[:-1].gather(1, torch.tensor(written[1:])[:, None])[:, 0].tolist()
             choice["logprobs"] = {"token_logprobs": [None, *found], "tokens": [str(one) for one in written]}
+        if log_probs and request.get("prompt_logprobs"):
+            found = self.logits(ids)[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0].tolist()
+            pairs = zip(ids[1:], found, strict=True)
+            choice["prompt_logprobs"] = [None, *({str(one): {"logprob": value}} for one, value in pairs)]
         return {"id": "x", "object": "text_completion", "created": 0, "model": "m", "choices": [choice]}
 
 

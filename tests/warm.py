@@ -103,7 +103,7 @@ def _import_all() -> None:
         "torch", "torch.utils.serialization.config", "transformers", "transformers.models.gpt2.modeling_gpt2", "peft",
         "accelerate", "pandas", "pyarrow.parquet", "rich.console", "rich.table", "scipy.stats", "scipy.optimize",
         "pydantic.type_adapter", "pydantic.dataclasses",
-        *(name for name in ours if not name.endswith("__main__")),
+        *(name for name in ours if not name.endswith(("__main__", "inspect_tasks"))),
     ):  # fmt: skip
         importlib.import_module(name)
     import torch

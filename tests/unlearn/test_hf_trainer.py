@@ -1,6 +1,8 @@
 """BiasUnlearnTrainer against the loop: the same losses, swaps and weights; accumulation, resume, misuse, callback."""
 
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,6 +168,19 @@ def test_without_shares_accumulated_batches_are_another_mean(whole: BiasUnlearnT
     assert max(abs(a - b) for a, b in zip(losses(whole.bias.training.rows), found, strict=False)) > 1e-5
 
 
+@pytest.mark.slow
+def test_two_processes_are_one_large_batch(whole: BiasUnlearnTrainer, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.unlearn.trainer_ranks", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f"rank{rank}.pt", weights_only=True)
+        assert losses(found["rows"]) == pytest.approx(losses(whole.bias.training.rows), abs=1e-5)
+        assert swaps(found["rows"]) == swaps(whole.bias.training.rows)
+        pairs = zip(found["weights"].values(), trainable(whole.model).values(), strict=True)
+        assert max(float((one - other).detach().abs().max()) for one, other in pairs) < 1e-4
+
+
 def test_a_resumed_run_is_the_uninterrupted_one(whole: BiasUnlearnTrainer, tmp_path: Path) -> None:
     checkpoint = shutil.copytree(Path(whole.args.output_dir) / "checkpoint-3", tmp_path / "checkpoint-3")
     resumed = trainer(tmp_path / "resumed", **SAVED)
@@ -250,6 +265,7 @@ def test_a_collator_that_loses_columns_or_partners_is_refused(tmp_path: Path) ->
         ({"method": "leace"}, "method: 'leace' is not trained on pairs"),
         ({"swap": "sometimes"}, "swap: 'sometimes'; must be one of"),
         ({"dataloader_num_workers": 2}, "dataloader_num_workers: must be 0"),
+        ({"ddp_find_unused_parameters": True}, "ddp_find_unused_parameters: must be false"),
         ({"gradient_checkpointing": True}, "gradient_checkpointing: has no effect"),
         ({"npo_ratio": "batch_mean", "gradient_accumulation_steps": 2}, "npo_ratio: batch_mean is computed from a"),
     ],
@@ -258,6 +274,15 @@ def test_settings_that_cannot_be_combined_are_one_line(tmp_path: Path, changes: 
     with pytest.raises(RequestError, match=message) as refused:
         arguments(tmp_path, **changes)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["FSDP", "DEEPSPEED"])
+def test_a_launcher_that_asks_for_a_split_model_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
+    with pytest.raises(RequestError, match="deepspeed, fsdp: not supported here"):
+        arguments(tmp_path)
 
 
 def test_misuse_of_the_model_is_one_line(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ from biasunlearn.stats.stereoset import Item
 
 if TYPE_CHECKING:
     from biasunlearn.models.load import Loaded
+    from biasunlearn.scoring.log_prob import Score
 
 VERSION = 1
 ANSWERS = ("ans0", "ans1", "ans2")
@@ -89,6 +90,10 @@ class Question:
     """Of each answer: unknown; biased and counter where the stereotyped group is known, else right, wrong, other."""
     condition: str
     language: str = "en"
+
+
+Asked = tuple[Question, str, int, Passage]
+"""A question, how it is asked, the number of the answer, and what is scored."""
 
 
 def run(loaded: "Loaded", source: Source | Table[Question], plan: EvalPlan) -> tuple[list[Item], BBQResult]:
@@ -132,13 +137,17 @@ def score_questions(
     from biasunlearn.scoring.log_prob import score
 
     asked = [(question, *one) for question in questions for one in _asked(question)]
-    scores = score(loaded, [passage for *_, passage in asked])
+    return question_items(asked, score(loaded, [passage for *_, passage in asked]))
+
+
+def question_items(asked: Sequence[Asked], found: "Sequence[Score]") -> list[Item]:
+    """An item of each passage of a question with its score."""
     return [
         Item(
             "bbq", f"{question.id}/{kind}/{number}", question.id, question.category, question.template, kind,
-            question.roles[number], found.mean, found.tokens, question.condition,
+            question.roles[number], one.mean, one.tokens, question.condition,
         )
-        for (question, kind, number, _), found in zip(asked, scores, strict=True)
+        for (question, kind, number, _), one in zip(asked, found, strict=True)
     ]  # fmt: skip
 
 
@@ -310,9 +319,8 @@ def _untold_notes(rows: Mapping[str, BBQScores], untold: Counter[str]) -> list[s
 
 def _asked(question: Question) -> Iterator[tuple[str, int, Passage]]:
     """(kind, number of the answer, passage): by text, then by letter in each rotation of the list."""
-    head = f"{question.context}\nQuestion: {question.question}\n"
-    for number, answer in enumerate(question.answers):
-        yield "answer", number, Passage(f"{head}Answer:", f" {answer}")
+    yield from asked_by_text(question)
+    head = _head(question)
     for turn in range(len(LETTERS)):
         order = [(place + turn) % len(LETTERS) for place in range(len(LETTERS))]
         listed = "".join(
@@ -320,6 +328,16 @@ def _asked(question: Question) -> Iterator[tuple[str, int, Passage]]:
         )
         for number in range(len(LETTERS)):
             yield f"letters {turn + 1}", number, Passage(f"{head}{listed}Answer:", f" {LETTERS[order.index(number)]}")
+
+
+def asked_by_text(question: Question) -> Iterator[tuple[str, int, Passage]]:
+    """The same, by the text of the answers alone: three passages, which the scores of `overall` are made of."""
+    for number, answer in enumerate(question.answers):
+        yield "answer", number, Passage(f"{_head(question)}Answer:", f" {answer}")
+
+
+def _head(question: Question) -> str:
+    return f"{question.context}\nQuestion: {question.question}\n"
 
 
 def _question(row: Row, place: Place, *, targets: Mapping[Template, str]) -> Question:

@@ -1,5 +1,6 @@
 """`BiasUnlearnConfig`: the arguments of transformers.Trainer, and beside them those of the method."""
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,9 @@ OWN_DATA = ("biasedit", "biasunlearn_orthogonal", "cda", "dropout", "invariance"
 
 METHODS = tuple(name for name in OBJECTIVES if name not in OWN_DATA)
 """Methods that can be trained here."""
+
+WHOLE = "deepspeed, fsdp: not supported here; `debias` trains a model that is split by FSDP2 (docs/scale.md)"
+"""Why models that are split over processes are refused."""
 
 SCHEDULES = {"cosine": "cosine", "constant_with_warmup": "constant"}
 """Types of the Trainer's schedule that have the rates of `debias`, with their name there. Others are the Trainer's."""
@@ -107,6 +111,10 @@ class BiasUnlearnConfig(TrainingArguments):
             self.learning_rate = SETTINGS[self.method].get("learning_rate", DEFAULTS.learning_rate)
         if getattr(self, "greater_is_better", None) is None and str(self.metric_for_best_model).endswith("ss_distance"):
             self.greater_is_better = False
+        if _launcher_asks("FSDP") or _launcher_asks("DEEPSPEED"):  # transformers would look for deepspeed first
+            raise RequestError(WHOLE)
+        if getattr(self, "ddp_find_unused_parameters", None) is None:  # the Trainer's default for a PEFT model is true
+            self.ddp_find_unused_parameters = False
         super().__post_init__()
         self.ignore_data_skip = True  # the sampler stores its position, and skipping would draw sentences again
         # Otherwise an evaluation looks for labels, which these batches do not have.
@@ -146,11 +154,17 @@ class BiasUnlearnConfig(TrainingArguments):
                 self.auto_find_batch_size,
             "several GPUs in one process: start a process for each with torchrun or accelerate launch":
                 self.n_gpu > 1,
-            "deepspeed, fsdp: not supported here; `debias` trains a model that is split by FSDP2 (docs/scale.md)":
-                bool(self.deepspeed or self.fsdp),
+            "ddp_find_unused_parameters: must be false; with this search, DDP ends in an error in the first step":
+                bool(self.ddp_find_unused_parameters),
+            WHOLE: bool(self.deepspeed or self.fsdp),
             f"gradient_accumulation_steps: {of_a_batch} is computed from a whole batch; use 1":
                 accumulated and (self.method == "kto" or self.npo_ratio == "batch_mean"),
         }  # fmt: skip
         for message, holds in wrong.items():
             if holds:
                 raise RequestError(message)
+
+
+def _launcher_asks(name: str) -> bool:
+    """Whether the configuration of `accelerate launch` asks for it, which the arguments of the Trainer do not show."""
+    return os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() == "true"
