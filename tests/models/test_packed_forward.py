@@ -30,7 +30,7 @@ PASSAGES = (
     Passage("", "It rains."),
     Passage("", "Green ideas sleep furiously on the table."),
 )
-NARROW = {"mistral", "gemma2"}
+NARROW = {"mistral", "gemma2", "gemma3"}
 """The tiny ones of these see 8 tokens back: read one to a line."""
 
 

@@ -10,7 +10,7 @@ import torch
 from biasunlearn.config import DebiasConfig, config_from
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
-from biasunlearn.models.adapters import reference
+from biasunlearn.models.adapters import reference, with_lora
 from biasunlearn.models.batches import collate
 from biasunlearn.models.forward import evaluating, hidden_states
 from biasunlearn.models.load import Loaded
@@ -61,7 +61,8 @@ def whole_batch(sets: TrainingSets) -> StepBatch:
 
 
 def test_a_new_adapter_has_no_penalty_and_another_has_that_of_each_sentence_by_itself() -> None:
-    loaded = fresh(config())
+    base = tiny.gpt2(n_layer=2)
+    loaded = base.with_model(with_lora(base.model, config()))
     penalty, batch = penalty_of(loaded), whole_batch(ONLY_GENDER)
     assert penalty(loaded.model, batch).abs().max().item() == 0.0
     tiny.perturb(loaded.model)
