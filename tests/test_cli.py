@@ -70,6 +70,7 @@ def test_measure_writes_the_run_folder_and_twice_the_same(place, tmp_path, capsy
     )
 
 
+@pytest.mark.slow
 def test_rescore_of_stored_items_gives_the_same_table(place, tmp_path):
     assert main(["measure", str(place / "model"), "--benchmark", f"stereoset={place / 'report.jsonl'}", "--out",
                  str(tmp_path / "m")]) == 0  # fmt: skip
@@ -233,6 +234,7 @@ def bad_requests(place, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.damaged_results  # one request is about a folder with an empty results.json
 def test_bad_requests_are_one_line_and_exit_code_2(place, tmp_path, capsys):
     tiny.save(tiny.masked(), place / "masked")

@@ -97,6 +97,7 @@ def test_an_upward_or_sideways_import_is_found(tmp_path: Path, monkeypatch: pyte
     assert violations(sideways) == ["unlearn/two.py imports biasunlearn.benchmarks"]
 
 
+@pytest.mark.slow
 def test_no_cycle_among_imports() -> None:
     graph = {
         ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): imported(path)
@@ -117,6 +118,7 @@ def test_no_cycle_among_imports() -> None:
         visit(module, ())
 
 
+@pytest.mark.slow
 def test_light_packages_do_not_import_torch_at_the_top() -> None:
     for path in PACKAGE.rglob("*.py"):
         if package_of(path) in WITHOUT_TORCH:

@@ -102,6 +102,7 @@ def test_a_run_is_not_resumed_after_a_change_of_what_it_reads(
     assert "run of another request" in message and "its content has changed" in message
 
 
+@pytest.mark.slow
 def test_a_run_of_another_version_is_not_resumed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert measure(place) == 0
     path = place / "run" / "config.yaml"
@@ -111,6 +112,7 @@ def test_a_run_of_another_version_is_not_resumed(place: Path, capsys: pytest.Cap
     assert "it was begun with version 0.0." in error(capsys)
 
 
+@pytest.mark.slow
 def test_moved_folders_and_other_spellings_of_a_path_are_the_same_run(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,6 +44,7 @@ def too_long(source: str, where: str) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 def test_only_public_functions_take_more_than_eight_arguments() -> None:
     found: dict[str, int] = {}
     for path in sorted(PACKAGE.rglob("*.py")):

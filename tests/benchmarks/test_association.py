@@ -35,6 +35,7 @@ def write(path, rows=ROWS) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_the_parts_of_every_margin_are_those_of_its_versions(tmp_path) -> None:
     loaded, path = tiny.gpt2(), write(tmp_path / "pairs.jsonl")
     items, result = stereoset.run(loaded, path, EvalPlan())
@@ -54,6 +55,7 @@ def test_the_parts_of_every_margin_are_those_of_its_versions(tmp_path) -> None:
     assert result.overall.subgroups is not None and set(result.overall.subgroups) >= {"health", "technology"}
 
 
+@pytest.mark.slow
 def test_switched_off_nothing_more_is_scored_and_ss_stays(tmp_path) -> None:
     path = write(tmp_path / "pairs.jsonl")
     items, result = stereoset.run(tiny.gpt2(), path, EvalPlan())
@@ -91,6 +93,7 @@ def test_a_user_s_list_names_subgroups_and_what_stands_for_what(tmp_path) -> Non
     assert result.overall.subgroups is not None and result.overall.subgroups["making"].n == 2
 
 
+@pytest.mark.slow
 def test_ss_apart_by_what_training_has_seen(tmp_path) -> None:
     path = write(tmp_path / "pairs.jsonl")
     trained = word_hashes(read_triplets(path).triplets[:1])

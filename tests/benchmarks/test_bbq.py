@@ -201,6 +201,7 @@ BAD = [
 ]
 
 
+@pytest.mark.slow
 def test_one_row_in_ten_is_wrong(tmp_path, capsys):
     rows: list[Any] = [example(number) for number in range(72)]
     for number, (row, _) in enumerate(BAD):

@@ -79,6 +79,7 @@ def test_the_biased_person_depends_on_the_question(data):
     assert firsts == {True, False}  # the order of the two people is drawn
 
 
+@pytest.mark.slow
 @needs_shared
 @pytest.mark.parametrize(
     ("file", "rows", "category"),

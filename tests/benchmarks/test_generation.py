@@ -110,11 +110,13 @@ def test_which_label_is_the_score(tmp_path):
     assert kind == "probability" and insult[0] == pytest.approx(float(logit.sigmoid()), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_text_that_is_too_long_is_cut_and_counted(place):
     found = classify(open_classifier("toxicity", str(place / "toxicity")), ["loud " * 100, "quiet"])
     assert found.cut == 1 and len(found.scores) == 2
 
 
+@pytest.mark.slow
 def test_a_classifier_that_does_not_fit_is_one_line_and_exit_code_2(place, tmp_path, capsys):
     data = ["--benchmark", f"realtoxicityprompts={place / 'rtp.jsonl'}"]
     cases = {

@@ -39,6 +39,7 @@ def arm(name: str, table, task, biased) -> Answered:
     return Answered(name, len(answers), len(answers), tuple(answers))
 
 
+@pytest.mark.slow
 @needs_openai
 def test_two_models_are_judged_in_one_pass(data, tmp_path):
     table = bbq_text.read(data)
@@ -77,6 +78,7 @@ def test_a_judge_that_is_the_model_under_test_is_named():
     assert ["is the model under test itself" in note for note in notes[0]] == [True] and notes[1] == []
 
 
+@pytest.mark.slow
 def test_debias_measures_answers_before_and_after(data, tmp_path):
     model = tiny.save(tiny.gpt2(n_positions=256), tmp_path / "model")
     out = tmp_path / "run"

@@ -26,6 +26,7 @@ def test_a_script_is_printed(shell: str, tmp_path, capsys: pytest.CaptureFixture
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "expected"), [
     (["biasunlearn", "mea"], {"measure"}),
     (["biasunlearn", "debias", "--lim"], {"--limit", "--limit-prompts"}),

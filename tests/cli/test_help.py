@@ -34,6 +34,7 @@ def examples(text: str) -> list[list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_no_help_imports_anything_heavy() -> None:
     code = (
         "import sys; from biasunlearn.cli import main\n"

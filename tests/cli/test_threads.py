@@ -46,6 +46,7 @@ def test_without_cgroups_the_affinity_counts(tmp_path: Path) -> None:
     assert threads.processors(tmp_path / "none", tmp_path / "none") == ALLOWED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given", [None, "ACTIVE"])
 def test_threads_wait_passively_unless_the_caller_says_otherwise(given: str | None) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in threads.WAITING}

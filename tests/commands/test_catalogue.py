@@ -65,6 +65,7 @@ def test_info_says_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(word in shown for word in ("devices", "threads", "memory", "extras", found["packages"]["torch"]))
 
 
+@pytest.mark.slow
 def test_lists_and_recipes_do_not_import_torch() -> None:
     code = (
         "import sys; from biasunlearn.cli import main\n"

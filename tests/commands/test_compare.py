@@ -93,6 +93,7 @@ def test_past_50_is_called_over_debiased(tmp_path):
     assert not by_type(result)["work"]["over_debiased"]
 
 
+@pytest.mark.slow
 def test_the_stages_of_a_debias_run(tmp_path):
     run = debiased(tmp_path / "run", items(BASE), items(FAIR), perplexity=(20.0, 21.0))
     result = compare([f"{run}:before", run])
@@ -105,6 +106,7 @@ def test_the_stages_of_a_debias_run(tmp_path):
         compare([run, measured(tmp_path / "m", items(BASE)) + ":before"])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_refused(tmp_path):
     base = measured(tmp_path / "a", items(BASE))
     with pytest.raises(RequestError, match="two runs or more; for one debias run write RUN:before RUN"):
@@ -216,6 +218,7 @@ def test_any_benchmark_is_compared_by_its_outcomes(tmp_path, monkeypatch):
     assert scores["style"]["unpaired"] == ((first > 0) ^ (second > 0)).sum()
 
 
+@pytest.mark.slow
 def test_the_command_prints_tables_or_json(tmp_path, capsys):
     evil = "[red]old[/red]<script>"
     base, fair, other = (items({evil: n, "work": 60}, bias_types=(evil, "work")) for n in (84, 60, 62))

@@ -34,6 +34,7 @@ def passed(tmp_path, policy: str, **counts: int):
     return gate(folder.path, path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("counts", "passes", "word"),
     [
@@ -57,6 +58,7 @@ def test_missing_verdicts_can_be_limited_themselves(tmp_path):
     assert not passed(tmp_path, "scored: {at_least: 98}", unknown=90, missing=10).passed
 
 
+@pytest.mark.slow
 def test_arms_that_differ_in_unscored_answers_are_not_comparable():
     _, after = entry_of(unknown=90, missing=10)
     _, before = entry_of(unknown=97, missing=3)

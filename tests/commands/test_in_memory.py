@@ -98,6 +98,7 @@ def scores(results: Any) -> Any:
     return table.where(table.notna(), None).to_dict("list")
 
 
+@pytest.mark.slow
 def test_measure_gives_the_same_figures_from_every_kind_of_data(place: Path, loaded: Any) -> None:
     found = {
         kind: measure(loaded.model, {"stereoset": data}, tokenizer=loaded.tokenizer)
@@ -110,6 +111,7 @@ def test_measure_gives_the_same_figures_from_every_kind_of_data(place: Path, loa
     assert scores(measure(loaded.model, {"stereoset": changed}, tokenizer=loaded.tokenizer)) != first
 
 
+@pytest.mark.slow
 def test_polars_frames(place: Path, loaded: Any) -> None:
     polars = pytest.importorskip("polars", reason="needs polars")
     rows = rows_of(place / "report.jsonl")
@@ -120,6 +122,7 @@ def test_polars_frames(place: Path, loaded: Any) -> None:
     assert scores(found[0]) == scores(found[1])
 
 
+@pytest.mark.slow
 def test_a_model_in_memory_scores_as_its_folder_does(place: Path, loaded: Any) -> None:
     data = {"stereoset": place / "report.jsonl"}
     by_path, by_object = (
@@ -158,6 +161,7 @@ def test_a_change_of_the_model_would_be_seen(loaded: Any) -> None:
         assert_same_state(model, before)
 
 
+@pytest.mark.slow
 def test_an_adapter_that_is_on_is_measured_and_one_that_is_off_is_not(place: Path, loaded: Any) -> None:
     data = {"stereoset": place / "report.jsonl"}
     plain, on, off = (
@@ -265,6 +269,7 @@ def test_the_tokenizer_is_left_as_it_was(place: Path, loaded: Any) -> None:
     assert any("start token" in note for note in results.protocol.notes)
 
 
+@pytest.mark.slow
 def test_items_of_stereoset_in_memory(place: Path, loaded: Any) -> None:
     """As the official JSON has them, and as a data set of the hub has them."""
     import datasets
@@ -287,6 +292,7 @@ def test_items_of_stereoset_in_memory(place: Path, loaded: Any) -> None:
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.slow
 def test_limit_is_seeded_stratified_and_marked(place: Path, loaded: Any, tmp_path: Path) -> None:
     results = [
         measure(loaded.model, {"stereoset": place / "report.jsonl"}, tokenizer=loaded.tokenizer, limit=10,
@@ -347,6 +353,7 @@ def test_nothing_from_the_data_is_markup(place: Path, loaded: Any) -> None:
     assert shown.count("<tr>") == 4 and "<caption>stereoset</caption>" in shown
 
 
+@pytest.mark.slow
 def test_plot(place: Path, loaded: Any) -> None:
     matplotlib = pytest.importorskip("matplotlib", reason="needs the extra [plot]")
     matplotlib.use("Agg")

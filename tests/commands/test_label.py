@@ -98,6 +98,7 @@ def test_the_table_is_blind(run, tmp_path):
         write_labels(run, out=tmp_path / "mine.csv")
 
 
+@pytest.mark.slow
 def test_labels_correct_the_shares_of_each_model(run, tmp_path, capsys):
     uncorrected = load_results(run).benchmarks["fairmt"]
     assert UNCORRECTED in uncorrected.notes
@@ -126,6 +127,7 @@ def test_labels_correct_the_shares_of_each_model(run, tmp_path, capsys):
     assert len((run / "labels.jsonl").read_text().splitlines()) == 240
 
 
+@pytest.mark.slow
 def test_a_part_of_the_labels_gives_a_wider_interval(run, tmp_path):
     path = tmp_path / "mine.csv"
     write_labels(run, out=path, size=400)

@@ -41,6 +41,7 @@ def judged(folder: Path, before, after, **results) -> Results:
     return with_verdict(stored.with_values(**results), read_items(folder / "items.parquet"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "value", "reason"),
     [

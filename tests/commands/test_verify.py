@@ -54,6 +54,7 @@ def served(place):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ids", "with_base"), [(True, False), (False, True)])
 def test_log_probabilities_accept_the_debiased_model_and_catch_the_base(place, served, ids, with_base):
     models = {"claimed": served["debiased"], "false": served["base"], "base": served["base"]}
@@ -67,6 +68,7 @@ def test_log_probabilities_accept_the_debiased_model_and_catch_the_base(place, s
     assert right.noise == 0 and right.control_difference < 1e-4 and right.controls == 8
 
 
+@pytest.mark.slow
 def test_half_of_the_adapter_and_another_model_are_not_accepted(place, served):
     half = copy.deepcopy(served["debiased"].model)
     with scaled(half, 0.5, "default"), completions(
@@ -77,6 +79,7 @@ def test_half_of_the_adapter_and_another_model_are_not_accepted(place, served):
         assert verify(place / "run", endpoint=url, model="other").verdict == "another model"
 
 
+@pytest.mark.slow
 def test_continuations_decide_where_there_are_no_log_probabilities(place, served):
     said: list[str] = []
     with completions(served, log_probs=False, ids=False) as url:
@@ -104,6 +107,7 @@ def test_the_ratio_of_a_seeded_continuation_by_hand(place, served):
     assert likelihood_ratio(states, prompt, "") is None and likelihood_ratio(states, prompt, "\ufffd") is None
 
 
+@pytest.mark.slow
 def test_a_server_that_sends_something_else_is_no_proof(place, served, capsys):
     def without_choices(reply):
         return {**reply, "choices": []}
@@ -113,6 +117,7 @@ def test_a_server_that_sends_something_else_is_no_proof(place, served, capsys):
     assert "no valid reply" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_s_exit_codes_and_its_json(place, served, capsys):
     request = ["verify", str(place / "run"), "--endpoint"]
     with completions(served) as url:
@@ -126,6 +131,7 @@ def test_the_command_s_exit_codes_and_its_json(place, served, capsys):
         assert "--model unknown" in error and "no model unknown" in error and error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_an_unreachable_server_is_one_line(place, capsys):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -139,6 +145,7 @@ def test_an_unreachable_server_is_one_line(place, capsys):
         assert message in error and error.count("\n") == 1 and "secret" not in error
 
 
+@pytest.mark.slow
 def test_an_adapter_without_effect_cannot_be_told_from_its_base(tmp_path, served):
     make_run(tmp_path, spread=0.0)
     with completions(served, log_probs=False) as url, pytest.raises(RequestError, match="differ on 0 texts only"):

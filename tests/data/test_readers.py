@@ -41,6 +41,7 @@ def test_stereoset_with_empty_labels(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_shared
 def test_the_official_dev_split_and_the_training_pairs_are_read_whole():
     dev = read_triplets(SHARED / "data/stereoset/dev.json")

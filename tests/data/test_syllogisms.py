@@ -132,6 +132,7 @@ def shares(corpus: tuple[str, ...]) -> dict[tuple[str, bool], float]:
     return {cell: sum(values) / len(values) for cell, values in found.items()}
 
 
+@pytest.mark.slow
 def test_the_corpus_has_the_belief_bias_that_the_world_states():
     # Of 20 sentences: log odds 1.5 gives 16, -1.5 gives 4, 4.5 gives 19 (of each verdict at least one).
     world = build_belief_world(logic=1.5, belief=3.0)

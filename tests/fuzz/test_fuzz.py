@@ -20,6 +20,7 @@ def place(tmp_path: Path) -> Path:
     return tmp_path / "input"
 
 
+@pytest.mark.slow
 @pytest.mark.damaged_results
 def test_mutated_inputs_are_refused_in_one_line_or_accepted_rightly(place: Path) -> None:
     summary, number = list(fuzz(5, INPUTS, None, place))[-1]
@@ -45,6 +46,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, capsys: pyte
         assert time.process_time() - begun < 5
 
 
+@pytest.mark.slow
 def test_a_fault_would_be_found(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative controls: a reader that breaks, one that hangs, and one that takes anything."""
     content = {"pairs.csv": b"stereotype,anti_stereotype\nHe ran.,\n"}

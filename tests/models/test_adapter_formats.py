@@ -127,6 +127,7 @@ Path(out).write_bytes(b"GGUF" + struct.pack("<IQ", 3, count) + json.dumps([confi
 """
 
 
+@pytest.mark.slow
 def test_llama_cpp_s_converter_gets_the_strength_and_must_convert_every_tensor(tmp_path):
     adapter(tmp_path, use_rslora=True)
     for name, left_out in (("whole.py", "0"), ("part.py", "1")):

@@ -23,6 +23,7 @@ LAYERS = {
 """The last part of the names of the layers that all-linear finds; the output layer is none of them."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", sorted(tiny.MASKED))
 def test_the_adapter_of_a_masked_model_is_one_that_peft_loads(shape, tmp_path):
     base = tiny.MASKED[shape]()

@@ -33,6 +33,7 @@ def test_a_run_that_is_never_sure_is_the_full_one(simulation):
     assert simulation.run(1, 8.0, DebiasConfig(), 1e6) == simulation.run(1, 8.0, DebiasConfig())
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_for_each_spread_and_rule(simulation):
     rows = list(simulation.lines(1, [1.645]))
     assert len(rows) == 2 + 2 * len(simulation.SPREADS)

@@ -28,6 +28,7 @@ def test_a_model_at_the_margin_is_rarely_shown_to_lie_within_it(errors, sd):
         assert errors.equivalence_rates(shape, 50.0, sd, 10)["race"] >= 50.0  # the negative control
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sd", [0.0, 15.0])
 def test_a_run_that_changed_nothing_on_average_is_neither_improved_nor_worse(errors, sd):
     shape = {"race": (30, 10), "gender": (12, 20)}

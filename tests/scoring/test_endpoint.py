@@ -22,6 +22,7 @@ def requests(count: int) -> list[ChatRequest]:
     ]
 
 
+@pytest.mark.slow
 @needs_openai
 def test_replies_come_back_in_order_and_are_not_asked_again(tmp_path):
     with serving() as server:
@@ -37,6 +38,7 @@ def test_replies_come_back_in_order_and_are_not_asked_again(tmp_path):
     assert replayed == again
 
 
+@pytest.mark.slow
 @needs_openai
 def test_a_line_that_was_cut_off_is_asked_again(tmp_path):
     with serving() as server:
@@ -72,6 +74,7 @@ def test_calls_through_every_fault(tmp_path, calls):
     assert max(reply.attempts for reply in found) > 1
 
 
+@pytest.mark.slow
 @needs_openai
 def test_the_key_is_read_from_the_environment_and_never_stored(tmp_path, monkeypatch):
     with serving() as server:
@@ -85,6 +88,7 @@ def test_the_key_is_read_from_the_environment_and_never_stored(tmp_path, monkeyp
         check_address("http://me:secret@host/v1", "--judge")
 
 
+@pytest.mark.slow
 @needs_openai
 def test_the_budget_is_checked_before_any_call(tmp_path):
     with serving() as server:

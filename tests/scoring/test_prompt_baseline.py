@@ -56,6 +56,7 @@ def test_the_estimate_counts_the_turns_of_a_baseline():
         assert (len(asked), asked[0].new_tokens, len(judged)) == (calls, tokens, 2)
 
 
+@pytest.mark.slow
 @needs_openai
 def test_a_served_model_is_asked_under_a_baseline(tmp_path):
     path = tmp_path / "Age.jsonl"

@@ -93,6 +93,7 @@ def test_the_distances_of_seeds_are_averaged():
     assert {one.farther for one in nearer_to_50({"two seeds": [middle, other], "one": [near]})} == {"two seeds"}
 
 
+@pytest.mark.slow
 def test_equal_runs_are_rarely_ordered():
     """Five runs of one SS, ten pairs: Holm keeps the chance of any order at 5 %; 8 of 60 would be 13 %."""
     rng = np.random.default_rng(2)

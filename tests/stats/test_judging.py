@@ -145,6 +145,7 @@ def test_the_corrected_difference_by_hand():
     assert corrected_difference(before, replace(after, labels={})) is None
 
 
+@pytest.mark.slow
 def test_one_arm_of_the_difference_is_the_corrected_share():
     numbers = np.arange(200)
     arm = labelled(numbers < 60, (numbers < 50) | (numbers > 180))

@@ -223,6 +223,7 @@ def test_too_few_clusters_to_be_significant_are_too_few_items():
     assert found.p == 2 / 32 and found.verdict == "too few items"
 
 
+@pytest.mark.slow
 def test_models_that_differ_by_term_fool_mcnemar_but_not_the_verdict():
     """Negative control: whole terms differ at random, their mean does not. McNemar takes items for independent."""
     found, counts = verdicts(80, 0.6, 0.6, apart=0.15)

@@ -60,6 +60,7 @@ def whole_batch(sets: TrainingSets) -> StepBatch:
     return StepBatch(tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), (), ones, ones, (), kept)
 
 
+@pytest.mark.slow
 def test_a_new_adapter_has_no_penalty_and_another_has_that_of_each_sentence_by_itself() -> None:
     base = tiny.gpt2(n_layer=2)
     loaded = base.with_model(with_lora(base.model, config()))
@@ -118,6 +119,7 @@ def trained(tmp_path: Path, weight: float) -> tuple[Any, list[dict[str, Any]]]:
     return loaded, rows
 
 
+@pytest.mark.slow
 def test_in_training_it_keeps_those_directions_and_not_others(tmp_path: Path) -> None:
     """The control has the same seed, the same batches and no weight."""
     (free, _), (kept, rows) = trained(tmp_path, 0.0), trained(tmp_path, 100.0)

@@ -118,6 +118,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> BiasUnlearnTrainer:
     return trained(tmp_path_factory.mktemp("whole"), **SAVED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["biasunlearn", "dpo"])
 def test_losses_swaps_and_weights_are_those_of_the_loop(
     whole: BiasUnlearnTrainer, tmp_path: Path, method: str
@@ -135,6 +136,7 @@ def test_losses_swaps_and_weights_are_those_of_the_loop(
     assert found.outcome.reason == f"reached {STEPS} steps"
 
 
+@pytest.mark.slow
 def test_a_wrong_role_changes_the_trajectory(whole: BiasUnlearnTrainer, tmp_path: Path) -> None:
     _, tokenizer = adapted()
     plain = RoleCollator(tokenizer)
@@ -148,6 +150,7 @@ def test_a_wrong_role_changes_the_trajectory(whole: BiasUnlearnTrainer, tmp_path
     assert max(abs(a - b) for a, b in zip(right, wrong, strict=False)) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, pytest.param(4, marks=pytest.mark.exhaustive)])
 def test_accumulated_batches_are_one_large_batch(whole: BiasUnlearnTrainer, tmp_path: Path, parts: int) -> None:
     found = trained(tmp_path, per_device_train_batch_size=4 // parts, gradient_accumulation_steps=parts)
@@ -158,6 +161,7 @@ def test_accumulated_batches_are_one_large_batch(whole: BiasUnlearnTrainer, tmp_
     assert logs[0] == pytest.approx(logs[1], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_without_shares_accumulated_batches_are_another_mean(whole: BiasUnlearnTrainer, tmp_path: Path) -> None:
     """The control: the KL term is a mean over tokens, of which the batches have different numbers."""
     _, tokenizer = adapted()
@@ -181,6 +185,7 @@ def test_two_processes_are_one_large_batch(whole: BiasUnlearnTrainer, tmp_path: 
         assert max(float((one - other).detach().abs().max()) for one, other in pairs) < 1e-4
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one(whole: BiasUnlearnTrainer, tmp_path: Path) -> None:
     checkpoint = shutil.copytree(Path(whole.args.output_dir) / "checkpoint-3", tmp_path / "checkpoint-3")
     resumed = trainer(tmp_path / "resumed", **SAVED)
@@ -195,6 +200,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(whole: BiasUnlearnTrainer, tmp_p
         resumed.train(resume_from_checkpoint=str(checkpoint))
 
 
+@pytest.mark.slow
 def test_scores_and_losses_are_in_the_logs_and_the_adapter_loads_with_peft(tmp_path: Path) -> None:
     found = trained(tmp_path, metric_for_best_model="ss_distance")
     history = found.state.log_history
@@ -246,6 +252,7 @@ def test_a_wrong_row_is_named(row: dict[str, Any], message: str) -> None:
         RoleCollator(tiny.byte_level())([ROW, row])
 
 
+@pytest.mark.slow
 def test_a_collator_that_loses_columns_or_partners_is_refused(tmp_path: Path) -> None:
     plain = RoleCollator(tiny.byte_level())
 
@@ -355,6 +362,7 @@ class Texts(torch.utils.data.Dataset[dict[str, Any]]):
         return {"input_ids": self._rows[number], "labels": self._rows[number]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [False, True])
 def test_the_callback_watches_a_plain_trainer_and_changes_nothing(tmp_path: Path, stop: bool) -> None:
     def run(watched: bool) -> tuple[transformers.Trainer, BiasCallback]:

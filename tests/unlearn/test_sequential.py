@@ -170,6 +170,7 @@ def run(settings: DebiasConfig, keep: Checkpointer, **others: Any) -> tuple[Load
     return loaded, train(loaded.model, loaded.tokenizer, SETS, evaluator, settings, keep, **others)
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_reads_all_is_the_full_one() -> None:
     """Five items of a bias type are all in the first block."""
     settings, sequentially, fully = config(), Checkpointer(None), Checkpointer(None)
@@ -182,6 +183,7 @@ def test_an_evaluation_that_reads_all_is_the_full_one() -> None:
     assert sequentially.rows[2]["evaluated_items"] == len(CLUSTERS)
 
 
+@pytest.mark.slow
 def test_a_killed_run_with_parts_of_the_stop_split_resumes_as_if_nothing_had_happened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

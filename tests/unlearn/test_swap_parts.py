@@ -121,6 +121,7 @@ def test_the_sets_are_kept_by_part() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_one_weight_cannot_bring_two_subgroups_to_50() -> None:
     """Supposed that the SS of a subgroup falls by five times its swap weight in every step: with one weight for both,
     subgroups that begin at 70 and 30 stay 40 points apart; with two they meet, but for the noise of 400 pairs."""

@@ -174,6 +174,7 @@ def test_descent_moves_ss_away_from_the_stereotype(method: str) -> None:
     assert mean_of(loaded, "forget") - mean_of(loaded, "retain") < before - 0.2
 
 
+@pytest.mark.slow
 def test_undial_unlearns_stereotypes_that_the_base_model_has_learned() -> None:
     """Its target lowers only what the base model finds likely, so the base model is first taught the stereotypes."""
     chosen = settings("undial", max_steps=5, learning_rate=2e-2)

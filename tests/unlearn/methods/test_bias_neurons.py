@@ -47,6 +47,7 @@ def test_the_chosen_neurons_by_hand() -> None:
     assert none[0].tolist() == [1.0, 1.0]  # no neuron makes the gap
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [0, 1])
 def test_attributions_add_up_to_what_the_layer_makes_of_the_gap(layer: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The completeness of integrated gradients: their sum is the gap less the gap with all neurons at 0."""
@@ -117,6 +118,7 @@ def test_factors_of_1_are_the_base_and_others_are_stored_as_a_plain_adapter(fami
     assert log_probs(with_adapter(tiny.causal(family).model, tmp_path)) == pytest.approx(changed, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_search_takes_what_moves_ss_to_50_and_nothing_where_nothing_does() -> None:
     pairs = [pair for b in SETS.bias_types for pair in SETS.pairs[b] if pair[0] != pair[1]]
     base = sum(gaps(tiny.gpt2().model, pairs))

@@ -46,6 +46,7 @@ def edited(**changes: Any) -> Any:
     return biasedit.run(task).model
 
 
+@pytest.mark.slow
 def test_margins_shrink_from_either_side_and_not_without_the_debiasing_loss() -> None:
     before = margins(tiny.gpt2().model)
     assert min(before) < 0 < max(before)

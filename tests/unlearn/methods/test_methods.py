@@ -69,6 +69,7 @@ MEASURED_AGAIN = ("dpo", "leace", "task_vector", "mlp_edit", "bias_neurons", "se
 """One method of each kind of adapter: its adapter is also measured on its own."""
 
 
+@pytest.mark.slow
 @pytest.mark.by_day("biasunlearn", "trl:dpo", *MEASURED_AGAIN)
 @pytest.mark.parametrize("method", [
     method if method == "biasunlearn" else pytest.param(method, marks=pytest.mark.slow) for method in SETTINGS
@@ -297,6 +298,7 @@ def test_a_prompted_score_is_the_score_given_the_prompt() -> None:
         assert [s.log_prob for s in score(loaded.with_model(model), passages)] == pytest.approx(plain, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.by_day("prompt-gpt2", "self_debias-llama")
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 @pytest.mark.parametrize("kind", ["prompt", "self_debias"])
@@ -361,6 +363,7 @@ def test_cda_without_any_group_in_the_text_says_what_to_give() -> None:
 # --- wrong requests ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "more", "message"),
     [

@@ -117,6 +117,7 @@ def search(*, gated: bool, better: bool = True) -> tuple[Any, Any]:
     return run(task), base
 
 
+@pytest.mark.slow
 def test_the_search_takes_what_moves_ss_to_50_and_nothing_where_nothing_does() -> None:
     for gated in (False, True):
         done, base = search(gated=gated)

@@ -54,6 +54,7 @@ def make_task(method, rows, *, scores=(60.0,), end="", **changes):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @needs_trl
 def test_trl_dpo_has_the_losses_of_our_dpo_on_the_same_batches():
     ours, theirs, without_end = [], [], []
