@@ -168,3 +168,14 @@ def collate(
         owners.extend([number] * len(places))
     index = [torch.tensor(column, dtype=torch.long).to(device) for column in (positions, targets, owners)]
     return Batch(input_ids.to(device), attention_mask.to(device), index[0], index[1], index[2], rows=len(rows))
+
+
+def scored_places(batch: Batch, rows: Sequence[TokenRow]) -> Tensor:
+    """[rows, width], true at the scored tokens of each row: from its `first_scored` to its end.
+
+    Args:
+        batch: `collate(rows)`.
+    """
+    places = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
+    begins = torch.tensor([row.first_scored for row in rows], device=batch.input_ids.device)
+    return batch.attention_mask.bool() & (places >= begins[:, None])

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from biasunlearn.data.records import Triplet
-from biasunlearn.models.batches import TokenRow, collate, encode
+from biasunlearn.models.batches import TokenRow, collate, encode, scored_places
 from biasunlearn.models.blocks import block_output
 from biasunlearn.models.forward import evaluating, max_tokens
 from biasunlearn.models.load import Loaded
@@ -74,11 +73,8 @@ def _read(loaded: Loaded, rows: Sequence[TokenRow], block: int) -> _Read:
             some = [rows[place] for place in chosen]
             batch = collate(some, device=loaded.model.device)
             states = block_output(loaded.model, batch, block)  # [rows, width, hidden]
-            own = batch.attention_mask.bool()
-            places = torch.arange(states.shape[1], device=states.device)
-            begins = torch.tensor([row.first_scored for row in some], device=states.device)
-            scored = (own & (places >= begins[:, None])).double()
-            every = states[own]
+            scored = scored_places(batch, some).double()
+            every = states[batch.attention_mask.bool()]
             found = found or _empty(len(rows), states.shape[-1])
             found.tokens += len(every)
             found.sums += every.sum(0).cpu().numpy()

@@ -25,7 +25,7 @@ from biasunlearn.config import DebiasConfig
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import reference
-from biasunlearn.models.batches import TokenRow, collate
+from biasunlearn.models.batches import TokenRow, collate, scored_places
 from biasunlearn.models.forward import hidden_states, text_config, unwrapped
 from biasunlearn.models.logprobs import sum_by_row
 from biasunlearn.models.masked import is_masked
@@ -161,9 +161,7 @@ def pair_differences(
             rows = cache.rows([side for pair in pairs[first : first + AT_ONCE] for side in pair])
             batch = collate(rows, device=model.device)
             every = hidden_states(model, batch)
-            places = torch.arange(every[0].shape[1], device=model.device)
-            begins = torch.tensor([row.first_scored for row in rows], device=model.device)
-            own = (batch.attention_mask.bool() & (places >= begins[:, None])).double()
+            own = scored_places(batch, rows).double()
             for place, layer in enumerate(layers):
                 means = (own[:, None] @ every[layer].double())[:, 0] / own.sum(1, keepdim=True)
                 found[place].append(means[0::2] - means[1::2])

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
-from biasunlearn.models.batches import TokenRow, collate, encode
+from biasunlearn.models.batches import TokenRow, collate, encode, scored_places
 from biasunlearn.models.erased import Erased, backbone
 from biasunlearn.models.forward import evaluating, max_tokens
 from biasunlearn.models.load import Loaded
@@ -88,9 +88,7 @@ def _mean(model: Any, rows: Sequence[TokenRow]) -> Tensor:
     hidden = backbone(model)(
         input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
     ).last_hidden_state.double()
-    places = torch.arange(hidden.shape[1], device=hidden.device)
-    begins = torch.tensor([row.first_scored for row in rows], device=hidden.device)  # without the start token
-    own = batch.attention_mask.bool() & (places >= begins[:, None])  # [rows, width]
+    own = scored_places(batch, rows)  # without the start token
     return (hidden * own[:, :, None]).sum(1) / own.sum(1, keepdim=True)
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from biasunlearn.data.records import Passage
-from biasunlearn.models.batches import collate, encode
+from biasunlearn.models.batches import collate, encode, scored_places
 from biasunlearn.models.blocks import block_output, blocks
 from biasunlearn.models.forward import evaluating, max_tokens
 from biasunlearn.models.load import Loaded
@@ -113,8 +113,6 @@ def states_of(loaded: Loaded, passages: Sequence[Passage], block: int) -> Tensor
             some = rows[first : first + AT_ONCE]
             batch = collate(some, device=loaded.model.device)
             states = block_output(loaded.model, batch, block)
-            places = torch.arange(states.shape[1], device=states.device)
-            begins = torch.tensor([row.first_scored for row in some], device=states.device)
-            own = batch.attention_mask.bool() & (places >= begins[:, None])
+            own = scored_places(batch, some)
             means.append((states * own[:, :, None]).sum(1) / own.sum(1, keepdim=True))
     return torch.cat(means)
