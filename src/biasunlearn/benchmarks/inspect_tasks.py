@@ -183,9 +183,10 @@ async def _served_log_probs(
 
 @lru_cache(maxsize=1)
 def _tokenizer(name: str) -> Any:
-    from biasunlearn.models.libraries import transformers
+    from biasunlearn.models.load import load_tokenizer
 
-    return transformers().AutoTokenizer.from_pretrained(name)
+    with _one_line():
+        return load_tokenizer(name)
 
 
 # --- scores -------------------------------------------------------------------------------------------------------

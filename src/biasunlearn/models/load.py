@@ -204,11 +204,17 @@ def load_classifier(name: str, device: torch.device | None = None) -> Loaded:
     if info["missing_keys"]:
         missing = sorted(info["missing_keys"])[0]
         raise RequestError(f"{name}: no text classifier: its weights lack {missing}; use the full model's folder")
-    tokenizer = _from_library(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **no_code))
+    tokenizer = load_tokenizer(name)
     _check_tokenizer(name, model, tokenizer)
     if tokenizer.pad_token_id is None:  # a causal classifier finds the last token of a text by its padding
         raise RequestError(f"{name}: its tokenizer has no pad token; set one and save it")
     return Loaded(model.to(device or _device(ModelSpec(name))).eval(), tokenizer, masked=False)
+
+
+def load_tokenizer(name: str) -> Any:
+    """A tokenizer without its model, from a folder or the hub. It runs no code of theirs. RequestError as `load`."""
+    auto, no_code = transformers(), {"trust_remote_code": False}  # None would ask on the terminal
+    return _from_library(name, "tokenizer", lambda: auto.AutoTokenizer.from_pretrained(name, **no_code))
 
 
 def _is_masked(name: str, config: Any, auto: Any) -> bool:
