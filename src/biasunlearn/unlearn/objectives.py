@@ -203,6 +203,9 @@ OBJECTIVES: dict[str, Objective] = {
 PAIRED = ("dpo", "ipo", "orpo", "equalize", "biasedit")
 """Objectives of pairs: the i-th forget and the i-th retain sentence of a step must belong together."""
 
+WITHOUT_PAIRS = ("cda", "dropout", "invariance", "task_vector")
+"""Methods that do not train on the pairs of each bias type, but on sets that `debias` makes of other sentences."""
+
 SHIFTED = ("equalize",)
 """Objectives whose target the swap weight shifts; the forget losses of all others are multiplied by it."""
 

@@ -42,6 +42,7 @@ from biasunlearn.unlearn.objectives import (
     PAIRED,
     REFERENCE_LOGITS,
     SHIFTED,
+    WITHOUT_PAIRS,
 )
 from biasunlearn.unlearn.reference import (
     Reference,
@@ -59,9 +60,6 @@ from biasunlearn.unlearn.stop import distance, is_best
 from biasunlearn.unlearn.swap import noise
 from biasunlearn.unlearn.token_losses import dual_step
 from biasunlearn.unlearn.weight_average import WeightAverage
-
-WITHOUT_PAIRS = ("cda", "dropout", "invariance", "task_vector")
-"""Methods of this loop that do not train on the pairs of each bias type."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from transformers import TrainingArguments
 from biasunlearn.config import DebiasConfig, config_from
 from biasunlearn.errors import RequestError
 from biasunlearn.method_defaults import SETTINGS
-from biasunlearn.unlearn.objectives import OBJECTIVES
+from biasunlearn.unlearn.objectives import OBJECTIVES, WITHOUT_PAIRS
 
 DEFAULTS = DebiasConfig()
 
-OWN_DATA = ("biasedit", "biasunlearn_orthogonal", "cda", "dropout", "invariance", "task_vector")
+OWN_DATA = ("biasedit", "biasunlearn_orthogonal", *WITHOUT_PAIRS)
 """Methods for which `debias` makes other sets than those of the pairs, or an adapter of another shape."""
 
 METHODS = tuple(name for name in OBJECTIVES if name not in OWN_DATA)
