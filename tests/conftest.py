@@ -4,7 +4,6 @@ draws its examples, and which tests are left for the night."""
 import gc
 import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,7 +57,7 @@ LONGEST = ("unlearn/methods/test_methods.py", "test_faults.py", "models/test_dis
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks the tests of most model families, and most cases of a test with many, `slow`; leaves out those that only
     `make test-nightly` runs; and sorts the longest files to the front."""
-    _leave_for_the_night(items)
+    _leave_for_the_night(config, items)
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
         parameters = getattr(item, "callspec", None)
@@ -79,7 +78,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: first.get(item.path, len(LONGEST)))
 
 
-def _leave_for_the_night(items: list[pytest.Item]) -> None:
+def _leave_for_the_night(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Marks the cases that a `by_day` marker does not name; a name that no case has is an error."""
     named: dict[tuple[Path, str], set[str]] = {}
     for item in items:
@@ -91,7 +90,7 @@ def _leave_for_the_night(items: list[pytest.Item]) -> None:
             left.discard(parameters.id)
         else:
             item.add_marker(pytest.mark.exhaustive)
-    unknown = {name: left for (_, name), left in named.items() if left and not any("[" in arg for arg in sys.argv)}
+    unknown = {name: left for (_, name), left in named.items() if left and not any("[" in one for one in config.args)}
     if unknown:
         raise pytest.UsageError(f"by_day names cases that do not exist: {unknown}")
 
