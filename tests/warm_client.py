@@ -82,8 +82,12 @@ class Warm:
             time.sleep(0.001)
         return self.wait(pid)
 
-    def run_ranks(self, folders: list[Path], arguments: list[str], **environment: str) -> list[int]:
+    def run_ranks(
+        self, folders: list[Path], arguments: list[str], *, first_waits: float = 0, **environment: str
+    ) -> list[int]:
         """One process a folder, with the environment that torchrun gives its processes; their exit codes.
+
+        The first one starts last, `first_waits` seconds after the others: who ends first must not depend on luck.
 
         Real launchers are tested in tests/models/test_distributed.py; they import everything once a process.
         """
@@ -91,12 +95,12 @@ class Warm:
             held.bind(("127.0.0.1", 0))
             port = held.getsockname()[1]
         of_all = {"WORLD_SIZE": str(len(folders)), "LOCAL_WORLD_SIZE": str(len(folders)), "MASTER_ADDR": "127.0.0.1"}
-        pids = [
-            self.start(folder, arguments, environment={
-                **of_all, "MASTER_PORT": str(port), "RANK": str(rank), "LOCAL_RANK": str(rank), **environment
-            })
-            for rank, folder in enumerate(folders)
-        ]  # fmt: skip
+        pids = []
+        for rank, folder in reversed(list(enumerate(folders))):
+            if rank == 0:
+                time.sleep(first_waits)
+            own = {"MASTER_PORT": str(port), "RANK": str(rank), "LOCAL_RANK": str(rank), **environment}
+            pids.insert(0, self.start(folder, arguments, environment={**of_all, **own}))
         codes: dict[int, int] = {}
         while len(codes) < len(pids):
             for pid in pids:

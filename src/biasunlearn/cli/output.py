@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ SHOWN_ROWS = 20
 """Skipped rows that are listed on the terminal; results.json lists all of them."""
 _STEERING = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c]")
 """Characters that steer a terminal and that JSON leaves as they are."""
+
+PATIENCE = 10.0
+"""Seconds after which a launcher has ended the other processes of a run, once one of them has ended."""
 
 WIDTH = 170
 """Characters of a table's line where the output is not a terminal."""
@@ -59,9 +63,17 @@ def note(line: str) -> None:
 
 
 def wrong_request(message: str) -> None:
-    """A wrong request, as one line on stderr. It is wrong in every process, so one of each machine prints it."""
-    first_here = os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0"
-    emit(f"biasunlearn: {' '.join(message.split())}", stderr=True, printing=first_here)
+    """A wrong request, as one line on stderr, from the first process of each machine.
+
+    A launcher ends all processes as soon as one has ended, so the others wait: else they could end the first one before
+    it has printed. If they still run after `PATIENCE` seconds, the request was not wrong there, and they print it.
+    """
+    if os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0":
+        emit(f"biasunlearn: {' '.join(message.split())}", stderr=True, printing=True)
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        time.sleep(PATIENCE)
+    failure(message)
 
 
 def failure(message: str) -> None:
