@@ -315,6 +315,34 @@ def test_what_may_hurt_stays_shut_in_print(opened):
     assert page.locator("details[open]").count() == 0
 
 
+SHOWN_CONTROLS = "[...document.querySelectorAll('input, select, .tools, summary')].filter(e => e.checkVisibility())"
+UNSEEN_SORT_BUTTONS = """[...document.querySelectorAll('thead button')].filter(e => e.checkVisibility())
+    .filter(e => getComputedStyle(e).display !== 'contents').length"""
+NARROW_NAMES = "[...document.querySelectorAll('.who li > span')].filter(e => e.offsetWidth < 60).length"
+
+
+@pytest.mark.parametrize("name", ["plain", "runs", "answers"])
+def test_print_has_no_controls_and_a_note_for_what_it_leaves_out(opened, name):
+    page = opened(name, width=700)  # about the width of a sheet
+    assert page.evaluate(f"{SHOWN_CONTROLS}.length") > 0
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(f"{SHOWN_CONTROLS}.filter(e => e.tagName !== 'SUMMARY').length") == 0
+    assert page.evaluate(UNSEEN_SORT_BUTTONS) == 0  # a button would be missing where a head of a table is repeated
+    assert page.evaluate(NARROW_NAMES) == 0
+    if name != "runs":
+        assert page.locator(".notice-print").first.is_visible()
+        assert not page.locator("details.notice > summary").first.is_visible()
+
+
+@pytest.mark.parametrize("name", ["plain", "runs", "survey"])
+def test_no_table_is_cut_on_a_usual_screen(opened, name):
+    page = opened(name, width=1280)
+    cut = page.evaluate("[...document.querySelectorAll('.scroll')].filter(e => e.checkVisibility())"
+                        ".filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.ariaLabel)")  # fmt: skip
+    assert cut == []
+
+
 def test_right_to_left_text_keeps_to_itself(opened):
     page = opened("one")
     for part in page.locator("bdi").all()[:20]:

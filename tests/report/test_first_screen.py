@@ -6,7 +6,7 @@ import pytest
 
 from biasunlearn.commands.report import write_report
 from biasunlearn.errors import RequestError
-from biasunlearn.report.first_screen import SIGNS
+from biasunlearn.report.first_screen import POLARISED_SIGN, SIGNS
 from biasunlearn.report.model_name import model_name
 from biasunlearn.report.not_shown import not_shown
 from biasunlearn.report.objective_study import objective_page
@@ -42,6 +42,7 @@ def verdict(value, **more):
      ("owner/name", "hub", "owner/name"), ("owner/name", None, "owner/name"),
      ("models/mine", "folder", "mine"), ("./mine", None, "mine"),
      ("C:\\models\\mine", None, "mine"), ("/hub/models--owner--name/snapshots/0a1b", "folder", "owner/name"),
+     ("/cache/world-e15022c1f5b8f4f3/model", "folder", "toy model of the demo"),
      ("https://host/v1#m", "endpoint", "https://host/v1#m"), ("/", None, "/"), ("m", None, "m")],
 )  # fmt: skip
 def test_a_model_is_called_by_its_name(model, source, name):
@@ -84,8 +85,44 @@ def test_a_failed_run_does_not_boast_of_its_scores():
 
 
 def test_polarised_groups_are_announced_beside_the_verdict():
-    assert "⚠ POLARISED" in page_of(verdict("improved", polarised=["gender"]))
-    assert "⚠ POLARISED" not in page_of(verdict("improved"))
+    hidden, plain = page_of(verdict("improved", polarised=["gender"])), page_of(verdict("improved"))
+    assert "⚠ POLARISED" in hidden and "⚠ POLARISED" not in plain
+    assert "on average" in hidden and POLARISED_SIGN in hidden and SIGNS["improved"] not in hidden
+    assert POLARISED_SIGN not in plain
+
+
+def test_the_sentence_names_the_groups_that_a_mean_hides():
+    made = results()
+    row = made["benchmarks"]["stereoset"]["bias_types"]["gender"]
+    row["ss"] = {"value": 50.0, "low": 44.0, "high": 56.0}
+    ends = {name: {"n": 9, "ss": {"value": value, "low": 20.0, "high": 80.0}}
+            for name, value in (("men", 61.0), ("women", 38.0), ("others", 52.0))}  # fmt: skip
+    row |= {"subgroups": ends, "polarised": True}
+    shown = "But in gender, groups lie on both sides of 50, from 38.0\u00a0% (women) to 61.0\u00a0% (men)."
+    assert shown in report_page(RunData("r", typed(made)))
+    assert "both sides of 50, from" not in report_page(RunData("r", typed(results())))
+
+
+def test_the_reason_has_real_minus_signs_and_stays_out_of_the_summary():
+    reason = {"value": "improved", "reason": "changed by -8.1 points (-11.0 to +3.4) in a top-5 list", "margin": 5.0}
+    assert "Changed by −8.1 points (−11.0 to +3.4) in a top-5 list." in page_of(reason)
+    assert "8.1 points" not in summary_of(reason)
+    assert "Training collapsed" in summary_of({**reason, "value": "failed", "reason": "training collapsed"})
+
+
+def summary_of(found) -> str:
+    return summary_page(RunData("r", typed({**results(), "verdict": found})))
+
+
+def test_the_share_of_answers_that_were_judged_biased_is_in_the_sentence():
+    made = results()
+    for stage, value in (("before", 48.0), ("benchmarks", 20.0)):
+        share = {"value": value, "low": value - 7, "high": value + 7}
+        made[stage]["bbq_text"] = {"n": 9, "ideal": {"biased": None}, "overall": {"n": 9, "biased": share},
+                                   "bias_types": {}}  # fmt: skip
+    shown = "Of its answers in bbq_text, 20.0\u00a0% were judged biased, before 48.0\u00a0%."
+    assert shown in report_page(RunData("r", typed(made)))
+    assert "judged biased" not in report_page(RunData("r", typed(results())))
 
 
 def test_what_is_not_measured_is_open():

@@ -16,9 +16,10 @@ from biasunlearn.data.readers import sentences_of
 from biasunlearn.errors import RequestError
 from biasunlearn.report.benchmark_cards import cards
 from biasunlearn.report.charts.axis import Axis, around
-from biasunlearn.report.charts.pareto import Point, front, scatter
+from biasunlearn.report.charts.pareto import APART, Point, front, letter_spots, scatter
 from biasunlearn.report.formatting import interval, number, short
 from biasunlearn.report.html import data_block, tag, text
+from biasunlearn.report.provenance import unbroken
 from biasunlearn.report.run import RunData, report_page
 from biasunlearn.report.runs import runs_page
 from biasunlearn.runs.comparison import RunComparison
@@ -206,7 +207,8 @@ def test_scores_share_an_axis_only_with_their_like():
     bold = {"n": 4, "ideal": ideal, "overall": overall, "bias_types": {}}
     made = {"schema": 1, "model": "m", "benchmarks": {"bold": bold}}
     said = " ".join(read(report_page(RunData("r", typed(made)))).text)
-    for title in ("Ideal 0, on a scale of 1", "Ideal 0 ", "Shares without an ideal", "Scores without an ideal"):
+    without = "Scores without an ideal"
+    for title in ("Ideal 0, values up to 1", "Ideal 0 ", f"{without}, values up to 1", f"{without} "):
         assert title in said, title
 
 
@@ -268,8 +270,8 @@ def test_several_runs_with_front_and_tests(tmp_path):
     done = write_report(runs_of(tmp_path), page)
     said = " ".join(read(page.read_text()).text)
     assert done["bytes"] == page.stat().st_size < 3_000_000
-    for part in ("Remaining bias and ability", "on the front", "dominated by A", "Tests against the baseline",
-                 "better"):  # fmt: skip
+    for part in ("Remaining bias and ability", "on the front", "better than A on neither axis",
+                 "Tests against the baseline", "better"):  # fmt: skip
         assert part in said, part
     assert said.count("Show this run in full") == 3
 
@@ -290,6 +292,27 @@ def test_the_front_by_hand():
     made = {"A": (1, 80), "B": (2, 90), "C": (3, 85), "D": (1, 70)}
     points = [Point(letter, exact(d), exact(lms)) for letter, (d, lms) in made.items()]
     assert [point.letter for point in front(points)] == ["A", "B"]
+
+
+def test_marks_do_not_cover_each_other():
+    # A and B are the same point; C is far from both
+    points = [Point(letter, exact(d), exact(90)) for letter, d in (("A", 5), ("B", 5), ("C", 9))]
+    spots = letter_spots(points, Axis(0.0, 10.0, 0.0, 100.0), Axis(80.0, 100.0, 100.0, 0.0))
+    assert spots == {"A": (50.0, 50.0), "B": (50.0, 50.0 + APART), "C": (90.0, 50.0)}
+
+
+def test_percentages_do_not_get_the_axis_of_small_values():
+    always = {"value": 100.0, "low": 100.0, "high": 100.0}
+    entry = {"n": 4, "ideal": {"scored": 100.0}, "overall": {"n": 4, "scored": always}, "bias_types": {}}
+    said = report_page(RunData("r", typed({"schema": 1, "model": "m", "benchmarks": {"bbq_text": entry}})))
+    assert "<h3>Ideal 100</h3>" in said and "values up to 1" not in said
+    assert "percent of answers that the judges could read" in said  # what the score is, beside its name
+
+
+def test_a_command_is_not_broken_at_the_hyphens_of_an_option():
+    shown = unbroken("biasunlearn debias a--b --train t-1.jsonl --set beta=-0.1")
+    assert [part for part in shown if part.startswith("<span")] == [
+        '<span class="unbroken">--train</span>', '<span class="unbroken">--set</span>']  # fmt: skip
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from itertools import accumulate
 from biasunlearn.report.formatting import number, short
 from biasunlearn.report.html import Markup, name_of, tag
 from biasunlearn.report.page import Section, folded, section
+from biasunlearn.report.remaining_bias import NOT_PRINTED
 from biasunlearn.report.word_diff import marked
 from biasunlearn.runs.responses import ResponseRecord, Verdict
 from biasunlearn.stats.stereoset import Item
@@ -92,7 +93,8 @@ def answer_sections(
         "div", _controls(shown), tag("ol", [_sample(one, records) for one in shown], class_="answers"),
         tag("p", rest, class_="note") if rest else None, class_="answer-explorer",
     )  # fmt: skip
-    return [section("Answers", folded(f"Search {of} answers{first}", whole, kind="notice"), note=NOTICE)]
+    search = folded(f"Search {of} answers{first}", whole, kind="notice")
+    return [section("Answers", search, tag("p", NOT_PRINTED, class_="notice-print"), note=NOTICE)]
 
 
 def chosen(samples: Sequence[Sample], characters: int) -> list[Sample]:

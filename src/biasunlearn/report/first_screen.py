@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from biasunlearn.report.explained import explained
-from biasunlearn.report.formatting import ARROW, interval, listed, number, short
+from biasunlearn.report.formatting import ARROW, interval, listed, number, short, with_minus
 from biasunlearn.report.html import Markup, tag
 from biasunlearn.report.not_shown import not_shown
 from biasunlearn.report.tables.benchmarks import change_in_percent
@@ -25,6 +25,12 @@ SIGNS = {
     "failed": "M7.5 7.5l11 11m0-11l-11 11",
 }
 """Verdict -> the path of its sign: check mark, arrow up, question mark, arrow down, cross."""
+
+POLARISED_SIGN = "M13 6.5v8.5m0 4.2v.3"
+"""The path of the sign of a verdict whose mean hides opposites: an exclamation mark."""
+
+ON_AVERAGE = "less bias on average than before"
+"""What "improved" means where the mean hides opposites."""
 
 PLAIN = {
     "fair": "no preference beyond the margin could be found",
@@ -52,27 +58,31 @@ class Figure:
     digits: int = 1
 
 
-def verdict_banner(found: Verdict | None, letter: str = "") -> Markup | None:
+def verdict_banner(found: Verdict | None, name: str = "", *, brief: bool = False) -> Markup | None:
     """The verdict with its sign and its reason; nothing for a run without one.
 
     Args:
-        letter: of the run, on a page of several.
+        name: of the run, on a page of several.
+        brief: leaves out the reason, which is in terms of statistics, unless the run failed.
     """
     if found is None:
         return None
     hidden = found.value not in ("failed", "worse") and bool(found.polarised)
-    word = tag("strong", f"{letter} {found.headline}".strip())
-    meaning = tag("span", PLAIN[found.value], class_="meaning")
-    reason = tag("span", f"{short(found.reason[:1].upper() + found.reason[1:], 600)}.", class_="reason")
+    word = tag("strong", found.headline)
+    of = tag("span", short(name, 80), ": ") if name else None
+    meaning = tag("span", ON_AVERAGE if hidden and found.value == "improved" else PLAIN[found.value], class_="meaning")
+    shown = with_minus(found.reason[:1].upper() + found.reason[1:])
+    reason = None if brief and found.value != "failed" else tag("span", f"{short(shown, 600)}.", class_="reason")
     where = f" in {listed(found.polarised)}: a mean near 50 hides groups above and below it."
     mixed = tag("span", tag("strong", "⚠ POLARISED"), where, class_="mixed") if hidden else None
-    text = tag("span", word, " – ", meaning, ". ", mixed, reason)
-    return tag("p", sign(found.value), text, class_=f"verdict {'polarised' if hidden else VERDICT_TONES[found.value]}")
+    text = tag("span", of, word, " – ", meaning, ". ", mixed, reason)
+    path, kind = (POLARISED_SIGN, "polarised") if hidden else (SIGNS[found.value], VERDICT_TONES[found.value])
+    return tag("p", sign(path), text, class_=f"verdict {kind}")
 
 
-def sign(value: str) -> Markup:
+def sign(path: str) -> Markup:
     """The sign of a verdict, hidden from screen readers since its word stands beside it."""
-    return tag("svg", tag("circle", cx=13, cy=13, r=12), tag("path", d=SIGNS[value]), viewbox="0 0 26 26",
+    return tag("svg", tag("circle", cx=13, cy=13, r=12), tag("path", d=path), viewbox="0 0 26 26",
                class_="sign", aria_hidden="true")  # fmt: skip
 
 
@@ -125,8 +135,9 @@ def _equivalence(entry: StereoSetResult) -> list[Markup | str]:
         return []
     tested = [row.equivalence.within for row in entry.bias_types.values() if row.equivalence]
     label = f"within ±{whole.margin:g} of 50"
-    answer = f": overall {'✓ shown' if whole.within else '? not shown'}, bias types {sum(tested)} of {len(tested)}"
+    answer = f": {'✓ shown' if whole.within else '? not shown'}"
     made: list[Markup | str] = [tag("span", explained("equivalence", label, place="ss"), answer)]
+    made += [f"bias types: {sum(tested)} of {len(tested)}"] if tested else []
     if hidden := _hidden(entry):
         made.append(tag("span", "⚠ ", explained("polarised", place="ss"), f": {listed(hidden, 20)}"))
     return made
@@ -149,7 +160,8 @@ def _group_lines(results: Results, entry: StereoSetResult) -> tuple[list[Markup 
     """How much of the group part remains, and whether its mean hides bias types on both sides of 50."""
     change = results.association.overall if results.association else None
     left = change.remaining if change else None
-    made: list[Markup | str] = [f"{_percent(left)} of its size remains"] if left else []
+    kept = f"{_percent(left)} of its size" if left else ""
+    made: list[Markup | str] = [f"reversed: {kept}" if left.value < 0 else f"{kept} remains"] if left else []
     found = [row.ss_group for row in entry.bias_types.values() if row.ss_group]
     if any(one.high < 50 for one in found) and any(one.low > 50 for one in found):
         low, high = min(one.value for one in found), max(one.value for one in found)
@@ -175,7 +187,7 @@ def _figure(
     term: str, unit: str, now: Interval, was: Score, more: list[Markup | str], state: str = ""
 ) -> Figure:
     label = explained("interval", place=term) if term == "ss" else "95 % interval"
-    span = tag("span", label, f" {interval(now.low, now.high)}")
+    span = tag("span", label, " ", tag("span", interval(now.low, now.high), class_="unbroken"))
     return Figure(term, unit, now.value, was.value if isinstance(was, Interval) else None, (span, *more), state)
 
 

@@ -8,6 +8,7 @@ from biasunlearn.report.formatting import short
 from biasunlearn.report.html import Markup, tag
 from biasunlearn.report.html_table import html_notes, html_table, html_warnings
 from biasunlearn.report.page import Section, folded, section
+from biasunlearn.report.score_names import SCORES
 from biasunlearn.report.tables.benchmarks import ScoreRow, benchmark_tables, shared_ideal_table
 from biasunlearn.runs.benchmark_results import Capability, Measured, PanelResult
 from biasunlearn.runs.scores import Interval, Metric, estimate_of
@@ -34,7 +35,7 @@ def forest_sections(after: Measured, before: Measured | None, capability: Capabi
     ideals = {(name, score): ideal for name, entry in after.entries.items() for score, ideal in entry.ideals.items()}
     for row in rows:
         ideal = ideals.get(row[:2])
-        groups[ideal, _reach(row, ideal or 0.0) <= SMALL].append(row)
+        groups[ideal, _is_small(row, ideal)].append(row)
     parts = [_group(key, groups[key]) for key in sorted(groups, key=_order)]
     return [section("All benchmarks", parts, _by_bias_type(after, before), note=NOTE)]
 
@@ -76,8 +77,8 @@ def _group(key: Key, rows: list[ScoreRow]) -> Markup:
 
 def _title(ideal: float | None, small: bool) -> str:
     if ideal is None:
-        return "Shares without an ideal" if small else "Scores without an ideal"
-    return f"Ideal {ideal:g}, on a scale of 1" if small else f"Ideal {ideal:g}"
+        return "Scores without an ideal, values up to 1" if small else "Scores without an ideal"
+    return f"Ideal {ideal:g}, values up to 1" if small else f"Ideal {ideal:g}"
 
 
 def _intervals(row: ScoreRow) -> list[Estimate]:
@@ -93,9 +94,10 @@ def _axis(ideal: float | None, rows: list[ScoreRow]) -> Axis:
     return around(ideal, ends, 10.0 if max(map(abs, ends)) > SMALL else 0.1)
 
 
-def _reach(row: ScoreRow, ideal: float) -> float:
-    """How far from its ideal a score goes."""
-    return max(abs(end - ideal) for one in _intervals(row) for end in (one.value, one.low, one.high))
+def _is_small(row: ScoreRow, ideal: float | None) -> bool:
+    """Whether a score has an axis of values up to 1. Percentages never do, even if all of them are 0 or 100."""
+    reach = max(abs(end - (ideal or 0.0)) for one in _intervals(row) for end in (one.value, one.low, one.high))
+    return reach <= SMALL and not SCORES.get(row[1], "").startswith("percent")
 
 
 def _by_bias_type(after: Measured, before: Measured | None) -> list[Markup]:

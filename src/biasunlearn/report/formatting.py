@@ -31,6 +31,11 @@ def interval(low: float, high: float, digits: int = 1) -> str:
     return f"{number(low, digits)}{between}{number(high, digits)}"
 
 
+def with_minus(text: str) -> str:
+    """A sentence with a real minus sign before numbers. By hand: "by -8.1" -> by −8.1; "top-5" is kept."""
+    return re.sub(r"(?<![\w.)-])-(?=\d)", MINUS, text)
+
+
 def p_value(p: float) -> str:
     """By hand: 0.00001 -> <0.0001; 0.03517 -> 0.0352."""
     return f"<{SMALLEST_P}" if p < SMALLEST_P else f"{p:.4f}"

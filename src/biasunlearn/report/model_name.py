@@ -5,6 +5,9 @@ import re
 GENERIC = {"model", "base", "final", "merged", "checkpoint", "weights", "hf", "snapshot", "output", "out"}
 """Names of folders that say nothing without the folder that they are in."""
 
+DEMO = re.compile(r"/world-[0-9a-f]{16}/model$")
+"""Where the demo leaves its model (commands/demo.py)."""
+
 HUB_CACHE = re.compile(r"models--([^/]+)/snapshots/[^/]+/?$")
 
 
@@ -21,6 +24,8 @@ def model_name(model: str, source: str | None = None) -> str:
     if found := HUB_CACHE.search(path):
         return found[1].replace("--", "/", 1)
     is_path = source == "folder" or path.startswith(("/", "./", "../", "~/")) or re.match(r"[A-Za-z]:/", path)
+    if DEMO.search(path):
+        return "toy model of the demo"
     parts = [part for part in path.split("/") if part not in ("", ".", "..", "~")]
     if source in ("hub", "endpoint") or not is_path or not parts:
         return model

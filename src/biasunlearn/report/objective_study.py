@@ -7,7 +7,7 @@ from biasunlearn.report.html import name_of, tag
 from biasunlearn.report.html_table import html_notes, html_table
 from biasunlearn.report.model_name import model_name
 from biasunlearn.report.page import Section, facts, page, section, warning
-from biasunlearn.report.provenance import HEADING
+from biasunlearn.report.provenance import HEADING, unbroken
 from biasunlearn.report.table import Table
 from biasunlearn.report.tables.objective_study import (
     bias_type_table,
@@ -49,6 +49,6 @@ def _provenance(study: ObjectiveStudy) -> Section:
         "causal model": name_of(study.sides["causal"].model, 200),
         "masked model": name_of(study.sides["masked"].model, 200), "training pairs": short(study.train, 200),
         "report": short(study.report, 200), "seeds": ", ".join(map(str, study.seeds)),
-        "command": tag("code", short(study.environment.command or "", 2000)),
+        "command": tag("code", unbroken(short(study.environment.command or "", 2000))),
     }  # fmt: skip
     return section(HEADING, facts(rows))

@@ -10,7 +10,7 @@ from biasunlearn.report.formatting import number, short
 from biasunlearn.report.html import Markup, name_of, tag
 from biasunlearn.report.not_shown import not_shown
 from biasunlearn.report.page import page
-from biasunlearn.report.run import RunData
+from biasunlearn.report.run import RunData, partial_paragraph
 from biasunlearn.report.tables.benchmarks import change_in_percent
 from biasunlearn.runs.benchmark_results import StereoSetResult
 from biasunlearn.runs.comparison import GateResult
@@ -41,8 +41,9 @@ def summary_page(run: RunData, checked: GateResult | None = None) -> str:
     """
     found = run.results.shown_verdict
     head = tag(
-        "header", tag("p", "Social bias of a language model, in brief", class_="eyebrow"),
-        tag("h1", name_of(run.name_of_model)), verdict_banner(found),
+        "header", partial_paragraph(run.results),
+        tag("p", "Social bias of a language model, in brief", class_="eyebrow"),
+        tag("h1", name_of(run.name_of_model)), verdict_banner(found, brief=True),
     )  # fmt: skip
     entry, first = run.stereoset, run.stereoset_before
     questions = tag("ul", [tag("li", one) for one in not_shown(run.results)[:OPEN_QUESTIONS]])

@@ -1,6 +1,7 @@
 """What a result was made with, as the last part of its page: files with hashes, versions, recipe, limitations."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,13 +32,19 @@ def provenance_section(results: Results, name: str, model: str) -> Section:
 
 def command_of(environment: Environment) -> Markup | None:
     """The command line."""
-    return tag("pre", short(environment.command, 4000)) if environment.command else None
+    return tag("pre", unbroken(short(environment.command, 4000))) if environment.command else None
+
+
+def unbroken(command: str) -> list[Markup | str]:
+    """A command whose options are not broken at their hyphens where a line is full."""
+    parts = re.split(r"(?<!\S)(--?[a-z][\w-]*)", command)
+    return [tag("span", part, class_="unbroken") if place % 2 else part for place, part in enumerate(parts)]
 
 
 def recipe_fold(heading: str, recipe: object) -> Markup:
     """Settings as JSON, folded away."""
     text = json.dumps(recipe, indent=1, ensure_ascii=False)
-    return folded(heading, tag("pre", short(text, RECIPE)))
+    return folded(heading, tag("pre", short(text, RECIPE), class_="recipe"))
 
 
 def hash_mark(digest: object) -> Markup:
@@ -90,9 +97,17 @@ def _known_limitations(measured: Measured) -> list[Markup]:
     known = {name: cards()[name] for name in measured.entries if name in cards()}
     if not known:
         return []
-    folds = [folded(f"{name}: question, what is not measured, known limitations", facts(dict(card)))
-             for name, card in known.items()]  # fmt: skip
+    folds = [
+        folded(f"{name}: question, what is not measured, known limitations",
+               facts({key: _with_code(text) for key, text in card.items()}))
+        for name, card in known.items()
+    ]  # fmt: skip
     return [tag("h3", "Known limitations of the benchmarks used"), *folds]
+
+
+def _with_code(text: str) -> list[Markup | str]:
+    """Names between backticks, as the documentation has them, as code."""
+    return [tag("code", part) if place % 2 else part for place, part in enumerate(text.split("`"))]
 
 
 def _file(path: object, digest: object) -> list[Any]:

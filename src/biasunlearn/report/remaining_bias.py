@@ -16,6 +16,9 @@ SHOWN_PAIRS = 20
 """Pairs of each list on a page whose script does not run."""
 SHOWN_TERMS = 1000
 
+NOT_PRINTED = "The lists are printed only if they are open on the page."
+"""Under a folded list that quotes what may hurt, in print."""
+
 NOTICE = (
     "Content notice: these lists quote stereotypes, some of them hurtful. The margin is the mean log-probability per "
     "token of the stereotype minus that of the anti-stereotype: above 0 the stereotype is more likely."
@@ -73,7 +76,8 @@ def pair_sections(
     ]
     missing = "" if sentences else " The data file has moved or changed, so only the ids of the sentences are shown."
     shown = [pair_explorer(found, sentences), tag("noscript", parts)] if explorer else parts
-    return [section("Single pairs", shown, note=NOTICE + missing)]
+    print_note = tag("p", NOT_PRINTED, class_="notice-print")
+    return [section("Single pairs", shown, print_note, note=NOTICE + missing)]
 
 
 def _pair(pair: remaining_bias.PairMargin, sentences: Mapping[str, str]) -> Markup:

@@ -26,11 +26,12 @@ from biasunlearn.report.tables.run import fair_margin_of, stop_margin_of
 from biasunlearn.report.tables.stereoset import stereoset_tables
 from biasunlearn.report.training import training_sections
 from biasunlearn.report.warnings import run_warnings
-from biasunlearn.runs.benchmark_results import Measured, StereoSetResult
+from biasunlearn.runs.benchmark_results import JudgedResult, Measured, StereoSetResult
 from biasunlearn.runs.comparison import GateResult
 from biasunlearn.runs.responses import ResponseRecord
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.run_files import MetricsRow
+from biasunlearn.runs.scores import Interval, hides_polarisation
 from biasunlearn.stats.stereoset import Item
 
 PROBED = (
@@ -96,7 +97,9 @@ def report_page(run: RunData, checked: GateResult | None = None) -> str:
     found = run.results.shown_verdict
     state = found.headline if found is not None and not found.succeeded else ""
     policy = [checklist_section(checked)] if checked else []
-    notes = footnotes(TERMS) if run.stereoset or run.after.perplexity else None
+    pseudo = run.after.perplexity is not None and run.after.perplexity.pseudo
+    used = [key for key in TERMS if key != ("perplexity" if pseudo else "pseudo-perplexity")]
+    notes = footnotes(used) if run.stereoset or run.after.perplexity else None
     return page(run.name_of_model, header(run), policy, run_sections(run), notes, state=state)
 
 
@@ -137,7 +140,7 @@ def partial_paragraph(results: Results) -> Markup | None:
     if results.partial is None:
         return None
     word, _, rest = results.partial.headline.partition(":")
-    return tag("p", tag("strong", word), f":{short(rest, 600)}.", class_="verdict caution")
+    return tag("p", tag("span", tag("strong", word), f":{short(rest, 600)}."), class_="verdict caution")
 
 
 def _eyebrow(run: RunData) -> str:
@@ -156,11 +159,12 @@ def summary(run: RunData) -> str:
     found = run.results.shown_verdict
     if found is not None and found.value == "failed":
         return "The figures below are of a run that failed. They are no evidence about the method or the model."
+    judged = _judged(run)
     if entry is None:
         if run.results.probes and not len(run.after):
             return PROBED
-        return "Not measured on StereoSet; the other results are below."
-    near = _near_50(entry)
+        return judged.strip() or "Not measured on StereoSet; the other results are below."
+    near = f"{_near_50(entry)}{_both_sides(entry)}{judged}"
     now = number(entry.overall.ss.value)
     if first is None:
         return f"The stereotype is more likely in {now}\u00a0% of the pairs (ideal: 50\u00a0%).{near}"
@@ -177,6 +181,33 @@ def _near_50(entry: StereoSetResult) -> str:
     near = sum(one.within for one in tested)
     margin = f"{tested[0].margin:g} points of 50"
     return f" SS is shown to lie within {margin} in {near} of {len(tested)} bias types."
+
+
+def _both_sides(entry: StereoSetResult) -> str:
+    """The subgroups that are farthest below and above 50, of every bias type whose mean hides them."""
+    found = []
+    for name, row in entry.bias_types.items():
+        shares = {group: one.ss.value for group, one in (row.subgroups or {}).items() if one.ss is not None}
+        if not hides_polarisation(row) or not shares or not min(shares.values()) < 50 < max(shares.values()):
+            continue
+        ends = (f"{number(shares[group])}\u00a0% ({short(group, 40)})" for group in
+                (min(shares, key=lambda one: shares[one]), max(shares, key=lambda one: shares[one])))  # fmt: skip
+        found.append(f" But in {short(name, 40)}, groups lie on both sides of 50, from {' to '.join(ends)}.")
+    return "".join(found)
+
+
+def _judged(run: RunData) -> str:
+    """The share of the written answers that the judges found biased; nothing where none were judged."""
+    found = []
+    for name, entry in run.after.entries.items():
+        first = run.results.before.entries.get(name) if run.results.before else None
+        now, was = (one.overall.scores.get("biased") if isinstance(one, JudgedResult) else None
+                    for one in (entry, first))  # fmt: skip
+        if isinstance(now, Interval):
+            earlier = f", before {number(was.value)}\u00a0%" if isinstance(was, Interval) else ""
+            share = f"{number(now.value)}\u00a0% were judged biased{earlier}"
+            found.append(f" Of its answers in {short(name, 40)}, {share}.")
+    return "".join(found)
 
 
 def _score_sections(run: RunData) -> list[Section]:

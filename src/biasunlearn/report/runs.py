@@ -37,17 +37,19 @@ def runs_page(runs: Sequence[RunData], comparison: RunComparison | None = None, 
     models = list(dict.fromkeys(run.name_of_model for run in runs))
     title = models[0] if len(models) == 1 else f"{len(runs)} runs"
     nearer = _nearer(lines, comparison)
-    verdicts = [verdict_banner(run.results.shown_verdict, letter) for letter, run in zip(letters, runs, strict=True)]
+    verdicts = [verdict_banner(run.results.shown_verdict, _named(letter, run))
+                for letter, run in zip(letters, runs, strict=True)]  # fmt: skip
     ranked = _ranked(lines, runs)
     head = tag(
         "header", tag("p", f"Social bias, comparison of {len(runs)} runs", class_="eyebrow"),
         tag("h1", name_of(title)), tag("p", _summary(ranked, nearer), class_="lede"),
         tag("div", verdicts, class_="verdicts"),
     )  # fmt: skip
+    failed = [run.letter for run in ranked if run.without_rank]
     each = [_article(letter, run) for letter, run in zip(letters, runs, strict=True)]
     tests = _tests(comparison, lines, refused)
     ranks = ranking_section(ranked, nearer) if nearer is not None else None
-    return page(title, head, ranks, _pareto_section(lines, nearer), _bias_type_section(lines), tests, each)
+    return page(title, head, ranks, _pareto_section(lines, nearer, failed), _bias_type_section(lines), tests, each)
 
 
 def _article(letter: str, run: RunData) -> Markup:
@@ -113,15 +115,24 @@ def _summary(ranked: Sequence[Ranked], nearer: Sequence[Nearer] | None) -> str:
     return nearest_sentence(distances, nearer) if distances else "All runs failed."
 
 
-def _pareto_section(lines: Sequence[RunLine], nearer: Sequence[Nearer] | None) -> Section | None:
+def _named(letter: str, run: RunData) -> str:
+    """A run beside its verdict. By hand: "B seed-0 (dpo, seed 0)"."""
+    more = _more(run)
+    return f"{letter} {short(_folder(run), 40)}{f' ({more})' if more else ''}"
+
+
+def _pareto_section(
+    lines: Sequence[RunLine], nearer: Sequence[Nearer] | None, failed: Sequence[str]
+) -> Section | None:
     table = runs_table(lines)
     if not table.rows:
         return None
     points = [point for line in lines if (point := line.point)]
-    names = {line.letter: name_of(line.name, 48) for line in lines}
+    names = {line.letter: join([name_of(line.name, 48), " ", tag("small", line.small) if line.small else None])
+             for line in lines}  # fmt: skip
     note = PARETO_NOTE.format(points="runs") + " Thin lines are 95 % intervals. This chart cannot separate runs whose \
 intervals overlap; see the tests below."
-    figure = pareto_figure(points, names, nearer or ())
+    figure = pareto_figure(points, names, nearer or (), failed)
     return section("Remaining bias and ability", figure, html_table(table), note=note)
 
 

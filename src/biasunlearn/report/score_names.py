@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 
+IDEAL = ("ideal", "without an ideal", "lower is better")
+"""How the end of a line begins that says what to aim at."""
+
 SCORES: Mapping[str, str] = {
     "ss": "stereotype score: percent of pairs in which the stereotype is more likely; ideal 50",
     "lms": "language modeling score: percent of comparisons in which a meaningful sentence is more likely; ideal 100",
@@ -78,3 +81,9 @@ SCORES: Mapping[str, str] = {
     "control_position": "position of the answer to the control, in percent of the scale; without an ideal",
     "per_token": "perplexity per token of a text; lower is better",
 }
+
+
+def meaning(score: str) -> str:
+    """What a score is, without its ideal; "" for one that is not known here."""
+    line, _, end = SCORES.get(score, "").rpartition("; ")
+    return line if end.startswith(IDEAL) else SCORES.get(score, "")

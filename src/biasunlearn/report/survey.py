@@ -9,7 +9,7 @@ from biasunlearn.report.html_table import html_notes, html_table
 from biasunlearn.report.model_name import model_name
 from biasunlearn.report.page import Section, facts, page, section, warning
 from biasunlearn.report.pareto_figure import PARETO_NOTE, pareto_figure
-from biasunlearn.report.provenance import HEADING
+from biasunlearn.report.provenance import HEADING, unbroken
 from biasunlearn.report.tables.survey import (
     SurveyLine,
     bias_type_table,
@@ -77,6 +77,6 @@ def _provenance_section(survey: Survey) -> Section:
     rows: dict[str, Any] = {
         "model": name_of(survey.model, 200), "seeds": ", ".join(map(str, survey.seeds)),
         "changes to the recipe": short(", ".join(survey.changes) or "none", 400),
-        "command": tag("code", short(survey.environment.command or "", 2000)),
+        "command": tag("code", unbroken(short(survey.environment.command or "", 2000))),
     }  # fmt: skip
     return section(HEADING, facts(rows))

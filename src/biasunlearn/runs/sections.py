@@ -122,6 +122,8 @@ class Splits(Record):
         which = f" ({counts})" if counts else ""
         shared = f"{sum(found.values())} of {self.train.pairs} training pairs{which} share a term family"
         report = sum((self.report_in_train_families or {}).values())
+        if not report and not sum(found.values()):
+            return f"None of {self.train.pairs} training pairs shares a term family with the report file."
         return f"{shared} with the report file, and {report} of its pairs with the training pairs."
 
     @property

@@ -46,9 +46,9 @@ def tick_labels(scale: Scale) -> Markup:
     """The numbers of the axis, for the heading of the column."""
     labels = [
         tag("text", tick_label(tick), x=f"{scale.axis.at(tick)}%", y=12,
-            class_="mid strong" if tick == scale.ideal else "mid")  # fmt: skip
+            class_=f"{'end' if scale.axis.at(tick) > 98 else 'mid'}{' strong' if tick == scale.ideal else ''}")
         for tick in scale.axis.ticks()
-        if 2 < scale.axis.at(tick) < 98
+        if 2 < scale.axis.at(tick) < 98 or tick == scale.ideal
     ]
     return tag("svg", labels, class_="scale", aria_hidden="true")
 

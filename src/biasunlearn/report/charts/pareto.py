@@ -3,6 +3,7 @@
 A point is on the front where no other point is at least as good on both axes and better on one.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -42,6 +43,9 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 RUNS_WIDTH, RUNS_HEIGHT = 400, 300
 
+APART = 20.0
+"""Distance of the centers of two marks that do not cover each other."""
+
 LEAST_LMS = 5.0
 """Points of LMS that the axis covers at least, so that a difference without meaning does not fill the chart."""
 
@@ -53,13 +57,14 @@ def scatter(points: Sequence[Point]) -> Markup:
     up = covering([*ends, max(ends) - LEAST_LMS], start=250, end=30)
     best = front(points)
     corners = [(across.at(point.distance.value), up.at(point.lms.value)) for point in best]
-    above = sorted(points, key=lambda point: (point in best, point.is_base))  # where marks overlap, the front is on top
+    spots = letter_spots(sorted(points, key=lambda point: (point not in best, point.is_base)), across, up)
     values = ", ".join(f"{p.letter}: {p.distance.value:.1f} from 50, LMS {p.lms.value:.1f}" for p in points)
     label = f"Remaining bias against LMS. {values}. On the Pareto front: {', '.join(p.letter for p in best)}."
     picture = tag(
         "svg", _frame(across, up, "← less bias: mean |SS − 50| over bias types", "↑ more ability: LMS"),
         _stairs(corners, across, up), [_whiskers(point, across, up) for point in points],
-        [_lettered(point, across, up, point in best) for point in above],
+        [_lettered(point, (across.at(point.distance.value), up.at(point.lms.value)), spots[point.letter], point in best)
+         for point in points],
         viewbox=f"0 0 {RUNS_WIDTH} {RUNS_HEIGHT}", role="img", class_="scatter", aria_label=label,
     )  # fmt: skip
     marks = [
@@ -80,10 +85,30 @@ def _whiskers(point: Point, across: Axis, up: Axis) -> list[Markup]:
     ]
 
 
-def _lettered(point: Point, across: Axis, up: Axis, best: bool) -> Markup:
-    x, y = across.at(point.distance.value), up.at(point.lms.value)
+def letter_spots(points: Sequence[Point], across: Axis, up: Axis) -> dict[str, tuple[float, float]]:
+    """Letter -> where its mark is drawn: at the point, or below it where an earlier mark would cover it.
+
+    By hand: of two equal points the second one is drawn one `APART` below the first one.
+    """
+    spots: dict[str, tuple[float, float]] = {}
+    for point in points:
+        x, y = across.at(point.distance.value), up.at(point.lms.value)
+        while any(math.hypot(x - a, y - b) < APART - 1 for a, b in spots.values()):
+            y += APART
+        spots[point.letter] = (x, y)
+    return spots
+
+
+def _lettered(point: Point, at: tuple[float, float], spot: tuple[float, float], best: bool) -> Markup:
+    """The mark; one that is not at its point is joined to it by a line."""
+    (x, y), (left, top) = at, spot
     kind = "base" if point.is_base else "best" if best else "dominated"
-    return tag("g", tag("circle", cx=x, cy=y, r=9), tag("text", point.letter, x=x, y=y + 4, class_="mid"), class_=kind)
+    moved = (
+        [tag("line", x1=x, x2=left, y1=y, y2=top, class_="moved"), tag("circle", cx=x, cy=y, r=2.5)]
+        if spot != at else None
+    )  # fmt: skip
+    mark = tag("circle", cx=left, cy=top, r=9)
+    return tag("g", moved, mark, tag("text", point.letter, x=left, y=top + 4, class_="mid"), class_=kind)
 
 
 # --- trials of a sweep -----------------------------------------------------------------------------------------------

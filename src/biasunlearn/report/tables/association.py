@@ -67,9 +67,10 @@ def remaining_line(change: AssociationChange | None) -> str:
     found = change.overall
     left = f" ({_percent(found.remaining)} remain)" if found.remaining else ""
     ends = f"{number(found.difference.low, NATS, signed=True)} to {number(found.difference.high, NATS, signed=True)}"
+    p = p_value(found.p).replace("<", "< ")
     return (
         f"Group part of the margin: {number(found.before.value, NATS)} before, {number(found.after.value, NATS)} "
-        f"after{left}; difference {number(found.difference.value, NATS, signed=True)} ({ends}), p {p_value(found.p)}."
+        f"after{left}; difference {number(found.difference.value, NATS, signed=True)} ({ends}), p {p}."
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from biasunlearn.report.charts.axis import Scale
 from biasunlearn.report.formatting import ARROW, number
-from biasunlearn.report.score_names import SCORES
+from biasunlearn.report.score_names import SCORES, meaning
 from biasunlearn.report.table import (
     ALWAYS,
     EXTRA,
@@ -101,7 +101,7 @@ def shared_ideal_table(title: str, scale: Scale, rows: Sequence[ScoreRow]) -> Ta
     for benchmark, score, after, before in rows:
         shown = (before, after) if both else (after,)
         strip = StripCell(estimate_of(after), estimate_of(before))
-        names = (name_cell(benchmark), name_cell(score))
+        names = (name_cell(benchmark), TextCell(score, is_name=True, small=meaning(score)))
         cells.append([*names, strip, *(score_cell(one, digits) for one in shown)])
     return Table(f"Scores, {title[0].lower()}{title[1:]}", columns, rows_of(cells))
 

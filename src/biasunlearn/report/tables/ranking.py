@@ -22,6 +22,7 @@ def nearest_sentence(distances: Mapping[str, float], nearer: Sequence[Nearer]) -
     if len(first) == 1:
         found = f"{first[0]} is nearest to 50, on average {number(values[0])} points away over bias types"
         return f"{found}; tests distinguish it from {listed(rest)}." if rest else f"{found}."
-    span = f"{number(min(values))} to {number(max(values))} points on average over bias types"
+    low, high = number(min(values)), number(max(values))
+    span = f"{low if low == high else f'{low} to {high}'} points on average over bias types"
     found = f"No test distinguishes the distances from 50 of {listed(first)} ({span})"
     return f"{found}; farther away: {listed(rest)}." if rest else f"{found}."
