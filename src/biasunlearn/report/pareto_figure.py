@@ -34,7 +34,7 @@ def _letters(
     best, rows = front(points), []
     for point in points:
         better = [one.letter for one in best if dominates(one, point) and (one.letter, point.letter) in nearer]
-        dominated = f"better than {', '.join(better)} on neither axis" if better else "not told apart from the front"
+        dominated = f"better than {', '.join(better)} on neither axis" if better else "not distinguished from the front"
         status = "failed" if point.letter in failed else "on the front" if point in best else dominated
         label = tag("span", tag("span", point.letter, class_="letter"), names[point.letter])
         rows.append(tag("li", label, tag("small", status)))
