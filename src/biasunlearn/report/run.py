@@ -192,7 +192,8 @@ def _both_sides(entry: StereoSetResult) -> str:
             continue
         ends = (f"{number(shares[group])}\u00a0% ({short(group, 40)})" for group in
                 (min(shares, key=lambda one: shares[one]), max(shares, key=lambda one: shares[one])))  # fmt: skip
-        found.append(f" But in {short(name, 40)}, groups lie on both sides of 50, from {' to '.join(ends)}.")
+        place = f"{'In' if found else 'But in'} {short(name, 40)}"
+        found.append(f" {place}, groups lie on both sides of 50, from {' to '.join(ends)}.")
     return "".join(found)
 
 
