@@ -101,17 +101,31 @@ def measure_sentence(model: str, tokens: int) -> None:
 
 
 def write_report(run: str, count: int) -> None:
-    """One page about `count` runs, all of which are copies of `run`."""
+    """One page about `count` runs: copies of `run` whose sentences have other scores, so that no test is trivial."""
     import shutil
 
     from biasunlearn.commands.report import write_report as write_page
 
     with tempfile.TemporaryDirectory() as folder:
         copies = [str(shutil.copytree(run, Path(folder) / f"run-{number}")) for number in range(count)]
+        for number, copy in enumerate(copies):
+            _change_scores(Path(copy) / "items.parquet", seed=number)
         clock = _Clock()
         clock.timed(f"report of {count} runs", lambda: write_page(copies, Path(folder) / "page.html"))
         print(f"page of {(Path(folder) / 'page.html').stat().st_size / 1e6:.1f} MB")
         clock.total()
+
+
+def _change_scores(path: Path, seed: int) -> None:
+    import numpy as np
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(path)
+    change = np.random.default_rng(seed).normal(0, 0.3, table.num_rows)
+    place = table.column_names.index("score")
+    scores = pyarrow.array(table.column("score").to_numpy() + change)
+    pyarrow.parquet.write_table(table.set_column(place, "score", scores), path)
 
 
 class _Clock:
