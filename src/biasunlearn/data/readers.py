@@ -20,8 +20,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from operator import attrgetter
 from pathlib import Path
+from sys import intern
 from typing import Any
+
+import numpy as np
 
 from biasunlearn.data.files import lines_of, read_file, read_text
 from biasunlearn.data.normal_text import bias_type_name, normal_text
@@ -225,6 +229,9 @@ def _key(triplet: Triplet) -> tuple[str, str]:
     return triplet.kind, triplet.id
 
 
+_names = attrgetter("bias_type", "target")
+
+
 def _one_spelling(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tuple[str, ...]]:
     """The triplets with one spelling of each bias type and target term, and what was read as one.
 
@@ -234,7 +241,7 @@ def _one_spelling(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tup
     bias_type, term = cache(bias_type_name), cache(normal_text)
     types: dict[str, Counter[str]] = defaultdict(Counter)
     terms: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    spelt = Counter((c.bias_type, c.target) for c in triplets)  # a file has each bias type and term in many rows
+    spelt = Counter(map(_names, triplets))  # a file has each bias type and term in many rows
     for (name, target), count in spelt.items():
         types[bias_type(name)][name] += count
         if target:
@@ -253,10 +260,9 @@ def _one_spelling(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tup
         if read != given:
             respelt[given] = read
     if respelt:
-        found = (respelt.get((c.bias_type, c.target), (c.bias_type, c.target)) for c in triplets)
         triplets = [
-            c if read == (c.bias_type, c.target) else replace(c, bias_type=read[0], target=read[1])
-            for c, read in zip(triplets, found, strict=True)
+            replace(c, bias_type=respelt[given][0], target=respelt[given][1]) if given in respelt else c
+            for c, given in zip(triplets, map(_names, triplets), strict=True)
         ]
     return tuple(triplets), tuple(notes)
 
@@ -278,23 +284,25 @@ def _with_blanks(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tupl
 
 def fingerprint(triplets: Iterable[Triplet]) -> str:
     """SHA-256 over the sentences of the triplets, in any order: equal for two sets of the same texts."""
-    return hashlib.sha256("\n".join(sorted(map(_text_hash, triplets))).encode()).hexdigest()
+    digests = np.frombuffer(b"".join(map(_text_digest, triplets)), ">u8")
+    in_order = np.sort(digests.astype("u8")).astype(">u8").tobytes().hex("\n", 8)  # a line of 16 digits for each
+    return hashlib.sha256(in_order.encode()).hexdigest()
 
 
 def triplet_hash(triplet: Triplet) -> str:
     """A short hash of the pair's texts: equal for the same pair in every file and in every spelling
     (`normal_text`: letter case, accents, spaces, the full stop at the end)."""
     context, first, second = _compared(triplet)
-    return _digest(f"{normal_text(context)}\n{normal_text(first)}\n{normal_text(second)}")
+    return _digest(f"{normal_text(context)}\n{normal_text(first)}\n{normal_text(second)}").hex()
 
 
 def same_pair_hashes(triplet: Triplet) -> set[str]:
     """The hashes under which an adapter folder of any version of this package may list a pair."""
-    return {triplet_hash(triplet), _text_hash(triplet)}
+    return {triplet_hash(triplet), _text_digest(triplet).hex()}
 
 
-def _text_hash(triplet: Triplet) -> str:
-    """The same of the texts as they were read, but for letter case: what identifies a file."""
+def _text_digest(triplet: Triplet) -> bytes:
+    """The same of the texts as they were read, but for letter case, as eight bytes: what identifies a file."""
     context, first, second = _compared(triplet)
     return _digest(f"{context.strip()}\n{first.strip()}\n{second.strip()}".casefold())
 
@@ -304,8 +312,8 @@ def _compared(triplet: Triplet) -> tuple[str, str, str]:
     return context, triplet.stereotype.text, triplet.anti_stereotype.text
 
 
-def _digest(texts: str) -> str:
-    return hashlib.sha256(texts.encode()).hexdigest()[:16]
+def _digest(texts: str) -> bytes:
+    return hashlib.sha256(texts.encode()).digest()[:8]
 
 
 # --- which format ----------------------------------------------------------------------------------------------------
@@ -460,13 +468,13 @@ def _pair(row: Row, place: Place) -> Triplet:
     unrelated = optional_text(row, "unrelated")
     return Triplet(
         id=name,
-        bias_type=optional_text(row, "bias_type") or "unnamed",
+        bias_type=intern(optional_text(row, "bias_type") or "unnamed"),  # a file has few of them in many rows
         kind=_kind(row, context),
         context=context,
         stereotype=Sentence(f"{name}-stereotype", sides[0]),
         anti_stereotype=Sentence(f"{name}-anti-stereotype", sides[1]),
         unrelated=Sentence(f"{name}-unrelated", unrelated) if unrelated else None,
-        target=optional_text(row, "target") or None,
+        target=intern(target) if (target := optional_text(row, "target")) else None,
         source=place.text,
     )
 

@@ -37,13 +37,13 @@ def groups_of(triplets: Iterable[Triplet], families: Families | None = None) -> 
     """`group_of` of each triplet. A file has few target terms, and each of them in many rows."""
     known: dict[tuple[str, str], tuple[str, str]] = {}
     for triplet in triplets:
-        if not triplet.target:
-            yield group_of(triplet, families)
-            continue
-        named = triplet.bias_type, triplet.target
-        if named not in known:
-            known[named] = group_of(triplet, families)
-        yield known[named]
+        named = triplet.bias_type, triplet.target or ""
+        group = known.get(named)
+        if group is None:
+            group = group_of(triplet, families)
+            if triplet.target:
+                known[named] = group
+        yield group
 
 
 _normal = lru_cache(maxsize=2**16)(normal_text)

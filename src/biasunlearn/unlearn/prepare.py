@@ -228,8 +228,8 @@ def _manifest(
 ) -> Manifest:
     """`used`: the pairs that training reads, with those that are only protected."""
     held_out, elsewhere = ((), stop) if facts.stopped_on_report else (stop, ())
-    ids = {(c.kind, c.id) for part in (used, held_out) for c in part}
-    pairs = {key for c, key in zip(read.train.triplets, read.hashes, strict=True) if (c.kind, c.id) in ids}
+    chosen = set(map(id, (*used, *held_out)))  # the very objects of `read.joined`, whose hashes are known
+    pairs = {key for c, key in zip(read.joined, read.hashes, strict=True) if id(c) in chosen}
     pairs.update(map(triplet_hash, elsewhere))
     return Manifest(
         train=facts.train, unrelated=facts.unrelated, splits=facts.splits, seed=seed,
