@@ -15,7 +15,8 @@ from biasunlearn.benchmarks import NAMES
 from biasunlearn.data.readers import sentences_of
 from biasunlearn.errors import RequestError
 from biasunlearn.report.benchmark_cards import cards
-from biasunlearn.report.charts.axis import Axis, around
+from biasunlearn.report.charts.axis import Axis, Scale, around
+from biasunlearn.report.charts.marks import tick_labels
 from biasunlearn.report.charts.pareto import APART, Point, front, letter_spots, scatter
 from biasunlearn.report.formatting import interval, number, short
 from biasunlearn.report.html import data_block, tag, text
@@ -307,6 +308,14 @@ def test_percentages_do_not_get_the_axis_of_small_values():
     said = report_page(RunData("r", typed({"schema": 1, "model": "m", "benchmarks": {"bbq_text": entry}})))
     assert "<h3>Ideal 100</h3>" in said and "values up to 1" not in said
     assert "percent of answers that the judges could read" in said  # what the score is, beside its name
+
+
+def test_the_ideal_is_always_on_the_axis():
+    # ticks of 18 to 82 are 20, 40, 60 and 80; 99 is near 100, whose label ends at the edge
+    assert ">50</text>" in tick_labels(Scale(Axis(18.0, 82.0), 50.0))
+    edge = tick_labels(Scale(Axis(0.0, 101.0), 100.0))
+    assert 'class="end strong">100</text>' in edge and edge.count(">100<") == 1
+    assert ">50</text>" not in tick_labels(Scale(Axis(18.0, 82.0)))
 
 
 def test_a_command_is_not_broken_at_the_hyphens_of_an_option():

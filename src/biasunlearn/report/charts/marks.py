@@ -17,6 +17,9 @@ from biasunlearn.report.html import Markup, tag
 SHORTEST = 4.0
 """Shortest arrow from before to after, in percent of the axis. Between closer dots there is no room for one."""
 
+CLOSE = 8.0
+"""Percent of the axis within which the label of a tick would touch that of the ideal."""
+
 
 def strip(scale: Scale, after: Span | None, before: Span | None = None) -> Markup:
     """One row of a table as a picture: before and after with their intervals, and an arrow between them.
@@ -44,13 +47,16 @@ def strip(scale: Scale, after: Span | None, before: Span | None = None) -> Marku
 
 
 def tick_labels(scale: Scale) -> Markup:
-    """The numbers of the axis, for the heading of the column."""
+    """The numbers of the axis, for the heading of the column; the ideal is always among them."""
+    at, ideal = scale.axis.at, scale.ideal
+    inside = [tick for tick in scale.axis.ticks() if 2 < at(tick) < 98]
+    if ideal is not None:
+        inside = [*(tick for tick in inside if abs(at(tick) - at(ideal)) > CLOSE), ideal]
     labels = [
-        tag("text", tick_label(tick), x=f"{scale.axis.at(tick)}%", y=12,
-            class_=f"{'end' if scale.axis.at(tick) > 98 else 'mid'}{' strong' if tick == scale.ideal else ''}")
-        for tick in scale.axis.ticks()
-        if 2 < scale.axis.at(tick) < 98 or tick == scale.ideal
-    ]
+        tag("text", tick_label(tick), x=f"{at(tick)}%", y=12,
+            class_=f"{'end' if at(tick) > 98 else 'mid'}{' strong' if tick == ideal else ''}")
+        for tick in inside
+    ]  # fmt: skip
     return tag("svg", labels, class_="scale", aria_hidden="true")
 
 
