@@ -185,7 +185,7 @@ def _near_50(entry: StereoSetResult) -> str:
 
 def _both_sides(entry: StereoSetResult) -> str:
     """The subgroups that are farthest below and above 50, of every bias type whose mean hides them."""
-    found = []
+    found: list[str] = []
     for name, row in entry.bias_types.items():
         shares = {group: one.ss.value for group, one in (row.subgroups or {}).items() if one.ss is not None}
         if not hides_polarisation(row) or not shares or not min(shares.values()) < 50 < max(shares.values()):
