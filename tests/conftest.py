@@ -27,13 +27,15 @@ import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 from biasunlearn.runs.results import SCHEMA_FILE  # noqa: E402
+from tests.options_once import remember_options  # noqa: E402
 from tests.warm_client import Warm  # noqa: E402
 
 ROOT = Path(__file__).parent
+remember_options()
 
 # The default draws the same examples in every run, so that a failure is never a matter of luck.
 # HYPOTHESIS_PROFILE=nightly (`make test-nightly`) draws new and many more; it prints how to repeat a failure.
-settings.register_profile("ci", derandomize=True, deadline=None, max_examples=60)
+settings.register_profile("ci", derandomize=True, deadline=None, max_examples=30)
 settings.register_profile("nightly", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
@@ -96,8 +98,9 @@ def _leave_for_the_night(config: pytest.Config, items: list[pytest.Item]) -> Non
 
 
 def pytest_collection_finish() -> None:
-    """The collector leaves alone what has been imported, and looks at what the tests make."""
+    """The collector leaves alone what has been imported, and looks at what the tests make, less often than usual."""
     gc.freeze()
+    gc.set_threshold(10_000, 20, 10)
     gc.enable()
 
 
