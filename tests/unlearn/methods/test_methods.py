@@ -240,6 +240,7 @@ def _hidden(loaded: Any) -> torch.Tensor:
         return hidden_states(loaded.model, batch)[-1]
 
 
+@pytest.mark.by_day("gpt2", "llama", "opt", "gemma3")
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_every_family_can_be_erased_and_prompted(family: str) -> None:
     loaded = tiny.causal(family)
