@@ -51,7 +51,7 @@ FAST_CASES = 3
 """Cases of a parametrised test in `make test-fast`: the first, the last and those halfway between them."""
 
 LONGEST = ("unlearn/methods/test_methods.py", "test_faults.py", "models/test_distributed.py", "test_damaged_runs.py",
-           "test_site.py")  # fmt: skip
+           "commands/test_transfer.py", "unlearn/test_trainer.py", "test_resume.py", "test_site.py")  # fmt: skip
 """Files that run first. A file is tested by one worker: a long one at the end would leave the other worker idle."""
 
 

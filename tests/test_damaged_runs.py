@@ -93,12 +93,14 @@ def loading(runs: Path, out: Path) -> dict[str, list[str]]:
     run, report = str(runs / "run"), str(runs / "report.jsonl")
     model = str(runs / "model")
     return {
-        "transfer": ["transfer", run, "--to", model, "--report", report, "--scale", "1", "--out", str(out / "t")],
+        "transfer": ["transfer", run, "--to", model, "--report", report, "--scale", "1", "--out", str(out / "t"),
+                     *variants.ONE_OTHER],
         "relearn": ["relearn", run, "--on", str(runs / "text.txt"), "--steps", "0", "--length", "16", "--out",
                     str(out / "l")],
-        "combine": ["combine", f"{run}=1", f"{runs / 'other'}=1", "--report", report, "--out", str(out / "c")],
+        "combine": ["combine", f"{run}=1", f"{runs / 'other'}=1", "--report", report, "--out", str(out / "c"),
+                    *variants.ONE_OTHER],
         "measure": ["measure", model, "--adapter", f"{run}/adapter", "--benchmark", f"stereoset={report}", "--out",
-                    str(out / "m")],
+                    str(out / "m"), *variants.ONE_OTHER],
         "merge": ["export", run, "--merge", "--out", str(out / "merged")],
     }  # fmt: skip
 

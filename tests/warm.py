@@ -121,7 +121,7 @@ def _import_all() -> None:
     with_lora(tiny.gpt2().model, DebiasConfig())
     _build_types(Record)
     remember_options()
-    for command in (["measure", "m"], ["debias", "m", "--train", "t", "--report", "r", "--out", "o"]):
+    for command in (["measure", "m", "--out", "o"], ["debias", "m", "--train", "t", "--report", "r", "--out", "o"]):
         parse(build(), command)
 
 
