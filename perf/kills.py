@@ -71,7 +71,8 @@ def commands(place: Path) -> dict[str, Command]:
         "survey": Command(("survey", model, *data, *short, "--methods", "biasunlearn", "npo", "--seeds", "0", "1")),
         "ablate": Command(("ablate", model, *data, *short, "--seeds", "0", "--variants", "full", "without-kl")),
         "sweep": Command(("sweep", model, *data, *short, "--trials", "3"), compare=trials),
-        "combine": Command(("combine", f"{run}=0.5", f"{other}=0.5", "--report", report, "--out", "out")),
+        "combine": Command(("combine", f"{run}=0.5", f"{other}=0.5", "--report", report, "--out", "out"),
+                           resume),
         "export": Command(("export", run, "--merge", "--out", "out")),
         "compare": Command(("compare", run, other, "--out", "out")),
     }  # fmt: skip
