@@ -118,7 +118,7 @@ class RunFolder:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line for _, line in lines_of(path.read_text(encoding="utf-8"))]
+        return list(lines_of(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: cannot be read: {error}; {FIX}") from None
 

@@ -62,7 +62,7 @@ def read_items(path: Path) -> dict[str, list[Item]]:
 
 def _check_columns(table: Any, path: Path) -> None:
     """RequestError for a column of another type, and for the first row without a value or with a score that is none."""
-    from pyarrow import types
+    from pyarrow import compute, types
 
     kinds: dict[Any, tuple[str, Callable[[Any], bool]]] = {
         str: ("text", lambda kind: types.is_string(kind) or types.is_large_string(kind)),
@@ -80,6 +80,10 @@ def _check_columns(table: Any, path: Path) -> None:
             row = column.is_null().to_pylist().index(True) + 1
             raise RequestError(f"{path}: row {row}: {field.name} is missing; {FIX}")
     for name in ("score", *(field.name for field in fields(Item) if field.default is None)):
-        for row, score in enumerate(table.column(name).to_pylist() if name in table.column_names else (), 1):
-            if score is not None and not abs(score) <= LARGEST:  # also false for nan
-                raise RequestError(f"{path}: row {row}: {name} is {score}; must be a finite number; {FIX}")
+        if name not in table.column_names:
+            continue
+        usable = compute.less_equal(compute.abs(table.column(name).cast("float64")), LARGEST)  # also false for nan
+        if not compute.all(usable).as_py():
+            row = usable.to_pylist().index(False)
+            score = table.column(name)[row].as_py()
+            raise RequestError(f"{path}: row {row + 1}: {name} is {score}; must be a finite number; {FIX}")

@@ -137,15 +137,15 @@ def comparisons(items: Iterable[Item]) -> list[Comparison]:
         clusters[item.kind, item.cluster_id][item.role] = item
     joined = []
     for (_, cluster_id), by_role in clusters.items():
-        if not {"stereotype", "anti-stereotype"} <= by_role.keys():
+        first, second = by_role.get("stereotype"), by_role.get("anti-stereotype")
+        if first is None or second is None:
             raise RequestError(
                 f"item {cluster_id}: needs a score for its stereotype and for its anti-stereotype; add the missing one"
             )
-        pair = by_role["stereotype"], by_role["anti-stereotype"]
-        unrelated = by_role.get("unrelated")
-        meaningful = None if unrelated is None else sum(side.score > unrelated.score for side in pair) / 2
-        margin = pair[0].score - pair[1].score
-        first = pair[0]
+        unrelated, meaningful = by_role.get("unrelated"), None
+        if unrelated is not None:
+            meaningful = ((first.score > unrelated.score) + (second.score > unrelated.score)) / 2
+        margin = first.score - second.score
         joined.append(
             Comparison(
                 first.bias_type, first.target, float(margin > 0), meaningful, margin, first.cluster_id,
