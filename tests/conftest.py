@@ -27,11 +27,9 @@ import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 from biasunlearn.runs.results import SCHEMA_FILE  # noqa: E402
-from tests.options_once import remember_options  # noqa: E402
 from tests.warm_client import Warm  # noqa: E402
 
 ROOT = Path(__file__).parent
-remember_options()
 
 # The default draws the same examples in every run, so that a failure is never a matter of luck.
 # HYPOTHESIS_PROFILE=nightly (`make test-nightly`) draws new and many more; it prints how to repeat a failure.

@@ -116,11 +116,9 @@ def _import_all() -> None:
     from biasunlearn.models.adapters import with_lora
     from biasunlearn.runs.schema import Record
     from tests import tiny
-    from tests.options_once import remember_options
 
     with_lora(tiny.gpt2().model, DebiasConfig())
     _build_types(Record)
-    remember_options()
     for command in (["measure", "m", "--out", "o"], ["debias", "m", "--train", "t", "--report", "r", "--out", "o"]):
         parse(build(), command)
 
