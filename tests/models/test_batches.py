@@ -3,7 +3,7 @@
 import pytest
 import torch
 import transformers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from biasunlearn.data.records import Passage
@@ -88,7 +88,6 @@ def test_a_text_without_a_token_of_its_own(name: str, text: str) -> None:
             encode(TOKENIZERS[name], [Passage("It rains.", text)])
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=12), st.text(min_size=1, max_size=12))
 def test_the_cut_moves_no_token_and_scores_the_bytes_of_the_text(prefix: str, text: str) -> None:
     tokenizer = TOKENIZERS["bytes"]

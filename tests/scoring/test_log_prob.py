@@ -53,6 +53,7 @@ def test_batched_scores_are_those_of_one_sentence_at_a_time(family: str) -> None
         assert found.mean == pytest.approx(log_prob / tokens, abs=TOLERANCE)
 
 
+@pytest.mark.by_day("1-gpt2", "40-llama", "4096-gemma3")
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @pytest.mark.parametrize("batch_tokens", [1, 40, 4096])
 def test_order_batch_size_and_duplicates_never_change_a_score(family: str, batch_tokens: int) -> None:
@@ -64,6 +65,7 @@ def test_order_batch_size_and_duplicates_never_change_a_score(family: str, batch
         assert found.log_prob == pytest.approx(alone[passage].log_prob, abs=TOLERANCE)
 
 
+@pytest.mark.by_day("gpt2", "llama", "opt", "gemma3")
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_negative_control_padding_and_context_do_change_the_logits(family: str) -> None:
     """If pads to the left were not masked, or a prefix ignored, the scores above would differ by far more than 1e-4."""
@@ -145,6 +147,7 @@ def test_without_a_start_token_the_first_token_is_given_and_not_scored() -> None
         score(loaded, [Passage("", "t")])
 
 
+@pytest.mark.by_day("gpt2", "llama", "opt", "gemma3")
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_a_prefix_given_and_a_prefix_scored_add_up(family: str) -> None:
     """The chain rule: log p(prefix text) = log p(prefix) + log p(text | prefix)."""

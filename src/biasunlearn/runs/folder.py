@@ -4,6 +4,7 @@ Every file appears whole or not at all (runs/atomic.py), and a folder is one pro
 """
 
 import contextlib
+import functools
 import json
 import platform
 import sys
@@ -210,6 +211,7 @@ def environment() -> Environment:
     )
 
 
+@functools.cache  # reading what pip has noted of a package takes milliseconds
 def _version(name: str) -> str | None:
     try:
         return version(name)

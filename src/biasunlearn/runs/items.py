@@ -1,7 +1,7 @@
 """items.parquet: one row for every scored sentence, by stage."""
 
 from collections.abc import Callable
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,15 @@ def write_items(path: Path, stages: dict[str, list[Item]]) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    rows = [
-        {**asdict(item), **({"stage": stage} if stage else {})} for stage, items in stages.items() for item in items
-    ]
-    for unused in (field.name for field in fields(Item) if field.default is None):
-        if all(row[unused] is None for row in rows):
-            for row in rows:
-                del row[unused]
+    rows = [item for items in stages.values() for item in items]
+    columns = {field.name: [getattr(item, field.name) for item in rows] for field in fields(Item)}
+    for field in fields(Item):
+        if field.default is None and all(value is None for value in columns[field.name]):
+            del columns[field.name]
+    if any(stages):
+        columns["stage"] = [stage or None for stage, items in stages.items() for _ in items]
     with whole_file(path) as temporary:
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary)
+        pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
 
 
 def read_items(path: Path) -> dict[str, list[Item]]:

@@ -186,6 +186,20 @@ def stereoset_scores(rows: Sequence[Comparison], *, seed: int = 0) -> ScoresByTy
     )
 
 
+def ss_with_interval(rows: Sequence[Comparison], *, seed: int = 0) -> tuple[int, Estimate]:
+    """The number of target terms, and SS overall as in `stereoset_scores`, without what that computes besides.
+
+    Args:
+        rows: at least one comparison.
+    """
+    ss = _by_term([(row.bias_type, row.target) for row in rows], [row.stereotyped for row in rows])
+    sample = resample(
+        np.array([[100 * row.stereotyped] for row in rows]), [row.target for row in rows],
+        [row.bias_type for row in rows], average="clusters", seed=[seed],
+    )  # fmt: skip
+    return len(ss), _interval(float(_means(ss).mean()), sample, _ss)
+
+
 def official_lms(rows: Sequence[Comparison]) -> float | None:
     """LMS in percent, the mean over target terms; None where no item has an unrelated sentence."""
     terms = _by_term([(row.bias_type, row.target) for row in rows], [row.meaningful for row in rows])
