@@ -2,7 +2,7 @@
 
     python perf/gguf_round_trip.py RUN --stereoset dev.json --llama-cpp path/to/llama.cpp --items 300
 
-The base is converted by llama.cpp's own script in float32 and in float16, and the adapter by `export --format
+The base is converted by llama.cpp's own script in float32, float16 and 8 bits, and the adapter by `export --format
 gguf-lora`. llama.cpp then scores the same token ids through the package llama-cpp-python, without and with the adapter.
 The last line is the control: how far the adapter moves the scores.
 """
@@ -26,7 +26,7 @@ from biasunlearn.scoring.log_prob import Score, score
 from biasunlearn.scoring.side_by_side import open_run
 from biasunlearn.scoring.triplets import RoleSentence, role_sentences, sentence_items
 
-PRECISIONS = ("f32", "f16")
+PRECISIONS = ("f32", "f16", "q8_0")
 
 
 def main() -> None:
