@@ -43,7 +43,8 @@ def main() -> None:
     given = parser.parse_args()
     verdicts: dict[str, list[str]] = {"debiased": [], "base": []}
     with tempfile.TemporaryDirectory() as folder:
-        runs = [make_run(given, Path(folder) / str(case), case) for case in range(given.first, given.first + given.cases)]
+        cases = range(given.first, given.first + given.cases)
+        runs = [make_run(given, Path(folder) / str(case), case) for case in cases]
         by_server = with_llama_server if given.server == "llama" else with_transformers_serve
         for kind, run, url, name in by_server(given, runs):
             found = verify(run, endpoint=url, model=name)
