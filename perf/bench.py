@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -271,8 +272,8 @@ def _step_ours(loaded: Any, clusters: Sequence[Any], arguments: argparse.Namespa
 
     step(_roles(clusters, arguments.steps))
     steps = [_roles(clusters, number) for number in range(arguments.steps)]
-    first = [seconds(lambda roles=roles: step(roles)) for roles in steps]
-    later = [seconds(lambda roles=roles: step(roles)) for roles in steps]
+    first = [seconds(partial(step, roles)) for roles in steps]
+    later = [seconds(partial(step, roles)) for roles in steps]
     middle = statistics.median
     return {
         "first": middle(first),
@@ -292,7 +293,7 @@ def _step_plain(
     fewer = arguments.fewer
     steps = [_roles(clusters, number) for number in range(2)]
     batches = [{r: _sentences(loaded, p[: len(p) // fewer]) for r, p in roles.items()} for roles in steps]
-    return {"plain": fewer * min(seconds(lambda b=b: loop.step(**b)) for b in batches)}
+    return {"plain": fewer * min(seconds(partial(loop.step, **batch)) for batch in batches)}
 
 
 # --- what both read -----------------------------------------------------------------------------------------------
@@ -319,10 +320,10 @@ def _made() -> list[Any]:
         context = rng.choices(words, k=length)
         context[rng.randrange(length // 2, length)] = "BLANK"
         text = " ".join(context).capitalize().replace("Blank", "BLANK").replace("blank", "BLANK") + "."
-        ends = [
+        first, second, third = (
             Sentence(f"{number}-{i}", text.replace("BLANK", word)) for i, word in enumerate(rng.choices(words, k=3))
-        ]
-        clusters.append(Triplet(str(number), "made", "intrasentence", text, *ends))
+        )
+        clusters.append(Triplet(str(number), "made", "intrasentence", text, first, second, third))
     return clusters
 
 

@@ -22,7 +22,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 MODELS = ("gpt2-medium", "llama-8b", "qwen3-8b")
@@ -90,7 +89,7 @@ def measure(case: Case, *, tiny: bool = False) -> dict[str, Any]:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     rate = _matrix_rate(device, 64 if tiny else 8192)
-    options = SimpleNamespace(part=1, sample=0.05 if tiny else 0.1, steps=1 if tiny else 3, fewer=1)
+    options = argparse.Namespace(part=1, sample=0.05 if tiny else 0.1, steps=1 if tiny else 3, fewer=1)
     seconds = _timer(device)
     scoring, step = (
         (bench._score_ours, bench._step_ours) if case.side == "ours" else (bench._score_plain, bench._step_plain)

@@ -87,7 +87,7 @@ def compared(asked: Sequence[RoleSentence], here: Sequence[Score], there: Sequen
     scores = []
     for found in (here, there):
         overall = entry(sentence_items(asked, found)).overall
-        scores.append(", ".join(f"{found.value:.2f}" for name in ("ss", "lms") if (found := overall.interval(name))))
+        scores.append(", ".join(f"{value.value:.2f}" for name in ("ss", "lms") if (value := overall.interval(name))))
     off = [abs(one.mean - other.mean) for one, other in zip(here, there, strict=True)]
     order = [[found[place].mean > found[place + 1].mean for place, (_, role, _) in enumerate(asked)
               if role == "stereotype"] for found in (here, there)]  # fmt: skip

@@ -14,6 +14,7 @@ if there are any.
 
 import argparse
 import json
+import os
 import random
 import shutil
 import signal
@@ -70,7 +71,8 @@ def commands(place: Path) -> dict[str, Command]:
         "survey": Command(("survey", model, *data, *short, "--methods", "biasunlearn", "npo", "--seeds", "0", "1")),
         "ablate": Command(("ablate", model, *data, *short, "--seeds", "0", "--variants", "full", "without-kl")),
         "sweep": Command(("sweep", model, *data, *short, "--trials", "3"), compare=trials),
-        "combine": Command(("combine", f"{run}=0.5", f"{other}=0.5", "--report", report, "--out", "out")),
+        "combine": Command(("combine", f"{run}=0.5", f"{other}=0.5", "--report", report, "--out", "out"),
+                           resume),
         "export": Command(("export", run, "--merge", "--out", "out")),
         "compare": Command(("compare", run, other, "--out", "out")),
     }  # fmt: skip
@@ -120,6 +122,13 @@ def adapters(found: Any) -> int:
     return sum(name.endswith("adapter_model.safetensors") for name in found) if isinstance(found, dict) else 0
 
 
+def different(expected: Any, found: Any) -> list[str]:
+    """The files that differ, or what was found where a command has a comparison of its own."""
+    if not isinstance(expected, dict) or not isinstance(found, dict):
+        return [str(found)]
+    return sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+
+
 def undisturbed(warm: Warm, command: Command, folder: Path) -> tuple[Any, float]:
     """What a command leaves that nobody kills, and the processor time that it takes."""
     code = warm.run(folder, [*command.words])
@@ -142,7 +151,7 @@ def main() -> int:
     chosen = commands(place)
     if given.only:
         chosen = {name: chosen[name] for name in given.only.split(",")}
-    warm, draw = Warm(), random.Random(given.seed)
+    warm, draw = Warm(f"biasunlearn-kills-{os.getpid()}", place / "warm.lock"), random.Random(given.seed)
     kills: Counter[str] = Counter()
     runs: Counter[str] = Counter()
     losses: list[str] = []
@@ -167,9 +176,7 @@ def main() -> int:
                     break
             found = (command.compare or content)(folder / "out") if not problem else None
             if not problem and found != expected:
-                odd = [key for key in {*expected, *found} if expected.get(key) != found.get(key)] if isinstance(
-                    expected, dict) else [str(found)]  # fmt: skip
-                problem = f"differs in {', '.join(sorted(odd))}"
+                problem = f"differs in {', '.join(different(expected, found))}"
             runs[name] += 1
             compared += adapters(found)
             losses += [f"{name}, run {runs[name]}: {problem}"] if problem else []

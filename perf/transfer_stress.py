@@ -52,7 +52,7 @@ from biasunlearn.models.load import Loaded, load
 from biasunlearn.scoring.chat import with_chat_template
 from biasunlearn.stats.effect import effect_kept
 from biasunlearn.stats.outcome import Outcome
-from biasunlearn.stats.stereoset import Item, comparisons, stereoset_scores
+from biasunlearn.stats.stereoset import Item, PairScores, comparisons, stereoset_scores
 
 FARTHEST = 2.0
 """Right end of the picture; two trainings from scratch are about 1.4 apart."""
@@ -164,7 +164,13 @@ def _look(loaded: Loaded, scale: float, stop: Sequence[Triplet]) -> ScaleScores:
     with scaled(loaded.model, scale, DEBIASING):
         scores = stereoset_scores(comparisons(score_triplets(loaded, stop))).overall
     lms = scores.lms
-    return ScaleScores(scale, scores.ss.value, scores.ss_distance.value, lms.value if lms else None)
+    return ScaleScores(scale, scores.ss.value, _apart(scores), lms.value if lms else None)
+
+
+def _apart(scores: PairScores) -> float:
+    """The mean |SS - 50| over bias types, which all of them together have."""
+    assert scores.ss_distance is not None
+    return scores.ss_distance.value
 
 
 # --- transfers -------------------------------------------------------------------------------------------------------
@@ -226,7 +232,7 @@ def _compared(run: DebiasRun, before: Sequence[Item], after: Sequence[Item]) -> 
     lms = [entry.lms for entry in entries]
     return {
         "ss_before": entries[0].ss.value, "ss_after": entries[1].ss.value,
-        "apart_before": entries[0].ss_distance.value, "apart_after": entries[1].ss_distance.value,
+        "apart_before": _apart(entries[0]), "apart_after": _apart(entries[1]),
         "lms": lms[1].value - lms[0].value if lms[0] and lms[1] else None,
         "kept": kept.value if kept else None, "kept_low": kept.low if kept else None,
         "kept_high": kept.high if kept else None,
@@ -344,21 +350,22 @@ def picture(rows: Sequence[Row]) -> str:
     parts.append(f'<text x="370" y="374" text-anchor="middle" fill="{INK}">{below}</text>')
     seeds: dict[str, list[Row]] = defaultdict(list)
     for row in shown:
-        at, name = x(row["distance"]), f"{row['variant']}{' (chat)' if row['protocol'] == 'chat' else ''}"
+        middle, name = x(row["distance"]), f"{row['variant']}{' (chat)' if row['protocol'] == 'chat' else ''}"
         seeds[name].append(row)
         hollow = f'fill="#fff" stroke="{BLUE}" stroke-width="2"' if row["protocol"] == "chat" else f'fill="{BLUE}"'
         parts.append(
-            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y(row["kept_low"]):.1f}" y2="{y(row["kept_high"]):.1f}" '
-            f'stroke="{BLUE}" stroke-opacity=".3" stroke-width="3"/><circle cx="{at:.1f}" cy="{y(row["kept"]):.1f}" '
-            f'r="4.5" {hollow}><title>{escape(_line(row))}</title></circle>'
+            f'<line x1="{middle:.1f}" x2="{middle:.1f}" y1="{y(row["kept_low"]):.1f}" y2="{y(row["kept_high"]):.1f}" '
+            f'stroke="{BLUE}" stroke-opacity=".3" stroke-width="3"/>'
+            f'<circle cx="{middle:.1f}" cy="{y(row["kept"]):.1f}" r="4.5" {hollow}>'
+            f"<title>{escape(_line(row))}</title></circle>"
         )
     taken: list[tuple[float, float]] = []
     for name, chosen in seeds.items():  # behind the last dot, at the height of their mean, and not over another name
-        at, high = x(max(row["distance"] for row in chosen)), y(statistics.mean(row["kept"] for row in chosen))
-        while any(abs(at - other) < 90 and abs(high - height) < 14 for other, height in taken):
+        last, high = x(max(row["distance"] for row in chosen)), y(statistics.mean(row["kept"] for row in chosen))
+        while any(abs(last - other) < 90 and abs(high - height) < 14 for other, height in taken):
             high += 14
-        taken.append((at, high))
-        parts.append(f'<text x="{at + 8:.1f}" y="{high + 4:.1f}" fill="{INK}">{escape(name)}</text>')
+        taken.append((last, high))
+        parts.append(f'<text x="{last + 8:.1f}" y="{high + 4:.1f}" fill="{INK}">{escape(name)}</text>')
     label = "Share of the debiasing effect kept on each variant against the variant's distance from the base model"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 760 390" role="img" aria-label="{label}" '

@@ -14,7 +14,7 @@ FILLERS = (("slow", "quick"), ("rude", "kind"), ("dull", "sharp"), ("weak", "str
 TEMPLATE = "{{ bos_token }}{% for m in messages %}<{{ m['role'] }}>\n{{ m['content'] | trim }}\n{% endfor %}"
 
 
-def write_pairs(path: Path, bias_types=("age", "work")) -> str:
+def write_pairs(path: Path, bias_types: tuple[str, ...] = ("age", "work")) -> str:
     rows = [
         {
             "bias_type": bias_type, "target": target, "context": f"The {bias_type} {target} is BLANK.",

@@ -95,7 +95,7 @@ class Warm:
             held.bind(("127.0.0.1", 0))
             port = held.getsockname()[1]
         of_all = {"WORLD_SIZE": str(len(folders)), "LOCAL_WORLD_SIZE": str(len(folders)), "MASTER_ADDR": "127.0.0.1"}
-        pids = []
+        pids: list[int] = []
         for rank, folder in reversed(list(enumerate(folders))):
             if rank == 0:
                 time.sleep(first_waits)

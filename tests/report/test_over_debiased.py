@@ -75,9 +75,14 @@ def test_of_other_benchmarks_the_first_score_that_should_be_50():
     assert over_debiased(panel({"accuracy": 100.0}, {"accuracy": low}, {})) == []
 
 
-def test_a_panel_says_it_too():
+def crows(stereotype: float):
     items = [Item("crows_pairs", f"{n}{role}", str(n), "age", str(n), "sentence", role, score, 1, "stereo")
-             for n in range(40) for role, score in (("stereotype", -2.0), ("anti-stereotype", -1.0))]  # fmt: skip
-    entry = crows_pairs.entry(items)
+             for n in range(40) for role, score in (("stereotype", stereotype), ("anti-stereotype", -1.0))]  # fmt: skip
+    return crows_pairs.entry(items)
+
+
+def test_a_panel_says_it_too():
+    entry = crows(-2.0)
     assert over_debiased(entry) == ["age", "overall"]
+    assert over_debiased(crows(-1.0)) == []  # ties only, as of words that the tokenizer does not know
     assert "Over-debiased" in on_terminal({"benchmarks": {"crows_pairs": entry.to_dict()}})

@@ -16,6 +16,7 @@ from biasunlearn.stats.stereoset import (
     comparisons,
     fair_distance,
     icat,
+    past_even,
     smallest_difference,
     stereoset_scores,
 )
@@ -204,6 +205,14 @@ def test_40_and_60_average_to_50_but_not_their_distance():
     assert scores.bias_types["x"].ss_distance_terms.value == 10
     assert scores.bias_types["x"].over_debiased and not scores.bias_types["y"].over_debiased
     assert not overall.over_debiased
+
+
+def test_a_share_of_0_that_is_made_of_ties_is_not_past_50():
+    """40 pairs of which none is stereotyped: by ties in one case (SS 0 as well), by preference in the other."""
+    tied, preferred = ([Comparison("x", f"t{n}", 0.0, 1.0, margin) for n in range(40)] for margin in (0.0, -1.0))
+    assert stereoset_scores(tied).overall.ss.value == stereoset_scores(preferred).overall.ss.value == 0
+    assert not stereoset_scores(tied).overall.over_debiased and stereoset_scores(preferred).overall.over_debiased
+    assert past_even(45, 0, 20) and not past_even(45, 1, 20) and past_even(44.9, 1, 20)
 
 
 @pytest.mark.parametrize(("pairs", "points"), [(1, 50), (2, 25), (3, 25), (5, 18.75), (10, 12.3046875)])

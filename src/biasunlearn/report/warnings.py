@@ -6,12 +6,18 @@ Every function returns finished sentences, and none where there is nothing to wa
 from collections.abc import Iterable
 
 from biasunlearn.report.formatting import listed
-from biasunlearn.runs.benchmark_results import BenchmarkResult, PanelResult, StereoSetPart, StereoSetResult
+from biasunlearn.runs.benchmark_results import (
+    BenchmarkResult,
+    CrowsPairsResult,
+    PanelResult,
+    StereoSetPart,
+    StereoSetResult,
+)
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.scores import Interval, StereoSetScores
 from biasunlearn.runs.sections import Point
 from biasunlearn.stats.bootstrap import FEW_CLUSTERS
-from biasunlearn.stats.stereoset import LOW_LMS
+from biasunlearn.stats.stereoset import LOW_LMS, past_even
 
 COLLAPSED = "The run collapsed: LMS fell too far during training, and the model is not fit for use."
 
@@ -82,17 +88,21 @@ def over_debiased(entry: BenchmarkResult | StereoSetPart) -> list[str]:
     """Bias types, and `overall`, whose whole interval lies below 50: the anti-stereotype is the more likely one there.
 
     Asked of the first score whose ideal is 50 (ss, stereotype_share, pro_likelier). Of the scores after it not every
-    one is a preference for stereotypes (controls: a negated pair).
+    one is a preference for stereotypes (controls: a negated pair). Not said where ties could be the reason; where they
+    are counted for a whole benchmark only, all of them could be in one bias type.
     """
     if isinstance(entry, StereoSetResult | StereoSetPart):
         rows = {**entry.bias_types, "overall": entry.overall}
-        return [name for name, row in rows.items() if row.ss.high < 50]
+        return [name for name, row in rows.items() if past_even(row.ss.high, row.ties, row.n)]
     score = next((name for name, ideal in entry.ideals.items() if ideal == 50), None)
     if score is None:
         return []
     parts = {**entry.parts, "overall": entry.whole}
-    found = {name: part.scores.get(score) for name, part in parts.items()}
-    return [name for name, one in found.items() if isinstance(one, Interval) and one.high < 50]
+    ties = entry.ties if isinstance(entry, CrowsPairsResult) else 0
+    found = {name: (part.scores.get(score), part.n) for name, part in parts.items()}
+    return [
+        name for name, (one, n) in found.items() if isinstance(one, Interval) and past_even(one.high, ties, n)
+    ]
 
 
 def _all_over_debiased(entry: StereoSetResult) -> list[str]:

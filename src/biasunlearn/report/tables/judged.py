@@ -12,6 +12,7 @@ from biasunlearn.report.table import (
     Table,
     TextCell,
     count_cell,
+    digits_of,
     name_cell,
     rows_of,
     score_cell,
@@ -96,10 +97,11 @@ def _far_apart(now: Mapping[str, int], was: Mapping[str, int] | None) -> tuple[s
 
 def _bounds(name: str, entry: JudgedResult) -> Table:
     columns = (Column("score", "text", ALWAYS), Column("scored answers"), Column("lowest"), Column("highest"))
-    rows = [
-        [name_cell(score), score_cell(entry.overall.scores.get(score)), score_cell(one.lowest), score_cell(one.highest)]
-        for score, one in entry.bounds.get("overall", {}).items()
-    ]
+    rows = []
+    for score, one in entry.bounds.get("overall", {}).items():
+        three = (entry.overall.scores.get(score), one.lowest, one.highest)
+        digits = digits_of(three)  # of this score: shares in percent stand beside scores from -1 to 1
+        rows.append([name_cell(score), *(score_cell(found, digits) for found in three)])
     note = "Lowest and highest: all unscored answers get the verdict that makes the score so."
     return Table(f"{name}: what the unscored answers could change", columns, rows_of(rows), notes=(note,))
 
