@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--stereoset", required=True)
     parser.add_argument("--llama-cpp", type=Path, required=True)
     parser.add_argument("--items", type=int, default=300)
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     given = parser.parse_args()
     triplets = [one for one in read_triplets(given.stereoset).triplets if one.kind == "intrasentence"]
     asked = role_sentences(triplets[:: max(1, len(triplets) // given.items)][: given.items])
@@ -49,7 +50,7 @@ def main() -> None:
           "difference per token, mean and largest |\n|---|---|---|---|---|---|")  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
         export(given.run, out=Path(place) / "lora", format="gguf-lora", gguf=str(given.llama_cpp))
-        for precision in PRECISIONS:
+        for precision in given.precisions:
             base = converted(str(loaded.model.name_or_path), given.llama_cpp, Path(place) / f"{precision}.gguf")
             for on, name in ((False, "base"), (True, "debiased")):
                 there = by_llama_cpp(base, Path(place) / "lora/adapter.gguf" if on else None, rows)
