@@ -51,6 +51,8 @@ class Command:
     """--resume, where the command has it; it is given once there is something to resume."""
     compare: Callable[[Path], Any] | None = None
     """What is compared, where it is not everything."""
+    last: str = ""
+    """The file that is written last, where a command that has written it refuses to be called again."""
 
 
 def commands(place: Path) -> dict[str, Command]:
@@ -74,7 +76,7 @@ def commands(place: Path) -> dict[str, Command]:
         "combine": Command(("combine", f"{run}=0.5", f"{other}=0.5", "--report", report, "--out", "out"),
                            resume),
         "export": Command(("export", run, "--merge", "--out", "out")),
-        "compare": Command(("compare", run, other, "--out", "out")),
+        "compare": Command(("compare", run, other, "--out", "out"), last="compare.json"),
     }  # fmt: skip
 
 
@@ -167,6 +169,8 @@ def main() -> int:
             folder, (expected, length) = place / f"killed-{name}-{runs[name]}", whole[name]
             problem = ""
             for left in range(draw.randint(1, 3), -1, -1):  # killed once to three times, then left alone
+                if command.last and (folder / "out" / command.last).exists():  # killed after its work was done
+                    break
                 words = [*command.words, *(command.option if (folder / "out").exists() else ())]
                 code = warm.killed(folder, words, at=draw.uniform(0, length)) if left else warm.run(folder, words)
                 kills[name] += code == KILLED

@@ -7,11 +7,13 @@
 """
 
 import argparse
+import json
 import random
 import resource
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 
@@ -26,7 +28,8 @@ def main() -> None:
     items = commands.add_parser("items")
     items.add_argument("model")
     items.add_argument("--items", type=int, default=200_000)
-    items.set_defaults(run=lambda given: measure_items(given.model, given.items))
+    items.add_argument("--without-targets", action="store_true", help="no versions of the pairs about other groups")
+    items.set_defaults(run=lambda given: measure_items(given.model, given.items, targets=not given.without_targets))
     sentence = commands.add_parser("sentence")
     sentence.add_argument("model")
     sentence.add_argument("--tokens", type=int, default=50_000)
@@ -57,13 +60,13 @@ def read_pairs(count: int, types: int, *, targets: bool) -> None:
         clock.total()
 
 
-def measure_items(model: str, count: int) -> None:
-    """Measures a model on pairs of `count` sentences, and prints memory as it goes."""
+def measure_items(model: str, count: int, *, targets: bool) -> None:
+    """Measures a model on `count` sentences, three for each item, and prints memory as it goes."""
     from biasunlearn.commands.measure import measure
 
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "pairs.csv"
-        _write(data, _made(count // 3, 20, seed=0))
+        _write(data, _made(-(-count // 3), 20, seed=0, targets=targets, unrelated_every=1))
         shown = [0]
 
         def progress(what: str, done: int, of: int) -> None:
@@ -79,39 +82,55 @@ def measure_items(model: str, count: int) -> None:
 
 
 def measure_sentence(model: str, tokens: int) -> None:
-    """Reads and measures pairs of which one sentence has `tokens` words."""
+    """Reads and measures pairs of which one sentence has `tokens` words, from a CSV and from a JSONL file."""
     from biasunlearn.commands.measure import measure
     from biasunlearn.errors import RequestError
 
+    rows = list(_made(20, 2, seed=0))
+    long = " ".join(["word"] * tokens)
+    rows.append({**rows[0], "stereotype": f"{long} bad", "anti_stereotype": f"{long} good"})
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "pairs.csv"
-        rows = list(_made(20, 2, seed=0))
-        long = " ".join(["word"] * tokens)
-        rows.append({**rows[0], "stereotype": f"{long} bad", "anti_stereotype": f"{long} good"})
-        _write(data, iter(rows))
+        table, lines = Path(folder) / "pairs.csv", Path(folder) / "pairs.jsonl"
+        _write(table, iter(rows))
+        lines.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
         clock = _Clock()
-        for skip_invalid in (False, True):
-            try:
-                clock.timed(f"measure, skip_invalid={skip_invalid}", lambda skip=skip_invalid: measure(
-                    model, {"stereoset": str(data)}, skip_invalid=skip
-                ))  # fmt: skip
-            except RequestError as error:
-                print(f"refused: {error}")
+        for data in (table, lines):
+            for skip_invalid in (False, True):
+                try:
+                    clock.timed(f"measure {data.name}, skip_invalid={skip_invalid}", partial(
+                        measure, model, {"stereoset": str(data)}, skip_invalid=skip_invalid
+                    ))  # fmt: skip
+                except RequestError as error:
+                    print(f"refused: {error}")
         clock.total()
 
 
 def write_report(run: str, count: int) -> None:
-    """One page about `count` runs, all of which are copies of `run`."""
+    """One page about `count` runs: copies of `run` whose sentences have other scores, so that no test is trivial."""
     import shutil
 
     from biasunlearn.commands.report import write_report as write_page
 
     with tempfile.TemporaryDirectory() as folder:
         copies = [str(shutil.copytree(run, Path(folder) / f"run-{number}")) for number in range(count)]
+        for number, copy in enumerate(copies):
+            _change_scores(Path(copy) / "items.parquet", seed=number)
         clock = _Clock()
         clock.timed(f"report of {count} runs", lambda: write_page(copies, Path(folder) / "page.html"))
         print(f"page of {(Path(folder) / 'page.html').stat().st_size / 1e6:.1f} MB")
         clock.total()
+
+
+def _change_scores(path: Path, seed: int) -> None:
+    import numpy as np
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(path)
+    change = np.random.default_rng(seed).normal(0, 0.3, table.num_rows)
+    place = table.column_names.index("score")
+    scores = pyarrow.array(table.column("score").to_numpy() + change)
+    pyarrow.parquet.write_table(table.set_column(place, "score", scores), path)
 
 
 class _Clock:
@@ -142,7 +161,9 @@ def _resident() -> float:
     return pages * resource.getpagesize() / 1e6
 
 
-def _made(count: int, types: int, seed: int, *, targets: bool = True) -> Iterator[dict[str, str]]:
+def _made(
+    count: int, types: int, seed: int, *, targets: bool = True, unrelated_every: int = 10
+) -> Iterator[dict[str, str]]:
     """Pairs about people of 40 groups in each bias type, as short as real ones."""
     chosen = random.Random(seed)
     traits = [(f"{a}ish", f"{a}ic") for a in ("clever", "lazy", "kind", "rude", "calm", "loud", "brave", "dull")]
@@ -153,7 +174,7 @@ def _made(count: int, types: int, seed: int, *, targets: bool = True) -> Iterato
         yield {
             "bias_type": bias_type, "target": term if targets else "", "context": f"{head} is BLANK.",
             "stereotype": f"{head} is {bad}.", "anti_stereotype": f"{head} is {good}.",
-            "unrelated": f"Fish {number} sing." if number % 10 == 0 else "",
+            "unrelated": f"Fish {number} sing." if number % unrelated_every == 0 else "",
         }  # fmt: skip
 
 

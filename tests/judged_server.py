@@ -8,6 +8,7 @@ FAULTS: a text of words, as "limit cut malformed slow policy truncated nonsense 
 or none, by its hash. Faults that pass (limit, cut) occur at the first attempt only.
 """
 
+import functools
 import hashlib
 import json
 import re
@@ -18,16 +19,9 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from biasunlearn.scoring.gold import gold_answers
-from biasunlearn.scoring.rubrics import MATCHING
-
 SHARE = 100 // 4
 """Of 100 requests, so many have a fault, in equal parts."""
 PASSING = ("limit", "cut")
-TRUTH = {
-    (one.question, one.answer): one.references.get(label, MATCHING.labels[label])
-    for one, label in gold_answers("matching")
-}
 counts: Counter[str] = Counter()
 lock = threading.Lock()
 
@@ -37,13 +31,25 @@ def fault_of(body: bytes, faults: list[str]) -> str:
     return faults[number * len(faults) // SHARE] if faults and number < SHARE else ""
 
 
+@functools.cache
+def truth() -> dict[tuple[str, str], str]:
+    """(question, answer) of the gold set -> what it is labelled as. Imported when a judge is first asked."""
+    from biasunlearn.scoring.gold import gold_answers
+    from biasunlearn.scoring.rubrics import MATCHING
+
+    return {
+        (one.question, one.answer): one.references.get(label, MATCHING.labels[label])
+        for one, label in gold_answers("matching")
+    }
+
+
 def reply(messages: list[dict[str, str]]) -> str:
     text = messages[-1]["content"]
     if "Answer to be judged:" not in text:
         return (re.findall(r'"([^"]+)"', text) or ["I do not know."])[0]
     tag = re.search(r"<(text-\w+)>", text)[1]  # type: ignore[index]
     question, answer = re.findall(rf"<{tag}>\n(.*?)\n</{tag}>", text, re.S)[:2]
-    wanted = TRUTH.get((question, answer), f"The answer is: {answer}")
+    wanted = truth().get((question, answer), f"The answer is: {answer}")
     for line in text.splitlines():
         if re.fullmatch(rf"[A-H]\. {re.escape(wanted)}", line):
             return f"VERDICT: {line[0]}"

@@ -48,7 +48,7 @@ def request(place, out, *more):
     return ["debias", str(place / "model"), "--train", str(place / "train.jsonl"), "--report",
             str(place / "report.jsonl"), "--out", str(out), "--set", "max_steps=4", "--set", "first_evaluation=2",
             "--set", "evaluate_every=2", "--set", "forget_batch=4", "--set", "retain_batch=4",
-            "--set", "unrelated_batch=2", "--set", "swap_noise=0", *more]  # fmt: skip
+            "--set", "unrelated_batch=2", "--set", "swap_noise=0", "--replacements", "1", *more]  # fmt: skip
 
 
 @pytest.mark.slow
@@ -101,7 +101,7 @@ def test_debias_leaves_a_complete_run_that_can_be_measured_and_started_again(pla
     for data, contaminated in (("report", False), ("train", True)):
         folder = tmp_path / f"measured-{data}"
         assert main(["measure", str(place / "model"), "--adapter", str(out / "adapter"), "--benchmark",
-                     f"stereoset={place / data}.jsonl", "--out", str(folder)]) == 0  # fmt: skip
+                     f"stereoset={place / data}.jsonl", "--replacements", "1", "--out", str(folder)]) == 0  # fmt: skip
         entry = json.loads((folder / "results.json").read_text())["benchmarks"]["stereoset"]
         assert ("contaminated" in entry) == contaminated
         if not contaminated:

@@ -34,7 +34,7 @@ def place(tmp_path: Path) -> Path:
 
 def measure(place: Path, *more: str, model: str = "model", data: str = "report.jsonl", out: str = "run") -> int:
     return main(["measure", str(place / model), "--adapter", str(place / "adapter"), "--benchmark",
-                 f"stereoset={place / data}", "--out", str(place / out), *more])  # fmt: skip
+                 f"stereoset={place / data}", "--replacements", "1", "--out", str(place / out), *more])  # fmt: skip
 
 
 def error(capsys: pytest.CaptureFixture[str]) -> str:
@@ -123,7 +123,7 @@ def test_moved_folders_and_other_spellings_of_a_path_are_the_same_run(
     assert measure(place, "--resume", model="base", data="data.jsonl", out="moved") == 0
     monkeypatch.chdir(place)
     assert main(["measure", "base", "--adapter", "./adapter", "--benchmark", "stereoset=data.jsonl", "--out",
-                 "../" + place.name + "/moved", "--resume"]) == 0  # fmt: skip
+                 "../" + place.name + "/moved", "--replacements", "1", "--resume"]) == 0  # fmt: skip
     assert (place / "moved" / "results.json").read_bytes() == stored
 
 
@@ -213,8 +213,8 @@ SHORT = ("max_steps=6", "swap_noise=0", "first_evaluation=2", "evaluate_every=2"
 def debias(place: Path, *more: str) -> list[str]:
     variants.write_pairs(place / "train.jsonl")
     return ["debias", str(place / "model"), "--train", str(place / "train.jsonl"), "--report",
-            str(place / "report.jsonl"), "--out", "run", *(part for value in SHORT for part in ("--set", value)),
-            *more]  # fmt: skip
+            str(place / "report.jsonl"), "--replacements", "1", "--out", "run",
+            *(part for value in SHORT for part in ("--set", value)), *more]  # fmt: skip
 
 
 def state(pid: int) -> str:

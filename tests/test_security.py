@@ -147,12 +147,35 @@ def test_code_in_a_models_folder_is_run_where_that_is_asked_for(model: Path, tmp
     assert (tmp_path / "ran").exists()
 
 
+@pytest.fixture(scope="module")
+def debiased(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """A folder with a model, its data and a run of it, made without a network; and the hosts that the run asked for."""
+    place, asked = tmp_path_factory.mktemp("debiased"), []
+
+    def refuse(self: Any, address: Any, *_: Any) -> Any:
+        asked.append(address)
+        raise OSError("no network")
+
+    tiny.save(tiny.gpt2(n_layer=1), place / "model")
+    variants.write_pairs(place / "train.jsonl")
+    variants.write_pairs(place / "report.jsonl", ("old", "new"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse)
+        patch.setattr(socket.socket, "connect_ex", refuse)
+        patch.setattr(socket, "getaddrinfo", lambda *given, **_: refuse(None, given))
+        with pytest.raises(OSError, match="no network"):  # the control
+            socket.create_connection(("127.0.0.1", 9))
+        asked.clear()
+        variants.debias(place, "run", str(place / "model"))
+    return place, asked
+
+
 @pytest.mark.slow
-def test_a_checkpoint_runs_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tiny.save(tiny.gpt2(n_layer=1), tmp_path / "model")
-    variants.write_pairs(tmp_path / "train.jsonl")
-    variants.write_pairs(tmp_path / "report.jsonl", ("old", "new"))
-    run = Path(variants.debias(tmp_path, "run", str(tmp_path / "model")))
+def test_a_checkpoint_runs_no_code(
+    debiased: tuple[Path, list[Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(debiased[0], tmp_path, dirs_exist_ok=True)
+    run = tmp_path / "run"
     command = [line for line in json.loads((run / "results.json").read_text())["environment"]["command"].split()]
     assert command
     (run / "results.json").unlink()
@@ -169,32 +192,15 @@ def test_a_checkpoint_runs_no_code(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.slow
-def test_nothing_is_sent_to_other_hosts_and_a_run_holds_no_sentences(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Any] = []
-
-    def refuse(self: socket.socket, address: Any, *_: Any) -> Any:
-        asked.append(address)
-        raise OSError("no network")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket.socket, "connect_ex", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *given, **_: refuse(None, given))  # type: ignore[arg-type]
-    with pytest.raises(OSError, match="no network"):  # the control
-        socket.create_connection(("127.0.0.1", 9))
-    asked.clear()
-    tiny.save(tiny.gpt2(n_layer=1), tmp_path / "model")
-    variants.write_pairs(tmp_path / "train.jsonl")
-    variants.write_pairs(tmp_path / "report.jsonl", ("old", "new"))
-    run = Path(variants.debias(tmp_path, "run", str(tmp_path / "model")))
+def test_nothing_is_sent_to_other_hosts_and_a_run_holds_no_sentences(debiased: tuple[Path, list[Any]]) -> None:
+    place, asked = debiased
     assert asked == []
-    for path in run.rglob("*"):
+    for path in (place / "run").rglob("*"):
         if not path.is_file() or path.suffix in (".html", ".safetensors"):
             continue
         text = str(pyarrow.parquet.read_table(path).to_pylist()) if path.suffix == ".parquet" else path.read_text()
         assert "pilot is slow" not in text and "is kind" not in text, path.name
-    assert "pilot is slow" in (tmp_path / "report.jsonl").read_text()  # the control
+    assert "pilot is slow" in (place / "report.jsonl").read_text()  # the control
 
 
 # --- names of others on the terminal and in what is published --------------------------------------------------------
@@ -277,11 +283,10 @@ def test_what_is_published_names_no_path_and_no_file_of_this_machine(
 
 
 @pytest.mark.slow
-def test_export_follows_no_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tiny.save(tiny.gpt2(n_layer=1), tmp_path / "model")
-    variants.write_pairs(tmp_path / "train.jsonl")
-    variants.write_pairs(tmp_path / "report.jsonl", ("old", "new"))
-    run = Path(variants.debias(tmp_path, "run", str(tmp_path / "model")))
+def test_export_follows_no_link(
+    debiased: tuple[Path, list[Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = debiased[0] / "run"
     (tmp_path / "secret").write_text("a secret")
     for name in ("training_data.json", "adapter_model.safetensors"):
         copy = tmp_path / f"with-{name}"

@@ -91,9 +91,7 @@ def _train(core: Tokenizer, trainer: Callable[..., Any], special: list[str], **o
 
 def gpt2(tokenizer: Any = None, *, seed: int = 0, **changes: Any) -> Loaded:
     """The family that most tests run on; `changes` go into its configuration."""
-    values = {"vocab_size": VOCABULARY, "n_positions": LONGEST, "n_embd": WIDTH, "n_layer": 2, "n_head": 4}
-    config = transformers.GPT2Config(**{**values, "initializer_range": SPREAD, **_NO_SPECIAL, **changes})
-    return _build(transformers.GPT2LMHeadModel, config, tokenizer or byte_level(), seed)
+    return _build(transformers.GPT2LMHeadModel, _gpt2_config(**changes), tokenizer or byte_level(), seed)
 
 
 def causal(family: str, tokenizer: Any = None, *, seed: int = 0) -> Loaded:
@@ -178,9 +176,13 @@ _GROUPED = {**_SHAPE, "num_key_value_heads": 2, "head_dim": 8, **_NO_SPECIAL}
 _BERT = {**_SHAPE, "pad_token_id": 0, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
 
 
+def _gpt2_config(**changes: Any) -> Any:
+    values = {"vocab_size": VOCABULARY, "n_positions": LONGEST, "n_embd": WIDTH, "n_layer": 2, "n_head": 4}
+    return transformers.GPT2Config(**{**values, "initializer_range": SPREAD, **_NO_SPECIAL, **changes})
+
+
 def _gpt2() -> tuple[Any, Any, Any]:
-    loaded = gpt2()
-    return type(loaded.model), loaded.model.config, loaded.tokenizer
+    return transformers.GPT2LMHeadModel, _gpt2_config(), byte_level()
 
 
 def _opt() -> tuple[Any, Any, Any]:

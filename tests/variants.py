@@ -28,6 +28,10 @@ def write_pairs(path: Path, bias_types: tuple[str, ...] = ("age", "work")) -> st
     return str(path)
 
 
+ONE_OTHER = ("--replacements", "1")
+"""Each pair is also scored about one other group, not about four: most of what a short run scores."""
+
+
 def debias(place: Path, name: str, model: str, *more: str) -> str:
     """A short run: it moves the model, and nobody asks where to."""
     short = (
@@ -36,7 +40,7 @@ def debias(place: Path, name: str, model: str, *more: str) -> str:
     ).split()
     settings = [part for value in (*short, "learning_rate=0.02") for part in ("--set", value)]
     arguments = ["debias", model, "--train", str(place / "train.jsonl"), "--report", str(place / "report.jsonl")]
-    assert main([*arguments, "--out", str(place / name), *settings, *more]) == 0
+    assert main([*arguments, "--out", str(place / name), *ONE_OTHER, *settings, *more]) == 0
     return str(place / name)
 
 
@@ -72,5 +76,5 @@ def make(place: Path) -> Path:
 def transfer(place: Path, to: str, out: Path, *more: str, run: str = "run") -> dict[str, Any]:
     """Takes a run to another model in the folder; the results."""
     arguments = ["transfer", str(place / run), "--to", str(place / to), "--report", str(place / "report.jsonl")]
-    assert main([*arguments, "--out", str(out), *more]) == 0
+    assert main([*arguments, "--out", str(out), *ONE_OTHER, *more]) == 0
     return json.loads((out / "results.json").read_text())

@@ -38,6 +38,7 @@ def main(name: str) -> None:
     gc.disable()
     _import_all()
     gc.freeze()  # else the collector of every child would look through all that was imported, and so copy its memory
+    gc.set_threshold(10_000, 20, 10)
     gc.enable()
     server = socket.socket(socket.AF_UNIX)
     server.bind("\0" + name)
@@ -109,6 +110,8 @@ def _import_all() -> None:
     import torch
 
     torch.set_num_threads(1)
+    from biasunlearn.cli.app import build
+    from biasunlearn.cli.parse import parse
     from biasunlearn.config import DebiasConfig
     from biasunlearn.models.adapters import with_lora
     from biasunlearn.runs.schema import Record
@@ -116,6 +119,8 @@ def _import_all() -> None:
 
     with_lora(tiny.gpt2().model, DebiasConfig())
     _build_types(Record)
+    for command in (["measure", "m", "--out", "o"], ["debias", "m", "--train", "t", "--report", "r", "--out", "o"]):
+        parse(build(), command)
 
 
 def _build_types(kind: type[Any]) -> None:

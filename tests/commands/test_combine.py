@@ -34,7 +34,8 @@ def merged(place, *adapters):
 
 
 def test_the_sum_is_the_weighted_sum_of_the_changes(place, tmp_path, capsys):
-    asked = ["combine", f"{place / 'age'}=0.5", f"{place / 'work'}=2", "--report", str(place / "report.jsonl")]
+    asked = ["combine", f"{place / 'age'}=0.5", f"{place / 'work'}=2", "--report", str(place / "report.jsonl"),
+             *variants.ONE_OTHER]  # fmt: skip
     assert main([*asked, "--out", str(tmp_path / "out")]) == 0
     assert "Combined adapters" in capsys.readouterr().out
     base = merged(place)
@@ -50,7 +51,8 @@ def test_the_sum_is_the_weighted_sum_of_the_changes(place, tmp_path, capsys):
     assert [part["weight"] for part in results["combined"]["parts"]] == [0.5, 2.0]
     assert results["before"]["stereoset"]["n"] == results["benchmarks"]["stereoset"]["n"] == 64
     # Measured again by its adapter alone, it comes to the same; what any part has seen is stamped.
-    again = ["measure", str(place / "model"), "--adapter", str(tmp_path / "out/adapter"), "--benchmark"]
+    again = ["measure", str(place / "model"), "--adapter", str(tmp_path / "out/adapter"), *variants.ONE_OTHER,
+             "--benchmark"]  # fmt: skip
     assert main([*again, f"stereoset={place / 'report.jsonl'}", "--out", str(tmp_path / "m")]) == 0
     measured = json.loads((tmp_path / "m/results.json").read_text())["benchmarks"]["stereoset"]["overall"]
     stored = results["benchmarks"]["stereoset"]["overall"]

@@ -1,6 +1,7 @@
 """Runs against each other: the right pairs, the right words, and a refusal where the data differ."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pyarrow.parquet
 import pytest
 
 from biasunlearn import compare as compare_typed
-from biasunlearn.benchmarks import BENCHMARKS
+from biasunlearn.benchmarks import BENCHMARKS, stereoset
 from biasunlearn.cli import main
 from biasunlearn.commands.measure import rescore
 from biasunlearn.errors import RequestError
@@ -133,6 +134,23 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     longer = measured(tmp_path / "longer", [], benchmarks={"perplexity": {**text(2.0), "bytes": 4}})
     with pytest.raises(RequestError, match="perplexity: .* different data"):
         compare([short, longer])
+
+
+def test_items_in_another_order_are_the_same_data(tmp_path):
+    made = items(FAIR)
+    base, there, back = (measured(tmp_path / name, chosen, benchmarks={"stereoset": entry(made)})
+                         for name, chosen in (("a", items(BASE)), ("b", made), ("c", made[::-1])))  # fmt: skip
+    there, back = (compare([base, run])["comparisons"][0]["benchmarks"] for run in (there, back))
+    assert there == back
+
+
+def test_the_outcomes_of_each_run_are_computed_once(tmp_path, monkeypatch):
+    """The first of many runs is compared with each of the others."""
+    counted = Counter()
+    whole = stereoset.outcomes
+    monkeypatch.setattr(stereoset, "outcomes", lambda items: counted.update([id(items)]) or whole(items))
+    compare([measured(tmp_path / str(number), items(FAIR)) for number in range(4)])
+    assert sorted(counted.values()) == [1, 1, 1, 1]
 
 
 def test_a_benchmark_that_one_run_lacks_is_named(tmp_path):

@@ -32,7 +32,7 @@ SMALL = ("max_steps=2", "swap_noise=0", "first_evaluation=2", "forget_batch=4", 
 def command(place: Path, *more: str) -> list[str]:
     return ["survey", str(place / "model"), "--train", str(place / "train.jsonl"), "--report",
             str(place / "report.jsonl"), "--out", str(place / "out"),
-            *(part for value in SMALL for part in ("--set", value)), *more]  # fmt: skip
+            "--replacements", "1", *(part for value in SMALL for part in ("--set", value)), *more]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_prompting_baselines_stand_beside_trained_methods(
     path = tmp_path / "Age.jsonl"
     path.write_text("\n".join(json.dumps(bbq_row(n)) for n in range(8)))
     asked = command(place, "--methods", "dpo", "--seeds", "0", "--baselines", "instruction", "chain_of_thought",
-                    "--replacements", "0", "--limit-prompts", "4")  # fmt: skip
+                    "--limit-prompts", "4")  # fmt: skip
     asked[asked.index("--out") + 1] = str(tmp_path / "out")
     assert main(asked) == 2
     assert "prompting needs a judged benchmark; add --responses" in capsys.readouterr().err

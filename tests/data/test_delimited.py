@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from biasunlearn.data import files
 from biasunlearn.data.delimited import MAX_MISQUOTED, delimited_rows
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.rows import BadRow
@@ -84,6 +85,26 @@ def test_a_mark_that_is_never_closed_costs_its_own_row_only() -> None:
         assert len(found) == after + 1
         assert found[0][0] == 2 and "a quotation mark is not closed" in found[0][1]
         assert found[1:] == [(3 + n, ("The boy ran.", "The girl ran.")) for n in range(after)]
+
+
+LINES = st.sampled_from(["1,2", '"a\nb",3', "", "x,'y", 'A man.,"A woman', "4,5,6"])
+
+
+@given(st.lists(LINES, max_size=12), st.integers(1, 9))
+def test_rows_and_lines_do_not_depend_on_how_the_text_is_divided(lines: list[str], size: int) -> None:
+    text = "\n".join(["a,b", *lines, ""])
+    whole = rows(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "CHARACTERS_AT_ONCE", size)
+        assert rows(text) == whole
+
+
+def test_a_row_behind_a_wrong_mark_has_the_line_it_stands_on() -> None:
+    """Two wrong marks, a quoted line end between them, and a blank line."""
+    found = rows('a,b\n"x\ny",1\nA man.,"A woman.\n\n"p\nq",2\nB,"C\nlast,3\n')
+    assert [line for line, _ in found] == [2, 4, 6, 8, 9]
+    assert found[-1] == (9, ("last", "3")) and found[2] == (6, ("p\nq", "2"))
+    assert "a quotation mark" in found[1][1] and "a quotation mark" in found[3][1]
 
 
 def test_many_marks_that_are_never_closed_end_soon() -> None:

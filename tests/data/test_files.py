@@ -2,10 +2,13 @@
 
 import gzip
 import os
+import re
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from biasunlearn.data import files
 from biasunlearn.data.files import hash_of, lines_of, read_file, read_text
@@ -97,8 +100,16 @@ def test_the_hash_is_of_the_stored_bytes_in_their_order(tmp_path: Path) -> None:
 
 def test_lines_end_at_line_ends_only() -> None:
     text = "a\nb\r\nc\rd\u2028e\u0085f\u2029g\x0bh\x1ci\n\nlast"
-    assert [line for _, line in lines_of(text)] == [
+    assert list(lines_of(text)) == [
         "a\n", "b\r\n", "c\r", "d\u2028e\u0085f\u2029g\x0bh\x1ci\n", "\n", "last",
     ]  # fmt: skip
-    assert all(text[offset:].startswith(line) for offset, line in lines_of(text))
-    assert list(lines_of(text, 2))[0] == (2, "b\r\n") and list(lines_of("")) == []
+    assert list(lines_of(text, 2))[0] == "b\r\n" and list(lines_of("")) == []
+
+
+@given(st.text(st.sampled_from("ab\r\n\u2028é"), max_size=40), st.integers(1, 9), st.integers(0, 5))
+def test_lines_are_the_same_wherever_a_piece_ends(text: str, size: int, begin: int) -> None:
+    """Pieces of a few characters end within lines, and between CR and LF."""
+    expected = [found.group() for found in re.finditer(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+", text[begin:])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "CHARACTERS_AT_ONCE", size)
+        assert list(lines_of(text, begin)) == expected

@@ -1,12 +1,14 @@
 """Readers: every format to triplets, and every kind of wrong row by its place, its field and the fix."""
 
 import gzip
+import hashlib
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from biasunlearn.data.normal_text import normal_text
 from biasunlearn.data.readers import fingerprint, read_triplets, read_unrelated, triplet_hash
 from biasunlearn.data.records import Passage, Sentence, Triplet
 from biasunlearn.errors import DataError, RequestError
@@ -222,6 +224,19 @@ def test_hashes_ignore_case_ids_and_order():
     shouted = cluster("A BLANK.", "A CAT.", "A DOG.")
     assert triplet_hash(one) == triplet_hash(shouted) != triplet_hash(two)
     assert fingerprint([one, two]) == fingerprint([two, one]) != fingerprint([one])
+
+
+@given(st.lists(st.text("aA ßİ.\n\u00a0ſ", min_size=1), min_size=3, max_size=3))
+def test_a_hash_is_that_of_the_three_texts_each_without_letter_case_and_outer_spaces(texts):
+    """Stored hashes of earlier versions, which folded each text on its own, must stay what they are."""
+
+    def digest(parts):
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    pair = cluster(*texts, "intersentence")
+    own = digest(text.casefold().strip() for text in texts)[:16]
+    assert fingerprint([pair]) == hashlib.sha256(own.encode()).hexdigest()
+    assert triplet_hash(pair) == digest(map(normal_text, texts))[:16]
 
 
 # --- identity --------------------------------------------------------------------------------------------------------

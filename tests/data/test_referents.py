@@ -1,10 +1,12 @@
 """Replaced target terms: articles, number, pronouns and letter case by hand; what cannot be replaced is left out."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from biasunlearn.data.families import family_of
 from biasunlearn.data.records import Sentence, Triplet
-from biasunlearn.data.referents import replacements
+from biasunlearn.data.referents import _find, replacements
 
 
 def pair(bias_type: str, target: str | None, stereotype: str, anti: str) -> Triplet:
@@ -78,3 +80,20 @@ def test_the_choice_depends_on_the_pair_and_the_seed_only() -> None:
     one = pair("profession", "nurse", "The nurse is kind.", "The nurse is rude.")
     assert replacements(one) == replacements(one)
     assert replacements(one) != replacements(one, seed=1)
+
+
+WORDY = st.text(st.sampled_from("abBsSe_- 1."), max_size=14)
+
+
+@given(st.text(st.sampled_from("abBse-_1"), min_size=1, max_size=3), WORDY)
+def test_a_word_is_found_where_the_general_expression_finds_it(term: str, text: str) -> None:
+    """A sign that is not ASCII before the sentence takes it through the general expression."""
+    general = [(one.start - 2, one.end - 2, one.plural) for one in _find(term, f"\u2026 {text}")]
+    assert [tuple(one) for one in _find(term, text)] == general
+
+
+def test_where_a_word_is_found_by_hand() -> None:
+    assert [text for text in ("A Boss", "bosses", "boss-like", "embossed", "boss's") if _find("boss", text)] == [
+        "A Boss", "bosses", "boss's",
+    ]  # fmt: skip
+    assert _find("bos", "boss")[0].plural and not _find("boss", "boss")[0].plural

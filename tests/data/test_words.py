@@ -1,6 +1,7 @@
 """Words and their boundaries, with and without spaces between them."""
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from biasunlearn.benchmarks.crows_pairs import shared_spans
 from biasunlearn.data.records import Passage, Sentence, Triplet
-from biasunlearn.data.words import shared_prefix, shared_suffix, whole_words, words
+from biasunlearn.data.words import _equal_characters, shared_prefix, shared_suffix, whole_words, words
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,28 @@ def test_shared_ends_are_shared_and_whole(first: str, second: str) -> None:
     assert length == len(first) or not first[length:].startswith("ี") or length == 0
     length = shared_suffix(first, second)
     assert first[len(first) - length :] == second[len(second) - length :]
+
+
+ODD = st.text(st.sampled_from("ab .é他\U0001f600\ud800"), max_size=12)
+
+
+@given(ODD, ODD, ODD)
+def test_characters_that_two_texts_share_are_counted_as_one_by_one(middle: str, first: str, second: str) -> None:
+    shorter = min(len(first), len(second))
+    one, other = first[:shorter], second[:shorter]
+    same = [a == b for a, b in zip(one, other, strict=True)]
+    assert _equal_characters(one, other, "little") == (same.index(False) if False in same else shorter)
+    same = same[::-1]
+    assert _equal_characters(one, other, "big") == (same.index(False) if False in same else shorter)
+    assert _equal_characters(middle, middle, "little") == _equal_characters(middle, middle, "big") == len(middle)
+
+
+def test_the_shared_ends_of_very_long_sentences_are_found_at_once() -> None:
+    long = "word " * 200_000
+    started = time.process_time()
+    assert shared_prefix(f"{long}bad end.", f"{long}good end.") == len(long)
+    assert shared_suffix(f"bad {long}end.", f"good {long}end.") == len(long) + 5
+    assert time.process_time() - started < 1
 
 
 def test_what_training_supervises_begins_at_the_differing_word() -> None:

@@ -3,11 +3,12 @@
 import pytest
 import torch
 import transformers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
+from biasunlearn.models import batches
 from biasunlearn.models.batches import TokenRow, collate, encode, start_token
 from tests import tiny
 
@@ -87,7 +88,6 @@ def test_a_text_without_a_token_of_its_own(name: str, text: str) -> None:
             encode(TOKENIZERS[name], [Passage("It rains.", text)])
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=12), st.text(min_size=1, max_size=12))
 def test_the_cut_moves_no_token_and_scores_the_bytes_of_the_text(prefix: str, text: str) -> None:
     tokenizer = TOKENIZERS["bytes"]
@@ -151,6 +151,16 @@ def test_encode_in_one_call_is_encode_one_by_one() -> None:
 
 
 # --- collate -------------------------------------------------------------------------------------------------------
+
+
+def test_many_passages_are_tokenised_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    passages = [Passage("", "word " * n) for n in range(1, 8)]
+    whole = encode(TOKENIZERS["bytes"], passages)
+    monkeypatch.setattr(batches, "PASSAGES_AT_ONCE", 3)
+    sizes = []
+    tokenise = batches._tokenise
+    monkeypatch.setattr(batches, "_tokenise", lambda *given: sizes.append(len(given[1])) or tokenise(*given))
+    assert encode(TOKENIZERS["bytes"], passages) == whole and sizes == [3, 3, 1]
 
 
 def test_collate_pads_on_the_right_and_points_before_each_scored_token() -> None:

@@ -100,6 +100,7 @@ def slopes_of(loaded: Loaded) -> list[torch.Tensor]:
     return [found.detach(), *torch.autograd.grad((found * weights).mean(), list(trainable(loaded.model).values()))]
 
 
+@pytest.mark.by_day("gpt2", "llama", "opt", "gemma3")
 @pytest.mark.usefixtures("present")
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_a_step_of_every_family_with_it_and_without_it(family, asked, monkeypatch) -> None:

@@ -22,6 +22,7 @@ def log_probs(model: Any) -> list[float]:
     return [found.log_prob for found in score(tiny.gpt2().with_model(model), PASSAGES)]
 
 
+@pytest.mark.by_day("gpt2", "llama", "opt", "gemma3")
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_the_next_layer_reads_erased_states(family: str) -> None:
     loaded = tiny.causal(family)

@@ -61,6 +61,7 @@ def test_evaluating_within_evaluating() -> None:
     assert model.training
 
 
+@pytest.mark.by_day("True-gpt2", "False-llama", "True-opt", "False-gemma3")
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @pytest.mark.parametrize("adapted", [False, True])
 def test_logits_at_are_the_full_logits_indexed(family: str, adapted: bool) -> None:
@@ -77,6 +78,7 @@ def test_logits_at_are_the_full_logits_indexed(family: str, adapted: bool) -> No
     assert torch.allclose(full_logits(model, batch)[batch.positions], expected)  # the hook is gone
 
 
+@pytest.mark.by_day("gpt2", "llama", "opt", "gemma3")
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_the_gradient_through_logits_at_is_that_of_the_full_logits(family: str) -> None:
     loaded = tiny.causal(family)

@@ -69,6 +69,7 @@ def test_values_and_gradients_are_those_of_one_sentence_at_a_time(family: str) -
     assert any("does not support packed lines" in str(entry.message) for entry in told) == (family in NARROW)
 
 
+@pytest.mark.by_day("gpt2", "llama", "opt", "gemma3")
 @pytest.mark.slow
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_the_divergence_from_the_reference_and_its_gradient(family: str) -> None:

@@ -104,6 +104,7 @@ def one_by_one(loaded: Loaded) -> list[float]:
     return [score(loaded, [passage])[0].log_prob for passage in SHARED]
 
 
+@pytest.mark.by_day("1-gpt2", "60-llama", "60-phi", "4096-gemma3", "4096-mistral", "4096-bert-decoder")
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @pytest.mark.parametrize("batch_tokens", [1, 60, 4096])
 def test_sharing_never_changes_a_score(family: str, batch_tokens: int) -> None:
@@ -118,6 +119,7 @@ def test_sharing_never_changes_a_score(family: str, batch_tokens: int) -> None:
     assert any("does not support a tree mask" in str(warning.message) for warning in told) == (family in WITHOUT)
 
 
+@pytest.mark.by_day("gpt2", "llama", "opt")
 @pytest.mark.parametrize("family", sorted(set(tiny.FAMILIES) - WITHOUT))
 def test_the_model_really_reads_fewer_tokens(family: str) -> None:
     """The last forward holds all groups, with each shared token once (the probe comes before it)."""

@@ -148,8 +148,8 @@ def test_a_run_says_what_it_was_trained_on_and_measure_finds_the_same(run: Path,
     assert results["protocol"]["quantised"]["layers"] == 8
     for when, adapter in (("before", []), ("after", ["--adapter", str(run / "adapter")])):
         out = tmp_path / when
-        assert main(["measure", str(place / "gpt2"), *adapter, "--dtype", "4bit", "--out", str(out),
-                     "--benchmark", f"stereoset={place / 'report.jsonl'}"]) == 0  # fmt: skip
+        assert main(["measure", str(place / "gpt2"), *adapter, "--dtype", "4bit", "--out", str(out), "--benchmark",
+                     f"stereoset={place / 'report.jsonl'}", *variants.ONE_OTHER]) == 0  # fmt: skip
         found = json.loads((out / "results.json").read_text())
         expected = dict(report_scores(run)[when])
         if when == "before":  # a base model on its own has no training words

@@ -69,7 +69,11 @@ def test_it_runs_on_a_tiny_model(tmp_path, stress, capsys):
 
 
 def test_the_stress_test_finds_what_transfer_finds(tmp_path, stress):
-    place = variants.make(tmp_path)
+    place = tmp_path
+    tiny.save(tiny.gpt2(), place / "model")
+    variants.write_pairs(place / "train.jsonl")
+    variants.write_pairs(place / "report.jsonl", ("old", "new"))
+    variants.debias(place, "run", str(place / "model"))
     (place / "text.txt").write_text("\n".join(tiny.TEXTS * 2))
     stress.main(arguments(place, "--variants", "full"))
     own = [row for row in json.loads((place / "out/transfer_stress.json").read_text()) if "variant" in row]

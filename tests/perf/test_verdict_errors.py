@@ -18,6 +18,7 @@ def errors(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.by_day("0.0", "15.0")
 @pytest.mark.parametrize("sd", [0.0, 8.0, 15.0])
 def test_a_model_at_the_margin_is_rarely_shown_to_lie_within_it(errors, sd):
     """At 55 the error is 5 % by construction: of 40 worlds more than 6 would have a chance of 0.3 %."""

@@ -2,7 +2,11 @@
 
 from html.parser import HTMLParser
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from biasunlearn.report.charts.axis import Axis, Scale
+from biasunlearn.report.formatting import clean
 from biasunlearn.report.html_table import html_table
 from biasunlearn.report.table import (
     MISSING,
@@ -85,3 +89,10 @@ def test_a_picture_makes_lanes_with_the_scale_in_its_heading() -> None:
     page = html_table(Table("t", columns, rows_of([[TextCell("age"), strip]])))
     assert 'class="sortable lanes"' in page and page.count("<svg") == 2 and page.count("<circle") == 2
     assert "left" in page and "right" in page and page.count("<button") == 1  # a picture cannot be sorted by
+
+
+@given(st.text(st.characters(max_codepoint=0x2100)))
+def test_plain_texts_are_cleaned_as_all_others(text: str) -> None:
+    """With a letter that is not ASCII before it, a text is looked through; without, it may be passed on as it is."""
+    assert clean(text) == clean(f"é{text}")[1:]
+    assert clean("a\x00b\x7f\u202ec") == "a\ufffdb\ufffdc" and clean("a\tb") == "a\tb"

@@ -28,6 +28,7 @@ def alone(loaded, sentence):
     return hidden[begin : begin + len(own)].mean(0).numpy(), hidden[begin + len(own) - 1].numpy()
 
 
+@pytest.mark.by_day("1-gpt2", "4096-llama", "4096-opt", "4096-gemma3", "4096-bert", "1-roberta")
 @pytest.mark.parametrize("family", [*tiny.FAMILIES, "bert", "roberta"])
 @pytest.mark.parametrize("batch_tokens", [1, 4096])
 def test_vectors_are_those_of_one_sentence_at_a_time(family, batch_tokens):

@@ -10,8 +10,10 @@ import torch
 
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
+from biasunlearn.models import prefix_sharing
 from biasunlearn.models.batches import start_token
 from biasunlearn.models.load import Loaded
+from biasunlearn.scoring import log_prob
 from biasunlearn.scoring.log_prob import Score, by_length, score, score_windows
 from tests import tiny
 
@@ -51,6 +53,7 @@ def test_batched_scores_are_those_of_one_sentence_at_a_time(family: str) -> None
         assert found.mean == pytest.approx(log_prob / tokens, abs=TOLERANCE)
 
 
+@pytest.mark.by_day("1-gpt2", "40-llama", "4096-gemma3")
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 @pytest.mark.parametrize("batch_tokens", [1, 40, 4096])
 def test_order_batch_size_and_duplicates_never_change_a_score(family: str, batch_tokens: int) -> None:
@@ -62,6 +65,7 @@ def test_order_batch_size_and_duplicates_never_change_a_score(family: str, batch
         assert found.log_prob == pytest.approx(alone[passage].log_prob, abs=TOLERANCE)
 
 
+@pytest.mark.by_day("gpt2", "llama", "opt", "gemma3")
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_negative_control_padding_and_context_do_change_the_logits(family: str) -> None:
     """If pads to the left were not masked, or a prefix ignored, the scores above would differ by far more than 1e-4."""
@@ -143,6 +147,7 @@ def test_without_a_start_token_the_first_token_is_given_and_not_scored() -> None
         score(loaded, [Passage("", "t")])
 
 
+@pytest.mark.by_day("gpt2", "llama", "opt", "gemma3")
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_a_prefix_given_and_a_prefix_scored_add_up(family: str) -> None:
     """The chain rule: log p(prefix text) = log p(prefix) + log p(text | prefix)."""
@@ -305,6 +310,37 @@ def test_by_length_batches_the_longest_first_and_stays_within_the_budget() -> No
     assert list(by_length(rows, 1)) == [[1], [2], [3], [0], [4]]  # a row beyond the budget goes alone
     assert list(by_length(rows, 10**6)) == [[1, 2, 3, 0, 4]]
     assert list(by_length([], 10)) == []
+
+
+def test_a_long_sentence_is_scored_without_a_tree_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mask of a line grows with the square of its length. Two long sentences of one beginning are scored apart."""
+    long = "The nurse said that she was very, very tired and"
+    short = [Passage("", "It rains a lot."), Passage("", "It rains a bit.")]  # still share what they begin with
+    passages = [*PASSAGES, *short, Passage("", f"{long} kind."), Passage("", f"{long} rude.")]
+    loaded = tiny.gpt2()
+    whole = score(loaded, passages)
+    widths, lengths = [], []
+    made, plainly = log_prob.collate_groups, log_prob.collate
+
+    def collate_groups(rows, lines, **options):
+        widths.extend(sum(group.length for group in line) for line in lines)
+        return made(rows, lines, **options)
+
+    def collate(rows, **options):
+        lengths.extend(len(row.ids) for row in rows)
+        return plainly(rows, **options)
+
+    monkeypatch.setattr(log_prob, "collate_groups", collate_groups)
+    monkeypatch.setattr(log_prob, "collate", collate)
+    score(loaded, passages)
+    longest = max(widths)
+    assert not lengths  # the control: within the limit, all of them are packed
+    widths.clear()
+    for module in (log_prob, prefix_sharing):
+        monkeypatch.setattr(module, "LONGEST_LINE", longest // 2)
+    found = score(loaded, passages)
+    assert [one.log_prob for one in found] == pytest.approx([one.log_prob for one in whole], abs=TOLERANCE)
+    assert lengths and min(lengths) > longest // 2
 
 
 def test_the_mean_is_per_token() -> None:

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from biasunlearn.errors import RequestError
@@ -239,7 +239,6 @@ def test_a_real_change_is_found():
     assert counts["worse"] >= 20 and not counts["better"]
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 40), st.integers(0, 40), st.integers(0, 40), st.integers(1, 40))
 def test_exchanging_the_models_mirrors_everything(both, down, up, neither):
     one = table(both, down, up, neither)

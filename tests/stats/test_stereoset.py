@@ -18,6 +18,7 @@ from biasunlearn.stats.stereoset import (
     icat,
     past_even,
     smallest_difference,
+    ss_with_interval,
     stereoset_scores,
 )
 from tests.shared_data import SHARED, needs_shared
@@ -144,6 +145,16 @@ def test_few_terms_widen_the_interval_to_the_items():
     entry = stereoset_scores(rows).bias_types["x"]
     assert entry.few_terms and entry.terms == 3
     assert entry.ss.low < 40 and entry.ss.high > 60
+
+
+@pytest.mark.parametrize("terms", [4, 24])
+def test_ss_by_itself_is_ss_among_all_scores(terms):
+    rng = np.random.default_rng(5)
+    rows = [row("xy"[i % 2], f"t{i % terms}", rng.random() < 0.6, [None, 1.0][i % 3 > 0]) for i in range(96)]
+    overall = stereoset_scores(rows).overall
+    count, ss = ss_with_interval(rows)
+    assert count == overall.terms
+    assert (ss.value, ss.low, ss.high) == pytest.approx((overall.ss.value, overall.ss.low, overall.ss.high), abs=1e-9)
 
 
 def test_smallest_difference_by_hand():

@@ -69,29 +69,37 @@ def test_a_new_adapter_has_no_penalty_and_another_has_that_of_each_sentence_by_i
     tiny.perturb(loaded.model)
     found = penalty(loaded.model, batch)
     passages = (*batch.forget, *batch.retain, *batch.protected)
-    expected = [by_itself(loaded, passage) for passage in passages]
+    directions = {layer: directions_at(loaded, layer) for layer in (1, 2)}
+    expected = [by_itself(loaded, passage, directions) for passage in passages]
     assert found.tolist() == pytest.approx(expected, rel=1e-3) and min(expected) > 0
 
 
-def by_itself(loaded: Loaded, passage: Passage) -> float:
-    """The penalty of one sentence along the directions of race, which is the only other bias type for all of them."""
+def states_at(loaded: Loaded, passage: Passage, layer: int) -> torch.Tensor:
+    """[tokens, width] of one sentence, read by itself."""
+    rows = RowCache(loaded.tokenizer, loaded.model).rows([passage])
+    with evaluating(loaded.model):
+        return hidden_states(loaded.model, collate(rows))[layer][0]
+
+
+def directions_at(loaded: Loaded, layer: int) -> torch.Tensor:
+    """The directions of race in the states of the base model, each sentence read by itself."""
     cache = RowCache(loaded.tokenizer, loaded.model)
+    with reference(loaded.model):
+        sides = [
+            [states_at(loaded, side, layer)[row.first_scored :].double().mean(0)
+             for side, row in zip(pair, cache.rows(list(pair)), strict=True)]
+            for pair in ONLY_GENDER.protected["race"]
+        ]  # fmt: skip
+    return subspace([torch.stack([one - other for one, other in sides])])
 
-    def states(one: Passage) -> tuple[torch.Tensor, ...]:
-        with evaluating(loaded.model):
-            return hidden_states(loaded.model, collate(cache.rows([one])))
 
+def by_itself(loaded: Loaded, passage: Passage, directions: dict[int, torch.Tensor]) -> float:
+    """The penalty of one sentence along the directions of race, which is the only other bias type for all of them."""
     total = 0.0
-    for layer in (1, 2):
+    for layer, along in directions.items():
         with reference(loaded.model):
-            before = states(passage)[layer][0]
-            sides = [
-                [states(side)[layer][0, row.first_scored :].double().mean(0)
-                 for side, row in zip(pair, cache.rows(list(pair)), strict=True)]
-                for pair in ONLY_GENDER.protected["race"]
-            ]  # fmt: skip
-        directions = subspace([torch.stack([one - other for one, other in sides])])
-        total += projected_change(states(passage)[layer][0] - before, directions)[1:].mean().item() / 2
+            before = states_at(loaded, passage, layer)
+        total += projected_change(states_at(loaded, passage, layer) - before, along)[1:].mean().item() / 2
     return total
 
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from biasunlearn.config import DebiasConfig
+from biasunlearn.data.readers import read_triplets, triplet_hash
 from biasunlearn.data.records import Passage
 from biasunlearn.unlearn.prepare import EARLY, prepare
 from biasunlearn.unlearn.sampler import BatchSampler, StepBatch
+from tests.variants import write_pairs
 
 CONTEXT = "The people who live near {} are BLANK."
 
@@ -42,3 +44,29 @@ def test_supervision_begins_early_whichever_way_a_batch_is_drawn(way: str, files
         assert list(getattr(early, role)) == expected
     assert early.unrelated == plain.unrelated  # scored as whole sentences in both
     assert all(p.prefix.endswith("are") for p in plain.forget)  # the control: without it, the BLANK is the boundary
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"stop_on": "report"},
+        {"supervised_to": "end", "stop_share": 0.2},
+        {"trained_types": ("age",)},
+        {"trained_types": ("age",), "orthogonal_weight": 1.0},
+    ],
+)
+def test_the_manifest_lists_the_pairs_that_training_and_stopping_read(settings: dict, tmp_path: Path) -> None:
+    """Also where target terms and unrelated sentences come from another file, so that the pairs are copies."""
+    report = write_pairs(tmp_path / "report.jsonl")
+    rows = [json.loads(line) for line in Path(report).read_text().splitlines()]
+    bare = [{name: row[name] for name in row if name not in ("target", "unrelated")} for row in rows]
+    (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, bare)))
+    found = prepare(str(tmp_path / "train.jsonl"), report, report, DebiasConfig(shared_terms="kept", **settings))
+    assert all(pair.target and pair.unrelated for pair in found.train)
+    used = {triplet_hash(pair) for pair in (*found.train, *found.stop)}
+    protected = set(found.manifest.pairs) - used
+    assert used <= set(found.manifest.pairs) and found.manifest.pairs == sorted(found.manifest.pairs)
+    assert len(protected) == sum(map(len, found.sets.protected.values()))
+    assert bool(protected) == ("orthogonal_weight" in settings)
+    assert protected <= {triplet_hash(pair) for pair in read_triplets(report).triplets if pair.bias_type == "work"}

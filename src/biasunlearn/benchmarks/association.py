@@ -10,7 +10,7 @@ from biasunlearn.data.wording import SEEN
 from biasunlearn.runs.association_results import AssociationChange, MeanChange, WordingChange
 from biasunlearn.runs.scores import CountedScore, Interval, Unseen
 from biasunlearn.stats.association import association_scores, part_change, parts_of, ss_change
-from biasunlearn.stats.stereoset import FORMULATIONS, Comparison, Item, comparisons, stereoset_scores
+from biasunlearn.stats.stereoset import FORMULATIONS, Comparison, Item, comparisons, ss_with_interval
 from biasunlearn.stats.subgroup_scores import SubgroupScore, polarisation
 
 
@@ -64,8 +64,8 @@ def _counted(rows: Sequence[Comparison]) -> CountedScore:
         return CountedScore(n=0)
     group = association_scores(parts_of(rows))
     beside = {} if group is None else {"margin_group": Interval.of(group.margin_group)}
-    scores = stereoset_scores(rows).overall
-    return CountedScore(n=len(rows), terms=scores.terms, ss=Interval.of(scores.ss), **beside)
+    terms, ss = ss_with_interval(rows)
+    return CountedScore(n=len(rows), terms=terms, ss=Interval.of(ss), **beside)
 
 
 def _subgroup(found: SubgroupScore) -> CountedScore:

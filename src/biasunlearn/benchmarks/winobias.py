@@ -107,7 +107,7 @@ def read(path: str | Table[WinoBiasPair], *, skip_invalid: bool = False) -> Tabl
     usual = {
         name.strip().casefold(): side
         for side, file in lists.items()
-        for _, name in lines_of(file.text())
+        for name in lines_of(file.text())
         if name.strip()
     }
     files = sorted(folder.glob("pro_stereotyped_type[12].txt.*"))
@@ -199,7 +199,7 @@ def _rows(pro: FileContent, anti: FileContent) -> Rows:
 
 def _numbered(file: FileContent) -> Iterator[tuple[int, str, str]]:
     """(line, number that it gives itself, sentence); a line without a number has that of its place."""
-    for line, (_, content) in enumerate(lines_of(file.text()), 1):
+    for line, content in enumerate(lines_of(file.text()), 1):
         number, _, text = content.strip().partition(" ")
         if content.strip():
             yield (line, number, text) if number.isdigit() else (line, str(line), content.strip())

@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import attrgetter, eq
 from pathlib import Path
 
 from biasunlearn.benchmarks import BENCHMARKS, NAMES
@@ -20,6 +21,9 @@ CAPABILITY = "capability"
 MORE_IDEALS = {"stereoset": {"margin": 0.0}}
 """Ideals of further scores in a benchmark's outcomes."""
 
+_identity = attrgetter("item_id", "cluster_id", "bias_type", "target", "kind", "role")
+"""The attributes of an item that two measurements of the same data have in common."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -32,6 +36,8 @@ class Stage:
     results: Results
     entries: dict[str, BenchmarkResult]
     items: dict[str, list[Item]]
+    outcomes: dict[str, dict[str, list[Outcome]]] = field(default_factory=dict, repr=False, compare=False)
+    """By benchmark what `outcomes_by_score` has found: the first of many runs is compared with each of the others."""
 
     def facts(self) -> ComparedRun:
         """Which run it is, for results."""
@@ -88,6 +94,8 @@ def _capability(found: Capability | None, label: str) -> dict[str, BenchmarkResu
 
 def outcomes_by_score(stage: Stage, benchmark: str) -> dict[str, list[Outcome]]:
     """The outcomes of a benchmark, its own scores first; none where it has no items."""
+    if benchmark in stage.outcomes:
+        return stage.outcomes[benchmark]
     items = stage.items.get(benchmark, [])
     if not items:
         return {}
@@ -96,7 +104,8 @@ def outcomes_by_score(stage: Stage, benchmark: str) -> dict[str, list[Outcome]]:
     found: dict[str, list[Outcome]] = {score: [] for score in own_scores(benchmark)}
     for outcome in BENCHMARKS[benchmark].outcomes(items):
         found.setdefault(outcome.score, []).append(outcome)
-    return {score: chosen for score, chosen in found.items() if chosen}
+    stage.outcomes[benchmark] = {score: chosen for score, chosen in found.items() if chosen}
+    return stage.outcomes[benchmark]
 
 
 def own_scores(benchmark: str) -> dict[str, float | None]:
@@ -123,10 +132,11 @@ def over_clusters(benchmark: str, score: str) -> bool:
 def check_same_data(benchmark: str, first: Stage, second: Stage) -> None:
     """RequestError unless both stages measured the benchmark on the same data, item by item and label by label."""
     digests = [stage.entries[benchmark].sha256 for stage in (first, second)]
-    keys, ids = zip(*(_keys(stage.items.get(benchmark, ())) for stage in (first, second)), strict=True)
+    items = [stage.items.get(benchmark, ()) for stage in (first, second)]
     sizes = [getattr(stage.entries[benchmark], "bytes", None) for stage in (first, second)]  # a text has no items
-    if (None in digests or digests[0] == digests[1]) and keys[0] == keys[1] and sizes[0] == sizes[1]:
+    if (None in digests or digests[0] == digests[1]) and sizes[0] == sizes[1] and _same_items(*items):
         return
+    ids = [{item.item_id for item in measured} for measured in items]
     shared = f"{len(ids[0] & ids[1])} items are shared, of {len(ids[0])} and {len(ids[1])}"
     hashes = " and ".join(str(digest)[:12] for digest in digests)
     raise RequestError(
@@ -135,7 +145,7 @@ def check_same_data(benchmark: str, first: Stage, second: Stage) -> None:
     )
 
 
-def _keys(items: Sequence[Item]) -> tuple[set[tuple[str, ...]], set[str]]:
-    """The attributes of every item that must agree, and the ids alone."""
-    keys: set[tuple[str, ...]] = {(i.item_id, i.cluster_id, i.bias_type, i.target, i.kind, i.role) for i in items}
-    return keys, {i.item_id for i in items}
+def _same_items(first: Sequence[Item], second: Sequence[Item]) -> bool:
+    """Whether both hold the same items, which runs on the same file have in the same order."""
+    in_order = len(first) == len(second) and all(map(eq, map(_identity, first), map(_identity, second)))
+    return in_order or set(map(_identity, first)) == set(map(_identity, second))

@@ -40,11 +40,15 @@ def check_pairs(
 def pair_findings(triplets: Sequence[Triplet], hashes: Sequence[str] | None = None) -> tuple[list[str], int]:
     """(findings about the texts of pairs, one line each; how many pairs occur more than once)."""
     repeated = _repeated(triplets, hashes or map(triplet_hash, triplets))
+    blanks = list(map(_blanks, triplets))
     findings = [
         _counted("pairs have equal texts and teach nothing", [c for c in triplets if _equal(c)]),
         _counted("pairs occur more than once", repeated),
-        _counted("templates lack BLANK", [c for c in triplets if _blanks(c) == 0]),
-        _counted("templates hold BLANK twice; training begins at the first", [c for c in triplets if _blanks(c) > 1]),
+        _counted("templates lack BLANK", [c for c, count in zip(triplets, blanks, strict=True) if count == 0]),
+        _counted(
+            "templates hold BLANK twice; training begins at the first",
+            [c for c, count in zip(triplets, blanks, strict=True) if count > 1],
+        ),
     ]
     return list(filter(None, findings)), len(repeated)
 

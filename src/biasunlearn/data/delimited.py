@@ -5,6 +5,7 @@ quoting; a TSV that was written with quotes (by pandas or a spreadsheet) is reco
 """
 
 import csv
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from typing import Literal
@@ -29,7 +30,7 @@ def delimited_rows(path: str, text: str, columns: Columns) -> Rows:
     Raises:
         RequestError: a column is missing or occurs twice; more than `MAX_MISQUOTED` rows have wrong quotation marks.
     """
-    tabs = "\t" in next((line for _, line in lines_of(text)), "")
+    tabs = "\t" in next(lines_of(text), "")
     quoted = not tabs or _is_quoted(text)
     rows = _cells(path, text, "\t" if tabs else ",", quoted)
     _, first = next(rows, (0, []))
@@ -59,45 +60,26 @@ def _cells(path: str, text: str, delimiter: str, quoted: bool) -> Iterator[tuple
     with the next line.
     """
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-    offset, line, misquoted = 0, 1, 0
+    offset, first, misquoted = 0, 1, 0
     while True:
-        feed = _Feed(text, offset)
-        reader = csv.reader(feed, delimiter=delimiter, quoting=quoting, strict=True)
-        first = line
-        while True:
-            begin, line = feed.offset, first + reader.line_num
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield line, BadRow(_quoting_problem(str(error)))
-                break
-            if cells and (len(cells) > 1 or cells[0].strip()):
-                yield line, cells
+        reader = csv.reader(lines_of(text, offset), delimiter=delimiter, quoting=quoting, strict=True)
+        read = 0  # lines of the rows before this one
+        try:
+            for cells in reader:
+                if cells and (len(cells) > 1 or cells[0].strip()):
+                    yield first + read, cells
+                read = reader.line_num
+            return
+        except csv.Error as error:
+            yield first + read, BadRow(_quoting_problem(str(error)))
         misquoted += 1
         if misquoted > MAX_MISQUOTED:
             raise RequestError(
-                f"{path}:{line}: more than {MAX_MISQUOTED} rows have wrong quotation marks; write the file again with "
-                "CSV quoting, or separate it by tabs"
+                f"{path}:{first + read}: more than {MAX_MISQUOTED} rows have wrong quotation marks; write the file "
+                "again with CSV quoting, or separate it by tabs"
             )
-        offset, line = begin + len(next(lines_of(text, begin))[1]), line + 1
-
-
-class _Feed:
-    """Lines of a text for the csv module, and the offset behind the last one that was handed out."""
-
-    def __init__(self, text: str, begin: int):
-        self.offset = begin
-        self._lines = lines_of(text, begin)
-
-    def __iter__(self) -> "_Feed":
-        return self
-
-    def __next__(self) -> str:
-        begin, line = next(self._lines)
-        self.offset = begin + len(line)
-        return line
+        offset += sum(map(len, itertools.islice(lines_of(text, offset), read + 1)))
+        first += read + 1
 
 
 def _width_problem(fields: int, columns: int) -> str:
@@ -139,12 +121,12 @@ def _is_quoted(text: str) -> bool:
         counts.add(len(cells))
     if counts != {width}:
         return False
-    head = next(line for _, line in lines_of(text)).strip("\r\n").split("\t")
+    head = next(lines_of(text)).strip("\r\n").split("\t")
     if all(len(name) > 1 and name[0] == name[-1] == '"' for name in head):
         return True
     if _DOUBLED_MARK.search(text):
         return True
-    return any(line.count("\t") + 1 != width for _, line in lines_of(text) if line.strip())
+    return any(line.count("\t") + 1 != width for line in lines_of(text) if line.strip())
 
 
 def _other_delimiter(header: Sequence[str]) -> str:

@@ -6,9 +6,10 @@ The hash and the text of a file come from the same bytes. (A run opens its data 
 import gzip
 import hashlib
 import io
+import itertools
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,9 @@ MAX_BYTES = 2**30
 
 MANY_NULS = 0.1
 """From this share of NUL characters on a text is taken for UTF-16 that was read as UTF-8."""
+
+CHARACTERS_AT_ONCE = 2**20
+"""Characters that are divided into lines at a time."""
 
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
@@ -120,17 +124,29 @@ def hash_of(contents: Sequence[FileContent]) -> str:
     return digest.hexdigest()
 
 
-def lines_of(text: str, begin: int = 0) -> Iterator[tuple[int, str]]:
-    """(offset, line with its end) of every line from `begin` on.
+def lines_of(text: str, begin: int = 0) -> Iterator[str]:
+    """Every line with its end, from the offset `begin` on.
 
     Lines end at LF, CR LF or CR. U+2028, U+2029 and U+0085, which `str.splitlines` also splits at, may occur inside
     a sentence.
     """
-    for end in _LINE_END.finditer(text, begin):
-        yield begin, text[begin : end.end()]
-        begin = end.end()
-    if begin < len(text):
-        yield begin, text[begin:]
+    return itertools.chain.from_iterable(_pieces(text, begin))
+
+
+def _pieces(text: str, begin: int) -> Iterator[Iterable[str]]:
+    """The lines of one piece of a text after the other. StringIO divides a piece without Python code for each line, but
+    needs four bytes for each character: too much for the whole text, and for a single line of any length."""
+    while begin < len(text):
+        limit = begin + CHARACTERS_AT_ONCE
+        # A CR that is the last character of a piece may belong to a CR LF.
+        end = 1 + max(text.rfind("\n", begin, limit), text.rfind("\r", begin, limit - 1))
+        if end > 0:
+            yield io.StringIO(text[begin:end], newline="")
+        else:
+            found = _LINE_END.search(text, begin)
+            end = found.end() if found else len(text)
+            yield (text[begin:end],)
+        begin = end
 
 
 def _too_large(when: str) -> str:

@@ -20,8 +20,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from operator import attrgetter
 from pathlib import Path
+from sys import intern
 from typing import Any
+
+import numpy as np
 
 from biasunlearn.data.files import lines_of, read_file, read_text
 from biasunlearn.data.normal_text import bias_type_name, normal_text
@@ -159,7 +163,7 @@ def read_sentences(path: str | Path | MemoryTable) -> list[tuple[str, str]]:
         placed = [(path.place(number), text.strip()) for number, text in enumerate(path.rows, 1)]
         path = path.name
     else:
-        lines = (line.strip() for _, line in lines_of(read_text(path)))
+        lines = (line.strip() for line in lines_of(read_text(path)))
         placed = [(f"{path}:{number}", line) for number, line in enumerate(lines, 1)]
     sentences = [(place, line) for place, line in placed if line]
     for place, sentence in sentences:
@@ -225,6 +229,9 @@ def _key(triplet: Triplet) -> tuple[str, str]:
     return triplet.kind, triplet.id
 
 
+_names = attrgetter("bias_type", "target")
+
+
 def _one_spelling(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tuple[str, ...]]:
     """The triplets with one spelling of each bias type and target term, and what was read as one.
 
@@ -234,10 +241,11 @@ def _one_spelling(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tup
     bias_type, term = cache(bias_type_name), cache(normal_text)
     types: dict[str, Counter[str]] = defaultdict(Counter)
     terms: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for c in triplets:
-        types[bias_type(c.bias_type)][c.bias_type] += 1
-        if c.target:
-            terms[bias_type(c.bias_type), term(c.target)][c.target] += 1
+    spelt = Counter(map(_names, triplets))  # a file has each bias type and term in many rows
+    for (name, target), count in spelt.items():
+        types[bias_type(name)][name] += count
+        if target:
+            terms[bias_type(name), term(target)][target] += count
     first = {key: next(iter(spellings)) for key, spellings in terms.items()}
     notes = [
         f"{what} {' and '.join(f'{name!r} ({count})' for name, count in spellings.items())} are read as one"
@@ -245,25 +253,30 @@ def _one_spelling(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tup
         for spellings in groups.values()
         if len(spellings) > 1
     ]
-
-    def respelled(c: Triplet) -> Triplet:
-        name = bias_type(c.bias_type)
-        target = first[name, term(c.target)] if c.target else None
-        same = (name, target) == (c.bias_type, c.target)
-        return c if same else replace(c, bias_type=name, target=target)
-
-    return tuple(map(respelled, triplets)), tuple(notes)
+    respelt = {}
+    for given in spelt:
+        name = bias_type(given[0])
+        read = (name, first[name, term(given[1])] if given[1] else None)
+        if read != given:
+            respelt[given] = read
+    if respelt:
+        triplets = [
+            replace(c, bias_type=respelt[given][0], target=respelt[given][1]) if given in respelt else c
+            for c, given in zip(triplets, map(_names, triplets), strict=True)
+        ]
+    return tuple(triplets), tuple(notes)
 
 
 def _with_blanks(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tuple[str, ...]]:
     """The triplets with BLANK in templates that mark their gap with another sign, and how many did."""
     other = [c.kind == "intrasentence" and BLANK not in c.context and bool(GAP.search(c.context)) for c in triplets]
+    if not any(other):
+        return tuple(triplets), ()
     read = (
         replace(c, context=GAP.sub(BLANK, c.context)) if gap else c for c, gap in zip(triplets, other, strict=True)
     )
     signs = sorted({sign for c, gap in zip(triplets, other, strict=True) if gap for sign in GAP.findall(c.context)})
-    notes = (f"{sum(other)} templates mark their gap with {' or '.join(signs)}: read as {BLANK}",) if signs else ()
-    return tuple(read), notes
+    return tuple(read), (f"{sum(other)} templates mark their gap with {' or '.join(signs)}: read as {BLANK}",)
 
 
 # --- hashes ----------------------------------------------------------------------------------------------------------
@@ -271,34 +284,27 @@ def _with_blanks(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tupl
 
 def fingerprint(triplets: Iterable[Triplet]) -> str:
     """SHA-256 over the sentences of the triplets, in any order: equal for two sets of the same texts."""
-    return hashlib.sha256("\n".join(sorted(_text_hash(c) for c in triplets)).encode()).hexdigest()
+    digests = np.frombuffer(b"".join(map(_text_digest, triplets)), ">u8")
+    in_order = np.sort(digests.astype("u8")).astype(">u8").tobytes().hex("\n", 8)  # a line of 16 digits for each
+    return hashlib.sha256(in_order.encode()).hexdigest()
 
 
 def triplet_hash(triplet: Triplet) -> str:
     """A short hash of the pair's texts: equal for the same pair in every file and in every spelling
     (`normal_text`: letter case, accents, spaces, the full stop at the end)."""
-    return _normal_hash(_compared(triplet))
+    context, first, second = _compared(triplet)
+    return _digest(f"{normal_text(context)}\n{normal_text(first)}\n{normal_text(second)}").hex()
 
 
 def same_pair_hashes(triplet: Triplet) -> set[str]:
     """The hashes under which an adapter folder of any version of this package may list a pair."""
-    return {triplet_hash(triplet), _text_hash(triplet)}
+    return {triplet_hash(triplet), _text_digest(triplet).hex()}
 
 
-def _text_hash(triplet: Triplet) -> str:
-    """The same of the texts as they were read, but for letter case: what identifies a file."""
-    return _plain_hash(_compared(triplet))
-
-
-# A run hashes each pair several times: the file, its checks, its splits and the adapter's manifest.
-@lru_cache(maxsize=2**16)
-def _normal_hash(texts: tuple[str, str, str]) -> str:
-    return _digest(map(normal_text, texts))
-
-
-@lru_cache(maxsize=2**16)
-def _plain_hash(texts: tuple[str, str, str]) -> str:
-    return _digest(text.casefold().strip() for text in texts)
+def _text_digest(triplet: Triplet) -> bytes:
+    """The same of the texts as they were read, but for letter case, as eight bytes: what identifies a file."""
+    context, first, second = _compared(triplet)
+    return _digest(f"{context.strip()}\n{first.strip()}\n{second.strip()}".casefold())
 
 
 def _compared(triplet: Triplet) -> tuple[str, str, str]:
@@ -306,8 +312,8 @@ def _compared(triplet: Triplet) -> tuple[str, str, str]:
     return context, triplet.stereotype.text, triplet.anti_stereotype.text
 
 
-def _digest(texts: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+def _digest(texts: str) -> bytes:
+    return hashlib.sha256(texts.encode()).digest()[:8]
 
 
 # --- which format ----------------------------------------------------------------------------------------------------
@@ -437,7 +443,7 @@ def _stereoset_triplet(row: Row, place: Place) -> Triplet:
         anti_stereotype=by_label["anti-stereotype"],
         unrelated=by_label.get("unrelated"),
         target=optional_text(row, "target") or None,
-        source=str(place),
+        source=place.text,
     )
 
 
@@ -458,32 +464,32 @@ def _pair(row: Row, place: Place) -> Triplet:
     else:
         sides = text_of(row, "stereotype"), text_of(row, "anti_stereotype")
         context = optional_text(row, "context")
-    name = identifier(row) or str(place)
+    name = identifier(row) or place.text
     unrelated = optional_text(row, "unrelated")
     return Triplet(
         id=name,
-        bias_type=optional_text(row, "bias_type") or "unnamed",
+        bias_type=intern(optional_text(row, "bias_type") or "unnamed"),  # a file has few of them in many rows
         kind=_kind(row, context),
         context=context,
         stereotype=Sentence(f"{name}-stereotype", sides[0]),
         anti_stereotype=Sentence(f"{name}-anti-stereotype", sides[1]),
         unrelated=Sentence(f"{name}-unrelated", unrelated) if unrelated else None,
-        target=optional_text(row, "target") or None,
-        source=str(place),
+        target=intern(target) if (target := optional_text(row, "target")) else None,
+        source=place.text,
     )
 
 
 def _kind(row: Row, context: str) -> Kind:
     """As the row says; else intersentence where there is a context that is no template."""
     given = optional_text(row, "kind")
+    if not given:
+        template = not context or BLANK in context or GAP.search(context) is not None
+        return "intrasentence" if template else "intersentence"
     if given.casefold() == "intrasentence":
         return "intrasentence"
     if given.casefold() == "intersentence":
         return "intersentence"
-    if given:
-        raise BadRow(f"field kind: {shown(given)}; must be intrasentence or intersentence (or left out)")
-    template = not context or BLANK in context or GAP.search(context) is not None
-    return "intrasentence" if template else "intersentence"
+    raise BadRow(f"field kind: {shown(given)}; must be intrasentence or intersentence (or left out)")
 
 
 def _message_text(row: Row, name: str, *, needed: bool = True) -> str:

@@ -97,7 +97,8 @@ class Triplet:
     def _head(self, sentence: Sentence) -> str:
         """The sentence up to its BLANK, without the space there: in most tokenizers that belongs to the next word."""
         cut = self.context.find(BLANK)
-        if cut < 0 or self.context[:cut].casefold() != sentence.text[:cut].casefold():
+        begin, found = self.context[:cut], sentence.text[:cut]
+        if cut < 0 or (begin != found and begin.casefold() != found.casefold()):
             cut = shared_prefix(self.stereotype.text, self.anti_stereotype.text)
         return sentence.text[:cut].rstrip()
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import yaml
 
@@ -31,6 +32,7 @@ DEFAULT_COUNT = 4
 """Replacements of each pair."""
 
 _PRONOUNS = {"he", "she", "him", "her", "his", "hers", "himself", "herself"}
+_WORD = re.compile(r"[\w-]+")
 _PEOPLE = re.compile(r"^(.*\S) (people|person)$", re.IGNORECASE)
 
 
@@ -184,7 +186,7 @@ def replacements(
     spans = [_find(triplet.target, text) for text in texts]
     if not all(spans) or (triplet.bias_type in pool.swaps and swapped is None and _has_pronoun(texts)):
         return made[:count]
-    plural = _is_plural(spans[0][0])
+    plural = spans[0][0].plural
     groups, neutral = _candidates(triplet, plural, others, pool, families, without)
     if triplet.bias_type in pool.swaps and _has_pronoun(texts):
         groups, neutral = [], []  # only the whole swap keeps the pronouns right
@@ -215,14 +217,28 @@ def _has_pronoun(texts: Iterable[str]) -> bool:
     return any(word in _PRONOUNS for text in texts for word in re.findall(r"\w+", text.casefold()))
 
 
-def _find(term: str, text: str) -> list[re.Match[str]]:
+class _Occurrence(NamedTuple):
+    """A target term in a sentence, from `start` to `end`, with the plural ending that it may have there."""
+
+    start: int
+    end: int
+    plural: bool
+
+
+def _find(term: str, text: str) -> list[_Occurrence]:
     """Occurrences of a term as whole words, in any letter case, with a plural ending that it may take."""
+    if term.isascii() and text.isascii() and _WORD.fullmatch(term):
+        return _find_word(term.lower(), text)
     spaced = r"\s+".join(map(re.escape, term.split()))
-    return list(re.finditer(rf"(?<![\w-]){spaced}(?P<plural>e?s)?(?![\w-])", text, re.IGNORECASE))
+    found = re.finditer(rf"(?<![\w-]){spaced}(?P<plural>e?s)?(?![\w-])", text, re.IGNORECASE)
+    return [_Occurrence(*match.span(), match.group("plural") is not None) for match in found]
 
 
-def _is_plural(found: re.Match[str]) -> bool:
-    return found.group("plural") is not None
+def _find_word(term: str, text: str) -> list[_Occurrence]:
+    """The same for a term that is one word, without an expression of its own for each term of the data."""
+    forms = {term: False, term + "s": True, term + "es": True}
+    matches = ((match, forms.get(match.group().lower())) for match in _WORD.finditer(text))
+    return [_Occurrence(*match.span(), plural) for match, plural in matches if plural is not None]
 
 
 def _candidates(
@@ -276,13 +292,13 @@ def _forms(bias_type: str, target: str, plural: bool, pool: ReferentPool, famili
     return forms
 
 
-def _replaced(text: str, found: Sequence[re.Match[str]], term: str) -> str:
+def _replaced(text: str, found: Sequence[_Occurrence], term: str) -> str:
     """The text with every occurrence replaced, from the last to the first, articles and first capital adjusted."""
-    for match in reversed(found):
-        new = term[:1].upper() + term[1:] if match.start() == 0 else term
-        head = text[: match.start()]
+    for one in reversed(found):
+        new = term[:1].upper() + term[1:] if one.start == 0 else term
+        head = text[: one.start]
         if article := re.search(r"\b(an?)(\s+)$", head, re.IGNORECASE):
             letter = "n" if re.match(r"[aeiou]", new, re.IGNORECASE) else ""
             head = head[: article.start()] + article.group(1)[0] + letter + article.group(2)
-        text = head + new + text[match.end() :]
+        text = head + new + text[one.end :]
     return text

@@ -1,7 +1,7 @@
 """Train / stop / report: disjoint by term family, seeded, and identified by their hashes."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -33,6 +33,19 @@ def group_of(triplet: Triplet, families: Families | None = None) -> tuple[str, s
     return triplet.bias_type, _normal(_group_text(triplet))
 
 
+def groups_of(triplets: Iterable[Triplet], families: Families | None = None) -> Iterator[tuple[str, str]]:
+    """`group_of` of each triplet. A file has few target terms, and each of them in many rows."""
+    known: dict[tuple[str, str], tuple[str, str]] = {}
+    for triplet in triplets:
+        named = triplet.bias_type, triplet.target or ""
+        group = known.get(named)
+        if group is None:
+            group = group_of(triplet, families)
+            if triplet.target:
+                known[named] = group
+        yield group
+
+
 _normal = lru_cache(maxsize=2**16)(normal_text)
 """A file has few target terms, and each of them in many rows."""
 
@@ -49,7 +62,7 @@ def split(triplets: Sequence[Triplet], *, stop_share: float, seed: int, families
     A pair whose target term is unknown may be about a term that is trained on. It is used for training, unless the
     pairs with known terms cannot fill the share. Groups are those of `group_of`.
     """
-    group = [group_of(triplet, families) for triplet in triplets]
+    group = list(groups_of(triplets, families))
     by_type: dict[str, dict[tuple[str, str], list[Triplet]]] = defaultdict(lambda: defaultdict(list))
     for key, triplet in zip(group, triplets, strict=True):
         by_type[triplet.bias_type][key].append(triplet)

@@ -134,7 +134,7 @@ def _refuse_contradiction(terms: TermList) -> None:
 
 
 def _from_csv(path: Path, text: str) -> TermList:
-    first = next((line for _, line in lines_of(text)), "")
+    first = next(lines_of(text), "")
     if [cell.strip(' "\r\n') for cell in first.split(",")] != ["term", "counterpart"]:
         raise RequestError(f"{path}:1: the first line of a CSV term list must be 'term,counterpart'")
     pairs: list[tuple[str, str]] = []

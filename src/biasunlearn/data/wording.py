@@ -29,13 +29,15 @@ def attribute_words(triplet: Triplet) -> tuple[frozenset[str], frozenset[str]]:
     head = shared_prefix(first, second)
     sides = [first[head:], second[head:]]
     tail = shared_suffix(*sides)
-    own, other = (_words(side[: len(side) - tail]) for side in sides)
-    return own - other, other - own
+    return _own_words(*(side[: len(side) - tail] for side in sides))
 
 
 def word_hashes(triplets: Iterable[Triplet]) -> frozenset[str]:
     """Hashes of the attribute words of pairs, as an adapter folder stores them (training_data.json)."""
-    return frozenset(map(_hash, {word for triplet in triplets for side in attribute_words(triplet) for word in side}))
+    found: set[str] = set()
+    for triplet in triplets:
+        found.update(*attribute_words(triplet))
+    return frozenset(map(_hash, found))
 
 
 def seen_wording(triplet: Triplet, trained: Set[str]) -> Seen:
@@ -54,6 +56,11 @@ def seen_wording(triplet: Triplet, trained: Set[str]) -> Seen:
 
 
 @lru_cache(maxsize=2**16)  # a file has the same words in many pairs
+def _own_words(first: str, second: str) -> tuple[frozenset[str], frozenset[str]]:
+    own, other = _words(first), _words(second)
+    return own - other, other - own
+
+
 def _words(text: str) -> frozenset[str]:
     return frozenset(word for word, _ in words(normal_text(text)) if any(c.isalnum() for c in word))
 

@@ -7,6 +7,7 @@ divide them where no dictionary is at hand. A sign that combines with a letter s
 import re
 import unicodedata
 from collections.abc import Mapping
+from typing import Literal
 
 UNSPACED = (
     "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u1000-\u103f\u1050-\u109d\u1780-\u17d3\u17dc\u17dd"  # Thai to Khmer
@@ -68,10 +69,11 @@ def whole_words(patterns: Mapping[str, str]) -> str:
 def shared_prefix(first: str, second: str) -> int:
     """Number of leading characters that two sentences share, cut back to a word boundary."""
     shortest = min(len(first), len(second))
-    length = next((place for place in range(shortest) if first[place] != second[place]), shortest)
+    length = _equal_characters(first[:shortest], second[:shortest], "little")
     if length == shortest:
         return length
-    if not _EDGE.search(first, 0, length + 1) and not _EDGE.match(second, length):
+    plain = first.isascii() and second.isascii()
+    if plain or not (_EDGE.search(first, 0, length + 1) or _EDGE.match(second, length)):
         return first.rfind(" ", 0, length) + 1
     cuts = range(length, 0, -1)
     return next((c for c in cuts if first[c - 1] == " " or (_breaks(first, c) and _breaks(second, c))), 0)
@@ -80,7 +82,7 @@ def shared_prefix(first: str, second: str) -> int:
 def shared_suffix(first: str, second: str) -> int:
     """Number of trailing characters that two texts share, cut back to a word boundary, the space before it included."""
     shortest = min(len(first), len(second))
-    length = next((n for n in range(shortest) if first[-1 - n] != second[-1 - n]), shortest)
+    length = _equal_characters(first[len(first) - shortest :], second[len(second) - shortest :], "big")
     if length == shortest:
         return length
     if first.isascii() and second.isascii():  # only spaces divide words, and the first of them begins the tail
@@ -92,6 +94,18 @@ def shared_suffix(first: str, second: str) -> int:
         return first[-count] == " " or all(_breaks(text, place) for text, place in places)
 
     return next((count for count in range(length, 0, -1) if begins(count)), 0)
+
+
+def _equal_characters(first: str, second: str, order: Literal["little", "big"]) -> int:
+    """Number of characters that two texts of the same length have in common at their beginning ("little") or at their
+    end ("big"). As two large numbers, read in this order of bytes, they are compared all at once."""
+    bits, codec = 32, "utf-32-le" if order == "little" else "utf-32-be"
+    if first.isascii() and second.isascii():
+        bits, codec = 8, "ascii"
+    one = int.from_bytes(first.encode(codec, "surrogatepass"), order)
+    differing = one ^ int.from_bytes(second.encode(codec, "surrogatepass"), order)
+    lowest = (differing & -differing).bit_length() - 1  # the first bit that is not the same
+    return lowest // bits if differing else len(first)
 
 
 def _breaks(text: str, cut: int) -> bool:

@@ -9,6 +9,7 @@ import torch
 from biasunlearn.models.adapter_scale import scaled
 from biasunlearn.models.adapter_target import DEBIASING
 from biasunlearn.models.forward import evaluating, max_tokens
+from biasunlearn.models.lm_head import LOGITS_AT_ONCE
 
 WIDTH = 32
 """Tokens of a row that is tried."""
@@ -28,7 +29,7 @@ NO_EFFECT = (
 def effect_note(model: Any, tokenizer: Any) -> str:
     """A warning where the model's outputs are the same with its adapter off; "" where it has an effect, or none is on.
 
-    Tokens from all over the vocabulary are tried, row by row, until the first one whose predictions change.
+    Tokens from all over the vocabulary are tried, some rows at a time, until the first one whose predictions change.
     """
     if not hasattr(model, "disable_adapter"):
         return ""
@@ -37,19 +38,28 @@ def effect_note(model: Any, tokenizer: Any) -> str:
     ids = ids[:: max(1, len(ids) // TRIED)]
     width = min(WIDTH, max_tokens(model) or WIDTH)
     with evaluating(model):
-        for begin in range(0, len(ids), width):
-            if _changes(model, ids[begin : begin + width]):
+        for batch in _batches([ids[begin : begin + width] for begin in range(0, len(ids), width)], rows):
+            if _changes(model, batch):
                 return ""
     return NO_EFFECT.format(tokens=len(ids))
 
 
-def _changes(model: Any, ids: list[int]) -> bool:
-    batch = torch.tensor([ids], device=next(model.parameters()).device)
+def _batches(lines: list[list[int]], vocabulary: int) -> Iterator[list[list[int]]]:
+    """The first line by itself, which nearly always is enough; then as many of one length as have few enough logits."""
+    yield lines[:1]
+    at_once = max(1, LOGITS_AT_ONCE // (vocabulary * len(lines[0])))
+    full = [line for line in lines[1:] if len(line) == len(lines[0])]
+    yield from (full[begin : begin + at_once] for begin in range(0, len(full), at_once))
+    yield from ([line] for line in lines[1:] if len(line) < len(lines[0]))
+
+
+def _changes(model: Any, lines: list[list[int]]) -> bool:
+    batch = torch.tensor(lines, device=next(model.parameters()).device)
     found = []
     for state in (contextlib.nullcontext(), _off(model)):
         with state:
             logits = model(input_ids=batch, attention_mask=torch.ones_like(batch)).logits
-        found.append(logits[:, -len(ids) :].float().log_softmax(-1))
+        found.append(logits[:, -len(lines[0]) :].float().log_softmax(-1))
     return not bool((found[0] - found[1]).abs().max() <= CHANGED)  # also where one of them is no number
 
 

@@ -14,6 +14,10 @@ from biasunlearn.data.records import Passage
 from biasunlearn.errors import UnscorableError
 from biasunlearn.models.logprobs import sum_by_row
 
+PASSAGES_AT_ONCE = 4096
+"""Passages that are tokenised at a time: a tokenizer returns a few hundred bytes for each token, of which a row needs
+eight."""
+
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
@@ -88,7 +92,8 @@ def encode(
     whole = [Passage(chat + p.prefix, p.text, p.suffix if suffixes else "") for p in passages]
     rows = [
         TokenRow(opening + ids[:end], max(1, first + len(opening)), ids[end:])
-        for ids, first, end in _tokenise(tokenizer, whole)
+        for begin in range(0, len(whole), PASSAGES_AT_ONCE)
+        for ids, first, end in _tokenise(tokenizer, whole[begin : begin + PASSAGES_AT_ONCE])
     ]
     reasons = {}
     for passage, row in zip(passages, rows, strict=True):
@@ -103,8 +108,6 @@ def encode(
 
 def _tokenise(tokenizer: Any, passages: Sequence[Passage]) -> list[tuple[tuple[int, ...], int, int]]:
     """Token ids of each passage, the index of its first token that ends beyond the prefix, and where the text ends."""
-    if not passages:
-        return []
     whole = [passage.prefix + passage.text + passage.suffix for passage in passages]
     if tokenizer.is_fast:
         coded = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, verbose=False)

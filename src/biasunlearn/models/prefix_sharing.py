@@ -24,6 +24,10 @@ LINE = 64
 """Tokens of a line that groups are packed into, besides its shared beginning. Attention covers a whole line, so that it
 should be short."""
 
+LONGEST_LINE = 2048
+"""Tokens of the longest group. The mask of a line grows with the square of its length: for a sentence of 50,000 tokens
+to 10 GB, and to more than twice that while it is made."""
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -43,7 +47,8 @@ def alone(number: int, row: TokenRow) -> Group:
 def groups(rows: Sequence[TokenRow]) -> list[Group]:
     """Groups of rows that share enough tokens. Sorted by their tokens, rows with a shared beginning are neighbours.
 
-    A row joins the previous group while that saves more tokens: k rows that share s tokens save s (k - 1).
+    A row joins the previous group while that saves more tokens: k rows that share s tokens save s (k - 1). Only a row
+    alone is longer than `LONGEST_LINE`.
     """
     found: list[tuple[list[int], int]] = []
     for number in sorted(range(len(rows)), key=lambda i: rows[i].ids):
@@ -52,7 +57,8 @@ def groups(rows: Sequence[TokenRow]) -> list[Group]:
             common = _common(rows[members[-1]].ids, rows[number].ids)
             common = common if len(members) == 1 else min(common, shared)
             pays = common * len(members) > shared * (len(members) - 1)
-            if common >= LEAST_SHARED and pays and len(members) < MOST_BRANCHES:
+            length = sum(len(rows[i].ids) for i in (*members, number)) - common * len(members)
+            if common >= LEAST_SHARED and pays and len(members) < MOST_BRANCHES and length <= LONGEST_LINE:
                 found[-1] = [*members, number], common
                 continue
         found.append(([number], 0))

@@ -55,7 +55,10 @@ def listed(names: Iterable[str], limit: int = 40) -> str:
 
 def clean(value: Any) -> str:
     """Text without marks of direction, and with a replacement character for every control character."""
-    return DIRECTING.sub("", CONTROL.sub("\ufffd", str(value)))
+    text = str(value)
+    if text.isascii() and text.isprintable():  # as most numbers and names
+        return text
+    return DIRECTING.sub("", CONTROL.sub("\ufffd", text))
 
 
 def in_markdown(value: Any) -> str:

@@ -5,6 +5,7 @@ Names, paths and sentences come from other people's files. Nothing here joins st
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from html import escape
 from typing import Any
 
@@ -81,9 +82,15 @@ def name_of(value: Any, limit: int = 80) -> Markup:
 def _attribute(key: str, value: Any) -> str:
     if value is False:
         return ""
+    if value is True:
+        return f" {_attribute_name(key)}"
+    return f' {_attribute_name(key)}="{_escaped(value)}"'  # markup too: a tag is no attribute
+
+
+@cache
+def _attribute_name(key: str) -> str:
     name = key.rstrip("_").replace("_", "-")
-    name = {"viewbox": "viewBox", "preserveaspectratio": "preserveAspectRatio"}.get(name, name)
-    return f" {name}" if value is True else f' {name}="{_escaped(value)}"'  # markup too: a tag is no attribute
+    return {"viewbox": "viewBox", "preserveaspectratio": "preserveAspectRatio"}.get(name, name)
 
 
 def _escaped(value: Any) -> Markup:

@@ -4,6 +4,7 @@ Every file appears whole or not at all (runs/atomic.py), and a folder is one pro
 """
 
 import contextlib
+import functools
 import json
 import platform
 import sys
@@ -117,7 +118,7 @@ class RunFolder:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line for _, line in lines_of(path.read_text(encoding="utf-8"))]
+        return list(lines_of(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"{path}: cannot be read: {error}; {FIX}") from None
 
@@ -210,6 +211,7 @@ def environment() -> Environment:
     )
 
 
+@functools.cache  # reading what pip has noted of a package takes milliseconds
 def _version(name: str) -> str | None:
     try:
         return version(name)

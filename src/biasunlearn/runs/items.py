@@ -1,7 +1,7 @@
 """items.parquet: one row for every scored sentence, by stage."""
 
 from collections.abc import Callable
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,15 @@ def write_items(path: Path, stages: dict[str, list[Item]]) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    rows = [
-        {**asdict(item), **({"stage": stage} if stage else {})} for stage, items in stages.items() for item in items
-    ]
-    for unused in (field.name for field in fields(Item) if field.default is None):
-        if all(row[unused] is None for row in rows):
-            for row in rows:
-                del row[unused]
+    rows = [item for items in stages.values() for item in items]
+    columns = {field.name: [getattr(item, field.name) for item in rows] for field in fields(Item)}
+    for field in fields(Item):
+        if field.default is None and all(value is None for value in columns[field.name]):
+            del columns[field.name]
+    if any(stages):
+        columns["stage"] = [stage or None for stage, items in stages.items() for _ in items]
     with whole_file(path) as temporary:
-        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary)
+        pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
 
 
 def read_items(path: Path) -> dict[str, list[Item]]:
@@ -62,7 +62,7 @@ def read_items(path: Path) -> dict[str, list[Item]]:
 
 def _check_columns(table: Any, path: Path) -> None:
     """RequestError for a column of another type, and for the first row without a value or with a score that is none."""
-    from pyarrow import types
+    from pyarrow import compute, types
 
     kinds: dict[Any, tuple[str, Callable[[Any], bool]]] = {
         str: ("text", lambda kind: types.is_string(kind) or types.is_large_string(kind)),
@@ -80,6 +80,10 @@ def _check_columns(table: Any, path: Path) -> None:
             row = column.is_null().to_pylist().index(True) + 1
             raise RequestError(f"{path}: row {row}: {field.name} is missing; {FIX}")
     for name in ("score", *(field.name for field in fields(Item) if field.default is None)):
-        for row, score in enumerate(table.column(name).to_pylist() if name in table.column_names else (), 1):
-            if score is not None and not abs(score) <= LARGEST:  # also false for nan
-                raise RequestError(f"{path}: row {row}: {name} is {score}; must be a finite number; {FIX}")
+        if name not in table.column_names:
+            continue
+        usable = compute.less_equal(compute.abs(table.column(name).cast("float64")), LARGEST)  # also false for nan
+        if not compute.all(usable).as_py():
+            row = usable.to_pylist().index(False)
+            score = table.column(name)[row].as_py()
+            raise RequestError(f"{path}: row {row + 1}: {name} is {score}; must be a finite number; {FIX}")

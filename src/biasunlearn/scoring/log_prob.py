@@ -22,7 +22,7 @@ from biasunlearn.models.forward import evaluating, logits_at, max_tokens, text_c
 from biasunlearn.models.load import Loaded
 from biasunlearn.models.logprobs import token_log_probs
 from biasunlearn.models.masked import longest_row, masked_copies
-from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, groups, opening, packed
+from biasunlearn.models.prefix_sharing import LONGEST_LINE, Group, alone, collate_groups, groups, opening, packed
 from biasunlearn.models.prompted import Prompted
 from biasunlearn.models.quantization import exact
 from biasunlearn.runs.score_cache import CachedJob
@@ -149,20 +149,33 @@ def _causal(loaded: Loaded, rows: Sequence[TokenRow]) -> list[float]:
             lines = [alone(number, row) for number, row in enumerate(rows)]
         separate = _once(job, "separate_output", lambda: separable(loaded.model))
         budget = min(loaded.batch_tokens, TOKENS_ON_CPU) if separate else batch_budget(loaded)
-        batches = [[lines[i] for i in chosen] for chosen in by_length([line.length for line in lines], budget)]
+        batches = _line_batches(lines, budget)
         members = [[number for line in batch for number in line.rows] for batch in batches]
         sizes = [len(numbers) for numbers in members]
         if members and cpu_bfloat16.unchecked(loaded.model):  # also where the scores are known from before
             _compare_with_float32(loaded, [rows[number] for number in members[0][: cpu_bfloat16.COMPARED]])
 
         def work(batch: list[Group]) -> list[float]:
-            values: list[float] = _sums(loaded, rows, batch, packs=packs).tolist()
+            values: list[float] = _sums(
+                loaded, rows, batch, packs=packs and batch[0].length <= LONGEST_LINE
+            ).tolist()
             check_finite(loaded, [rows[number].ids for line in batch for number in line.rows], values)
             return values
 
         found = _each(loaded, batches, sizes, work, job)
     sums = dict(zip(chain(*members), chain(*found), strict=True))
     return [sums[number] for number in range(len(rows))]
+
+
+def _line_batches(lines: Sequence[Group], budget: int) -> list[list[Group]]:
+    """Batches of lines, longest first. Lines that are too long for a tree mask have batches without others."""
+    long = [line for line in lines if line.length > LONGEST_LINE]
+    others = [line for line in lines if line.length <= LONGEST_LINE]
+    return [
+        [part[i] for i in chosen]
+        for part in (long, others)
+        for chosen in by_length([line.length for line in part], budget)
+    ]
 
 
 def _compare_with_float32(loaded: Loaded, rows: Sequence[TokenRow]) -> None:

@@ -10,6 +10,7 @@ drawing single items is then computed as well, and the wider of the two is repor
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -292,6 +293,11 @@ class Groups:
 
 def grouped(clusters: Sequence[str], strata: Sequence[str]) -> Groups:
     """Sorts rows by stratum, then by cluster, both by name."""
+    return _grouped(tuple(clusters), tuple(strata))
+
+
+@lru_cache(maxsize=16)  # the scores of a benchmark, and runs that are compared, have the same units
+def _grouped(clusters: tuple[str, ...], strata: tuple[str, ...]) -> Groups:
     keys = list(zip(strata, clusters, strict=True))
     names = sorted(set(keys))
     code = {key: number for number, key in enumerate(names)}

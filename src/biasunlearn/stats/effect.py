@@ -93,19 +93,19 @@ def nearer_to_50(states: Mapping[str, Sequence[Sequence[Outcome]]], *, seed: int
     if found is None:
         return []
     ends = np.cumsum([len(of_seeds) for of_seeds in states.values()])
-    columns = {name: slice(end - len(states[name]), end) for name, end in zip(states, ends, strict=True)}
-    tests = []
-    for one, other in combinations(states, 2):
-        change, drawn = (far[..., columns[one]].mean(-1) - far[..., columns[other]].mean(-1)
-                         for far in (found.means, found.drawn))  # fmt: skip
-        error = float(np.std(drawn, ddof=1))
-        freedom = max(found.clusters - found.strata, 1)
-        p = float(2 * t.sf(abs(change) / error, freedom)) if error > 0 else float(change == 0)
-        tests.append((one, other, float(change), p))
-    adjusted = holm([p for *_, p in tests])
+    columns = [slice(end - len(of_seeds), end) for of_seeds, end in zip(states.values(), ends, strict=True)]
+    means = np.array([found.means[own].mean() for own in columns])
+    drawn = np.array([found.drawn[:, own].mean(1) for own in columns])  # [runs, draws]
+    both = list(combinations(range(len(columns)), 2))
+    changes = np.array([means[one] - means[other] for one, other in both])
+    errors = np.array([np.std(drawn[one] - drawn[other], ddof=1) for one, other in both])
+    p = (changes == 0).astype(float)
+    known = errors > 0
+    p[known] = 2 * t.sf(np.abs(changes[known]) / errors[known], max(found.clusters - found.strata, 1))
+    names = list(states)
     return [
-        NearerTest(*((one, other) if change < 0 else (other, one)), p_holm=p)
-        for (one, other, change, _), p in zip(tests, adjusted, strict=True) if p <= LEVEL
+        NearerTest(*((names[one], names[other]) if change < 0 else (names[other], names[one])), p_holm=adjusted)
+        for (one, other), change, adjusted in zip(both, changes, holm(p.tolist()), strict=True) if adjusted <= LEVEL
     ]  # fmt: skip
 
 

@@ -241,10 +241,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _by_unit(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], Outcome]:
-    counts = Counter((o.bias_type, o.unit) for o in outcomes)
-    if twice := next((key for key, count in counts.items() if count > 1), None):
+    found = {(o.bias_type, o.unit): o for o in outcomes}
+    if len(found) < len(outcomes):
+        counts = Counter((o.bias_type, o.unit) for o in outcomes)
+        twice = next(key for key, count in counts.items() if count > 1)
         raise RequestError(f"{outcomes[0].score}: item {twice[1]!r} of bias type {twice[0]!r} is there twice")
-    return {(o.bias_type, o.unit): o for o in outcomes}
+    return found
 
 
 def _test(pairs: Pairs, average: Average, seed: int) -> dict[str, Any]:

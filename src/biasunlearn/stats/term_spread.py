@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -51,6 +52,7 @@ def clustered_variance(pairs: int, icc: float) -> float:
     return 2500 * (1 + (pairs - 1) * icc) / pairs
 
 
+@lru_cache(maxsize=1024)  # most terms of a file have as many pairs as others
 def clustered_fair_distance(pairs: int, icc: float) -> float:
     """Expected |SS - 50| of a term, in points, if the terms' SS vary around 50 with this intraclass correlation.
 

@@ -12,7 +12,7 @@ from biasunlearn.data.definitional import definitional_pairs
 from biasunlearn.data.readers import DataFile, fingerprint, is_plain_text, read_triplets, read_unrelated, triplet_hash
 from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.splits import Split, split
-from biasunlearn.data.tables import MemoryTable
+from biasunlearn.data.tables import MemoryTable, collector_off
 from biasunlearn.data.target_terms import with_targets, with_unrelated
 from biasunlearn.data.wording import word_hashes
 from biasunlearn.errors import DataError, RequestError
@@ -52,6 +52,7 @@ class Prepared:
     """The subgroups that have a swap weight of their own, with `swap_by: subgroup`."""
 
 
+@collector_off()
 def prepare(
     train: str | MemoryTable | DataFile,
     report: str | MemoryTable | DataFile,
@@ -226,11 +227,13 @@ def _manifest(
     read: _Files, facts: DataFacts, used: Sequence[Triplet], stop: Sequence[Triplet], seed: int
 ) -> Manifest:
     """`used`: the pairs that training reads, with those that are only protected."""
-    ids = {(c.kind, c.id) for c in used}
-    trained = {key for c, key in zip(read.train.triplets, read.hashes, strict=True) if (c.kind, c.id) in ids}
+    held_out, elsewhere = ((), stop) if facts.stopped_on_report else (stop, ())
+    chosen = set(map(id, (*used, *held_out)))  # the very objects of `read.joined`, whose hashes are known
+    pairs = {key for c, key in zip(read.joined, read.hashes, strict=True) if id(c) in chosen}
+    pairs.update(map(triplet_hash, elsewhere))
     return Manifest(
         train=facts.train, unrelated=facts.unrelated, splits=facts.splits, seed=seed,
-        pairs=sorted(trained | set(map(triplet_hash, stop))), words=sorted(word_hashes(used)),
+        pairs=sorted(pairs), words=sorted(word_hashes(used)),
     )  # fmt: skip
 
 

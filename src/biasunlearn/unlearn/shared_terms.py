@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.families import Families, load_families, shipped_families
 from biasunlearn.data.records import Triplet
-from biasunlearn.data.splits import group_of
+from biasunlearn.data.splits import groups_of
 from biasunlearn.errors import RequestError
 
 
@@ -28,8 +28,8 @@ def unseen_pairs(
     if config.shared_terms == "kept":
         return list(triplets)
     by = families if config.shared_terms == "dropped" else None
-    reported = {group_of(c, by) for c in report}
-    unseen = [c for c in triplets if group_of(c, by) not in reported]
+    reported = set(groups_of(report, by))
+    unseen = [c for c, group in zip(triplets, groups_of(triplets, by), strict=True) if group not in reported]
     if gone := sorted({c.bias_type for c in triplets} - {c.bias_type for c in unseen}):
         names = sorted({c.target for c in triplets if c.bias_type == gone[0] and c.target})
         some = f" ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})" if names else ""
@@ -60,10 +60,18 @@ def in_common_families(
     train: Sequence[Triplet], report: Sequence[Triplet], families: Families | None
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Training pairs that share a term family with the report file, and report pairs that do with training, by type."""
-    both = {group_of(c, families) for c in train} & {group_of(c, families) for c in report}
-    counted = (Counter(c.bias_type for c in part if group_of(c, families) in both) for part in (train, report))
-    of_train, of_report = (dict(sorted(found.items())) for found in counted)
+    groups = tuple(Counter(groups_of(part, families)) for part in (train, report))
+    both = groups[0].keys() & groups[1].keys()
+    of_train, of_report = (_by_type({group: pairs[group] for group in both}) for pairs in groups)
     return of_train, of_report
+
+
+def _by_type(pairs: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    """{bias type: pairs} of {(bias type, group): pairs}, by name."""
+    counted: Counter[str] = Counter()
+    for (bias_type, _), count in pairs.items():
+        counted[bias_type] += count
+    return dict(sorted(counted.items()))
 
 
 def shared_families_finding(

@@ -48,6 +48,7 @@ def test_the_chosen_neurons_by_hand() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.by_day("0")  # the layer behind which there is another one
 @pytest.mark.parametrize("layer", [0, 1])
 def test_attributions_add_up_to_what_the_layer_makes_of_the_gap(layer: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The completeness of integrated gradients: their sum is the gap less the gap with all neurons at 0."""
@@ -96,6 +97,7 @@ def test_a_planted_neuron_is_found_and_suppressing_it_takes_its_gap_away() -> No
     assert after[0] < before / 2 and abs(after[1] - before) < before / 4
 
 
+@pytest.mark.by_day("gpt2", "llama", "opt", "gemma3")
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_factors_of_1_are_the_base_and_others_are_stored_as_a_plain_adapter(family: str, tmp_path: Path) -> None:
     base, loaded = tiny.causal(family), tiny.causal(family)

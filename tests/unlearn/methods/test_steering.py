@@ -41,6 +41,7 @@ def test_the_probe_has_its_threshold_between_the_sides() -> None:
     assert weight.item() > 0 and bias.item() == pytest.approx(-2 * weight.item())
 
 
+@pytest.mark.by_day("gpt2", "llama", "opt", "gemma3")
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_the_vector_is_added_behind_its_layer_at_every_token(family: str) -> None:
     loaded = tiny.causal(family)

@@ -5,6 +5,7 @@ No picture says anything by colour alone: the numbers stand in the same row, or 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from biasunlearn.report.charts.axis import Axis, Scale, Span, tick_label
 from biasunlearn.report.charts.chart import Mark, chart
@@ -23,7 +24,7 @@ def strip(scale: Scale, after: Span | None, before: Span | None = None) -> Marku
     Positions are percentages, so that a strip fills its cell while its strokes keep their width. Hidden from screen
     readers, since the same numbers are in the row.
     """
-    parts: list[Markup] = _grid(scale)
+    parts: list[Markup] = [*_grid(scale)]
     upper, lower = ("32%", "68%") if before and after else ("50%", "50%")
     at = scale.axis.at
     if before:
@@ -70,17 +71,18 @@ def before_and_after_key() -> list[Markup]:
     return [tag("li", before, "before"), tag("li", after, "after")]
 
 
-def _grid(scale: Scale) -> list[Markup]:
-    """The band around the ideal, thin lines at the ticks, a stronger one at the ideal."""
+@lru_cache(maxsize=64)
+def _grid(scale: Scale) -> tuple[Markup, ...]:
+    """The band around the ideal, thin lines at the ticks, a stronger one at the ideal: the same in every row."""
     axis, ideal = scale.axis, scale.ideal
     parts = [tag("line", x1=f"{at}%", x2=f"{at}%", y1=0, y2="100%", class_="grid") for at in map(axis.at, axis.ticks())]
     if ideal is None or not axis.low <= ideal <= axis.high:
-        return parts
+        return tuple(parts)
     middle = axis.at(ideal)
     if scale.margin:
         low, high = axis.at(ideal - scale.margin), axis.at(ideal + scale.margin)
         parts.insert(0, tag("rect", x=f"{low}%", width=f"{high - low:.2f}%", y=0, height="100%", class_="band"))
-    return [*parts, tag("line", x1=f"{middle}%", x2=f"{middle}%", y1=0, y2="100%", class_="ideal")]
+    return (*parts, tag("line", x1=f"{middle}%", x2=f"{middle}%", y1=0, y2="100%", class_="ideal"))
 
 
 def _interval(axis: Axis, found: Span, y: str, kind: str) -> Markup:
