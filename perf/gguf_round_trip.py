@@ -2,7 +2,7 @@
 
     python perf/gguf_round_trip.py RUN --stereoset dev.json --llama-cpp path/to/llama.cpp --items 300
 
-The base is converted by llama.cpp's own script in float32 and in float16, and the adapter by `export --format
+The base is converted by llama.cpp's own script in float32, float16 and 8 bits, and the adapter by `export --format
 gguf-lora`. llama.cpp then scores the same token ids through the package llama-cpp-python, without and with the adapter.
 The last line is the control: how far the adapter moves the scores.
 """
@@ -26,7 +26,7 @@ from biasunlearn.scoring.log_prob import Score, score
 from biasunlearn.scoring.side_by_side import open_run
 from biasunlearn.scoring.triplets import RoleSentence, role_sentences, sentence_items
 
-PRECISIONS = ("f32", "f16")
+PRECISIONS = ("f32", "f16", "q8_0")
 
 
 def main() -> None:
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--stereoset", required=True)
     parser.add_argument("--llama-cpp", type=Path, required=True)
     parser.add_argument("--items", type=int, default=300)
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     given = parser.parse_args()
     triplets = [one for one in read_triplets(given.stereoset).triplets if one.kind == "intrasentence"]
     asked = role_sentences(triplets[:: max(1, len(triplets) // given.items)][: given.items])
@@ -49,7 +50,7 @@ def main() -> None:
           "difference per token, mean and largest |\n|---|---|---|---|---|---|")  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
         export(given.run, out=Path(place) / "lora", format="gguf-lora", gguf=str(given.llama_cpp))
-        for precision in PRECISIONS:
+        for precision in given.precisions:
             base = converted(str(loaded.model.name_or_path), given.llama_cpp, Path(place) / f"{precision}.gguf")
             for on, name in ((False, "base"), (True, "debiased")):
                 there = by_llama_cpp(base, Path(place) / "lora/adapter.gguf" if on else None, rows)

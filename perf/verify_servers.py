@@ -36,13 +36,15 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--report", required=True)
     parser.add_argument("--cases", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first case")
     parser.add_argument("--spread", type=float, default=0.03, help="standard deviation of the adapter's weights")
     parser.add_argument("--llama-cpp", type=Path)
     parser.add_argument("--llama-server", type=Path)
     given = parser.parse_args()
     verdicts: dict[str, list[str]] = {"debiased": [], "base": []}
     with tempfile.TemporaryDirectory() as folder:
-        runs = [make_run(given, Path(folder) / str(case), case) for case in range(given.cases)]
+        cases = range(given.first, given.first + given.cases)
+        runs = [make_run(given, Path(folder) / str(case), case) for case in cases]
         by_server = with_llama_server if given.server == "llama" else with_transformers_serve
         for kind, run, url, name in by_server(given, runs):
             found = verify(run, endpoint=url, model=name)
@@ -89,14 +91,13 @@ def with_llama_server(given: argparse.Namespace, runs: Sequence[Path]) -> Iterat
     command = [sys.executable, str(given.llama_cpp / CONVERTER), given.model, "--outfile", str(base)]
     subprocess.run([*command, "--outtype", "f32"], check=True, capture_output=True)
     words = [str(given.llama_server), "--model", str(base), "--ctx-size", "512", "--threads", "1", "--parallel", "1",
-             "--cache-type-k", "f32", "--cache-type-v", "f32", "--no-webui"]  # fmt: skip
-    for run in runs:
-        export(run, out=run / "gguf", format="gguf-lora", gguf=str(given.llama_cpp))
-        with started([*words, "--lora", str(run / "gguf/adapter.gguf")]) as url:
-            yield "debiased", run, url, "served"
-    with started(words) as url:
+             "--cache-type-k", "f32", "--cache-type-v", "f32", "--no-webui", "--log-disable"]  # fmt: skip
+    with started(words) as without_adapter:
         for run in runs:
-            yield "base", run, url, "served"
+            export(run, out=run / "gguf", format="gguf-lora", gguf=str(given.llama_cpp))
+            with started([*words, "--lora", str(run / "gguf/adapter.gguf")]) as url:
+                yield "debiased", run, url, "served"
+            yield "base", run, without_adapter, "served"
 
 
 if __name__ == "__main__":

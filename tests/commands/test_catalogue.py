@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import typing
+from importlib.metadata import metadata
 
 import pytest
 import yaml
@@ -59,6 +60,8 @@ def test_info_says_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found == info().to_dict()
     assert "cpu" in found["devices"] and found["packages"]["torch"] and found["memory"] > 2**28
+    developers = {"dev", "docs", "browser", "all-tests"}
+    assert found["extras"].keys() == {*metadata("biasunlearn").get_all("Provides-Extra")} - developers
     assert isinstance(found["extras"]["probes"], bool)
     assert main(["info"]) == 0
     shown = capsys.readouterr().out

@@ -93,6 +93,27 @@ def test_continuations_decide_where_there_are_no_log_probabilities(place, served
     assert said and "weaker" in said[0]
 
 
+class OtherTokens:
+    """A tokenizer that divides a text in another way than the one here: without its first token."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer, self.eos_token_id, self.decode = tokenizer, tokenizer.eos_token_id, tokenizer.decode
+
+    def __call__(self, text):
+        return {"input_ids": self.tokenizer(text)["input_ids"][1:]}
+
+
+@pytest.mark.slow
+def test_the_tokens_of_a_prompt_are_those_here_where_the_server_takes_token_ids(place, served):
+    here = served["debiased"]
+    models = {"debiased": Served(here.model, OtherTokens(here.tokenizer))}
+    with completions(models, log_probs=False) as by_ids, completions(models, log_probs=False, ids=False) as by_text:
+        right = verify(place / "run", endpoint=by_ids, model="debiased")
+        control = verify(place / "run", endpoint=by_text, model="debiased")
+    assert (right.how, right.verdict, right.nearer) == ("continuations", "applied", right.n)
+    assert control.nearer < control.n and not control.applied  # the tokens of the text are other ones there
+
+
 def test_the_ratio_of_a_seeded_continuation_by_hand(place, served):
     from biasunlearn.scoring.served import Prompt
     from biasunlearn.scoring.served_prompts import TwoStates, likelihood_ratio

@@ -1,4 +1,4 @@
-"""Belief bias: does a model judge a syllogism by its form, or by whether its conclusion is believable.
+"""Belief bias: is a syllogism judged by its form, or by whether its conclusion is believable?
 
 Paper          Itzhak et al. 2024, Instructed to Bias (TACL; arXiv 2308.00225); the human effect: Evans, Barston,
                Pollard 1983. Items of our own: data/syllogisms.py

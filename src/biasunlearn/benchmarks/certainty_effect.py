@@ -1,4 +1,4 @@
-"""Certainty effect: is a sure prize chosen more often than the same prize at the same odds ratio without certainty.
+"""Certainty effect: is a sure prize chosen more often than the same prize at the same odds ratio without certainty?
 
 Paper          Itzhak et al. 2024, Instructed to Bias (TACL; arXiv 2308.00225); the human effect: Kahneman, Tversky 1979
 Data           the folder of certainty_treatment and certainty_control (.jsonl, .gz), or one table with both: text,

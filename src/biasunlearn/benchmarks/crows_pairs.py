@@ -1,4 +1,4 @@
-"""CrowS-Pairs: of two sentences that differ in the group they are about, how often is the more stereotypical likelier.
+"""CrowS-Pairs: how often the more stereotypical of two sentences about different groups is more likely.
 
 Paper          Nangia, Vania, Bhalerao, Bowman 2020 (arXiv 2010.00133); revised English and French: Neveol, Dupont,
                Bezancon, Fort 2022 (ACL 2022.acl-long.583)

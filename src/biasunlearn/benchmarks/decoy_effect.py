@@ -1,4 +1,4 @@
-"""Decoy effect: does an inferior third option raise the share of the option that it resembles.
+"""Decoy effect: does an inferior third option raise the share of the option that it resembles?
 
 Paper          Itzhak et al. 2024, Instructed to Bias (TACL; arXiv 2308.00225); the human effect: Huber, Payne, Puto
                1982

@@ -1,4 +1,4 @@
-"""Paraphrases: StereoSet's pairs in other frames that say the same. Is SS about the sentences, or about their wording?
+"""Paraphrases: StereoSet's pairs in other frames, to see whether SS depends on their wording.
 
 Paper          none: ours. That templates move bias scores: Seshadri, Pezeshkpour, Singh 2022 (arXiv 2210.04337)
 Data           any file that `read_triplets` takes (StereoSet, pairs); its sha256 is stored in the entry

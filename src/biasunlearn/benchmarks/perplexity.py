@@ -1,4 +1,4 @@
-"""Perplexity of a text: what debiasing must not raise.
+"""Perplexity of a text: how well the model still predicts ordinary text, which debiasing must not change.
 
 Formulation    strided windows: each token is predicted once, from at least `window - stride` tokens before it (less
                at the start of the text). Per token: exp(mean negative log-probability). Per byte: the same sum over

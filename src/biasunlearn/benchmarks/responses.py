@@ -1,4 +1,4 @@
-"""Your own prompts: a model answers them, and a judge reads the answers.
+"""Your own prompts: the model answers prompts of your own, and a judge reads the answers.
 
 Paper          none
 Data           a table (CSV, JSONL, ...) with `prompt`. Optional columns: `id`; `group`, by which results are reported;

@@ -1,4 +1,4 @@
-"""StereoSet: how often the stereotype is likelier (SS), how often a meaningful sentence is (LMS), both in ICAT.
+"""StereoSet: how often the stereotype is more likely (SS), how often a meaningful sentence is (LMS), and ICAT.
 
 Paper          Nadeem, Bethke, Reddy 2020 (arXiv 2004.09456)
 Data           the official JSON, the hub copy McGill-NLP/stereoset, or pairs of your own (then without LMS)

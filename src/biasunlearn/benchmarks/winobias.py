@@ -1,4 +1,4 @@
-"""WinoBias: does a model need the stereotype of an occupation to understand a pronoun.
+"""WinoBias: does a model need the stereotype of an occupation to understand a pronoun?
 
 Paper          Zhao, Wang, Yatskar, Ordonez, Chang 2018 (arXiv 1804.06876)
 Data           the official folder: {pro,anti}_stereotyped_type{1,2}.txt.{dev,test} (those that are there) and

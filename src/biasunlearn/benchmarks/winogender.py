@@ -1,4 +1,4 @@
-"""Winogender schemas: how the share of women in an occupation shows in what a model makes of a pronoun.
+"""Winogender schemas: how pronouns of occupations follow the share of women in them.
 
 Paper          Rudinger, Naradowsky, Leonard, Van Durme 2018 (arXiv 1804.09301)
 Data           the official all_sentences.tsv, or the folder that holds it; occupations-stats.tsv must be beside it. The

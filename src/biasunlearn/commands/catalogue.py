@@ -156,7 +156,10 @@ def _extras() -> dict[str, bool]:
     return {extra: all(_version(name) is not None for name in names) for extra, names in sorted(found.items())}
 
 
-USER_EXTRAS = ("erasure", "gguf", "judge", "lm-eval", "playground", "plot", "probes", "quantised", "serving", "sweep")
+USER_EXTRAS = (
+    "erasure", "gguf", "inspect", "judge", "lm-eval", "mlx", "playground", "plot", "probes", "quantised", "serving",
+    "sweep", "trl",
+)  # fmt: skip
 
 
 def _bare(requirement: str) -> str:

@@ -94,9 +94,9 @@ def _by_log_probs(
     from biasunlearn.scoring.served_prompts import by_log_prob
 
     chosen = by_log_prob(states, texts)
-    first = chosen[0].prompt
-    twice = [served[0].log_prob(first) for _ in range(2)]
-    if twice[0] is None or twice[1] is None:
+    first = served[0].log_prob(chosen[0].prompt)
+    again = None if first is None else served[0].log_prob(chosen[0].prompt)  # a refusal is not asked for twice
+    if first is None or again is None:
         return None
     items = []
     for one in chosen:
@@ -120,7 +120,7 @@ def _by_log_probs(
     return ServedResult(
         **about, how="log-probabilities", verdict=verdict, reason=reason, p=agreed.p, n=len(tested),
         controls=len(items) - len(tested), nearer=agreed.nearer, slope=agreed.slope, correlation=agreed.correlation,
-        noise=abs(twice[0] - twice[1]), control_difference=off, items=items,
+        noise=abs(first - again), control_difference=off, items=items,
     )  # fmt: skip
 
 
@@ -160,7 +160,8 @@ def _by_continuations(
 
     chosen = by_continuation(states, texts)
     _check_enough(sum(not one.control for one in chosen))
-    items = [_asked(states, served, one, seed) for seed, one in enumerate(chosen)]
+    ids = served[0].takes_ids(chosen[0].prompt)
+    items = [_asked(states, served[0], one, ids=ids, seed=seed) for seed, one in enumerate(chosen)]
     tested, controls = ([item for item in items if item.control is kind] for kind in (False, True))
     debiased = sum(item.served_text == item.debiased_text for item in tested)
     as_base = sum(item.served_text == item.base_text for item in tested)
@@ -182,13 +183,13 @@ def _by_continuations(
     )  # fmt: skip
 
 
-def _asked(states: "TwoStates", served: Sequence["ServedModel"], one: "Chosen", seed: int) -> ServedItem:
+def _asked(states: "TwoStates", served: "ServedModel", one: "Chosen", *, ids: bool, seed: int) -> ServedItem:
     from biasunlearn.scoring.served_prompts import NEW_TOKENS, likelihood_ratio, same_spaces
 
-    written = same_spaces(served[0].continuation(one.prompt, NEW_TOKENS))
+    written = same_spaces(served.continuation(one.prompt, NEW_TOKENS, ids=ids))
     drawn: dict[str, Any] = {}
     if not one.control:
-        ratio = likelihood_ratio(states, one.prompt, served[0].continuation(one.prompt, NEW_TOKENS, seed=seed))
+        ratio = likelihood_ratio(states, one.prompt, served.continuation(one.prompt, NEW_TOKENS, ids=ids, seed=seed))
         drawn = {} if ratio is None else {"ratio": ratio}
     return ServedItem(
         text=one.prompt.text, control=one.control, base_text=one.base_text, debiased_text=one.debiased_text,

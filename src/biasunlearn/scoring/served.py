@@ -42,10 +42,19 @@ class ServedModel:
                 return found
         return None
 
-    def continuation(self, prompt: Prompt, new_tokens: int, *, seed: int | None = None) -> str:
-        """The likeliest continuation, or, with a seed, one drawn at temperature 1."""
+    def takes_ids(self, prompt: Prompt) -> bool:
+        """Whether a prompt may be token ids. Text may be divided into other tokens by the server's own tokenizer."""
+        return self._complete(list(prompt.ids), refusal_is_none=True, max_tokens=1, temperature=0) is not None
+
+    def continuation(self, prompt: Prompt, new_tokens: int, *, ids: bool = False, seed: int | None = None) -> str:
+        """The likeliest continuation, or, with a seed, one drawn at temperature 1.
+
+        Args:
+            ids: whether the token ids are sent, or the text.
+        """
         drawn = {"temperature": 0} if seed is None else {"temperature": 1, "top_p": 1, "seed": seed}
-        reply = self._complete(prompt.text, refusal_is_none=False, max_tokens=new_tokens, **drawn)
+        given = list(prompt.ids) if ids else prompt.text
+        reply = self._complete(given, refusal_is_none=False, max_tokens=new_tokens, **drawn)
         with _reading(self.url):
             text = reply.choices[0].text
             if not isinstance(text, str):
