@@ -110,8 +110,9 @@ def test_the_stages_of_a_debias_run(tmp_path):
 @pytest.mark.slow
 def test_what_cannot_be_compared_is_refused(tmp_path):
     base = measured(tmp_path / "a", items(BASE))
-    with pytest.raises(RequestError, match="two runs or more; for one debias run write RUN:before RUN"):
-        compare([base])
+    for one in ([base], base):  # a path alone is one run, not a sequence of letters
+        with pytest.raises(RequestError, match="two runs or more; for one debias run write RUN:before RUN"):
+            compare(one)
     with pytest.raises(RequestError, match="no finished run here"):
         compare([base, tmp_path / "nowhere"])
     made = items(FAIR)

@@ -47,7 +47,9 @@ FILE = "compare.json"
 
 
 @releasing_locks()
-def compare(runs: Sequence[str | Path], *, out: str | Path | None = None, seed: int = 0) -> RunComparison:
+def compare(
+    runs: str | Path | Sequence[str | Path], *, out: str | Path | None = None, seed: int = 0
+) -> RunComparison:
     """Compares runs with the first one: paired tests per benchmark, score and bias type, and a verdict in words.
 
     Args:
@@ -60,7 +62,7 @@ def compare(runs: Sequence[str | Path], *, out: str | Path | None = None, seed: 
     Raises:
         RequestError: no finished run, nothing in common, or runs measured on different data.
     """
-    names = [str(run) for run in runs]
+    names = [str(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     if len(names) < 2:
         raise RequestError("compare needs two runs or more; for one debias run write RUN:before RUN")
     stages = [read_stage(name) for name in names]

@@ -20,12 +20,17 @@ from biasunlearn.runs.responses import read_responses
 
 
 def write_report(
-    runs: Sequence[str | Path], out: str | Path, *, policy: str | Path | None = None, summary: bool = False
+    runs: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    policy: str | Path | None = None,
+    summary: bool = False,
 ) -> dict[str, Any]:
     """Writes the report of one run, or of several beside each other.
 
     Args:
-        runs: run folders; several are tested against the stage before of the first one, or against the first one.
+        runs: a run folder, or several, which are tested against the stage before of the first one, or against the
+            first one.
         out: the .html file to write; an existing file is replaced.
         policy: a YAML file of limits (see `gate`), shown as a checklist. For one run.
         summary: one sheet for readers who do no statistics, in place of the whole report. For one run.
@@ -36,7 +41,7 @@ def write_report(
             be written.
         WriteError: the disk is full or the like.
     """
-    names = [str(run) for run in runs]
+    names = [str(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     path = _page_file(Path(out))
     if len(names) > 1 and (policy is not None or summary):
         option = "--summary" if summary else "--policy"
