@@ -66,12 +66,12 @@ def test_two_models_are_judged_in_one_pass(data, tmp_path):
     assert before.without_judge == {} and list(both.without_judge) == [url, "rule"]
     assert all(found["biased"] == 25 for found in both.without_judge.values())
     assert "scores if one judge is left out" in str(judged_tables("bbq_text", both, None))
-    values = {score: both.overall.interval(score) for score in ("biased", "bias_amb")}
+    values = {score: both.overall.interval(score) for score in ("biased", "bias_amb", "scored")}
     bounds = {score: Bounds(lowest=value, highest=value) for score, value in values.items()}
     tables = judged_tables("bbq_text", both.model_copy(update={"bounds": {"overall": bounds}}), None)
     shown = next(table for table in tables if table.title.endswith("could change"))
     digits = {row.cells[0].text: {cell.digits for cell in row.cells[1:]} for row in shown.rows}
-    assert digits["biased"] == {1} and digits["bias_amb"] == {3}  # percent; from -1 to 1
+    assert digits == {"biased": {1}, "bias_amb": {3}}  # percent; from -1 to 1
     subjects = [json.loads(line)["subject"] for line in (tmp_path / RESPONSES).read_text().splitlines()]
     assert subjects == 2 * (["base-model"] * 24 + ["debiased-model"] * 24)  # judged by one judge, then by the panel
 
