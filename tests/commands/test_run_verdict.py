@@ -113,7 +113,7 @@ def test_the_verdict_is_stored_and_stands_first_everywhere(tmp_path):
     console.print(printed(comparison_tables(compare(runs))))
     assert console.export_text().splitlines()[0].startswith("B  FAILED: training collapsed")
     write_report(runs[1:] * 2, tmp_path / "both.html")
-    assert "A FAILED</strong>" in (tmp_path / "both.html").read_text()
+    assert "A run (seed 0): </span><strong>FAILED</strong>" in (tmp_path / "both.html").read_text()
 
 
 def test_an_old_run_has_no_verdict_except_a_failure_that_its_record_shows(tmp_path):

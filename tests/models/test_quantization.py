@@ -184,7 +184,7 @@ def test_a_run_on_four_bits_goes_elsewhere_and_back(run: Path, place: Path, tmp_
     scores = {}
     for name, more in (("whole", ["--dtype", "float32"]), ("same", [])):
         asked = ["transfer", str(run), "--to", str(place / "gpt2"), "--report", str(place / "report.jsonl"),
-                 "--out", str(tmp_path / name), "--scale", "1", *more]  # fmt: skip
+                 "--out", str(tmp_path / name), "--scale", "1", *variants.ONE_OTHER, *more]  # fmt: skip
         assert main(asked) == 0
         told = json.loads((tmp_path / name / "results.json").read_text())
         apart = told["transferred"]["compatibility"]["distances"]["adapted"]
