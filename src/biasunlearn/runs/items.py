@@ -39,6 +39,7 @@ def read_items(path: Path) -> dict[str, list[Item]]:
 
     try:
         table = pyarrow.parquet.read_table(path)
+        table.validate(full=True)  # a text that is no UTF-8 would only be found when it is used
     except Exception as error:
         raise RequestError(f"{path}: not our items: {str(error).splitlines()[0]}") from None
     if not table.num_rows:  # a run whose benchmarks have no items
