@@ -16,7 +16,7 @@ demo: install
 test: lint
 	$(PYTEST)
 
-# A cross-section of every package in about 100 seconds on two cores, for the time between two edits.
+# A cross-section of every package in about 85 seconds on two cores, for the time between two edits.
 test-fast: install-all
 	$(PYTEST) -m "not slow and not browser"
 
