@@ -65,6 +65,7 @@ def test_an_unscored_answer_has_no_score_and_moves_the_bounds_only():
     assert both.overall.interval("bfs").value == alone.overall.interval("bfs").value == 50
     assert both.overall.interval("scored").value == 50
     assert both.n == 20 and both.states["overall"] == {"scored": 10, "unscored: truncated": 10}
+    assert "scored" not in both.bounds["overall"]
     ends = both.bounds["overall"]["bfs"]
     assert (ends.lowest.value, ends.highest.value) == (25, 75)
     assert "10 of 20 answers are unscored (truncated 10)" in both.notes[0]

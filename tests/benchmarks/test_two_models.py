@@ -66,7 +66,7 @@ def test_two_models_are_judged_in_one_pass(data, tmp_path):
     assert before.without_judge == {} and list(both.without_judge) == [url, "rule"]
     assert all(found["biased"] == 25 for found in both.without_judge.values())
     assert "scores if one judge is left out" in str(judged_tables("bbq_text", both, None))
-    values = {score: both.overall.interval(score) for score in ("biased", "bias_amb", "scored")}
+    values = {score: both.overall.interval(score) for score in ("biased", "bias_amb")}
     bounds = {score: Bounds(lowest=value, highest=value) for score, value in values.items()}
     tables = judged_tables("bbq_text", both.model_copy(update={"bounds": {"overall": bounds}}), None)
     shown = next(table for table in tables if table.title.endswith("could change"))

@@ -89,7 +89,7 @@ def bounds(
     found: dict[str, dict[str, Bounds]] = {}
     for part in parts[0]:
         rows = [one[part].scores for one in parts if part in one]
-        for score in rows[0]:
+        for score in (one for one in rows[0] if one != "scored"):  # there, all answers are
             values = [row[score] for row in rows if score in row]
             low = min(values, key=lambda e: (e.low, e.value))  # few items may share an end
             high = max(values, key=lambda e: (e.high, e.value))

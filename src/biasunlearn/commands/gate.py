@@ -285,7 +285,7 @@ def _decided(rule: Rule, part: str, entry: BenchmarkResult, found: Estimate) -> 
             return False, f"; undecided: {missing} answers are unscored, so that the change is not known"
         return holds(found), ""
     bounds = entry.bounds.get(part, {}).get(rule.score)
-    if bounds is None or rule.score == "scored":
+    if bounds is None:
         return holds(found), ""
     ends = estimate_of(bounds.lowest), estimate_of(bounds.highest)
     answer = decision(holds, found, *(end or found for end in ends))

@@ -99,8 +99,6 @@ def _bounds(name: str, entry: JudgedResult) -> Table:
     columns = (Column("score", "text", ALWAYS), Column("scored answers"), Column("lowest"), Column("highest"))
     rows = []
     for score, one in entry.bounds.get("overall", {}).items():
-        if score == "scored":  # would say that all answers are scored if all answers are scored
-            continue
         three = (entry.overall.scores.get(score), one.lowest, one.highest)
         digits = digits_of(three)  # of this score: shares in percent stand beside scores from -1 to 1
         rows.append([name_cell(score), *(score_cell(found, digits) for found in three)])
