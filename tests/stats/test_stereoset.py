@@ -16,7 +16,7 @@ from biasunlearn.stats.stereoset import (
     comparisons,
     fair_distance,
     icat,
-    past_even,
+    is_over_debiased,
     smallest_difference,
     ss_with_interval,
     stereoset_scores,
@@ -223,7 +223,7 @@ def test_a_share_of_0_that_is_made_of_ties_is_not_past_50():
     tied, preferred = ([Comparison("x", f"t{n}", 0.0, 1.0, margin) for n in range(40)] for margin in (0.0, -1.0))
     assert stereoset_scores(tied).overall.ss.value == stereoset_scores(preferred).overall.ss.value == 0
     assert not stereoset_scores(tied).overall.over_debiased and stereoset_scores(preferred).overall.over_debiased
-    assert past_even(45, 0, 20) and not past_even(45, 1, 20) and past_even(44.9, 1, 20)
+    assert is_over_debiased(45, 0, 20) and not is_over_debiased(45, 1, 20) and is_over_debiased(44.9, 1, 20)
 
 
 @pytest.mark.parametrize(("pairs", "points"), [(1, 50), (2, 25), (3, 25), (5, 18.75), (10, 12.3046875)])

@@ -17,7 +17,7 @@ from biasunlearn.runs.results import Results
 from biasunlearn.runs.scores import Interval, StereoSetScores
 from biasunlearn.runs.sections import Point
 from biasunlearn.stats.bootstrap import FEW_CLUSTERS
-from biasunlearn.stats.stereoset import LOW_LMS, past_even
+from biasunlearn.stats.stereoset import LOW_LMS, is_over_debiased
 
 COLLAPSED = "The run collapsed: LMS fell too far during training, and the model is not fit for use."
 
@@ -93,7 +93,7 @@ def over_debiased(entry: BenchmarkResult | StereoSetPart) -> list[str]:
     """
     if isinstance(entry, StereoSetResult | StereoSetPart):
         rows = {**entry.bias_types, "overall": entry.overall}
-        return [name for name, row in rows.items() if past_even(row.ss.high, row.ties, row.n)]
+        return [name for name, row in rows.items() if is_over_debiased(row.ss.high, row.ties, row.n)]
     score = next((name for name, ideal in entry.ideals.items() if ideal == 50), None)
     if score is None:
         return []
@@ -101,7 +101,7 @@ def over_debiased(entry: BenchmarkResult | StereoSetPart) -> list[str]:
     ties = entry.ties if isinstance(entry, CrowsPairsResult) else 0
     found = {name: (part.scores.get(score), part.n) for name, part in parts.items()}
     return [
-        name for name, (one, n) in found.items() if isinstance(one, Interval) and past_even(one.high, ties, n)
+        name for name, (one, n) in found.items() if isinstance(one, Interval) and is_over_debiased(one.high, ties, n)
     ]
 
 
