@@ -4,8 +4,12 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 # Tests that run at once; each takes one core and up to 2 GB of memory.
 WORKERS ?= 2
-# A file is tested by one worker, so that what its tests share is made once, in the order that tests/conftest.py gives.
-PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Each worker begins with its part of the files. One that has finished takes over the second half of what another has
+# still to do, so that what the tests of a file share is made once for nearly every file, and all work until the end.
+PYTEST := $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+# Compiled modules are kept, also where the environment says otherwise: every worker and every process that a test starts
+# would compile the tests or the package again.
+export PYTHONDONTWRITEBYTECODE :=
 .PHONY: demo test test-fast test-nightly fuzz lint bench bench-gpu docs schema install install-all
 
 demo: install

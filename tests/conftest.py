@@ -4,6 +4,8 @@ draws its examples, and which tests are left for the night."""
 import gc
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,15 +23,21 @@ os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 # (models/cpu_kernels.py caches little, since the shapes of real steps differ).
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "1024")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "1024")
+# A run waits until each of its files is on the disk, a hundred times, and the tests make several hundred runs. Linux has
+# a file system in memory, where nobody waits. In a container it may be too small; then the disk is used.
+MEMORY = Path("/dev/shm")
+if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 
 import jsonschema  # noqa: E402
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
 from biasunlearn.runs.results import SCHEMA_FILE  # noqa: E402
+from tests.options_once import remember_options  # noqa: E402
 from tests.warm_client import Warm  # noqa: E402
 
-ROOT = Path(__file__).parent
+remember_options()
 
 # The default draws the same examples in every run, so that a failure is never a matter of luck.
 # HYPOTHESIS_PROFILE=nightly (`make test-nightly`) draws new and many more; it prints how to repeat a failure.
@@ -48,15 +56,11 @@ FAST_FAMILIES = {"gpt2", "llama"}
 FAST_CASES = 3
 """Cases of a parametrised test in `make test-fast`: the first, the last and those halfway between them."""
 
-LONGEST = ("unlearn/methods/test_methods.py", "test_faults.py", "models/test_distributed.py", "test_damaged_runs.py",
-           "commands/test_transfer.py", "unlearn/test_trainer.py", "test_resume.py", "test_site.py")  # fmt: skip
-"""Files that run first. A file is tested by one worker: a long one at the end would leave the other worker idle."""
-
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks the tests of most model families, and most cases of a test with many, `slow`; leaves out those that only
-    `make test-nightly` runs; and sorts the longest files to the front."""
+    """Marks the tests of most model families, and most cases of a test with many, `slow`; and leaves out those that only
+    `make test-nightly` runs."""
     _leave_for_the_night(config, items)
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
@@ -74,8 +78,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("exhaustive")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
-    first = {ROOT / name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: first.get(item.path, len(LONGEST)))
 
 
 def _leave_for_the_night(config: pytest.Config, items: list[pytest.Item]) -> None:
