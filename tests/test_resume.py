@@ -20,16 +20,24 @@ from tests import tiny, variants
 from tests.warm_client import Warm
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    tiny.save(tiny.gpt2(n_layer=1), tmp_path / "model")
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, two adapters and report pairs, as every test finds them."""
+    folder = tmp_path_factory.mktemp("unchanged")
+    tiny.save(tiny.gpt2(n_layer=1), folder / "model")
     for seed in (1, 2):
         adapted = with_lora(tiny.gpt2(n_layer=1).model, DebiasConfig())
         tiny.perturb(adapted, seed=seed)
-        adapted.save_pretrained(tmp_path / f"adapter-{seed}")
-    shutil.copytree(tmp_path / "adapter-1", tmp_path / "adapter")
-    variants.write_pairs(tmp_path / "report.jsonl", ("old", "new"))
-    return tmp_path
+        adapted.save_pretrained(folder / f"adapter-{seed}")
+    shutil.copytree(folder / "adapter-1", folder / "adapter")
+    variants.write_pairs(folder / "report.jsonl", ("old", "new"))
+    return folder
+
+
+@pytest.fixture
+def place(unchanged: Path, tmp_path: Path) -> Path:
+    """A copy, which the test may change."""
+    return Path(shutil.copytree(unchanged, tmp_path, dirs_exist_ok=True))
 
 
 def measure(place: Path, *more: str, model: str = "model", data: str = "report.jsonl", out: str = "run") -> int:

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from biasunlearn.models.load import Loaded
 
+transformers.utils.logging.disable_progress_bar()  # of a saved model; what a command prints is tested
 TEXTS = (
     "The nurse said that she was tired.",
     "The nurse said that he was tired.",

@@ -23,6 +23,12 @@ INSTALLED = importlib.util.find_spec("lm_eval") is not None
 needs_lm_eval = pytest.mark.skipif(not INSTALLED, reason="lm-eval is not installed: pip install 'biasunlearn[lm-eval]'")
 
 
+@pytest.fixture(autouse=True)
+def nobody_asks_about_the_machine(monkeypatch):
+    """As in tests/scoring/test_lm_eval.py."""
+    monkeypatch.setattr("torch.utils.collect_env.get_pretty_env_info", str)
+
+
 def stereoset_rows():
     rows = [
         {"bias_type": bias_type, "target": who, "context": f"The {who} is BLANK.",
