@@ -296,7 +296,7 @@ def test_the_known_belief_bias_is_measured_and_unlearned_and_logic_is_kept(belie
     assert after["accuracy_real"].value > before["accuracy_real"].value
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive  # by day: a model with one verdict has no effect, and such a world has the right verdicts
 def test_a_world_without_belief_bias_has_no_effect(tmp_path):
     world = build_belief_world(belief=0.0)
     train_belief_model(world, tmp_path / "model")

@@ -49,10 +49,11 @@ def drawn(rng: random.Random) -> list[Passage]:
     return passages
 
 
+@pytest.mark.by_day("gpt2", "llama", "opt", "gemma3", "bert")  # one of each kind of positions and of attention
 @pytest.mark.parametrize("family", FAMILIES)
 def test_neither_order_nor_packing_nor_sharing_nor_threads_change_a_score(family: str) -> None:
     loaded, rng = model(family), random.Random(family)
-    passages = drawn(rng)
+    passages = drawn(rng)[: 6 if loaded.masked else None]  # a masked model reads a sentence once for each token
     torch.set_num_threads(1)
     alone = {passage: score(loaded, [passage])[0] for passage in passages}
     for threads, batch_tokens in ((1, 4096), (2, 4096), (2, 40), (1, 1)):

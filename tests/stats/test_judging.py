@@ -98,9 +98,7 @@ def test_a_judge_that_says_nothing_cannot_be_corrected():
         HumanLabels(3, 4, 0, 0)
 
 
-def covered(
-    sensitivity: float, specificity: float, share: float, *, corrected: bool = True, runs: int = 1500
-) -> float:
+def covered(sensitivity: float, specificity: float, share: float, *, corrected: bool = True, runs: int) -> float:
     """Share of simulated runs of 1,000 answers with 150 labels whose interval holds the true share."""
     rng = np.random.default_rng(5)
     inside = 0
@@ -161,7 +159,7 @@ def first_of(judged, rank, size):
     return [n for verdict in (True, False) for n in ranked[judged[ranked] == verdict][: size // 2]]
 
 
-def difference_covered(errors, equal_share: float, *, corrected: bool = True, runs: int = 600) -> float:
+def difference_covered(errors, equal_share: float, *, corrected: bool = True, runs: int) -> float:
     """Share of simulated pairs of models whose interval holds the true difference, 40 % before and 25 % after.
 
     1,000 questions; the answers to a part of them are the same before and after, with one verdict and one label.
@@ -190,11 +188,12 @@ def difference_covered(errors, equal_share: float, *, corrected: bool = True, ru
 
 
 @pytest.mark.slow
-@pytest.mark.by_day("errors2-0.4")
+@pytest.mark.by_day("300-errors2-0.4")
 @pytest.mark.parametrize("equal_share", [0.0, 0.4])
 @pytest.mark.parametrize("errors", [((0.9, 0.9),) * 2, ((0.7, 0.95),) * 2, ((0.9, 0.9), (0.7, 0.95))])
-def test_coverage_of_the_corrected_difference(errors, equal_share):
-    assert 0.93 <= difference_covered(errors, equal_share) <= 0.97
+@pytest.mark.parametrize("runs", [300, 600])
+def test_coverage_of_the_corrected_difference(runs, errors, equal_share):
+    assert 0.93 <= difference_covered(errors, equal_share, runs=runs) <= 0.97
 
 
 @pytest.mark.slow
@@ -204,10 +203,11 @@ def test_the_judge_s_own_difference_does_not_cover():
 
 
 @pytest.mark.slow
-@pytest.mark.by_day("0.7-0.95")
+@pytest.mark.by_day("600-0.7-0.95")
 @pytest.mark.parametrize(("sensitivity", "specificity"), [(0.9, 0.9), (0.7, 0.95)])
-def test_coverage_of_the_corrected_interval(sensitivity, specificity):
-    assert 0.93 <= covered(sensitivity, specificity, 0.2) <= 0.97
+@pytest.mark.parametrize("runs", [600, 1500])
+def test_coverage_of_the_corrected_interval(runs, sensitivity, specificity):
+    assert 0.93 <= covered(sensitivity, specificity, 0.2, runs=runs) <= 0.97
 
 
 @pytest.mark.slow
