@@ -23,8 +23,8 @@ os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 # (models/cpu_kernels.py caches little, since the shapes of real steps differ).
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "1024")
 os.environ.setdefault("LRU_CACHE_CAPACITY", "1024")
-# A run waits until each of its files is on the disk, dozens of times, and the tests make several hundred runs. Linux has
-# a file system in memory, where nobody waits. In a container it may be too small; then the disk is used.
+# A run waits dozens of times until a file is on the disk, and the tests make several hundred runs. Linux has a file
+# system in memory, where nobody waits. In a container it may be too small; then the disk is used.
 MEMORY = Path("/dev/shm")
 if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 4 << 30:
     os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
@@ -59,7 +59,7 @@ FAST_CASES = 3
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks the tests of most model families, and most cases of a test with many, `slow`; leaves out the tests that only
+    """Marks the tests of most model families, and most cases of a test with many, `slow`; leaves out those that only
     `make test-nightly` runs."""
     _leave_for_the_night(config, items)
     cases: dict[str, list[pytest.Item]] = {}
