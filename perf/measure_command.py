@@ -3,9 +3,9 @@
     python perf/measure_command.py MODEL dev.json [--runs 3] [--threads 2]
 
 Both are whole processes, from start to end, and take turns. The other process loads the model with transformers and
-computes the logits of the same sentences with padding, 16 at a time in the order of the file, without shared beginnings,
-without sorting, without scores, tests or results. `measure` runs with `--replacements 0`, so that both read the same
-sentences.
+computes the logits of the same sentences with padding, 16 at a time in the order of the file, without sharing
+beginnings, without sorting, without scores, tests or results. `measure` runs with `--replacements 0`, so that both
+read the same sentences.
 """
 
 import argparse
