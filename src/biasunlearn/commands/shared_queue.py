@@ -11,7 +11,7 @@ from biasunlearn.runs.lock import FolderInUse
 T = TypeVar("T")
 
 PAUSE = 2.0
-"""Seconds between two looks at folders that other processes are writing."""
+"""Seconds until folders that other processes are writing are tried again."""
 
 
 def run_when_free(tasks: Sequence[T], run: Callable[[T], None], callbacks: Callbacks) -> None:
