@@ -32,8 +32,8 @@ def base_findings(stop: StopScores, report: Mapping[str, ReportedScore], config:
     type where the two splits disagree about the base model.
 
     They disagree where the difference of their SS is larger than its 95 % interval, or where one of the two intervals
-    excludes 50 and the other does not, or both do, on different sides. Bias types with fewer than `FEWEST_PAIRS` pairs in
-    the report file are left out.
+    excludes 50 and the other does not, or both do, on different sides. Bias types with fewer than `FEWEST_PAIRS` pairs
+    in the report file are left out.
     """
     held = first_decision(Evaluation(0, stop, stop.lms), config).held
     lines = []
