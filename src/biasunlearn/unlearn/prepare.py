@@ -7,9 +7,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from biasunlearn.config import DebiasConfig
-from biasunlearn.data.checks import check_pairs, overlap
+from biasunlearn.data.checks import PairTexts, check_pairs, overlap, pair_texts
 from biasunlearn.data.definitional import definitional_pairs
-from biasunlearn.data.readers import DataFile, fingerprint, is_plain_text, read_triplets, read_unrelated, triplet_hash
+from biasunlearn.data.readers import (
+    DataFile,
+    fingerprint,
+    fingerprint_of,
+    is_plain_text,
+    read_triplets,
+    read_unrelated,
+    triplet_hash,
+)
 from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.splits import Split, split
 from biasunlearn.data.tables import MemoryTable, collector_off
@@ -83,7 +91,7 @@ def prepare(
     stop = _stop_items(trained, read.report.triplets, config)
     chosen = _supervised_kinds(trained.train, config)
     sentences, source_hash = _unrelated_set(read.unrelated, triplets, parts, config)
-    hashes = fingerprint(chosen), fingerprint(stop)
+    hashes = _fingerprint(read, chosen), _fingerprint(read, stop)
     findings += left_out_finding(read.joined, triplets, config)
     lost: list[str] = []
     if unscorable:
@@ -173,8 +181,8 @@ class _Files:
     unrelated: DataFile | str | MemoryTable | None
     joined: Sequence[Triplet]
     """The training pairs, with target terms and unrelated sentences from the unrelated file where they have none."""
-    hashes: Sequence[str]
-    """Of each training pair; they do not depend on its target term and its unrelated sentence."""
+    texts: PairTexts
+    """Of the training pairs; their hashes do not depend on their target terms and unrelated sentences."""
     overlap: int
     """Report pairs that are also in the training file."""
 
@@ -189,8 +197,8 @@ def _read_files(
     reported = read_triplets(report, skip_invalid=skip_invalid)
     other = _unrelated_data(unrelated, skip_invalid)
     joined = _joined(pairs, other)
-    hashes = tuple(map(triplet_hash, pairs.triplets))
-    return _Files(pairs, reported, other, joined, hashes, overlap(set(hashes), reported.triplets))
+    texts = pair_texts(pairs.triplets)
+    return _Files(pairs, reported, other, joined, texts, overlap(set(texts.hashes), reported.triplets))
 
 
 def _joined(pairs: DataFile, other: DataFile | str | MemoryTable | None) -> Sequence[Triplet]:
@@ -229,7 +237,7 @@ def _manifest(
     """`used`: the pairs that training reads, with those that are only protected."""
     held_out, elsewhere = ((), stop) if facts.stopped_on_report else (stop, ())
     chosen = set(map(id, (*used, *held_out)))  # the very objects of `read.joined`, whose hashes are known
-    pairs = {key for c, key in zip(read.joined, read.hashes, strict=True) if id(c) in chosen}
+    pairs = {key for c, key in zip(read.joined, read.texts.hashes, strict=True) if id(c) in chosen}
     pairs.update(map(triplet_hash, elsewhere))
     return Manifest(
         train=facts.train, unrelated=facts.unrelated, splits=facts.splits, seed=seed,
@@ -241,7 +249,7 @@ def _findings(read: _Files) -> list[str]:
     """What the user should know about the data before training, one line each."""
     files = [read.train, read.report, *([read.unrelated] if isinstance(read.unrelated, DataFile) else [])]
     findings = [line for data in files for line in data.remarks]
-    findings += check_pairs(read.train.triplets, read.report.triplets, read.hashes)
+    findings += check_pairs(read.train.triplets, read.report.triplets, read.texts)
     if read.overlap:
         findings.append(
             f"{read.overlap} pairs of {read.train.path} are also in {read.report.path}: the result is marked as "
@@ -263,6 +271,15 @@ def _inert(config: DebiasConfig) -> list[str]:
 def _file_facts(data: DataFile, lost: Sequence[str] = ()) -> FileFacts:
     skipped = [*data.skipped, *lost]
     return FileFacts(path=data.path, sha256=data.sha256, rows=len(data.triplets), skipped=skipped)
+
+
+def _fingerprint(read: _Files, chosen: Sequence[Triplet]) -> str:
+    """`fingerprint` of training pairs, whose texts were hashed when they were read."""
+    wanted = set(map(id, chosen))  # the very objects of `read.joined`
+    places = [place for place, triplet in enumerate(read.joined) if id(triplet) in wanted]
+    if not read.train.digests or len(places) != len(chosen):
+        return fingerprint(chosen)
+    return fingerprint_of(np.frombuffer(read.train.digests, "V8")[places].tobytes())
 
 
 def _split_facts(triplets: Sequence[Triplet], sha256: str) -> SplitFacts:
