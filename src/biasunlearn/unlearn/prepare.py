@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
+from numpy.typing import NDArray
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.checks import PairTexts, check_pairs, overlap, pair_texts
@@ -236,8 +238,7 @@ def _manifest(
 ) -> Manifest:
     """`used`: the pairs that training reads, with those that are only protected."""
     held_out, elsewhere = ((), stop) if facts.stopped_on_report else (stop, ())
-    chosen = set(map(id, (*used, *held_out)))  # the very objects of `read.joined`, whose hashes are known
-    pairs = {key for c, key in zip(read.joined, read.texts.hashes, strict=True) if id(c) in chosen}
+    pairs = set(compress(read.texts.hashes, _among(read, (*used, *held_out)).tolist()))
     pairs.update(map(triplet_hash, elsewhere))
     return Manifest(
         train=facts.train, unrelated=facts.unrelated, splits=facts.splits, seed=seed,
@@ -275,11 +276,16 @@ def _file_facts(data: DataFile, lost: Sequence[str] = ()) -> FileFacts:
 
 def _fingerprint(read: _Files, chosen: Sequence[Triplet]) -> str:
     """`fingerprint` of training pairs, whose texts were hashed when they were read."""
-    wanted = set(map(id, chosen))  # the very objects of `read.joined`
-    places = [place for place, triplet in enumerate(read.joined) if id(triplet) in wanted]
-    if not read.train.digests or len(places) != len(chosen):
+    used = _among(read, chosen)
+    if not read.train.digests or used.sum() != len(chosen):
         return fingerprint(chosen)
-    return fingerprint_of(np.frombuffer(read.train.digests, "V8")[places].tobytes())
+    return fingerprint_of(np.frombuffer(read.train.digests, "V8")[used].tobytes())
+
+
+def _among(read: _Files, chosen: Sequence[Triplet]) -> NDArray[np.bool_]:
+    """Whether each pair of `read.joined` is one of these, which are the very same objects."""
+    joined, wanted = (np.fromiter(map(id, triplets), np.int64, len(triplets)) for triplets in (read.joined, chosen))
+    return np.isin(joined, wanted)
 
 
 def _split_facts(triplets: Sequence[Triplet], sha256: str) -> SplitFacts:
