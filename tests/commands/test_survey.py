@@ -1,6 +1,9 @@
 """A survey: every method on the same sets, runs that are not run twice, the base measured once, and its page."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +85,36 @@ def test_methods_stand_in_one_table_and_are_run_once(place: Path, capsys: pytest
     assert "mean |SS - 50|" in shown and "inlp" in shown
     page = (place / "out/report.html").read_text()
     assert "3 methods under one budget, 2 seeds" in page and "inlp" in page
+
+
+@pytest.mark.exhaustive  # by day: tests/commands/test_shared_queue.py, with the lock of a real process
+def test_two_processes_share_a_survey_though_both_are_killed_once(place: Path, tmp_path: Path) -> None:
+    chosen = ("--methods", "dpo", "npo", "sft", "--seeds", "0", "1", "--quiet")
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    assert main(command(place, *chosen, "--out", str(alone), "--overwrite")) == 0
+
+    def start() -> "subprocess.Popen[str]":
+        command_line = [sys.executable, "-m", "biasunlearn", *command(place, *chosen, "--out", str(shared))]
+        return subprocess.Popen(command_line, stderr=subprocess.PIPE, text=True)
+
+    first, second = start(), start()
+    for number, one in ((1, first), (2, second)):  # each is killed when one more run has begun
+        while len([*shared.glob("*/seed-*/scored.jsonl"), *shared.glob("*/seed-*/results.json")]) < number:
+            time.sleep(0.05)
+        one.kill()
+        one.wait()
+    both = start(), start()
+    assert [one.wait() for one in both] == [0, 0]
+    said = "".join(one.stderr.read() for one in both if one.stderr)
+    assert "left out" not in said
+    assert sorted(path.parent for path in shared.glob("*/seed-*/results.json")) == [
+        shared / method / f"seed-{seed}" for method in ("dpo", "npo", "sft") for seed in (0, 1)
+    ]
+    expected, found = (json.loads((out / "survey.json").read_text()) for out in (alone, shared))
+    for one in (expected, found):
+        for row in one["methods"].values():
+            del row["cost"]
+    assert found["methods"] == expected["methods"] and found["base"] == expected["base"] and found["refused"] == {}
 
 
 def test_prompting_baselines_stand_beside_trained_methods(

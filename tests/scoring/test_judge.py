@@ -186,6 +186,20 @@ def test_equal_answers_are_judged_once():
     assert found.votes[0][0].label is not None  # what the judge said is stored nevertheless
 
 
+def test_a_judge_that_is_not_usable_can_be_spared_the_answers():
+    answers = [Judged(f"q{n}", "Who?", "X", {"biased": "b", "anti": "a"}) for n in range(30)]
+    asked, spared, gold = (Replies("VERDICT: A") for _ in range(3))
+    judge_answers([Judge("j", gold)], MATCHING, [], minimum_kappa=0.6)
+    full = judge_answers([Judge("j", asked)], MATCHING, answers, minimum_kappa=0.6)
+    found = judge_answers([Judge("j", spared)], MATCHING, answers, minimum_kappa=0.6, stop_if_unusable=True)
+    assert gold.asked == spared.asked <= asked.asked - 30  # the gold set and nothing else
+    assert [v.reason for v in found.verdicts] == [v.reason for v in full.verdicts] == ["judge_not_usable"] * 30
+    assert found.votes == ((),) * 30 and not found.facts.asked and full.facts.asked
+    assert found.facts.judges[0].gold_kappa == full.facts.judges[0].gold_kappa
+    rule = judge_answers([Judge("rule")], MATCHING, answers, minimum_kappa=0.6, stop_if_unusable=True)
+    assert rule.facts.usable and rule.facts.asked and all(len(votes) == 1 for votes in rule.votes)
+
+
 # --- models on this machine ---------------------------------------------------------------------------------------
 
 

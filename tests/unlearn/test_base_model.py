@@ -13,7 +13,7 @@ def stop(ss: float, error: float, pairs: int = 400) -> StopScores:
 
 def test_the_failure_that_was_seen_is_said_before_training() -> None:
     """The stop split at 48.9, the report split at 55.8 (50.9 to 61.1)."""
-    held, disagree = base_findings(stop(48.9, 2.75), {"gender": ReportedScore(55.8, 50.9, 61.1)}, DebiasConfig())
+    held, disagree = base_findings(stop(48.9, 2.75), {"gender": ReportedScore(55.8, 50.9, 61.1, 255)}, DebiasConfig())
     assert held == (
         "gender: held, not trained, as its SS cannot be told from 50 (SS 48.9 (43.4 to 54.4), 400 pairs); "
         "it is trained if that changes"
@@ -37,9 +37,17 @@ def test_the_failure_that_was_seen_is_said_before_training() -> None:
     ],
 )
 def test_splits_that_disagree(ss: float, error: float, report: tuple[float, float, float], word: str | None) -> None:
-    lines = base_findings(stop(ss, error), {"gender": ReportedScore(*report)}, DebiasConfig(swap="hard"))
+    lines = base_findings(stop(ss, error), {"gender": ReportedScore(*report, 255)}, DebiasConfig(swap="hard"))
     assert [word in line for line in lines if word] == ([True] if word else [])
     assert bool(lines) == bool(word)
+
+
+def test_a_handful_of_report_pairs_disagrees_with_nothing() -> None:
+    """Three pairs with the same answer have the interval 0 to 0, which says nothing about others."""
+    few, enough = (ReportedScore(0.0, 0.0, 0.0, pairs) for pairs in (3, 20))
+    config = DebiasConfig(swap="hard")
+    assert base_findings(stop(60.0, 2.0), {"gender": few}, config) == []
+    assert len(base_findings(stop(60.0, 2.0), {"gender": enough}, config)) == 1
 
 
 def test_rules_that_do_not_know_the_noise_hold_nothing() -> None:

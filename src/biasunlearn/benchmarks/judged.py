@@ -213,7 +213,10 @@ def judge_arms(
     judges = _open(name, options, task, store, device)
     readable = [(arm, n) for arm, one in enumerate(arms) for n, a in enumerate(one.answers) if a.problem is None]
     judged = [arms[arm].answers[n].judged for arm, n in readable]
-    judgment = judge_answers(judges, task.rubric, judged, minimum_kappa=options.minimum_kappa, progress=progress)
+    judgment = judge_answers(
+        judges, task.rubric, judged, minimum_kappa=options.minimum_kappa, stop_if_unusable=options.stop_if_unusable,
+        progress=progress,
+    )  # fmt: skip
     places = {where: place for place, where in enumerate(readable)}
     found = []
     for number, arm in enumerate(arms):

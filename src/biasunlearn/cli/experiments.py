@@ -100,7 +100,8 @@ def survey(
 ) -> int:
     """Train with every method under the same budget, and compare the methods in one table.
 
-    Repeat the command to continue an interrupted survey: finished runs are not trained again.
+    Repeat the command to continue an interrupted survey: finished runs are not trained again. Several processes, also
+    on several machines with a common folder, can share a survey: start the same command in each of them.
 
     Args:
         model: Folder of a causal or masked language model, or its name on the Hugging Face hub.

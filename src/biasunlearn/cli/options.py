@@ -176,6 +176,8 @@ class Evaluation:
             URL#MODEL, whose key is read from BIASUNLEARN_API_KEY. May be repeated: the judges are a panel, whose strict
             majority decides (default: rule).
         minimum_kappa: Agreement with the gold set beyond chance that the judges need; below it they are not used.
+        stop_if_unusable: Do not ask the judges about the answers if they agree too little with the gold set, on which
+            they are tried first. This saves calls.
         judge_tokens: Maximum number of tokens of a judge's reply (default: 64 for a label, 512 for a rating).
         budget: Maximum number of calls to endpoints.
         concurrency: Maximum number of calls to an endpoint at the same time.
@@ -198,6 +200,7 @@ class Evaluation:
     term_list: Annotated[tuple[str, ...], Parameter(name="--term-list", metavar="FILE")] = ()
     judge: Annotated[tuple[str, ...], Parameter(name="--judge", metavar="JUDGE")] = ()
     minimum_kappa: Annotated[float, Parameter(metavar="X")] = 0.6
+    stop_if_unusable: bool = False
     judge_tokens: Integer | None = None
     budget: Integer | None = None
     concurrency: Integer = 8
@@ -224,6 +227,7 @@ class Evaluation:
             term_lists=self.term_list,
             judges=self.judge,
             minimum_kappa=self.minimum_kappa,
+            stop_if_unusable=self.stop_if_unusable,
             judge_tokens=self.judge_tokens,
             budget=self.budget,
             concurrency=self.concurrency,

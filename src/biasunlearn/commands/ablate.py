@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from biasunlearn.commands.repeated_runs import Common, experiment_of
+from biasunlearn.commands.shared_queue import run_when_free
 from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.folder import RunFolder
@@ -74,16 +75,15 @@ def ablate(
     if not seeds:
         raise RequestError("ablate: nothing to run; give at least one seed")
     variants = variants or [name for name in VARIANTS if name == "full" or _changes(name, config)]
-    experiment = experiment_of(model, common)
-    rows = {}
-    for variant in variants:
-        runs = []
-        for seed in seeds:
-            folder = Path(out) / variant / f"seed-{seed}"
-            changed = replace(config, seed=seed, **VARIANTS[variant])
-            experiment.run(f"{variant}, seed {seed}", folder, changed, train=train)
-            runs.append(RunFolder(folder))
-        rows[variant] = row_of(variant, runs)
+    experiment, recipe = experiment_of(model, common), config
+
+    def run(task: tuple[str, int]) -> None:
+        variant, seed = task
+        changed = replace(recipe, seed=seed, **VARIANTS[variant])
+        experiment.run(f"{variant}, seed {seed}", Path(out) / variant / f"seed-{seed}", changed, train=train)
+
+    run_when_free([(variant, seed) for variant in variants for seed in seeds], run, experiment.callbacks)
+    rows = {v: row_of(v, [RunFolder(Path(out) / v / f"seed-{seed}") for seed in seeds]) for v in variants}
     result = Ablation(model=model, seeds=[*seeds], variants=rows, recipe=to_dict(config))
     RunFolder(Path(out)).write_json("ablation.json", result.to_dict())
     return result

@@ -396,7 +396,7 @@ def _reported(before: Measured) -> dict[str, ReportedScore]:
     """SS of the base model on the report file by bias type, the pairs pooled."""
     rows = before.stereoset.bias_types.items() if before.stereoset else ()
     return {
-        name: ReportedScore(row.ss_micro, row.ss_micro_low, row.ss_micro_high)
+        name: ReportedScore(row.ss_micro, row.ss_micro_low, row.ss_micro_high, row.n)
         for name, row in rows
         if row.ss_micro is not None and row.ss_micro_low is not None and row.ss_micro_high is not None
     }

@@ -5,12 +5,14 @@ of them: a matrix of SS, each cell with its interval. With `orthogonal_weight` a
 bias types, to keep their directions. Finished runs are not repeated.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-from biasunlearn.commands.repeated_runs import Common, experiment_of
+from biasunlearn.commands.repeated_runs import Common, Experiment, experiment_of
+from biasunlearn.commands.shared_queue import run_when_free
 from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.data.readers import fingerprint, read_triplets, write_pairs
 from biasunlearn.data.records import Triplet
@@ -56,8 +58,7 @@ def disentangle(
     types = check_types(train, triplets)
     seeds = [*seeds] or [config.seed]
     experiment = replace(experiment, unrelated=experiment.unrelated or _own_unrelated(triplets, Path(out)))
-    found: dict[str, list[Results]] = {}
-    trained_on = {}
+    trained_on, tasks = {}, []
     for bias_type in types:
         name = f"{'without' if leave_out else 'only'}-{file_name(bias_type)}"
         chosen = [triplet for triplet in triplets if (triplet.bias_type == bias_type) != leave_out]
@@ -65,11 +66,9 @@ def disentangle(
         row = config
         if config.orthogonal_weight:  # the directions of the other bias types are read from their pairs
             chosen, row = [*triplets], replace(config, trained_types=tuple(trained_on[name]))
-        pairs, found[name] = _stored(chosen, Path(out) / f"{name}.jsonl"), []
-        for seed in seeds:
-            folder = Path(out) / name / f"seed-{seed}"
-            what = f"{name}, seed {seed}, {len(chosen)} training pairs"
-            found[name].append(experiment.run(what, folder, replace(row, seed=seed), train=str(pairs)))
+        pairs = str(_stored(chosen, Path(out) / f"{name}.jsonl"))
+        tasks += [(name, replace(row, seed=seed), pairs, len(chosen)) for seed in seeds]
+    found = _run_all(experiment, tasks, Path(out))
     by_seed = {name: [_scores(results.benchmarks) for results in runs] for name, runs in found.items()}
     stages = {name: [_stages(results) for results in runs] for name, runs in found.items()}
     ss, group = (spill_over(stages, trained_on, group=group) for group in (False, True))
@@ -89,6 +88,26 @@ def disentangle(
     )
     RunFolder(Path(out)).write_json("matrix.json", result.to_dict())
     return result
+
+
+def _run_all(
+    experiment: Experiment, tasks: Sequence[tuple[str, DebiasConfig, str, int]], out: Path
+) -> dict[str, list[Results]]:
+    """The results of every training set by seed.
+
+    Args:
+        tasks: the name of a training set, the recipe with its seed, the file of the pairs, and their number.
+    """
+    found: dict[tuple[str, int], Results] = {}
+
+    def run(task: tuple[str, DebiasConfig, str, int]) -> None:
+        name, config, pairs, number = task
+        what = f"{name}, seed {config.seed}, {number} training pairs"
+        found[name, config.seed] = experiment.run(what, out / name / f"seed-{config.seed}", config, train=pairs)
+
+    run_when_free(tasks, run, experiment.callbacks)
+    names = dict.fromkeys(task[0] for task in tasks)
+    return {name: [found[one, config.seed] for one, config, *_ in tasks if one == name] for name in names}
 
 
 def check_types(train: str, triplets: Sequence[Triplet]) -> list[str]:
@@ -119,7 +138,10 @@ def _stored(chosen: Sequence[Triplet], path: Path) -> Path:
             raise RequestError(f"{path}: made of other training pairs; choose another --out or remove it")
     elif is_first():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_pairs(chosen, path)
+        begun = path.with_name(f".{path.name}.{os.getpid()}")  # another process sees the whole file or none
+        begun.unlink(missing_ok=True)
+        write_pairs(chosen, begun)
+        begun.replace(path)
     return path
 
 

@@ -19,6 +19,7 @@ from biasunlearn.commands.evaluation import CONTINUATIONS
 from biasunlearn.commands.measure import measure
 from biasunlearn.commands.repeated_runs import Common, Experiment, experiment_of
 from biasunlearn.commands.run_stages import own_scores, read_stage
+from biasunlearn.commands.shared_queue import run_when_free
 from biasunlearn.config import DebiasConfig, Method, load_config
 from biasunlearn.errors import DataError, RequestError
 from biasunlearn.report.charts.pareto import front
@@ -27,6 +28,7 @@ from biasunlearn.report.tables.survey import BASE_MODEL, OF_TYPE, point_of
 from biasunlearn.runs.benchmark_results import JudgedResult, Measured, PanelResult, PerplexityResult
 from biasunlearn.runs.comparison import Nearer
 from biasunlearn.runs.folder import SCHEMA, RunFolder, environment
+from biasunlearn.runs.lock import FolderInUse
 from biasunlearn.runs.places import check_out
 from biasunlearn.runs.results import Results, only_given
 from biasunlearn.runs.scores import Interval, hides_polarisation
@@ -59,8 +61,10 @@ def survey(
 ) -> Survey:
     """Runs every method with every seed in `out`/METHOD/seed-N, and compares them with each other and with the base.
 
-    Called again, it continues: finished runs are read, and one that was killed is resumed. A method that cannot run
-    (its package is missing, or the model does not fit) is listed with the reason, and the others continue.
+    Called again, it continues: finished runs are read, and one that was killed is resumed. Called by several processes
+    at the same time with the same `out`, each takes runs that no other has taken, and all end with all results. A
+    method that cannot run (its package is missing, or the model does not fit) is listed with the reason, and the others
+    continue.
 
     Args:
         model: a folder, or a name on the hub.
@@ -134,7 +138,8 @@ def _prompting(
     """The scores of every prompting baseline on the judged benchmarks, without training."""
     judged = {name: path for name, path in experiment.plan.benchmarks.items() if name in JUDGED}
     found = {}
-    for name in dict.fromkeys(baselines):
+
+    def run(name: str) -> None:
         folder, spec = out / "prompting" / name, experiment.model
         experiment.callbacks.message(f"{name}: {folder}")
         results = measure(
@@ -144,7 +149,9 @@ def _prompting(
             resume=folder.exists(), options=replace(experiment.plan.options, prompting=name),
         )  # fmt: skip
         found[name] = _judged_scores(results.benchmarks)
-    return found
+
+    run_when_free([*dict.fromkeys(baselines)], run, experiment.callbacks)
+    return {name: found[name] for name in dict.fromkeys(baselines)}
 
 
 def _judged_scores(measured: Measured) -> dict[str, SeedScore | None]:
@@ -160,22 +167,26 @@ def _run_all(
     experiment: Experiment, configs: Mapping[str, Sequence[DebiasConfig]], out: Path, train: str, text: str | None
 ) -> tuple[dict[str, list[Results]], dict[str, RequestError]]:
     """The results of every method by seed, and why other methods cannot run."""
-    found: dict[str, list[Results]] = {}
+    found: dict[tuple[str, int], Results] = {}
     refused: dict[str, RequestError] = {}
-    for method, of_seeds in configs.items():
+
+    def run(task: tuple[str, DebiasConfig]) -> None:
+        method, config = task
+        if method in refused:
+            return
+        what, folder = f"{method}, seed {config.seed}", out / method / f"seed-{config.seed}"
         own_text = text if method in ON_TEXT else None
         try:
-            found[method] = [
-                experiment.run(f"{method}, seed {one.seed}", out / method / f"seed-{one.seed}", one,
-                               train=train, unrelated=own_text)
-                for one in of_seeds
-            ]  # fmt: skip
-        except DataError:
+            found[method, config.seed] = experiment.run(what, folder, config, train=train, unrelated=own_text)
+        except (DataError, FolderInUse):
             raise
         except RequestError as error:
             refused[method] = error
             experiment.callbacks.message(f"{method} is left out: {error}")
-    return found, refused
+
+    run_when_free([(method, one) for method, each in configs.items() for one in each], run, experiment.callbacks)
+    kept = {method: each for method, each in configs.items() if method not in refused}
+    return {method: [found[method, one.seed] for one in each] for method, each in kept.items()}, refused
 
 
 def _nearer(out: Path, seeds: Mapping[str, Sequence[int]]) -> list[Nearer]:

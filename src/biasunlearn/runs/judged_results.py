@@ -64,6 +64,8 @@ class JudgingFacts(Record):
     """Of the panel's verdicts and the gold set."""
     usable: bool
     """Whether kappa reaches the minimum; else no verdict of the judges becomes a score."""
+    asked: bool = True
+    """Whether the judges were asked about the answers; not so if they are not usable and `stop_if_unusable` is set."""
     between_judges: Mapping[str, Number | None] = {}
     """{"judge | other judge": kappa}"""
     length_correlation: Number | None = None

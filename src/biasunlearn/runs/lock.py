@@ -18,11 +18,20 @@ _locked: dict[Path, tuple[int, bool]] = {}
 """The folders that this process has locked: the open lock file of each, and whether the folder was made for it."""
 
 
+class FolderInUse(RequestError):
+    """Another process is writing to the folder."""
+
+    def __init__(self, folder: Path, owner: str):
+        self.folder, self.owner = folder, owner
+        super().__init__(f"{folder}: {owner} is writing here; wait until it has finished, or choose another --out")
+
+
 def acquire_lock(folder: Path) -> None:
     """Locks a folder for this process, and makes it if it does not exist. Locking it again does nothing.
 
     Raises:
-        RequestError: another process has locked it.
+        FolderInUse: another process has locked it.
+        RequestError: its lock is a link or the like.
         OSError: the folder cannot be written.
     """
     place = folder.resolve()
@@ -83,9 +92,7 @@ def _lock(descriptor: int, folder: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         owner = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
-        raise RequestError(
-            f"{folder}: {owner} is writing here; wait until it has finished, or choose another --out"
-        ) from None
+        raise FolderInUse(folder, owner) from None
     except OSError:
         warnings.warn(
             f"{folder}: this file system has no locks; make sure that no other run writes here", stacklevel=3

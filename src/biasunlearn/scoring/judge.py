@@ -26,6 +26,8 @@ TWICE = 10
 """One of so many answers is judged twice."""
 TOKENS = {"label": 64, "number": 512, "scores": 512}
 """Of a judge's reply, at most, by the kind of the rubric."""
+NOT_ASKED = Verdict(judge="panel", state="unscored", reason="judge_not_usable")
+"""About an answer that a panel which is not usable was spared."""
 FEWEST_GOLD = 20
 """Answers of the gold set that the panel must score, at least."""
 
@@ -77,6 +79,14 @@ class Judge:
                 found[n] = _verdict(self.name, rubric, reply, orders[n], tries)
         return [found[number] for number in range(len(answers))]
 
+    def verdicts_on_gold(self, rubric: Rubric) -> list[Verdict]:
+        """A verdict about every answer of the gold set, from both orders where the rubric compares in both."""
+        gold = [one for one, _ in gold_answers(rubric.name)]
+        found = self.verdicts(rubric, gold)
+        if not rubric.both_orders:
+            return found
+        return [mean_of_orders(a, b) for a, b in zip(found, self.verdicts(rubric, gold, reverse=True), strict=True)]
+
     def estimated_requests(self, rubric: Rubric, answers: Sequence[Judged]) -> list[ChatRequest]:
         """What the judge is asked about answers and about the gold set, if every reply can be read at once."""
         twice = [one for one in answers if _drawn_twice(one)]
@@ -108,40 +118,38 @@ class Judgment:
 
 def judge_answers(
     judges: Sequence[Judge], rubric: Rubric, answers: Sequence[Judged], *, minimum_kappa: float,
-    progress: Progress | None = None,
+    stop_if_unusable: bool = False, progress: Progress | None = None,
 ) -> Judgment:  # fmt: skip
     """The panel's verdict about every answer, in their order.
 
     Args:
         judges: the panel; a label needs more than half of all of them.
         minimum_kappa: agreement with the gold set beyond chance, below which no verdict is used.
+        stop_if_unusable: whether a panel that is not usable is not asked about the answers; then there are no votes.
     """
+    on_gold = [judge.verdicts_on_gold(rubric) for judge in judges]
+    gold_panel = [combine(rubric, row) for row in zip(*on_gold, strict=True)]
+    kappa, scored = _against_gold(rubric, gold_panel)[1:]
+    usable = kappa is not None and kappa >= minimum_kappa and scored >= FEWEST_GOLD
     distinct = list({tag_of(one): one for one in answers}.values())
     place = {tag_of(one): number for number, one in enumerate(distinct)}
-    twice = [number for number, one in enumerate(distinct) if _drawn_twice(one)]
-    gold = gold_answers(rubric.name)
-    votes, facts, on_gold, again = [], [], [], []
-    for judge in judges:
-        own = judge.verdicts(rubric, distinct, progress=progress)
+    asked = distinct if usable or not stop_if_unusable else []
+    twice = [number for number, one in enumerate(asked) if _drawn_twice(one)]
+    votes, facts, again = [], [], []
+    for judge, about_gold in zip(judges, on_gold, strict=True):
+        own = judge.verdicts(rubric, asked, progress=progress)
         chosen = [distinct[number] for number in twice]
         same = judge.verdicts(rubric, chosen, repeat=1)
-        about_gold = judge.verdicts(rubric, [one for one, _ in gold])
         first = [own[number] for number in twice]
-        turned = judge.verdicts(rubric, distinct if rubric.both_orders else chosen, reverse=True)
+        turned = judge.verdicts(rubric, asked if rubric.both_orders else chosen, reverse=True)
         pairs = (own, turned) if rubric.both_orders else (first, turned)
         again.append({twice[n]: (same[n],) if rubric.both_orders else (same[n], turned[n]) for n in range(len(twice))})
         if rubric.both_orders:
             own = [mean_of_orders(a, b) for a, b in zip(own, turned, strict=True)]
-            turned_gold = judge.verdicts(rubric, [one for one, _ in gold], reverse=True)
-            about_gold = [mean_of_orders(a, b) for a, b in zip(about_gold, turned_gold, strict=True)]
         facts.append(_facts(judge, rubric, own, Repeated(first, same, *pairs), about_gold))
         votes.append(own)
-        on_gold.append(about_gold)
-    members = list(zip(*votes, strict=True)) if distinct else []
-    panel = [combine(rubric, row) for row in members]
-    gold_panel = [combine(rubric, row) for row in zip(*on_gold, strict=True)]
-    kappa, scored = _against_gold(rubric, gold_panel)[1:]
-    usable = kappa is not None and kappa >= minimum_kappa and scored >= FEWEST_GOLD
+    members = list(zip(*votes, strict=True)) if asked else [() for _ in distinct]
+    panel = [combine(rubric, row) for row in members] if asked else [NOT_ASKED for _ in distinct]
     if not usable:
         panel = [_unusable(one) for one in panel]
     places = [place[tag_of(one)] for one in answers]
@@ -151,7 +159,7 @@ def judge_answers(
         tuple(tuple(v for one in again for v in one.get(number, ())) for number in places),
         JudgingFacts(
             rubric=rubric.name, template=rubric.template_hash, judges=facts, minimum_kappa=minimum_kappa, kappa=kappa,
-            usable=usable, between_judges=_between(rubric, judges, votes),
+            usable=usable, asked=usable or not stop_if_unusable, between_judges=_between(rubric, judges, votes),
         ),
     )  # fmt: skip
 

@@ -66,6 +66,8 @@ class EvalOptions:
     """The panel: "rule", folders or hub names of models, or endpoints as URL#MODEL; (): the benchmark's own default."""
     minimum_kappa: float = 0.6
     """Agreement with the gold set beyond chance, below which a judge's verdicts are not used."""
+    stop_if_unusable: bool = False
+    """Whether judges that are not usable by the gold set are spared the answers."""
     judge_tokens: int | None = None
     """Of a judge's reply, at most. None: 64 for a label, 512 for a rating."""
     budget: int | None = None
@@ -87,7 +89,9 @@ class EvalOptions:
         lists = {name: list(values[name]) for name in names}
         if self.limit is None:  # a run of an earlier version, which had no such option, can be resumed
             del values["limit"]
-        if not self.written_answers:  # likewise
+        if not self.stop_if_unusable:  # likewise
+            del values["stop_if_unusable"]
+        if not self.written_answers:
             del values["written_answers"]
         return {**values, "cache": None if self.cache is None else str(self.cache), **lists}
 

@@ -20,6 +20,11 @@ class ReportedScore:
     ss: float
     low: float
     high: float
+    pairs: int
+
+
+FEWEST_PAIRS = 20
+"""Of a bias type in the report file, at least: the interval of fewer pairs can have no width at all (--limit 20)."""
 
 
 def base_findings(stop: StopScores, report: Mapping[str, ReportedScore], config: DebiasConfig) -> list[str]:
@@ -27,7 +32,8 @@ def base_findings(stop: StopScores, report: Mapping[str, ReportedScore], config:
     type where the two splits disagree about the base model.
 
     They disagree where the difference of their SS is larger than its 95 % interval, or where one of the two intervals
-    excludes 50 and the other does not, or both do, on different sides.
+    excludes 50 and the other does not, or both do, on different sides. Bias types with fewer than `FEWEST_PAIRS` pairs
+    in the report file are left out.
     """
     held = first_decision(Evaluation(0, stop, stop.lms), config).held
     lines = []
@@ -39,7 +45,7 @@ def base_findings(stop: StopScores, report: Mapping[str, ReportedScore], config:
             )
     for name, score in stop.bias_types.items():
         reported = report.get(name)
-        if reported is not None and (why := _disagreement(score, reported)):
+        if reported is not None and reported.pairs >= FEWEST_PAIRS and (why := _disagreement(score, reported)):
             lines.append(
                 f"{name}: the training file and the report file disagree about the base model: {_in_words(score)} and "
                 f"{_in_words(reported)}; {why}"

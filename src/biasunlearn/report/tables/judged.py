@@ -146,9 +146,10 @@ def _judges(name: str, judging: JudgingFacts) -> Table:
     )  # fmt: skip
     kappa = "not defined" if judging.kappa is None else f"{judging.kappa:.2f}"
     together = " of the judges together" if len(judging.judges) > 1 else ""
+    result = "No verdict became a score" if judging.asked else "The judges were not asked about the answers"
     warnings = () if judging.usable else (
-        f"Not usable: kappa{together} is {kappa}, and at least {judging.minimum_kappa:g} is needed. No verdict became "
-        "a score; use another judge, or the rule where it can read the answers.",
+        f"Not usable: kappa{together} is {kappa}, and at least {judging.minimum_kappa:g} is needed. {result}; "
+        "use another judge, or the rule where it can read the answers.",
     )  # fmt: skip
     gold = max((one.gold for one in judging.judges), default=0)
     notes = [
