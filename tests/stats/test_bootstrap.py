@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from biasunlearn.stats import bootstrap
-from biasunlearn.stats.bootstrap import interval, percentile, resample, summarize
+from biasunlearn.stats.bootstrap import interval, percentile, resample, summarize, with_interval
 from biasunlearn.stats.outcome import Outcome
 
 
@@ -127,6 +127,17 @@ def test_draws_by_hand():
     sample = resample(values[:, None], [f"{n:02}" for n in range(30)], ["x"] * 30, draws=50, seed=3)
     pick = np.random.default_rng(3).integers(30, size=(50, 30), dtype=np.int32)
     assert sample.clustered[:, 0] == pytest.approx(values[pick].mean(1))
+
+
+@pytest.mark.parametrize("average", ["units", "clusters"])
+@pytest.mark.parametrize("count", [4, 30])
+def test_intervals_at_once_are_those_of_each_function(average, count):
+    rows, clusters = terms(np.random.default_rng(6), count=count)
+    more = np.random.default_rng(7).normal(size=rows.shape)
+    sample = resample(np.hstack([rows, more]), clusters, ["x"] * len(rows), average=average)
+    found = bootstrap.with_intervals(sample, lambda means: np.stack([first(means), means[..., 1] - first(means)], -1))
+    assert found == [with_interval(sample, first), with_interval(sample, lambda means: means[..., 1] - means[..., 0])]
+    assert (found[0].items is None) == (count == 30) and found[0].low < found[0].value < found[0].high
 
 
 def test_any_statistic_agrees_with_the_fast_mean():

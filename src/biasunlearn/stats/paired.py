@@ -32,7 +32,7 @@ from biasunlearn.stats.bootstrap import (
     grouped,
     percentile,
     resample,
-    with_interval,
+    with_intervals,
 )
 from biasunlearn.stats.normal import DETECTABLE
 from biasunlearn.stats.outcome import Outcome
@@ -177,8 +177,9 @@ def pair_units(a: Units, second: Sequence[Outcome]) -> Pairs | None:
     keys = [key for key in a if key in b]
     if not keys:
         return None
+    values = ([found[key].value for key in keys] for found in (a, b))
     return Pairs(
-        np.array([[a[key].value, b[key].value] for key in keys]),
+        np.column_stack([np.array(column, np.float64) for column in values]),
         tuple([a[key].cluster for key in keys]),
         tuple([bias_type for bias_type, _ in keys]),
         tuple([unit for _, unit in keys]),
@@ -219,18 +220,17 @@ def compare_score(
 def compare_pairs(pairs: Pairs, ideal: float | None, average: Average = "units", *, seed: int = 0) -> PairedTest:
     """b against a: both with intervals, their difference, a test, and a verdict."""
     sample = resample(pairs.values, pairs.clusters, pairs.bias_types, average=average, seed=seed)
-    change = None
-    if ideal is not None:
-        change = with_interval(sample, lambda m: distance(m[..., 1], ideal) - distance(m[..., 0], ideal))
+    a, b, difference, *distances = with_intervals(sample, lambda means: _compared(means, ideal))
+    change = distances[0] if distances else None
     smallest, coarse = _smallest(pairs, sample)
-    b, tested = with_interval(sample, lambda m: m[..., 1]), _test(pairs, average, seed)
+    tested = _test(pairs, average, seed)
     return PairedTest(
         n=sample.units,
         clusters=sample.clusters,
         few_clusters=sample.few,
-        a=with_interval(sample, lambda m: m[..., 0]),
+        a=a,
         b=b,
-        difference=with_interval(sample, lambda m: m[..., 1] - m[..., 0]),
+        difference=difference,
         distance_change=change,
         **tested,
         smallest_difference=smallest,
@@ -239,6 +239,13 @@ def compare_pairs(pairs: Pairs, ideal: float | None, average: Average = "units",
         over_debiased=ideal == 50 and b.high < 50,
         verdict=_verdict(tested["p"], change, coarse),
     )
+
+
+def _compared(means: Floats, ideal: float | None) -> Floats:
+    """[..., 3 or 4]: a, b, their difference and, with an ideal, the change of the distance from it."""
+    a, b = means[..., 0], means[..., 1]
+    changes = [] if ideal is None else [distance(b, ideal) - distance(a, ideal)]
+    return np.stack([a, b, b - a, *changes], axis=-1)
 
 
 def distance(values: Floats, ideal: float) -> Floats:
