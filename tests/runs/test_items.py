@@ -46,6 +46,10 @@ def test_items_are_read_by_column_as_they_would_be_one_by_one(tmp_path: Path) ->
         found = read_items(tmp_path / name)
         assert found == made
         assert [item for items in found.values() for item in items] == [Item(**row) for row in rows]
+        before = {stage: [item for item in items if stage != "before"] for stage, items in made.items()}
+        assert read_items(tmp_path / name, keep=lambda *kind: kind != ("before", "stereoset", "stereotype")) == {
+            "after": before["after"]
+        }
         assert {type(item.tokens) for item in found["after"]} == {int}
         assert all(one.target is other.target for one, other in zip(*found.values(), strict=True))
 

@@ -3,9 +3,12 @@
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields
+from itertools import compress
 from pathlib import Path
 from sys import intern
 from typing import Any
+
+import numpy as np
 
 from biasunlearn.errors import RequestError
 from biasunlearn.runs.atomic import whole_file
@@ -34,13 +37,19 @@ def write_items(path: Path, stages: dict[str, list[Item]]) -> None:
 Columns = dict[str, tuple[Any, list[Any]]]
 """Name -> a column of a file, and its values."""
 
+Keep = Callable[[str, str, str], bool]
+"""Whether the items of a stage, a benchmark and a role are needed."""
 
-def read_items(path: Path, known: Columns | None = None) -> dict[str, list[Item]]:
+
+def read_items(
+    path: Path, known: Columns | None = None, keep: Keep | None = None
+) -> dict[str, list[Item]]:
     """items.parquet back into items, by stage ("" where there is only one).
 
     Args:
         known: the columns of the file that was read before, and afterwards those of this one. Runs on the same data
             have the same texts in the same order, of which all items then share one copy.
+        keep: which items are needed; None: all of them. All rows are checked in any case.
     Raises:
         RequestError: it is no Parquet file, a column is missing or of another type, a value is missing or not finite.
     """
@@ -68,11 +77,23 @@ def read_items(path: Path, known: Columns | None = None) -> dict[str, list[Item]
             known[name] = stored, _values(stored)
         return known[name][1]
 
-    items = _items({field.name: column(field.name, field.default) for field in fields(Item)}, table.num_rows)
+    columns = {field.name: column(field.name, field.default) for field in fields(Item)}
+    labels = column("stage", "")
+    if keep is not None:
+        rows = _wanted(labels, columns, keep)
+        columns = {name: list(compress(values, rows)) for name, values in columns.items()}
+        labels = list(compress(labels, rows))
     stages: dict[str, list[Item]] = {}
-    for label, item in zip(column("stage", ""), items, strict=True):
+    for label, item in zip(labels, _items(columns, len(labels)), strict=True):
         stages.setdefault(label or "", []).append(item)
     return stages
+
+
+def _wanted(labels: Sequence[Any], columns: Mapping[str, Sequence[Any]], keep: Keep) -> list[bool]:
+    """Whether each row is kept; every kind of rows is asked about once."""
+    kinds = list(zip([label or "" for label in labels], columns["benchmark"], columns["role"], strict=True))
+    found = {kind: keep(*kind) for kind in set(kinds)}
+    return [found[kind] for kind in kinds]
 
 
 def _items(columns: Mapping[str, Sequence[Any]], count: int) -> list[Item]:
@@ -110,7 +131,7 @@ def _values(column: Any) -> list[Any]:
 
 def _check_columns(table: Any, path: Path) -> None:
     """RequestError for a column of another type, and for the first row without a value or with a score that is none."""
-    from pyarrow import compute, types
+    from pyarrow import types
 
     kinds: dict[Any, tuple[str, Callable[[Any], bool]]] = {
         str: ("text", lambda kind: types.is_string(kind) or types.is_large_string(kind)),
@@ -130,8 +151,10 @@ def _check_columns(table: Any, path: Path) -> None:
     for name in ("score", *(field.name for field in fields(Item) if field.default is None)):
         if name not in table.column_names:
             continue
-        usable = compute.less_equal(compute.abs(table.column(name).cast("float64")), LARGEST)  # also false for nan
-        if not compute.all(usable).as_py():
-            row = usable.to_pylist().index(False)
-            score = table.column(name)[row].as_py()
+        column = table.column(name)
+        usable = np.abs(column.cast("float64").to_numpy()) <= LARGEST  # false for nan, and for a value that is missing
+        wrong = ~usable & ~column.is_null().to_numpy()
+        if wrong.any():
+            row = int(wrong.argmax())
+            score = column[row].as_py()
             raise RequestError(f"{path}: row {row + 1}: {name} is {score}; must be a finite number; {FIX}")
