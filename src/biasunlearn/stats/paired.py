@@ -193,7 +193,7 @@ def compare_score(
     """One score of two models: overall, per bias type, and the mean distance from an ideal that is a number.
 
     Args:
-        overall_only: without bias types and mean distances, where nobody asks for them.
+        overall_only: without bias types and mean distances, which are then empty.
     """
     overall = compare_pairs(pairs, ideal, average, seed=seed)
     if overall_only:
