@@ -12,8 +12,11 @@ import pytest
 from biasunlearn import compare as compare_typed
 from biasunlearn.benchmarks import BENCHMARKS, stereoset
 from biasunlearn.cli import main
+from biasunlearn.commands.compare import compare_stages, paired_with_first
 from biasunlearn.commands.measure import rescore
+from biasunlearn.commands.run_stages import read_stage
 from biasunlearn.errors import RequestError
+from biasunlearn.report.tables.comparison import bias_type_tests, overview_table
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.paired import mcnemar
 from biasunlearn.stats.stereoset import Item
@@ -152,6 +155,21 @@ def test_the_outcomes_of_each_run_are_computed_once(tmp_path, monkeypatch):
     monkeypatch.setattr(stereoset, "outcomes", lambda items: counted.update([id(items)]) or whole(items))
     compare([measured(tmp_path / str(number), items(FAIR)) for number in range(4)])
     assert sorted(counted.values()) == [1, 1, 1, 1]
+
+
+def test_a_page_shows_the_same_tests_as_compare_from_fewer_of_them(tmp_path):
+    """Scores that a page does not show are not tested for it, and others only where their tests are shown."""
+    made = [items({"age": 84 - 12 * n, "work": 70}, meaningless=9 * n) for n in range(3)]
+    stages = [read_stage(measured(tmp_path / str(n), one)) for n, one in enumerate(made)]
+    whole = compare_stages(stages, paired_with_first(stages))
+    page = compare_stages(stages, paired_with_first(stages, for_page=True), for_page=True)
+    letters = dict(zip([stage.name for stage in stages], "ABC", strict=True))
+    for tables in (overview_table, bias_type_tests):
+        assert tables(page, letters) == tables(whole, letters)
+    assert page.nearer == whole.nearer
+    scores = [one.comparisons[0].benchmarks["stereoset"].scores for one in (page, whole)]
+    shown, known = ({name: len(score.bias_types) for name, score in one.items()} for one in scores)
+    assert shown == {"ss": 2, "lms": 0} and known == {"ss": 2, "lms": 2, "margin": 2}
 
 
 def test_a_benchmark_that_one_run_lacks_is_named(tmp_path):

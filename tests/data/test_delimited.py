@@ -118,10 +118,51 @@ def test_many_marks_that_are_never_closed_end_soon() -> None:
 def test_a_field_longer_than_the_csv_module_takes_is_a_wrong_row(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text(f"stereotype,anti_stereotype\n{'x' * 140_000},b\nHe ran.,She ran.\n")
-    with pytest.raises(DataError, match=r"p\.csv:2: a field that begins here does not end within 131,072 characters"):
+    with pytest.raises(DataError, match=r"p\.csv:2: field 1 of this row has 140,000 characters, and a field of a CSV"):
         read_triplets(path)
     data = read_triplets(path, skip_invalid=True)
     assert [c.stereotype.text for c in data.triplets] == ["He ran."] and len(data.skipped) == 1
+
+
+LONG = "x" * 131_073
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        (f"{LONG},b", 1),
+        (f'"a, ""b""","{LONG}"', 2),
+        (f"a,{LONG}", 2),
+        (f'"{LONG[:-1]}""",', 1),  # a doubled mark is one character
+        (f"{LONG}\tb", 1),
+    ],
+)
+def test_a_field_that_is_only_too_long_is_told_from_a_mark_that_is_not_closed(row: str, field: int) -> None:
+    delimiter = "\t" if "\t" in row else ","
+    found = rows(f"a{delimiter}b\n1{delimiter}2\n{row}\n3{delimiter}4\n")
+    assert found[1][0] == 3 and found[1][1].startswith(f"field {field} of this row has 131,073 characters")
+    assert [found[0], found[2:]] == [(2, ("1", "2")), [(4, ("3", "4"))]]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (f'a,"{LONG}', "a quotation mark is not closed"),
+        (f'a,"{LONG}"" b', "a quotation mark is not closed"),
+        (f'a,"{LONG}" b', "a quotation mark is not closed"),
+        (f"{LONG[:-1]},2", None),
+        (f'"{LONG[:-2]}""",2', None),
+    ],
+)
+def test_a_long_field_with_a_wrong_mark_is_no_field_that_is_only_too_long(row: str, reason: str | None) -> None:
+    line, found = rows(f"a,b\n{row}\n3,4\n")[0]
+    assert line == 2 and (len(found) == 2 if reason is None else reason in found)
+
+
+def test_rows_with_long_fields_are_all_named_and_a_quoted_tsv_keeps_its_marks_apart() -> None:
+    many = rows("a,b\n" + f"{LONG},x\n" * (MAX_MISQUOTED + 2) + "1,2\n")
+    assert [line for line, _ in many] == list(range(2, MAX_MISQUOTED + 5)) and many[-1][1] == ("1", "2")
+    assert rows(f'"a"\t"b"\n"one"\t"{LONG}"\n"two"\t"three"\n')[1] == (3, ("two", "three"))
 
 
 @pytest.mark.parametrize(

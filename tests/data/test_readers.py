@@ -214,6 +214,22 @@ def test_supervised_part_ends_where_the_sentences_agree_again(context, stereotyp
     assert rests[0] == rests[1] and all(both)
 
 
+WORDS = ["The ", "the ", "nurse ", "is ", "kind", "rude", ".", " ", "人", "很", "\u00a0"]
+PIECES = st.lists(st.sampled_from(WORDS), max_size=6)
+
+
+@given(PIECES, PIECES, PIECES, st.sampled_from(["end", "difference"]))
+def test_both_sides_at_once_are_each_side_by_itself(begin, one, other, to):
+    """Whole sentences again when they are put together; they end before what both share, where something is left."""
+    head, first, second = ("".join(parts) for parts in (begin, one, other))
+    pair = cluster(f"{head}BLANK.", head + first, head + second)
+    sides = pair.supervised_sides(to)
+    texts = (pair.stereotype, pair.anti_stereotype)
+    assert sides == tuple(pair.supervised(text, to) for text in texts)
+    assert [side.prefix + side.text + side.suffix for side in sides] == [text.text for text in texts]
+    assert sides[0].suffix == sides[1].suffix and (to == "difference" or not sides[0].suffix)
+
+
 def test_intersentence_is_conditioned_on_its_context():
     pair = cluster("He is a man.", "He fights.", "He cooks.", "intersentence")
     assert pair.whole(pair.stereotype) == pair.supervised(pair.stereotype) == Passage("He is a man.", " He fights.")

@@ -10,7 +10,7 @@ from biasunlearn.data.checks import check_pairs, contamination, overlap
 from biasunlearn.data.families import shipped_families
 from biasunlearn.data.readers import read_triplets, triplet_hash
 from biasunlearn.data.records import Sentence, Triplet
-from biasunlearn.data.splits import group_of, groups_of, split
+from biasunlearn.data.splits import group_counts, group_of, groups_of, split
 from biasunlearn.data.target_terms import with_targets, with_unrelated
 from biasunlearn.errors import RequestError
 from biasunlearn.unlearn.prepare import prepare
@@ -42,6 +42,7 @@ def test_no_term_on_both_sides_and_the_share_is_met(seed, share):
 def test_the_groups_of_many_pairs_are_those_of_each(families):
     pairs = [*MANY, cluster(1, "race", "Syrians"), cluster(2, "race", "syria"), cluster(3, "x"), cluster(4, "x", "")]
     assert list(groups_of(pairs, families)) == [group_of(c, families) for c in pairs]
+    assert group_counts(pairs, families) == Counter(group_of(c, families) for c in pairs)
 
 
 def test_seed_decides_and_order_does_not():

@@ -1,6 +1,10 @@
 """Attribute words of a pair, and whether the training pairs had them."""
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from biasunlearn.data.records import Sentence, Triplet
 from biasunlearn.data.wording import attribute_words, seen_wording, word_hashes
@@ -15,6 +19,19 @@ def test_the_words_in_which_two_sentences_differ_by_hand() -> None:
     assert attribute_words(made) == ({"very", "nurse"}, {"pilot"})
     assert attribute_words(pair("They are Poor.", "They are not poor.")) == (frozenset(), {"not"})
     assert attribute_words(pair("Same.", "Same.")) == (frozenset(), frozenset())
+
+
+PARTS = ["The ", "cafe", "café ", "is ", "good", "Good ", "人", "不 ", ". ", "-", "e\u0301"]
+TEXTS = st.lists(st.sampled_from(PARTS), max_size=7)
+
+
+@given(TEXTS, TEXTS, TEXTS)
+def test_a_template_does_not_change_which_words_differ(begin: list[str], one: list[str], other: list[str]) -> None:
+    """What both sentences have before the BLANK is left out before they are compared."""
+    head, first, second = ("".join(parts) for parts in (begin, one, other))
+    plain = pair(head + first, head + second)
+    for context in (f"{head}BLANK.", f"{head} BLANK", f"{head.upper()}BLANK", head):
+        assert attribute_words(replace(plain, context=context)) == attribute_words(plain)
 
 
 @pytest.mark.parametrize(

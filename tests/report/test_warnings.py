@@ -7,6 +7,7 @@ from rich.console import Console
 
 from biasunlearn.report.model_card import Published, model_card
 from biasunlearn.report.run import RunData, report_page
+from biasunlearn.report.table import Table
 from biasunlearn.report.tables.run import run_tables
 from biasunlearn.report.tables.stereoset import stereoset_tables
 from biasunlearn.report.terminal.table import printed
@@ -43,7 +44,7 @@ CASES = {
         {"notes": ["bias types 'Race' (2) and 'race' (9) are read as one"]}, "bias types 'Race' (2) and 'race' (9) are",
     ),
     "past 50": ({"ss": made_results.between(45.0)}, "Over-debiased: the whole interval lies below 50, at the anti-st"),
-    "few terms": ({"few_terms": True}, "Fewer than 10 target terms in race: the wider of the intervals"),
+    "few terms": ({"few_terms": True}, "StereoSet has fewer than 10 target terms in race: the wider of the intervals"),
     "one tie": ({"ties": 1}, "1 tie is counted as an anti-stereotype, as in the official scorer."),
     "ties": ({"ties": 4}, "4 ties are counted as anti-stereotypes, as in the official scorer."),
     "collapse": ({"collapsed": True}, "The run collapsed: LMS fell too far during training, and the model is not"),
@@ -76,9 +77,21 @@ def test_a_sound_run_has_no_warning() -> None:
 def test_other_benchmarks_have_their_own_notes_and_few_clusters() -> None:
     crows = made_results.typed().benchmarks.crows_pairs
     assert crows is not None
-    note, over, few = benchmark_warnings(crows)
+    note, over, few = benchmark_warnings("crows_pairs", crows)
     assert note == "A note of the benchmark." and over.startswith("Over-debiased: ") and over.endswith("overall.")
-    assert few.startswith("Fewer than 10 clusters in gender, profession") and "overall" not in few
+    assert few.startswith("crows_pairs has fewer than 10 clusters in gender, profession") and "overall" not in few
+    assert "direction" not in few
+
+
+def test_few_clusters_are_said_with_the_benchmark_the_score_and_the_heading_of_a_group() -> None:
+    crows = made_results.typed().benchmarks.crows_pairs
+    assert crows is not None
+    small = crows.with_values(groups={"direction": {"stereo": crows.bias_types["gender"], "antistereo": crows.overall}})
+    *_, few = benchmark_warnings("crows_pairs", small)
+    assert few.startswith("crows_pairs has fewer than 10 clusters in gender, ")
+    assert ", stereo (direction): the wider" in few and "antistereo" not in few
+    tables = [part for part in made_results.parts()["comparison"] if isinstance(part, Table) and part.warnings]
+    assert tables[0].warnings[-1].startswith("ss of stereoset has fewer than 10 clusters in gender, ")
 
 
 def test_past_50_in_further_training_is_a_matter_of_the_debiased_model_alone() -> None:

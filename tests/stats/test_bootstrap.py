@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from biasunlearn.stats.bootstrap import interval, percentile, resample, summarize
+from biasunlearn.stats import bootstrap
+from biasunlearn.stats.bootstrap import interval, percentile, resample, summarize, with_interval
 from biasunlearn.stats.outcome import Outcome
 
 
@@ -98,6 +99,45 @@ def test_columns_are_drawn_together():
     sample = resample(np.hstack([rows, rows]), clusters, ["x"] * len(rows))
     found = sample.estimate(lambda means: means[..., 1] - means[..., 0])
     assert (found.value, found.low, found.high) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("average", ["units", "clusters"])
+@pytest.mark.parametrize("count", [5, 40])
+def test_draws_that_are_kept_are_those_of_a_generator_of_its_own(average, count, monkeypatch):
+    """Runs that are compared share their draws; the numbers are those of drawing anew for each of them."""
+    rows, clusters = terms(np.random.default_rng(4), count=count)
+    more = np.random.default_rng(5).normal(size=rows.shape)
+    strata = ["x" if name < "t3" else "y" for name in clusters]
+
+    def samples(seed):
+        return [resample(values, clusters, strata, average=average, seed=seed) for values in (rows, more, rows)]
+
+    kept = samples(7)
+    assert not np.array_equal(samples(8)[1].clustered, kept[1].clustered)
+    monkeypatch.setattr(bootstrap, "KEPT_CELLS", 0)
+    for one, other in zip(kept, samples(7), strict=True):
+        assert np.array_equal(one.clustered, other.clustered)
+        assert (one.items is None) == (other.items is None) == (count == 40)
+        assert one.items is None or np.array_equal(one.items, other.items)
+
+
+def test_draws_by_hand():
+    """A draw of single units is the mean of as many of them as there are, chosen by NumPy's generator."""
+    values = np.arange(30.0) ** 2
+    sample = resample(values[:, None], [f"{n:02}" for n in range(30)], ["x"] * 30, draws=50, seed=3)
+    pick = np.random.default_rng(3).integers(30, size=(50, 30), dtype=np.int32)
+    assert sample.clustered[:, 0] == pytest.approx(values[pick].mean(1))
+
+
+@pytest.mark.parametrize("average", ["units", "clusters"])
+@pytest.mark.parametrize("count", [4, 30])
+def test_intervals_at_once_are_those_of_each_function(average, count):
+    rows, clusters = terms(np.random.default_rng(6), count=count)
+    more = np.random.default_rng(7).normal(size=rows.shape)
+    sample = resample(np.hstack([rows, more]), clusters, ["x"] * len(rows), average=average)
+    found = bootstrap.with_intervals(sample, lambda means: np.stack([first(means), means[..., 1] - first(means)], -1))
+    assert found == [with_interval(sample, first), with_interval(sample, lambda means: means[..., 1] - means[..., 0])]
+    assert (found[0].items is None) == (count == 30) and found[0].low < found[0].value < found[0].high
 
 
 def test_any_statistic_agrees_with_the_fast_mean():

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from biasunlearn.errors import RequestError
+from biasunlearn.stats import paired
 from biasunlearn.stats.outcome import Outcome
 from biasunlearn.stats.paired import Pairs, compare_pairs, compare_score, holm, mcnemar, pair, sign_flips
 from biasunlearn.stats.stereoset import smallest_difference
@@ -45,6 +47,12 @@ def test_mcnemar(up, down, p):
     assert mcnemar(up, down) == pytest.approx(p, abs=1e-12)
 
 
+def test_mcnemar_is_scipys_binomial_test():
+    """In a quarter of its time, which counts for a page of many runs."""
+    pairs = [(up, down) for up in range(12) for down in range(12) if up + down] + [(250, 300), (3, 900), (700, 699)]
+    assert [mcnemar(*pair) for pair in pairs] == [binomtest(min(pair), sum(pair), 0.5).pvalue for pair in pairs]
+
+
 def test_mcnemar_of_two_published_models():
     """gpt2 against gpt2-medium on StereoSet's gender, race and religion: 87 and 108 discordant pairs, p = 0.15."""
     assert mcnemar(108, 87) == pytest.approx(0.15, abs=0.005)
@@ -66,6 +74,21 @@ def test_drawn_sign_flips_agree_with_all_of_them():
     assert 0.01 < exact < 0.9
     assert drawn == pytest.approx(exact, abs=0.015)  # standard error of 10,000 draws: at most 0.005
     assert sign_flips(np.ones(40)) == pytest.approx(1 / 10_001)  # never 0: the observed one counts
+
+
+@pytest.mark.parametrize("clusters", [17, 101, 333, 1001])
+def test_signs_of_one_sequence_are_those_that_are_drawn_for_each_test(clusters, monkeypatch):
+    """Whatever the number of clusters is, and also where they are drawn in several parts."""
+    step = min(paired.FLIPS, paired.SIGNS_AT_ONCE // clusters)
+    rng = np.random.default_rng(3)
+    for signs in paired._drawn_signs(clusters, 3):
+        assert np.array_equal(signs, 1 - 2 * rng.integers(2, size=(len(signs), clusters), dtype=np.int8))
+        assert len(signs) in (step, paired.FLIPS % step)
+    values = np.random.default_rng(clusters).normal(0.05, 1, clusters)
+    kept = sign_flips(values, seed=3)
+    assert 0.001 < kept != sign_flips(values, seed=4)
+    monkeypatch.setattr(paired, "KEPT_SIGNS", 0)
+    assert sign_flips(values, seed=3) == kept
 
 
 @pytest.mark.parametrize(

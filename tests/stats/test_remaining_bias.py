@@ -1,5 +1,7 @@
 """Target terms and pairs by what is left of their bias, on items written by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from biasunlearn.stats.remaining_bias import most_changed, pairs, still_worst, terms
@@ -47,3 +49,10 @@ def test_intersentence_items_do_not_count_where_there_are_intrasentence_ones() -
     other = items({"baker": [5.0]}, kind="intersentence")
     assert {term.target for term in terms([*AFTER, *other])} == {"nurse", "poet"}
     assert {term.target for term in terms(other)} == {"baker"}
+
+
+def test_pairs_of_another_benchmark_with_the_same_ids_do_not_count() -> None:
+    """CrowS-Pairs numbers its pairs, as a file of the user's may."""
+    others = [replace(item, benchmark="crows_pairs", item_id=f"crows {item.role}", score=0.0) for item in AFTER]
+    assert pairs([*AFTER, *others], [*BEFORE, *others]) == pairs(AFTER, BEFORE)
+    assert terms([*others, *AFTER], BEFORE) == terms(AFTER, BEFORE)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from biasunlearn.config import DebiasConfig
-from biasunlearn.data.readers import read_triplets, triplet_hash
+from biasunlearn.data.readers import fingerprint, read_triplets, triplet_hash
 from biasunlearn.data.records import Passage
 from biasunlearn.unlearn.prepare import EARLY, prepare
 from biasunlearn.unlearn.sampler import BatchSampler, StepBatch
@@ -64,9 +64,23 @@ def test_the_manifest_lists_the_pairs_that_training_and_stopping_read(settings: 
     (tmp_path / "train.jsonl").write_text("\n".join(map(json.dumps, bare)))
     found = prepare(str(tmp_path / "train.jsonl"), report, report, DebiasConfig(shared_terms="kept", **settings))
     assert all(pair.target and pair.unrelated for pair in found.train)
+    stored = found.facts.splits
+    assert stored is not None and fingerprint(found.train) == stored.train.sha256 != fingerprint(found.stop)
+    assert stored.stop.sha256 == fingerprint(found.stop)
     used = {triplet_hash(pair) for pair in (*found.train, *found.stop)}
     protected = set(found.manifest.pairs) - used
     assert used <= set(found.manifest.pairs) and found.manifest.pairs == sorted(found.manifest.pairs)
     assert len(protected) == sum(map(len, found.sets.protected.values()))
     assert bool(protected) == ("orthogonal_weight" in settings)
     assert protected <= {triplet_hash(pair) for pair in read_triplets(report).triplets if pair.bias_type == "work"}
+
+
+def test_hashes_of_the_splits_when_rows_were_left_out(files: tuple[str, str]) -> None:
+    """What was hashed while the file was read does not count then."""
+    data = read_triplets(files[0])
+    found = prepare(data.without({0: "too long"}, skip_invalid=True), files[1], None, DebiasConfig()).facts.splits
+    whole = prepare(data, files[1], None, DebiasConfig())
+    assert found is not None and whole.facts.splits is not None
+    assert whole.facts.splits.train.sha256 == fingerprint(whole.train)
+    assert found.train.pairs + found.stop.pairs == len(data.triplets) - 1
+    assert found.train.sha256 not in (None, whole.facts.splits.train.sha256)

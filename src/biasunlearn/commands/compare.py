@@ -41,7 +41,7 @@ from biasunlearn.runs.results import BenchmarkResult, Interval, JudgedResult, Me
 from biasunlearn.runs.scores import hides_polarisation
 from biasunlearn.stats.effect import nearer_to_50
 from biasunlearn.stats.judging import FAR_APART, unscored_share
-from biasunlearn.stats.paired import Pairs, compare_score, pair
+from biasunlearn.stats.paired import Pairs, Units, by_unit, compare_score, pair_units
 
 FILE = "compare.json"
 
@@ -77,16 +77,33 @@ def compare(
     return result
 
 
-def paired_with_first(stages: Sequence[Stage]) -> dict[str, dict[str, dict[str, Pairs]]]:
-    """Every other stage paired with the first one, unit by unit: {stage: {benchmark: {score: pairs}}}."""
-    return {other.name: dict(_paired(stages[0], other)) for other in stages[1:]}
+def paired_with_first(
+    stages: Sequence[Stage], *, for_page: bool = False
+) -> dict[str, dict[str, dict[str, Pairs]]]:
+    """Every other stage paired with the first one, unit by unit: {stage: {benchmark: {score: pairs}}}.
+
+    Args:
+        for_page: only the first score of a benchmark and those of the overview, which a page of several runs shows.
+    """
+    known = {name: {score: by_unit(found) for score, found in outcomes_by_score(stages[0], name).items()}
+             for name in stages[0].entries if any(name in other.entries for other in stages[1:])}  # fmt: skip
+    return {other.name: dict(_paired(stages[0], other, known, for_page)) for other in stages[1:]}
 
 
 def compare_stages(
-    stages: Sequence[Stage], pairs: Mapping[str, Mapping[str, Mapping[str, Pairs]]], seed: int = 0
+    stages: Sequence[Stage],
+    pairs: Mapping[str, Mapping[str, Mapping[str, Pairs]]],
+    seed: int = 0,
+    *,
+    for_page: bool = False,
 ) -> RunComparison:
-    """The result of `compare`, for stages that are already read."""
-    comparisons = [_comparison(stages[0], other, pairs[other.name], seed) for other in stages[1:]]
+    """The result of `compare`, for stages that are already read.
+
+    Args:
+        for_page: only what a page of several runs shows: of scores that have no table by bias type and no mean
+            distance, the test of all bias types together, and no spread between seeds.
+    """
+    comparisons = [_comparison(stages[0], other, pairs[other.name], seed, for_page) for other in stages[1:]]
     return RunComparison(
         schema=SCHEMA,
         runs=[stage.facts() for stage in stages],
@@ -94,7 +111,7 @@ def compare_stages(
         overview=[line for comparison in comparisons for line in overview(comparison)],
         comparisons=comparisons,
         nearer=nearer_runs({stage.name: [stage] for stage in stages}, seed),
-        seeds=seed_groups(stages),
+        seeds=[] if for_page else seed_groups(stages),
         environment=environment(),
     )
 
@@ -121,11 +138,10 @@ def overview(comparison: Compared) -> Iterator[OverviewLine]:
             a, b, change = value.a, value.b, value.change_percent
             yield OverviewLine(**where, score=name, a=a, b=b, change_percent=change, verdict=None)
         for score, parts in found.scores.items():
-            own = score in own_scores(benchmark)
-            if not own and score not in more_compared(benchmark):
+            if not _in_overview(benchmark, score):
                 continue
             yield _line(where, score, parts.ideal, parts.overall)
-            if own and parts.ideal == 50 and len(parts.bias_types) > 1 and parts.distance:
+            if _has_distances(benchmark, score, parts.ideal) and len(parts.bias_types) > 1 and parts.distance:
                 for over, row in parts.distance.parts.items():
                     yield _line(where, f"mean |{score} - 50|, {over.replace('_', ' ')}", 0.0, row)
 
@@ -151,21 +167,38 @@ def seed_groups(stages: Sequence[Stage]) -> list[SeedGroup]:
     return found
 
 
-def _paired(first: Stage, other: Stage) -> Iterator[tuple[str, dict[str, Pairs]]]:
-    """Every common benchmark, with the pairs of every score."""
+def _paired(
+    first: Stage, other: Stage, known: Mapping[str, Mapping[str, Units]], for_page: bool
+) -> Iterator[tuple[str, dict[str, Pairs]]]:
+    """Every common benchmark, with the pairs of every score. `known`: the outcomes of the first stage."""
     shared = [name for name in first.entries if name in other.entries]
     if not shared:
         lists = (", ".join(stage.entries) for stage in (first, other))
         raise RequestError(f"{first.name} and {other.name} have no benchmark in common: {' against '.join(lists)}")
     for name in shared:
         check_same_data(name, first, other)
-        ours, theirs = outcomes_by_score(first, name), outcomes_by_score(other, name)
-        joined = {score: pair(ours[score], theirs[score]) for score in ours if score in theirs}
-        yield name, {score: pairs for score, pairs in joined.items() if pairs is not None}
+        theirs = outcomes_by_score(other, name)
+        joined: dict[str, Pairs] = {}
+        for score, ours in known[name].items():
+            if score not in theirs or (for_page and joined and not _in_overview(name, score)):
+                continue
+            pairs = pair_units(ours, theirs[score])
+            if pairs is not None:
+                joined[score] = pairs
+        yield name, joined
+
+
+def _in_overview(benchmark: str, score: str) -> bool:
+    return score in own_scores(benchmark) or score in more_compared(benchmark)
+
+
+def _has_distances(benchmark: str, score: str, ideal: float | None) -> bool:
+    """Whether the overview has the mean distances of a score. Where the ideal is 50, bias types can average out."""
+    return score in own_scores(benchmark) and ideal == 50
 
 
 def _comparison(
-    first: Stage, other: Stage, paired: Mapping[str, Mapping[str, Pairs]], seed: int
+    first: Stage, other: Stage, paired: Mapping[str, Mapping[str, Pairs]], seed: int, for_page: bool
 ) -> Compared:
     benchmarks = {}
     for name, by_score in paired.items():
@@ -173,11 +206,13 @@ def _comparison(
         if not by_score:
             benchmarks[name] = ComparedBenchmark(values=_values(*entries))
             continue
-        scores = {}
+        scores: dict[str, TestedScore] = {}
         for score, pairs in by_score.items():
             average: Any = "clusters" if over_clusters(name, score) else "units"
-            tested = TestedScore.of(compare_score(pairs, ideal_of(name, score), average, seed=seed))
-            scores[score] = _as_stored(tested, score, *entries)
+            ideal = ideal_of(name, score)
+            alone = for_page and bool(scores) and not _has_distances(name, score, ideal)
+            tested = compare_score(pairs, ideal, average, overall_only=alone, seed=seed)
+            scores[score] = _as_stored(TestedScore.of(tested), score, *entries)
         found = ComparedBenchmark(scores=scores)
         arms = _judged_arms(*entries)
         benchmarks[name] = found.with_values(judged=arms) if arms else found

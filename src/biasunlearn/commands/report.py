@@ -8,17 +8,20 @@ from biasunlearn.commands.compare import compare_stages, paired_with_first
 from biasunlearn.commands.gate import gate
 from biasunlearn.commands.run_stages import stage_of
 from biasunlearn.data.readers import sentences_of
+from biasunlearn.data.tables import collector_off
 from biasunlearn.errors import RequestError
+from biasunlearn.report.answers import ROLES
 from biasunlearn.report.plain_summary import summary_page
 from biasunlearn.report.run import RunData, report_page
 from biasunlearn.report.runs import runs_page
 from biasunlearn.runs.atomic import whole_file
 from biasunlearn.runs.comparison import RunComparison
 from biasunlearn.runs.folder import RunFolder
-from biasunlearn.runs.items import read_items
+from biasunlearn.runs.items import Columns, Keep, read_items
 from biasunlearn.runs.responses import read_responses
 
 
+@collector_off()
 def write_report(
     runs: str | Path | Sequence[str | Path],
     out: str | Path,
@@ -46,7 +49,8 @@ def write_report(
     if len(names) > 1 and (policy is not None or summary):
         option = "--summary" if summary else "--policy"
         raise RequestError(f"{option}: is about one run, and {len(names)} were given; name one run")
-    data = [read_run(name) for name in names]
+    known: Columns = {}  # of the items: most runs on one page are on the same data
+    data = [read_run(name, known, _on_page_of_several if place else None) for place, name in enumerate(names)]
     checked = None if policy is None else gate(names[0], policy)
     if len(data) > 1:
         content = runs_page(data, *_comparison(data))
@@ -57,14 +61,19 @@ def write_report(
     return {"out": str(path), "runs": names, "bytes": path.stat().st_size}
 
 
-def read_run(name: str) -> RunData:
-    """Reads a run folder. RequestError where it holds no finished run."""
+def read_run(name: str, known: Columns | None = None, keep: Keep | None = None) -> RunData:
+    """Reads a run folder. RequestError where it holds no finished run. `known`, `keep`: as in `read_items`."""
     folder = RunFolder(Path(name))
     results = folder.read_results()
     stored = folder.path / "items.parquet"
-    stages = read_items(stored) if stored.exists() else {}
+    stages = read_items(stored, known, keep) if stored.exists() else {}
     sentences = sentences_of(*results.stereoset_file)
     return RunData(name, results, stages, folder.read_metrics(), sentences, read_responses(folder.path))
+
+
+def _on_page_of_several(stage: str, benchmark: str, role: str) -> bool:
+    """Of the stage before of a run that is not the first one, a page has StereoSet's pairs and written answers."""
+    return stage != "before" or benchmark == "stereoset" or role in ROLES
 
 
 def _comparison(runs: Sequence[RunData]) -> tuple[RunComparison | None, str | None]:
@@ -75,7 +84,7 @@ def _comparison(runs: Sequence[RunData]) -> tuple[RunComparison | None, str | No
         first = runs[0]
         if first.results.before:
             stages.insert(0, stage_of(f"{first.name}:before", "before", first.results, first.stages))
-        return compare_stages(stages, paired_with_first(stages)), None
+        return compare_stages(stages, paired_with_first(stages, for_page=True), for_page=True), None
     except RequestError as error:
         return None, f"The runs cannot be tested against each other: {error}"
 

@@ -2,11 +2,11 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from biasunlearn.data.normal_text import normal_text
-from biasunlearn.data.readers import same_pair_hashes, triplet_hash
+from biasunlearn.data.readers import hash_of_texts, normal_texts, same_pair_hashes, triplet_hash
 from biasunlearn.data.records import BLANK, Triplet
 from biasunlearn.errors import RequestError
 from biasunlearn.stats.stereoset import Comparison, smallest_difference
@@ -16,13 +16,34 @@ TOO_SMALL_TO_CONCLUDE = 10.0
 """Points of SS: a bias type that cannot show a change this large is reported as too small."""
 
 
+@dataclass(frozen=True, slots=True)
+class PairTexts:
+    """What is known from the normal forms of the texts of pairs, which are made once."""
+
+    hashes: Sequence[str]
+    """The `triplet_hash` of each pair."""
+    equal: Sequence[Triplet]
+    """The pairs whose two sentences have the same normal form."""
+
+
+def pair_texts(triplets: Iterable[Triplet]) -> PairTexts:
+    """Compares and hashes the texts of pairs."""
+    hashes, equal = [], []
+    for triplet in triplets:
+        texts = normal_texts(triplet)
+        hashes.append(hash_of_texts(texts))
+        if texts[1] == texts[2]:
+            equal.append(triplet)
+    return PairTexts(hashes, equal)
+
+
 def check_pairs(
-    train: Sequence[Triplet], report: Sequence[Triplet], hashes: Sequence[str] | None = None
+    train: Sequence[Triplet], report: Sequence[Triplet], texts: PairTexts | None = None
 ) -> list[str]:
     """Findings about the training pairs and their overlap with the report triplets, one line each.
 
     Args:
-        hashes: the `triplet_hash` of each training pair, where it is known already.
+        texts: `pair_texts` of the training pairs, where they are known already.
     Raises:
         RequestError: a bias type has fewer than two pairs, so that nothing can be held out.
     """
@@ -34,15 +55,16 @@ def check_pairs(
                 "add pairs or remove it"
             )
     small = (_too_small(name, count) for name, count in sorted(_report_sizes(report).items()))
-    return [*pair_findings(train, hashes)[0], *filter(None, small)]
+    return [*pair_findings(train, texts)[0], *filter(None, small)]
 
 
-def pair_findings(triplets: Sequence[Triplet], hashes: Sequence[str] | None = None) -> tuple[list[str], int]:
+def pair_findings(triplets: Sequence[Triplet], texts: PairTexts | None = None) -> tuple[list[str], int]:
     """(findings about the texts of pairs, one line each; how many pairs occur more than once)."""
-    repeated = _repeated(triplets, hashes or map(triplet_hash, triplets))
+    texts = texts or pair_texts(triplets)
+    repeated = _repeated(triplets, texts.hashes)
     blanks = list(map(_blanks, triplets))
     findings = [
-        _counted("pairs have equal texts and teach nothing", [c for c in triplets if _equal(c)]),
+        _counted("pairs have equal texts and teach nothing", texts.equal),
         _counted("pairs occur more than once", repeated),
         _counted("templates lack BLANK", [c for c, count in zip(triplets, blanks, strict=True) if count == 0]),
         _counted(
@@ -91,10 +113,6 @@ def contamination(benchmark: Sequence[Triplet], known: Iterable[str]) -> dict[st
     seen = set(known)
     shared = sum(not seen.isdisjoint(same_pair_hashes(c)) for c in benchmark)
     return {"clusters": shared, "of": len(benchmark)} if shared else None
-
-
-def _equal(triplet: Triplet) -> bool:
-    return normal_text(triplet.stereotype.text) == normal_text(triplet.anti_stereotype.text)
 
 
 def _repeated(triplets: Sequence[Triplet], hashes: Iterable[str]) -> list[Triplet]:

@@ -18,7 +18,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from operator import attrgetter
 from pathlib import Path
@@ -46,6 +46,7 @@ from biasunlearn.data.tables import (
     FORMATS,
     MemoryTable,
     Source,
+    collector_off,
     data_facts,
     is_folder,
     is_hub_name,
@@ -81,6 +82,8 @@ class DataFile:
     skipped: tuple[str, ...]
     sha256: str
     notes: tuple[str, ...] = ()
+    digests: bytes = field(default=b"", repr=False, compare=False)
+    """`text_digests` of the triplets, of which `sha256` is made; none where some triplets were left out."""
 
     @property
     def records(self) -> tuple[Triplet, ...]:
@@ -95,7 +98,7 @@ class DataFile:
         places = [triplet.source for triplet in self.triplets]
         kept, problems = leave_out(self.path, places, reasons, skip_invalid=skip_invalid)
         triplets = tuple(self.triplets[number] for number in kept)
-        return replace(self, triplets=triplets, skipped=(*self.skipped, *problems))
+        return replace(self, triplets=triplets, skipped=(*self.skipped, *problems), digests=b"")
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -109,6 +112,7 @@ class DataFile:
         return [*([f"{left_out}; the first is {self.skipped[0]}"] if left_out else []), *self.notes]
 
 
+@collector_off()
 def read_triplets(source: "Source | DataFile", *, skip_invalid: bool = False) -> DataFile:
     """Reads benchmark triplets or training pairs.
 
@@ -126,7 +130,8 @@ def read_triplets(source: "Source | DataFile", *, skip_invalid: bool = False) ->
     table = table_of(path, rows, build, "", skip_invalid=skip_invalid, key=_key)
     triplets, notes = _one_spelling(table.records)
     triplets, gaps = _with_blanks(triplets)
-    return DataFile(path, triplets, table.skipped, fingerprint(triplets), (*notes, *gaps))
+    digests = text_digests(triplets)
+    return DataFile(path, triplets, table.skipped, fingerprint_of(digests), (*notes, *gaps), digests)
 
 
 def read_unrelated(source: "Source | DataFile", *, skip_invalid: bool = False) -> tuple[tuple[str, ...], str]:
@@ -224,9 +229,9 @@ def write_pairs(triplets: Iterable[Triplet], path: str | Path) -> None:
 # --- names that are one -----------------------------------------------------------------------------------------------
 
 
-def _key(triplet: Triplet) -> tuple[str, str]:
-    """What items of a run are joined by."""
-    return triplet.kind, triplet.id
+def _key(triplet: Triplet) -> str | tuple[str, str]:
+    """What items of a run are joined by: kind and id. Of most triplets the id says it, and is there already."""
+    return triplet.id if triplet.kind == "intrasentence" else (triplet.kind, triplet.id)
 
 
 _names = attrgetter("bias_type", "target")
@@ -284,16 +289,35 @@ def _with_blanks(triplets: Sequence[Triplet]) -> tuple[tuple[Triplet, ...], tupl
 
 def fingerprint(triplets: Iterable[Triplet]) -> str:
     """SHA-256 over the sentences of the triplets, in any order: equal for two sets of the same texts."""
-    digests = np.frombuffer(b"".join(map(_text_digest, triplets)), ">u8")
-    in_order = np.sort(digests.astype("u8")).astype(">u8").tobytes().hex("\n", 8)  # a line of 16 digits for each
-    return hashlib.sha256(in_order.encode()).hexdigest()
+    return fingerprint_of(text_digests(triplets))
+
+
+def fingerprint_of(digests: bytes) -> str:
+    """The same of `text_digests`."""
+    in_order = np.sort(np.frombuffer(digests, ">u8").astype("u8")).astype(">u8").tobytes()
+    return hashlib.sha256(in_order.hex("\n", 8).encode()).hexdigest()  # a line of 16 digits for each
+
+
+def text_digests(triplets: Iterable[Triplet]) -> bytes:
+    """Hashes of the texts of each triplet as they were read, eight bytes each, in the order of the triplets."""
+    return b"".join(map(_text_digest, triplets))
 
 
 def triplet_hash(triplet: Triplet) -> str:
     """A short hash of the pair's texts: equal for the same pair in every file and in every spelling
     (`normal_text`: letter case, accents, spaces, the full stop at the end)."""
+    return hash_of_texts(normal_texts(triplet))
+
+
+def normal_texts(triplet: Triplet) -> tuple[str, str, str]:
+    """The normal forms of the context (of a template none), of the stereotype and of the anti-stereotype."""
     context, first, second = _compared(triplet)
-    return _digest(f"{normal_text(context)}\n{normal_text(first)}\n{normal_text(second)}").hex()
+    return normal_text(context) if context else "", normal_text(first), normal_text(second)
+
+
+def hash_of_texts(texts: tuple[str, str, str]) -> str:
+    """The `triplet_hash` of a pair with these normal forms."""
+    return _digest("\n".join(texts)).hex()
 
 
 def same_pair_hashes(triplet: Triplet) -> set[str]:

@@ -6,6 +6,7 @@ A *passage* is what a language model is asked about: a prefix that is given and 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from biasunlearn.data.words import shared_prefix, shared_suffix
@@ -82,17 +83,18 @@ class Triplet:
         """
         if self.kind == "intersentence":
             return self.whole(sentence)
-        tail = self._shared_tail(self._rests()) if to == "difference" else 0
-        return _divided(sentence, self._head(sentence), tail)
+        head = self._head(sentence)
+        shared = _divided(*self._heads_and_rests()[1])[0][1] if to == "difference" else ""
+        end = len(sentence.text) - len(shared)
+        return Passage(head, sentence.text[len(head) : end], sentence.text[end:])
 
     def supervised_sides(self, to: Literal["end", "difference"] = "end") -> tuple[Passage, Passage]:
         """`supervised` of the stereotype and of the anti-stereotype, in half of the time."""
         if self.kind == "intersentence":
             return self.whole(self.stereotype), self.whole(self.anti_stereotype)
-        heads = self._head(self.stereotype), self._head(self.anti_stereotype)
-        rests = self.stereotype.text[len(heads[0]) :], self.anti_stereotype.text[len(heads[1]) :]
-        tail = self._shared_tail(rests) if to == "difference" else 0
-        return _divided(self.stereotype, heads[0], tail), _divided(self.anti_stereotype, heads[1], tail)
+        heads, rests = self._heads_and_rests()
+        sides = _divided(*rests) if to == "difference" else ((rests[0], ""), (rests[1], ""))
+        return Passage(heads[0], *sides[0]), Passage(heads[1], *sides[1])
 
     def _head(self, sentence: Sentence) -> str:
         """The sentence up to its BLANK, without the space there: in most tokenizers that belongs to the next word."""
@@ -102,18 +104,20 @@ class Triplet:
             cut = shared_prefix(self.stereotype.text, self.anti_stereotype.text)
         return sentence.text[:cut].rstrip()
 
-    def _rests(self) -> tuple[str, str]:
-        """Both sentences from the BLANK on."""
-        first, second = self.stereotype, self.anti_stereotype
-        return first.text[len(self._head(first)) :], second.text[len(self._head(second)) :]
+    def _heads_and_rests(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """Of both sentences what stands before the BLANK, and the rest."""
+        first, second = self.stereotype.text, self.anti_stereotype.text
+        template, blank, _ = self.context.partition(BLANK)
+        if blank and first.startswith(template) and second.startswith(template):  # most pairs: the head is made once
+            head = template.rstrip()
+            return (head, head), (first[len(head) :], second[len(head) :])
+        heads = self._head(self.stereotype), self._head(self.anti_stereotype)
+        return heads, (first[len(heads[0]) :], second[len(heads[1]) :])
 
-    def _shared_tail(self, rests: tuple[str, str]) -> int:
-        """Characters that both sentences end with; none where a side would be left empty."""
-        tail = shared_suffix(*rests)
-        return tail if tail < min(map(len, rests)) else 0
 
-
-def _divided(sentence: Sentence, head: str, tail: int) -> Passage:
-    """The sentence divided behind its head and before its last `tail` characters."""
-    end = len(sentence.text) - tail
-    return Passage(head, sentence.text[len(head) : end], sentence.text[end:])
+@lru_cache(maxsize=2**16)  # a large file is made of templates, and what follows the BLANK recurs in it
+def _divided(first: str, second: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Two texts, each divided before what both end with; undivided where a side would be left empty."""
+    tail = shared_suffix(first, second)
+    ends = (len(first) - tail, len(second) - tail) if tail < min(len(first), len(second)) else (len(first), len(second))
+    return (first[: ends[0]], first[ends[0] :]), (second[: ends[1]], second[ends[1] :])

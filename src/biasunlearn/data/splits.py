@@ -1,9 +1,10 @@
 """Train / stop / report: disjoint by term family, seeded, and identified by their hashes."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 
 import numpy as np
 
@@ -28,9 +29,25 @@ def group_of(triplet: Triplet, families: Families | None = None) -> tuple[str, s
         families: where they are given, the family of the target term in place of the term: another word for the same
             group is the same group.
     """
-    if families is not None and triplet.target:
-        return triplet.bias_type, family_of(triplet.bias_type, triplet.target, families)
-    return triplet.bias_type, _normal(_group_text(triplet))
+    return _group(triplet.bias_type, triplet.target, _group_text(triplet), families)
+
+
+def _group(bias_type: str, target: str | None, text: str, families: Families | None) -> tuple[str, str]:
+    return bias_type, family_of(bias_type, target, families) if families is not None and target else _normal(text)
+
+
+def group_counts(triplets: Iterable[Triplet], families: Families | None = None) -> Counter[tuple[str, str]]:
+    """How many of the triplets each group of `group_of` has."""
+    triplets = tuple(triplets)
+    counts: Counter[tuple[str, str]] = Counter()
+    for (bias_type, target), count in Counter(map(_named, triplets)).items():
+        if target:
+            counts[_group(bias_type, target, target, families)] += count
+    counts.update(group_of(triplet, families) for triplet in triplets if not triplet.target)
+    return counts
+
+
+_named = attrgetter("bias_type", "target")
 
 
 def groups_of(triplets: Iterable[Triplet], families: Families | None = None) -> Iterator[tuple[str, str]]:

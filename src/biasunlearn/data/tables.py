@@ -170,15 +170,15 @@ def table_of(
     records: list[Record] = []
     places: list[str] = []
     problems: list[str] = []
-    taken: dict[Hashable, Place] = {}
+    taken: dict[Hashable, str] = {}
     for place, row in rows:
         try:
             if isinstance(row, BadRow):
                 raise row
             record = build(row, place)
             if key is not None:
-                first = taken.setdefault(key(record), place)
-                if first is not place:
+                first = taken.setdefault(key(record), place.text)
+                if first is not place.text:
                     raise BadRow(
                         f"field id: the same as in {first}, so that one of the two would be lost; give every row an id "
                         "of its own, or leave the ids out"

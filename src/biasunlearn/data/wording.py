@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 from biasunlearn.data.normal_text import normal_text
-from biasunlearn.data.records import Triplet
+from biasunlearn.data.records import BLANK, Triplet
 from biasunlearn.data.words import shared_prefix, shared_suffix, words
 
 Seen = Literal["both", "one", "neither"]
@@ -26,10 +26,10 @@ def attribute_words(triplet: Triplet) -> tuple[frozenset[str], frozenset[str]]:
     words of the other ("not poor", "poor") has none.
     """
     first, second = triplet.stereotype.text, triplet.anti_stereotype.text
-    head = shared_prefix(first, second)
-    sides = [first[head:], second[head:]]
-    tail = shared_suffix(*sides)
-    return _own_words(*(side[: len(side) - tail] for side in sides))
+    begin = triplet.context.partition(BLANK)[0]
+    if begin.endswith(" ") and first.startswith(begin) and second.startswith(begin):
+        first, second = first[len(begin) :], second[len(begin) :]  # a word begins here, so that nothing else changes
+    return _differing_words(first, second)
 
 
 def word_hashes(triplets: Iterable[Triplet]) -> frozenset[str]:
@@ -53,6 +53,14 @@ def seen_wording(triplet: Triplet, trained: Set[str]) -> Seen:
     if seen == len(sides):
         return "both" if sides else "neither"
     return "one" if seen else "neither"
+
+
+@lru_cache(maxsize=2**16)  # a large file is made of templates, and what follows the BLANK recurs in it
+def _differing_words(first: str, second: str) -> tuple[frozenset[str], frozenset[str]]:
+    head = shared_prefix(first, second)
+    sides = [first[head:], second[head:]]
+    tail = shared_suffix(*sides)
+    return _own_words(*(side[: len(side) - tail] for side in sides))
 
 
 @lru_cache(maxsize=2**16)  # a file has the same words in many pairs

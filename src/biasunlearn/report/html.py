@@ -43,12 +43,12 @@ def join(children: Iterable[Any]) -> Markup:
     """Children one after the other, lists of them flattened, None left out."""
     parts = []
     for child in children:
-        if child is None:
-            continue
-        if isinstance(child, Iterable) and not isinstance(child, str):
-            parts.append(join(child))
-        else:
+        if isinstance(child, str):  # most of a page
             parts.append(text(child))
+        elif child is None:
+            continue
+        else:
+            parts.append(join(child) if isinstance(child, Iterable) else text(child))
     return Markup("".join(parts))
 
 
@@ -84,7 +84,7 @@ def _attribute(key: str, value: Any) -> str:
         return ""
     if value is True:
         return f" {_attribute_name(key)}"
-    return f' {_attribute_name(key)}="{_escaped(value)}"'  # markup too: a tag is no attribute
+    return f' {_attribute_name(key)}="{escape(clean(value))}"'  # markup too: a tag is no attribute
 
 
 @cache

@@ -32,6 +32,7 @@ from biasunlearn.runs.responses import ResponseRecord
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.run_files import MetricsRow
 from biasunlearn.runs.scores import Interval, hides_polarisation
+from biasunlearn.stats.remaining_bias import main_items
 from biasunlearn.stats.stereoset import Item
 
 PROBED = (
@@ -110,12 +111,13 @@ def run_sections(run: RunData, *, single: bool = True) -> list[Section]:
         single: False on a page of several runs, which leaves out the search in all pairs and has fewer answers.
     """
     results = run.results
+    after, before = main_items(run.last_stage), main_items(run.first_stage)  # of all items, once
     return [
         *relearning_sections(results),
         *_score_sections(run),
         *_association_sections(run),
-        *term_sections(run.last_stage, run.first_stage),
-        *pair_sections(run.last_stage, run.first_stage, run.sentences, explorer=single),
+        *term_sections(after, before),
+        *pair_sections(after, before, run.sentences, explorer=single),
         *probe_sections(results.probes),
         *training_sections(results, run.metrics, stop_margin_of(results)),
         *answer_sections(run.last_stage, run.first_stage, run.responses,

@@ -5,7 +5,7 @@ Every function returns finished sentences, and none where there is nothing to wa
 
 from collections.abc import Iterable
 
-from biasunlearn.report.formatting import listed
+from biasunlearn.report.formatting import listed, short
 from biasunlearn.runs.benchmark_results import (
     BenchmarkResult,
     CrowsPairsResult,
@@ -42,25 +42,28 @@ def stereoset_warnings(entry: StereoSetResult, before: StereoSetResult | None = 
         *data_warnings(entry),
         *([f"{unscored} items of the benchmark have no stored score."] if unscored else []),
         *over_debiased_warning(past or (), was_past),
-        *_widened(few, "target terms", "the wider of the intervals over terms and over items is shown"),
+        *_widened("StereoSet", few, "target terms", "the wider of the intervals over terms and over items is shown"),
         *ties_warning(entry.overall.ties),
     )
 
 
-def benchmark_warnings(entry: PanelResult, before: BenchmarkResult | None = None) -> tuple[str, ...]:
+def benchmark_warnings(
+    benchmark: str, entry: PanelResult, before: BenchmarkResult | None = None
+) -> tuple[str, ...]:
     """All warnings about any other benchmark, its own notes included.
 
     Args:
+        benchmark: its name.
         before: the same of the base model.
     """
-    rows = [*entry.bias_types.items(), ("overall", entry.overall)]
-    rows += [row for group in entry.groups.values() for row in group.items()]
-    few = [name for name, row in rows if row.few_clusters]
+    few = [name for name, row in (*entry.bias_types.items(), ("overall", entry.overall)) if row.few_clusters]
+    few += [f"{short(name, 40)} ({short(heading, 40)})" for heading, group in entry.groups.items()
+            for name, row in group.items() if row.few_clusters]  # fmt: skip
     return (
         *entry.notes,
         *data_warnings(entry),
         *over_debiased_warning(over_debiased(entry), over_debiased(before) if before else None),
-        *few_clusters_warning(few),
+        *few_clusters_warning(benchmark, few),
     )
 
 
@@ -151,10 +154,15 @@ def over_debiased_warning(where: Iterable[str], before: Iterable[str] | None = N
     return (f"{line} The base model was already {where_already}.",)
 
 
-def few_clusters_warning(names: Iterable[str]) -> tuple[str, ...]:
-    """About intervals over few resampling units."""
-    return _widened(names, "clusters", "the wider of the intervals over clusters and over items is shown, and even "
-                    "that is unreliable")  # fmt: skip
+def few_clusters_warning(of: str, names: Iterable[str]) -> tuple[str, ...]:
+    """About intervals over few resampling units.
+
+    Args:
+        of: the benchmark, or a score of it.
+        names: bias types, and other groups with their heading.
+    """
+    return _widened(short(of, 80), names, "clusters", "the wider of the intervals over clusters and over items is "
+                    "shown, and even that is unreliable")  # fmt: skip
 
 
 def ties_warning(count: int) -> tuple[str, ...]:
@@ -165,6 +173,6 @@ def ties_warning(count: int) -> tuple[str, ...]:
     return (f"{count} {counted}, as in the official scorer.",)
 
 
-def _widened(names: Iterable[str], units: str, remedy: str) -> tuple[str, ...]:
-    where = listed(names)
-    return (f"Fewer than {FEW_CLUSTERS} {units} in {where}: {remedy}.",) if where else ()
+def _widened(of: str, names: Iterable[str], units: str, remedy: str) -> tuple[str, ...]:
+    where = listed(names, 85)
+    return (f"{of} has fewer than {FEW_CLUSTERS} {units} in {where}: {remedy}.",) if where else ()

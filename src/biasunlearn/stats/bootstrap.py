@@ -8,7 +8,7 @@ drawing single items is then computed as well, and the wider of the two is repor
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -33,6 +33,9 @@ FEW_CLUSTERS = 10
 
 CELLS = 1_000_000
 """Numbers drawn at a time: bounds the memory of a bootstrap over very many clusters."""
+
+KEPT_CELLS = 4_000_000
+"""Numbers drawn for one bootstrap up to which they are kept for the next one over as many clusters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +146,22 @@ def resample(
         average: whether every unit or every cluster has the same weight in a mean.
     """
     groups = grouped(clusters, strata)
-    rng = np.random.default_rng(seed)
     ordered = np.asarray(rows, np.float64)[groups.order]
     sums = np.add.reduceat(ordered, groups.starts)
     weights = groups.sizes.astype(np.float64)
     if average == "clusters":
         sums, weights = sums / weights[:, None], np.ones_like(weights)
-    found = _draw(np.column_stack([sums, weights]), groups.blocks, draws, rng)
-    items = None
+    plans = [groups.blocks]
     if _few(len(groups.sizes), len(groups.blocks)):
+        plans += groups.each() if average == "clusters" else [groups.rows()]
+    drawn = iter(_counts(tuple(plans), draws, seed))
+    found = _sums(np.column_stack([sums, weights]), next(drawn), draws)
+    items = None
+    if len(plans) > 1:
         items = (
-            _draw_within(ordered, groups, draws, rng)
+            _sums_within(ordered, groups, drawn, draws)
             if average == "clusters"
-            else _means(_draw(np.column_stack([ordered, np.ones(len(ordered))]), groups.rows(), draws, rng))
+            else _means(_sums(np.column_stack([ordered, np.ones(len(ordered))]), next(drawn), draws))
         )
     return Sample(
         means=sums.sum(0) / weights.sum(),
@@ -263,6 +269,32 @@ def with_interval(sample: Sample, function: Callable[[Floats], Floats]) -> Clust
     return ClusteredEstimate(found.value, found.low, found.high, beside.get("clustered"), beside.get("items"))
 
 
+def with_intervals(sample: Sample, function: Callable[[Floats], Floats]) -> list[ClusteredEstimate]:
+    """`with_interval` of several functions at once, which takes a third of the time.
+
+    Args:
+        function: maps [..., k] to [..., m]; none of its values is nan.
+    """
+    values = function(sample.means)
+    ends = [_ends(function(sample.clustered), sample.freedom, sample.clusters)]
+    if sample.items is not None:
+        ends.append(_ends(function(sample.items), sample.units - sample.strata, sample.units))
+    low, high = np.min([low for low, _ in ends], axis=0), np.max([high for _, high in ends], axis=0)
+    found = []
+    for place, value in enumerate(map(float, values)):
+        both = [Estimate(value, float(first[place]), float(last[place])) for first, last in ends]
+        clustered, items = (both[0], both[1]) if sample.few else (None, None)
+        found.append(ClusteredEstimate(value, float(low[place]), float(high[place]), clustered, items))
+    return found
+
+
+def _ends(drawn: Floats, freedom: int, clusters: int) -> tuple[Floats, Floats]:
+    """Both ends of the expanded percentile interval of each column."""
+    tail = expanded_tail(freedom, clusters)
+    low, high = np.quantile(np.ascontiguousarray(drawn.T), [tail, 1 - tail], axis=1)
+    return low, high
+
+
 def _first(means: Floats) -> Floats:
     return means[..., 0]
 
@@ -285,6 +317,10 @@ class Groups:
         ends = np.cumsum(self.blocks)
         return tuple(int(self.sizes[end - size : end].sum()) for end, size in zip(ends, self.blocks, strict=True))
 
+    def each(self) -> list[tuple[int, ...]]:
+        """Rows of each cluster, each of them a stratum of its own."""
+        return [(int(size),) for size in self.sizes]
+
     def alone(self) -> "Groups":
         """The same rows, each of them a cluster of its own."""
         n = len(self.order)
@@ -296,7 +332,7 @@ def grouped(clusters: Sequence[str], strata: Sequence[str]) -> Groups:
     return _grouped(tuple(clusters), tuple(strata))
 
 
-@lru_cache(maxsize=16)  # the scores of a benchmark, and runs that are compared, have the same units
+@lru_cache(maxsize=64)  # the scores of a benchmark, and runs that are compared, have the same units
 def _grouped(clusters: tuple[str, ...], strata: tuple[str, ...]) -> Groups:
     keys = list(zip(strata, clusters, strict=True))
     names = sorted(set(keys))
@@ -309,32 +345,64 @@ def _grouped(clusters: tuple[str, ...], strata: tuple[str, ...]) -> Groups:
     return Groups(np.argsort(codes, kind="stable"), np.cumsum(sizes) - sizes, sizes, tuple(blocks.values()))
 
 
-def _draw(sums: Floats, blocks: Sequence[int], draws: int, rng: np.random.Generator) -> Floats:
-    """[draws, columns]: sums over clusters drawn with replacement, from each block as many as it has.
+Plan = tuple[int, ...]
+"""How many clusters each stratum has; as many are drawn from it."""
 
-    Args:
-        sums: [clusters, columns], the sums of each cluster.
-        blocks: the number of clusters of each stratum.
+Counted = tuple[slice, slice, NDArray[Any]]
+"""Some draws, the clusters of a stratum, and how often each of these draws has each of these clusters."""
+
+
+def _counts(plans: tuple[Plan, ...], draws: int, seed: int | Sequence[int]) -> Iterable[Iterable[Counted]]:
+    """How often each draw has each cluster, for plans that are drawn one after the other with one generator.
+
+    The same seed and the same plans give the same draws, whatever the rows are. The scores of a benchmark, and the runs
+    that are compared, have the same clusters, so that the counts are kept: to draw takes most of the time.
     """
-    total = np.zeros((draws, sums.shape[1]))
+    if draws * sum(map(sum, plans)) <= KEPT_CELLS:
+        return _kept_counts(plans, draws, seed if isinstance(seed, int) else tuple(seed))
+    rng = np.random.default_rng(seed)
+    return (_counted(plan, draws, rng) for plan in plans)
+
+
+@lru_cache(maxsize=64)
+def _kept_counts(
+    plans: tuple[Plan, ...], draws: int, seed: int | tuple[int, ...]
+) -> tuple[tuple[Counted, ...], ...]:
+    rng = np.random.default_rng(seed)
+    return tuple(
+        tuple((part, clusters, counts.astype(np.min_scalar_type(counts.shape[1])))  # a byte for most
+              for part, clusters, counts in _counted(plan, draws, rng))
+        for plan in plans
+    )  # fmt: skip
+
+
+def _counted(plan: Plan, draws: int, rng: np.random.Generator) -> Iterator[Counted]:
+    """The counts of one plan, drawn with replacement, about `CELLS` at a time."""
     first = 0
-    for size in blocks:
+    for size in plan:
         step = max(1, CELLS // size)
         for begin in range(0, draws, step):
-            part = total[begin : begin + step]
-            pick = rng.integers(size, size=(len(part), size), dtype=np.int32)
-            pick += np.arange(len(part), dtype=np.int32)[:, None] * size
+            number = min(step, draws - begin)
+            pick = rng.integers(size, size=(number, size), dtype=np.int32)
+            pick += np.arange(number, dtype=np.int32)[:, None] * size
             counts = np.bincount(pick.ravel(), minlength=pick.size).reshape(pick.shape)
-            part += counts.astype(np.float64) @ sums[first : first + size]
+            yield slice(begin, begin + number), slice(first, first + size), counts
         first += size
+
+
+def _sums(sums: Floats, counted: Iterable[Counted], draws: int) -> Floats:
+    """[draws, columns]: sums over drawn clusters. `sums`: [clusters, columns], those of each cluster."""
+    total = np.zeros((draws, sums.shape[1]))
+    for part, clusters, counts in counted:
+        total[part] += counts.astype(np.float64) @ sums[clusters]
     return total
 
 
-def _draw_within(ordered: Floats, groups: Groups, draws: int, rng: np.random.Generator) -> Floats:
+def _sums_within(ordered: Floats, groups: Groups, drawn: Iterator[Iterable[Counted]], draws: int) -> Floats:
     """[draws, k]: means over clusters of their means; the items of each cluster are drawn, the clusters are fixed."""
     total = np.zeros((draws, ordered.shape[1]))
     for start, size in zip(groups.starts, groups.sizes, strict=True):
-        total += _draw(ordered[start : start + size], [int(size)], draws, rng) / size
+        total += _sums(ordered[start : start + size], next(drawn), draws) / size
     return total / len(groups.sizes)
 
 

@@ -12,12 +12,14 @@ the test is significant, and the clustered paired bootstrap interval of the chan
 |SS_b - 50| - |SS_a - 50|, lies on one side of 0. SS 60 -> 40 is a difference, and neither better nor worse.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from biasunlearn.errors import RequestError
 from biasunlearn.stats.bootstrap import (
@@ -30,7 +32,7 @@ from biasunlearn.stats.bootstrap import (
     grouped,
     percentile,
     resample,
-    with_interval,
+    with_intervals,
 )
 from biasunlearn.stats.normal import DETECTABLE
 from biasunlearn.stats.outcome import Outcome
@@ -42,6 +44,12 @@ Verdict = Literal["better", "worse", "no evidence", "too few items", "changed"]
 LEVEL = 0.05
 EXACT_CLUSTERS = 16
 FLIPS = 10_000
+
+SIGNS_AT_ONCE = 1_000_000
+"""Signs that are multiplied at a time: bounds the memory of a test of very many clusters."""
+
+KEPT_SIGNS = 2**24
+"""Longest sequence of signs that is kept for the next test."""
 
 TOO_COARSE = 0.1
 """A score with two values has too few items if a change of a tenth of its range (10 points of SS) is undetectable."""
@@ -64,9 +72,20 @@ class Pairs:
 
     def of(self, bias_type: str) -> "Pairs":
         """The units of one bias type."""
-        chosen = [place for place, name in enumerate(self.bias_types) if name == bias_type]
-        clusters, units = (tuple(names[n] for n in chosen) for names in (self.clusters, self.units))
-        return Pairs(self.values[chosen], clusters, (bias_type,) * len(chosen), units)
+        return self._at([place for place, name in enumerate(self.bias_types) if name == bias_type])
+
+    def by_type(self) -> "dict[str, Pairs]":
+        """The units of every bias type, by name."""
+        places: dict[str, list[int]] = defaultdict(list)
+        for place, name in enumerate(self.bias_types):
+            places[name].append(place)
+        return {name: self._at(places[name]) for name in sorted(places)}
+
+    def _at(self, places: Sequence[int]) -> "Pairs":
+        clusters, types, units = (
+            tuple([names[n] for n in places]) for names in (self.clusters, self.bias_types, self.units)
+        )
+        return Pairs(self.values[places], clusters, types, units)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,23 +150,55 @@ def pair(first: Sequence[Outcome], second: Sequence[Outcome]) -> Pairs | None:
     Raises:
         RequestError: one of the two holds a unit twice.
     """
-    a, b = _by_unit(first), _by_unit(second)
-    keys = sorted(a.keys() & b.keys())
+    return pair_units(by_unit(first), second)
+
+
+Units = Mapping[tuple[str, str], Outcome]
+"""The outcomes of one score by bias type and unit."""
+
+
+def by_unit(outcomes: Sequence[Outcome]) -> Units:
+    """The outcomes of one score, sorted by bias type and unit. RequestError where a unit is there twice."""
+    return dict(sorted(_by_unit(outcomes).items(), key=lambda found: found[0]))
+
+
+def _by_unit(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], Outcome]:
+    found = {(o.bias_type, o.unit): o for o in outcomes}
+    if len(found) < len(outcomes):
+        counts = Counter((o.bias_type, o.unit) for o in outcomes)
+        twice = next(key for key, count in counts.items() if count > 1)
+        raise RequestError(f"{outcomes[0].score}: item {twice[1]!r} of bias type {twice[0]!r} is there twice")
+    return found
+
+
+def pair_units(a: Units, second: Sequence[Outcome]) -> Pairs | None:
+    """`pair` of outcomes of which the first are sorted already, as those of a run that is compared with many."""
+    b = _by_unit(second)
+    keys = [key for key in a if key in b]
     if not keys:
         return None
+    values = ([found[key].value for key in keys] for found in (a, b))
     return Pairs(
-        np.array([[a[key].value, b[key].value] for key in keys]),
-        tuple(a[key].cluster for key in keys),
-        tuple(bias_type for bias_type, _ in keys),
-        tuple(unit for _, unit in keys),
-        unpaired=len(a.keys() ^ b.keys()),
+        np.column_stack([np.array(column, np.float64) for column in values]),
+        tuple([a[key].cluster for key in keys]),
+        tuple([bias_type for bias_type, _ in keys]),
+        tuple([unit for _, unit in keys]),
+        unpaired=len(a) + len(b) - 2 * len(keys),
     )
 
 
-def compare_score(pairs: Pairs, ideal: float | None, average: Average = "units", *, seed: int = 0) -> ScoreTest:
-    """One score of two models: overall, per bias type, and the mean distance from an ideal that is a number."""
-    names = sorted(set(pairs.bias_types))
-    parts = [pairs.of(name) for name in names]
+def compare_score(
+    pairs: Pairs, ideal: float | None, average: Average = "units", *, overall_only: bool = False, seed: int = 0
+) -> ScoreTest:
+    """One score of two models: overall, per bias type, and the mean distance from an ideal that is a number.
+
+    Args:
+        overall_only: without bias types and mean distances, which are then empty.
+    """
+    overall = compare_pairs(pairs, ideal, average, seed=seed)
+    if overall_only:
+        return ScoreTest(pairs.unpaired, ideal, overall, {}, None, None)
+    names, parts = zip(*pairs.by_type().items(), strict=True)
     found = [compare_pairs(part, ideal, average, seed=seed) for part in parts]
     adjusted = holm([test.p for test in found])
     over_clusters = None
@@ -156,7 +207,7 @@ def compare_score(pairs: Pairs, ideal: float | None, average: Average = "units",
     return ScoreTest(
         unpaired=pairs.unpaired,
         ideal=ideal,
-        overall=compare_pairs(pairs, ideal, average, seed=seed),
+        overall=overall,
         bias_types={
             name: replace(test, p_holm=p, verdict=_verdict(p, test.distance_change, test.too_few))
             for name, test, p in zip(names, found, adjusted, strict=True)
@@ -169,18 +220,17 @@ def compare_score(pairs: Pairs, ideal: float | None, average: Average = "units",
 def compare_pairs(pairs: Pairs, ideal: float | None, average: Average = "units", *, seed: int = 0) -> PairedTest:
     """b against a: both with intervals, their difference, a test, and a verdict."""
     sample = resample(pairs.values, pairs.clusters, pairs.bias_types, average=average, seed=seed)
-    change = None
-    if ideal is not None:
-        change = with_interval(sample, lambda m: distance(m[..., 1], ideal) - distance(m[..., 0], ideal))
+    a, b, difference, *distances = with_intervals(sample, lambda means: _compared(means, ideal))
+    change = distances[0] if distances else None
     smallest, coarse = _smallest(pairs, sample)
-    b, tested = with_interval(sample, lambda m: m[..., 1]), _test(pairs, average, seed)
+    tested = _test(pairs, average, seed)
     return PairedTest(
         n=sample.units,
         clusters=sample.clusters,
         few_clusters=sample.few,
-        a=with_interval(sample, lambda m: m[..., 0]),
+        a=a,
         b=b,
-        difference=with_interval(sample, lambda m: m[..., 1] - m[..., 0]),
+        difference=difference,
         distance_change=change,
         **tested,
         smallest_difference=smallest,
@@ -191,19 +241,30 @@ def compare_pairs(pairs: Pairs, ideal: float | None, average: Average = "units",
     )
 
 
+def _compared(means: Floats, ideal: float | None) -> Floats:
+    """[..., 3 or 4]: a, b, their difference and, with an ideal, the change of the distance from it."""
+    a, b = means[..., 0], means[..., 1]
+    changes = [] if ideal is None else [distance(b, ideal) - distance(a, ideal)]
+    return np.stack([a, b, b - a, *changes], axis=-1)
+
+
 def distance(values: Floats, ideal: float) -> Floats:
     """Absolute distance from the ideal."""
     return np.abs(values - ideal)
 
 
+@lru_cache(maxsize=4096)  # small counts recur among bias types and runs
 def mcnemar(up: int, down: int) -> float:
     """Exact two-sided p-value of so many units going up and down, if both directions are equally likely.
 
     By hand: 12 up, 3 down: 2 * (1 + 15 + 105 + 455) / 2^15 = 0.0352.
     """
-    from scipy.stats import binomtest
+    from scipy.stats import binom
 
-    return float(binomtest(min(up, down), up + down, 0.5).pvalue) if up + down else 1.0
+    n, fewer = up + down, min(up, down)
+    if 2 * fewer == n:
+        return 1.0
+    return min(1.0, float(binom.cdf(fewer, n, 0.5) + binom.sf(n - fewer - 1, n, 0.5)))
 
 
 def sign_flips(sums: Floats, *, seed: int = 0) -> float:
@@ -216,15 +277,49 @@ def sign_flips(sums: Floats, *, seed: int = 0) -> float:
         return 1.0
     least = abs(sums.sum()) * (1 - 1e-9)
     if len(sums) <= EXACT_CLUSTERS:
-        signs = 1 - 2 * ((np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums))) & 1)
-        return float((np.abs(signs @ sums) >= least).mean())
-    rng = np.random.default_rng(seed)
-    step = max(1, 1_000_000 // len(sums))
+        return float((np.abs(_all_signs(len(sums)) @ sums) >= least).mean())
     beyond = 0
-    for begin in range(0, FLIPS, step):
-        signs = 1 - 2 * rng.integers(2, size=(min(step, FLIPS - begin), len(sums)), dtype=np.int8)
-        beyond += int((np.abs(signs @ sums) >= least).sum())
+    numbers = np.empty(0)  # one block of memory for all parts
+    for signs in _drawn_signs(len(sums), seed):
+        numbers = numbers if len(numbers) >= len(signs) else np.empty(signs.shape)
+        np.copyto(numbers[: len(signs)], signs)
+        beyond += int((np.abs(numbers[: len(signs)] @ sums) >= least).sum())
     return (1 + beyond) / (1 + FLIPS)
+
+
+@lru_cache(maxsize=EXACT_CLUSTERS)
+def _all_signs(clusters: int) -> NDArray[np.int8]:
+    """[2 ** clusters, clusters]: every combination of 1 and -1."""
+    return (1 - 2 * ((np.arange(2**clusters)[:, None] >> np.arange(clusters)) & 1)).astype(np.int8)
+
+
+def _drawn_signs(clusters: int, seed: int) -> Iterator[NDArray[np.int8]]:
+    """[draws, clusters] of 1 and -1: `FLIPS` draws in all, about `SIGNS_AT_ONCE` signs at a time.
+
+    They are cut from one sequence, whatever the number of clusters is, since to draw them takes most of the time. Each
+    part begins at a multiple of four, as if it were drawn by itself: NumPy makes four small numbers from one of its
+    generator's, and drops what is left of it at the end of a part.
+    """
+    step = min(FLIPS, max(1, SIGNS_AT_ONCE // clusters))
+    rows = [min(step, FLIPS - begin) for begin in range(0, FLIPS, step)]
+    apart = -(-step * clusters // 4) * 4
+    needed = apart * len(rows)
+    if needed > KEPT_SIGNS:
+        rng = np.random.default_rng(seed)
+        yield from (_signs(rng, (number, clusters)) for number in rows)
+        return
+    sequence = _sign_sequence(seed, 1 << (needed - 1).bit_length())
+    for place, number in enumerate(rows):
+        yield sequence[place * apart : place * apart + number * clusters].reshape(number, clusters)
+
+
+@lru_cache(maxsize=8)
+def _sign_sequence(seed: int, length: int) -> NDArray[np.int8]:
+    return _signs(np.random.default_rng(seed), (length,))
+
+
+def _signs(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.int8]:
+    return 1 - 2 * rng.integers(2, size=shape, dtype=np.int8)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -238,15 +333,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (len(p_values) - rank) * p_values[place]))
         adjusted[place] = running
     return adjusted
-
-
-def _by_unit(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], Outcome]:
-    found = {(o.bias_type, o.unit): o for o in outcomes}
-    if len(found) < len(outcomes):
-        counts = Counter((o.bias_type, o.unit) for o in outcomes)
-        twice = next(key for key, count in counts.items() if count > 1)
-        raise RequestError(f"{outcomes[0].score}: item {twice[1]!r} of bias type {twice[0]!r} is there twice")
-    return found
 
 
 def _test(pairs: Pairs, average: Average, seed: int) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def terms(after: Iterable[Item], before: Iterable[Item] = ()) -> list[Term]:
 
 def pairs(after: Sequence[Item], before: Sequence[Item] = ()) -> list[PairMargin]:
     """Every pair, the one with the strongest preference for its stereotype first."""
+    after, before = main_items(after), main_items(before)
     first = {(row.bias_type, row.cluster): row for row in main_comparisons(before)}
     scored, earlier = _by_role(after), _by_role(before)
     found = []
@@ -109,12 +110,16 @@ def still_worst(found: Iterable[PairMargin], count: int) -> list[PairMargin]:
 
 def main_comparisons(items: Iterable[Item]) -> list[Comparison]:
     """The pairs of the main kind: intrasentence, or another one if there are none."""
+    return comparisons(main_items(items))
+
+
+def main_items(items: Iterable[Item]) -> list[Item]:
+    """The sentences of StereoSet of the main kind."""
     by_kind: Mapping[str, list[Item]] = defaultdict(list)
     for item in items:
         if item.benchmark == "stereoset":
             by_kind[item.kind].append(item)
-    kind = next((kind for kind in FORMULATIONS if kind in by_kind), None)
-    return comparisons(by_kind[kind]) if kind else []
+    return next((by_kind[kind] for kind in FORMULATIONS if kind in by_kind), [])
 
 
 def _by_role(items: Iterable[Item]) -> Mapping[str, Mapping[str, Item]]:

@@ -20,7 +20,8 @@ TermFamilies = frozenset[tuple[str, str]]
 
 def term_families(triplets: Sequence[Triplet], families: Families | None = None) -> TermFamilies:
     """The families of the target terms of these pairs; `families`: the shipped ones by default."""
-    return frozenset((t.bias_type, family_of(t.bias_type, t.target, families)) for t in triplets if t.target)
+    named = {(triplet.bias_type, triplet.target) for triplet in triplets if triplet.target}  # each in many pairs
+    return frozenset((bias_type, family_of(bias_type, target, families)) for bias_type, target in named)
 
 
 def counterfactual_contexts(

@@ -3,13 +3,23 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
+from numpy.typing import NDArray
 
 from biasunlearn.config import DebiasConfig
-from biasunlearn.data.checks import check_pairs, overlap
+from biasunlearn.data.checks import PairTexts, check_pairs, overlap, pair_texts
 from biasunlearn.data.definitional import definitional_pairs
-from biasunlearn.data.readers import DataFile, fingerprint, is_plain_text, read_triplets, read_unrelated, triplet_hash
+from biasunlearn.data.readers import (
+    DataFile,
+    fingerprint,
+    fingerprint_of,
+    is_plain_text,
+    read_triplets,
+    read_unrelated,
+    triplet_hash,
+)
 from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.splits import Split, split
 from biasunlearn.data.tables import MemoryTable, collector_off
@@ -83,7 +93,7 @@ def prepare(
     stop = _stop_items(trained, read.report.triplets, config)
     chosen = _supervised_kinds(trained.train, config)
     sentences, source_hash = _unrelated_set(read.unrelated, triplets, parts, config)
-    hashes = fingerprint(chosen), fingerprint(stop)
+    hashes = _fingerprint(read, chosen), _fingerprint(read, stop)
     findings += left_out_finding(read.joined, triplets, config)
     lost: list[str] = []
     if unscorable:
@@ -173,8 +183,8 @@ class _Files:
     unrelated: DataFile | str | MemoryTable | None
     joined: Sequence[Triplet]
     """The training pairs, with target terms and unrelated sentences from the unrelated file where they have none."""
-    hashes: Sequence[str]
-    """Of each training pair; they do not depend on its target term and its unrelated sentence."""
+    texts: PairTexts
+    """Of the training pairs; their hashes do not depend on their target terms and unrelated sentences."""
     overlap: int
     """Report pairs that are also in the training file."""
 
@@ -189,8 +199,8 @@ def _read_files(
     reported = read_triplets(report, skip_invalid=skip_invalid)
     other = _unrelated_data(unrelated, skip_invalid)
     joined = _joined(pairs, other)
-    hashes = tuple(map(triplet_hash, pairs.triplets))
-    return _Files(pairs, reported, other, joined, hashes, overlap(set(hashes), reported.triplets))
+    texts = pair_texts(pairs.triplets)
+    return _Files(pairs, reported, other, joined, texts, overlap(set(texts.hashes), reported.triplets))
 
 
 def _joined(pairs: DataFile, other: DataFile | str | MemoryTable | None) -> Sequence[Triplet]:
@@ -228,8 +238,7 @@ def _manifest(
 ) -> Manifest:
     """`used`: the pairs that training reads, with those that are only protected."""
     held_out, elsewhere = ((), stop) if facts.stopped_on_report else (stop, ())
-    chosen = set(map(id, (*used, *held_out)))  # the very objects of `read.joined`, whose hashes are known
-    pairs = {key for c, key in zip(read.joined, read.hashes, strict=True) if id(c) in chosen}
+    pairs = set(compress(read.texts.hashes, _among(read, (*used, *held_out)).tolist()))
     pairs.update(map(triplet_hash, elsewhere))
     return Manifest(
         train=facts.train, unrelated=facts.unrelated, splits=facts.splits, seed=seed,
@@ -241,7 +250,7 @@ def _findings(read: _Files) -> list[str]:
     """What the user should know about the data before training, one line each."""
     files = [read.train, read.report, *([read.unrelated] if isinstance(read.unrelated, DataFile) else [])]
     findings = [line for data in files for line in data.remarks]
-    findings += check_pairs(read.train.triplets, read.report.triplets, read.hashes)
+    findings += check_pairs(read.train.triplets, read.report.triplets, read.texts)
     if read.overlap:
         findings.append(
             f"{read.overlap} pairs of {read.train.path} are also in {read.report.path}: the result is marked as "
@@ -263,6 +272,20 @@ def _inert(config: DebiasConfig) -> list[str]:
 def _file_facts(data: DataFile, lost: Sequence[str] = ()) -> FileFacts:
     skipped = [*data.skipped, *lost]
     return FileFacts(path=data.path, sha256=data.sha256, rows=len(data.triplets), skipped=skipped)
+
+
+def _fingerprint(read: _Files, chosen: Sequence[Triplet]) -> str:
+    """`fingerprint` of training pairs, whose texts were hashed when they were read."""
+    used = _among(read, chosen)
+    if not read.train.digests or used.sum() != len(chosen):
+        return fingerprint(chosen)
+    return fingerprint_of(np.frombuffer(read.train.digests, "V8")[used].tobytes())
+
+
+def _among(read: _Files, chosen: Sequence[Triplet]) -> NDArray[np.bool_]:
+    """Whether each pair of `read.joined` is one of these, which are the very same objects."""
+    joined, wanted = (np.fromiter(map(id, triplets), np.int64, len(triplets)) for triplets in (read.joined, chosen))
+    return np.isin(joined, wanted)
 
 
 def _split_facts(triplets: Sequence[Triplet], sha256: str) -> SplitFacts:

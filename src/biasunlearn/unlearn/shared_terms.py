@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.families import Families, load_families, shipped_families
 from biasunlearn.data.records import Triplet
-from biasunlearn.data.splits import groups_of
+from biasunlearn.data.splits import group_counts, groups_of
 from biasunlearn.errors import RequestError
 
 
@@ -60,7 +60,7 @@ def in_common_families(
     train: Sequence[Triplet], report: Sequence[Triplet], families: Families | None
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Training pairs that share a term family with the report file, and report pairs that do with training, by type."""
-    groups = tuple(Counter(groups_of(part, families)) for part in (train, report))
+    groups = tuple(group_counts(part, families) for part in (train, report))
     both = groups[0].keys() & groups[1].keys()
     of_train, of_report = (_by_type({group: pairs[group] for group in both}) for pairs in groups)
     return of_train, of_report

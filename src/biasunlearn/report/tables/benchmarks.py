@@ -128,7 +128,7 @@ def _by_bias_type(name: str, entry: PanelResult, before: PanelResult | None) -> 
     title = f"{name} (ideal: {ideals})" if ideals else name
     notes = tuple(f"{score}: {SCORES[score]}." for score in scores if score in SCORES)
     return Table(
-        title, tuple(columns), rows_of(made.values()), overall, benchmark_warnings(entry, before),
+        title, tuple(columns), rows_of(made.values()), overall, benchmark_warnings(name, entry, before),
         notes=notes if isinstance(entry, JudgedResult) else (),
     )  # fmt: skip
 

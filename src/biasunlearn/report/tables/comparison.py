@@ -151,8 +151,8 @@ def _by_bias_type(benchmark: str, found: ComparedBenchmark, baseline: str, lette
     cells = {name: _tested_cells(name_cell(name), row, digits) for name, row in tested.bias_types.items()}
     total = Row(_tested_cells(TextCell("overall"), tested.overall, digits), tone="strong")
     unpaired = f"{tested.unpaired} items have a value of {score} in one of the two runs only and are left out."
-    warnings = (*([unpaired] if tested.unpaired else []),
-                *few_clusters_warning(name for name, row in rows.items() if row.few_clusters))  # fmt: skip
+    few = [name for name, row in rows.items() if row.few_clusters]
+    warnings = (*([unpaired] if tested.unpaired else []), *few_clusters_warning(f"{score} of {benchmark}", few))
     title = f"{benchmark}: {score} by bias type, {letter} against {baseline} ({tested.overall.test})"
     return [Table(title, columns, rows_of(cells.values()), total, warnings)]
 
