@@ -5,7 +5,6 @@ of them: a matrix of SS, each cell with its interval. With `orthogonal_weight` a
 bias types, to keep their directions. Finished runs are not repeated.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from biasunlearn.config import DebiasConfig, to_dict
 from biasunlearn.data.readers import fingerprint, read_triplets, write_pairs
 from biasunlearn.data.records import Triplet
 from biasunlearn.errors import RequestError
+from biasunlearn.runs.atomic import whole_file
 from biasunlearn.runs.first_process import is_first
 from biasunlearn.runs.folder import RunFolder
 from biasunlearn.runs.results import Measured, Metric, Results, only_given
@@ -138,10 +138,9 @@ def _stored(chosen: Sequence[Triplet], path: Path) -> Path:
             raise RequestError(f"{path}: made of other training pairs; choose another --out or remove it")
     elif is_first():
         path.parent.mkdir(parents=True, exist_ok=True)
-        begun = path.with_name(f".{path.name}.{os.getpid()}")  # another process sees the whole file or none
-        begun.unlink(missing_ok=True)
-        write_pairs(chosen, begun)
-        begun.replace(path)
+        with whole_file(path) as temporary:  # another process sees all of it or none
+            temporary.unlink(missing_ok=True)  # of a process that was killed, and had the same number
+            write_pairs(chosen, temporary)
     return path
 
 

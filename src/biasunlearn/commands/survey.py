@@ -137,7 +137,7 @@ def _prompting(
 ) -> dict[str, dict[str, SeedScore | None]]:
     """The scores of every prompting baseline on the judged benchmarks, without training."""
     judged = {name: path for name, path in experiment.plan.benchmarks.items() if name in JUDGED}
-    found = {}
+    names, found = [*dict.fromkeys(baselines)], {}
 
     def run(name: str) -> None:
         folder, spec = out / "prompting" / name, experiment.model
@@ -150,8 +150,8 @@ def _prompting(
         )  # fmt: skip
         found[name] = _judged_scores(results.benchmarks)
 
-    run_when_free([*dict.fromkeys(baselines)], run, experiment.callbacks)
-    return {name: found[name] for name in dict.fromkeys(baselines)}
+    run_when_free(names, run, experiment.callbacks)
+    return {name: found[name] for name in names}
 
 
 def _judged_scores(measured: Measured) -> dict[str, SeedScore | None]:

@@ -133,7 +133,8 @@ def judge_answers(
     usable = kappa is not None and kappa >= minimum_kappa and scored >= FEWEST_GOLD
     distinct = list({tag_of(one): one for one in answers}.values())
     place = {tag_of(one): number for number, one in enumerate(distinct)}
-    asked = distinct if usable or not stop_if_unusable else []
+    asking = usable or not stop_if_unusable
+    asked = distinct if asking else []
     twice = [number for number, one in enumerate(asked) if _drawn_twice(one)]
     votes, facts, again = [], [], []
     for judge, about_gold in zip(judges, on_gold, strict=True):
@@ -148,8 +149,8 @@ def judge_answers(
             own = [mean_of_orders(a, b) for a, b in zip(own, turned, strict=True)]
         facts.append(_facts(judge, rubric, own, Repeated(first, same, *pairs), about_gold))
         votes.append(own)
-    members = list(zip(*votes, strict=True)) if asked else [() for _ in distinct]
-    panel = [combine(rubric, row) for row in members] if asked else [NOT_ASKED for _ in distinct]
+    members = list(zip(*votes, strict=True)) if asked else [()] * len(distinct)
+    panel = [combine(rubric, row) if row else NOT_ASKED for row in members]
     if not usable:
         panel = [_unusable(one) for one in panel]
     places = [place[tag_of(one)] for one in answers]
@@ -159,7 +160,7 @@ def judge_answers(
         tuple(tuple(v for one in again for v in one.get(number, ())) for number in places),
         JudgingFacts(
             rubric=rubric.name, template=rubric.template_hash, judges=facts, minimum_kappa=minimum_kappa, kappa=kappa,
-            usable=usable, asked=usable or not stop_if_unusable, between_judges=_between(rubric, judges, votes),
+            usable=usable, asked=asking, between_judges=_between(rubric, judges, votes),
         ),
     )  # fmt: skip
 
