@@ -171,7 +171,7 @@ def test_everything_is_reached_without_a_mouse(opened):
     assert len(wanted) > 50 and {str(one) for one in wanted} <= reached
     page.locator("summary", has_text="Search all").focus()
     page.keyboard.press("Enter")
-    assert page.locator(".pairs li").first.is_visible()
+    playwright.expect(page.locator(".pairs li").first).to_be_visible()  # drawn when the browser says that it is open
 
 
 def test_explanations_open_on_focus_and_close_on_escape(opened):
@@ -179,10 +179,11 @@ def test_explanations_open_on_focus_and_close_on_escape(opened):
     for term in page.locator(".tiles .term").all():
         term.locator("a").focus()
         tip = term.locator("[role=tooltip]")
+        playwright.expect(tip).to_be_visible()
         box = tip.bounding_box()
-        assert tip.is_visible() and 0 <= box["x"] and box["x"] + box["width"] <= 390
+        assert 0 <= box["x"] and box["x"] + box["width"] <= 390
         page.keyboard.press("Escape")
-        assert not tip.is_visible()
+        playwright.expect(tip).to_be_hidden()
     named = page.evaluate(
         "[...document.querySelectorAll('.term a')].map(e => [e.hash.slice(1), e.getAttribute('aria-describedby')]"
         ".map(id => document.getElementById(id) !== null))"
@@ -200,9 +201,9 @@ def test_a_mark_of_a_chart_shows_its_values_to_mouse_and_keyboard(opened):
     page.keyboard.press("End")
     assert bubble.inner_text() != first
     page.keyboard.press("Escape")
-    assert not bubble.is_visible()
+    playwright.expect(bubble).to_be_hidden()
     plot.locator("path").last.hover()
-    assert bubble.is_visible()
+    playwright.expect(bubble).to_be_visible()
 
 
 @pytest.mark.parametrize(
