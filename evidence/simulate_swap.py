@@ -22,7 +22,7 @@ import numpy as np
 from biasunlearn.config import DebiasConfig
 from biasunlearn.unlearn.decision import decide, first_decision
 from biasunlearn.unlearn.evaluation import BiasTypeScore, Evaluation, StopScores
-from biasunlearn.unlearn.trainer import rate_at
+from biasunlearn.unlearn.trainer import share_of_peak
 
 EFFECT, RETURN = 0.2, 0.015
 NEW_EACH_TIME = 0.2
@@ -74,7 +74,7 @@ def simulate(base: float, error: float, config: DebiasConfig, *, replicates: int
     decision = first_decision(evaluation(0), config)
     for step in range(1, config.max_steps + 1):
         weights = np.array([decision.swap_weights[name] for name in names])
-        rate = rate_at(step, config) / config.learning_rate
+        rate = share_of_peak(step, config)
         true += rate * (RETURN * (base - true) - EFFECT * weights)
         up += rate * np.maximum(0, -weights)
         if step % config.evaluate_every == 0:

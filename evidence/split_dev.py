@@ -2,6 +2,7 @@
 
     python evidence/split_dev.py make dev.json
     python evidence/split_dev.py write dev.json --half tuning --out tuning.json
+    python evidence/split_dev.py write dev.json --half final --without-sample 600 --out rest.json
 
 The halves are drawn by hashes alone, before any model is measured; README.md beside this file says what each is for.
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from biasunlearn.data.families import family_of
+from biasunlearn.data.sample import sampled
 
 HALVES = Path(__file__).with_name("dev_halves.json")
 FIXED_TEXT = "biasunlearn development split, 0.2.0"
@@ -52,6 +54,7 @@ def main() -> None:
     write.add_argument("file", type=Path)
     write.add_argument("--half", choices=("tuning", "final"), required=True)
     write.add_argument("--out", type=Path, required=True)
+    write.add_argument("--without-sample", type=int, help="leaves out what --limit N with seed 0 has read")
     arguments = parser.parse_args()
     content = json.loads(arguments.file.read_text(encoding="utf-8"))
     if arguments.command == "make":
@@ -67,6 +70,10 @@ def main() -> None:
         for kind, items in content["data"].items()
         if kind == "intrasentence"
     }
+    if arguments.without_sample:
+        items = kept["intrasentence"]
+        read = set(sampled([item["bias_type"] for item in items], arguments.without_sample, seed=0))
+        kept["intrasentence"] = [item for number, item in enumerate(items) if number not in read]
     arguments.out.write_text(json.dumps({**content, "data": kept}), encoding="utf-8")
     print(f"{arguments.half}: {dict(Counter(i['bias_type'] for i in kept['intrasentence']))} items in {arguments.out}")
 

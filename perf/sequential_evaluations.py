@@ -28,7 +28,7 @@ from biasunlearn.stats.stereoset import Comparison
 from biasunlearn.unlearn.checkpoint import TrainingState
 from biasunlearn.unlearn.evaluation import BaseAnswers, StopScores, stop_scores
 from biasunlearn.unlearn.sequential import REACH, SequentialEvaluator
-from biasunlearn.unlearn.trainer import decide_step, evaluation_schedule, first_state, rate_at, scores_now
+from biasunlearn.unlearn.trainer import decide_step, evaluation_schedule, first_state, scores_now, share_of_peak
 
 SIZES = {"gender": (12, 315, 456), "profession": (54, 933, 1465), "race": (48, 1202, 1773), "religion": (6, 137, 110)}
 """{bias type: (target terms of the stop split, its items, training pairs)}, as in the default run."""
@@ -97,7 +97,7 @@ class World:
 
     def move(self, weights: dict[str, float], step: int, config: DebiasConfig) -> None:
         """Training until an evaluation."""
-        rate = rate_at((self.step + step) // 2, config) / config.learning_rate * (step - self.step) / 25
+        rate = share_of_peak((self.step + step) // 2, config) * (step - self.step) / 25
         for name in self.truth:
             pulled = SPEED * weights[name] + PULL * (self.truth[name] - self.began[name])
             self.truth[name] += rate * (NOISE * self.rng.standard_normal() - pulled)

@@ -155,8 +155,10 @@ class DebiasConfig:
     lora_targets: tuple[str, ...] = ("all-linear",)
     """Names of the modules with an adapter, or all-linear. Released code: attn.c_attn attn.c_proj (GPT-2), q, k, v, o
     (Llama, Mistral)."""
-    learning_rate: float = 1e-3
-    """Peak learning rate of AdamW. Released code: 4e-5 (gpt2-large), 2e-5 (7B)."""
+    learning_rate: float = 0.0
+    """Peak learning rate of AdamW. 0: 0.001 for a model of up to 11 million weights outside its embeddings, and less
+    for a larger one, in proportion to 1 / sqrt(weights) (unlearn/learning_rate.py). Released code: 4e-5 (gpt2-large),
+    2e-5 (7B)."""
     weight_decay: float = 0.0
     """Weight decay of AdamW."""
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -396,13 +398,14 @@ def _check_values(config: DebiasConfig) -> None:
         "must lie between 0.05 and 0.8": (("stop_share",), lambda v: 0.05 <= v <= 0.8),
         "must be at least 0 and below 1": (("average",), lambda v: 0 <= v < 1),
         "must be above 0": (
-            ("beta", "learning_rate", "swap_band", "margin", "interval_margin", "fair_margin",
+            ("beta", "swap_band", "margin", "interval_margin", "fair_margin",
              "max_grad_norm", "collapse_lms",
              "collapse_ratio", "lora_alpha"),
             lambda v: v > 0,
         ),
         "must not be negative": (
-            ("forget_weight", "retain_weight", "kl_weight", "invariance_weight", "orthogonal_weight", "weight_decay",
+            ("forget_weight", "retain_weight", "kl_weight", "invariance_weight", "orthogonal_weight", "learning_rate",
+             "weight_decay",
              "warmup", "lora_rank", "lms_floor", "guard_batch", "seed", "swap_noise"),
             lambda v: v >= 0,
         ),

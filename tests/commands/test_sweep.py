@@ -16,6 +16,7 @@ from biasunlearn.report.charts.pareto import TrialPoint, outside, trial_axes
 from biasunlearn.report.sweep import sweep_page
 from biasunlearn.runs.identity import identity
 from biasunlearn.runs.series import Sweep
+from biasunlearn.unlearn.learning_rate import LARGEST_RATE
 from tests import tiny
 from tests.report.test_run import HOSTILE, executed, read
 from tests.test_cli import write_pairs
@@ -62,8 +63,9 @@ def test_a_trial_is_given_up_where_the_median_of_the_finished_was_nearer() -> No
 
 
 def test_the_space_holds_the_default_recipe() -> None:
-    """So the first trial is the recipe itself."""
-    assert all(_holds(key, getattr(DebiasConfig(), key)) for key in SPACE)
+    """So the first trial is the recipe itself, with the learning rate of a small model."""
+    recipe = DebiasConfig(learning_rate=LARGEST_RATE)
+    assert all(_holds(key, getattr(recipe, key)) for key in SPACE)
 
 
 @pytest.mark.slow
@@ -120,7 +122,8 @@ def test_wrong_requests(tmp_path: Path) -> None:
 
 
 def test_the_recipe_comes_again_where_the_first_trial_was_interrupted(tmp_path: Path) -> None:
-    request = {"recipe": {key: getattr(DebiasConfig(), key) for key in SPACE}, "identity": identity({})}
+    recipe = DebiasConfig(learning_rate=LARGEST_RATE)
+    request = {"recipe": {key: getattr(recipe, key) for key in SPACE}, "identity": identity({})}
     study = _study(optuna, tmp_path, None, request)
     study.tell(study.ask(), state=optuna.trial.TrialState.FAIL)  # as Ctrl-C leaves it
     again = _study(optuna, tmp_path, None, request)

@@ -10,7 +10,7 @@ from biasunlearn.unlearn.sets import TrainingSets
 from biasunlearn.unlearn.small_data import fitted, pair_count, small_data_finding
 from biasunlearn.unlearn.trainer import evaluation_schedule, rate_at
 
-RECIPE = DebiasConfig(max_steps=200)
+RECIPE = DebiasConfig(max_steps=200, learning_rate=1e-3)
 """The numbers below are worked out for 200 steps."""
 
 

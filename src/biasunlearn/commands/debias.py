@@ -43,6 +43,7 @@ from biasunlearn.scoring.protocol import EvalOptions, EvalPlan
 from biasunlearn.stats.stereoset import Comparison, comparisons
 from biasunlearn.unlearn.base_model import ReportedScore, base_findings
 from biasunlearn.unlearn.evaluation import BaseAnswers, StopScores, base_pairs, stop_scores
+from biasunlearn.unlearn.learning_rate import rate_finding, with_rate
 from biasunlearn.unlearn.prepare import Prepared, prepare
 from biasunlearn.unlearn.sequential import SequentialEvaluator
 from biasunlearn.unlearn.small_data import small_data_finding
@@ -340,7 +341,9 @@ def _unlearn(
         return scored(compare(loaded.in_training(model)))
 
     first = scored(compared)
-    known = small_data_finding(config, prepared.sets) if config.method in OBJECTIVES else []
+    rated = with_rate(config, loaded.model)
+    gradient = config.method in OBJECTIVES
+    known = rate_finding(config, loaded.model) + small_data_finding(rated, prepared.sets) if gradient else []
     known += base_findings(first, {} if config.stop_on == "report" else _reported(before), config)
     facts = prepared.facts.with_values(findings=[*prepared.facts.findings, *check_labels(compared), *known])
     for finding in facts.findings:

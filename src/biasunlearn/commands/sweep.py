@@ -85,6 +85,7 @@ def sweep(
     if config.stop_on == "report":
         raise RequestError("stop_on: report; a sweep would choose the settings on the report split: use held_out")
     experiment = experiment_of(model, common)
+    config = _with_rate(experiment, config)
     prepared = experiment.prepared(train, config)
     parts = prepared.facts.splits.parts if prepared.facts.splits else {}
     splits = {name: part.sha256 for name, part in parts.items()}
@@ -102,6 +103,16 @@ def sweep(
     folder.write_json("sweep.json", result.to_dict())
     folder.write_text("report.html", sweep_page(result))
     return result
+
+
+def _with_rate(experiment: Experiment, config: DebiasConfig) -> DebiasConfig:
+    """The recipe with a learning rate, so that the first trial can be the recipe itself."""
+    from biasunlearn.models.load import load
+    from biasunlearn.unlearn.learning_rate import with_rate
+
+    if config.learning_rate:
+        return config
+    return with_rate(config, load(replace(experiment.model, dtype=config.dtype)).model)
 
 
 def _search(optuna: Any, study: Any, objective: Any, trials: int) -> None:

@@ -33,6 +33,7 @@ from biasunlearn.unlearn.decision import decide, first_decision
 from biasunlearn.unlearn.evaluation import Evaluation, StopScores, lms_fall_error
 from biasunlearn.unlearn.interruption import interruptible
 from biasunlearn.unlearn.layer_states import layer_states
+from biasunlearn.unlearn.learning_rate import with_rate
 from biasunlearn.unlearn.losses import cross_entropy_to_reference, invariance_loss, kl_loss
 from biasunlearn.unlearn.objectives import (
     BOTH_REFERENCES,
@@ -273,7 +274,7 @@ def train(
     Raises:
         RequestError: settings that exclude each other; a checkpoint that cannot be resumed.
     """
-    config = fitted(config, sets)
+    config = fitted(with_rate(config, model), sets)
     training = _start(model, tokenizer, sets, evaluate, config, checkpointer, base_scores)
     state, schedule = training.state, evaluation_schedule(sets, config)
     with interruptible() as interrupted:
@@ -464,8 +465,19 @@ def decide_step(state: TrainingState, row: dict[str, Any], scores: StopScores, c
 
 def rate_at(step: int, config: DebiasConfig) -> float:
     """Learning rate of a step, from 1: linear warm-up, then constant, or cosine decay to 2 % of the peak."""
+    warm, decay = _warm_and_decay(step, config)
+    return config.learning_rate * warm * decay
+
+
+def share_of_peak(step: int, config: DebiasConfig) -> float:
+    """Learning rate of a step as a share of its peak."""
+    warm, decay = _warm_and_decay(step, config)
+    return warm * decay
+
+
+def _warm_and_decay(step: int, config: DebiasConfig) -> tuple[float, float]:
     warm = min(1.0, step / max(1, config.warmup))
     if config.schedule == "constant":
-        return config.learning_rate * warm
-    share = min(1.0, max(0, step - config.warmup) / max(1, config.max_steps - config.warmup))
-    return config.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+        return warm, 1.0
+    done = min(1.0, max(0, step - config.warmup) / max(1, config.max_steps - config.warmup))
+    return warm, 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done))

@@ -54,7 +54,7 @@ class BiasUnlearnConfig(TrainingArguments):
     """
 
     learning_rate: float | None = field(  # type: ignore[assignment,unused-ignore]
-        default=None, metadata={"help": "Peak learning rate. None: the default of the method."}
+        default=None, metadata={"help": "Peak learning rate. None: that of the method; 0: by the size."}
     )
     per_device_train_batch_size: int = field(default=16, metadata={"help": "Pairs in a batch of one process."})
     max_steps: int = field(default=DEFAULTS.max_steps, metadata={"help": "Largest number of optimizer steps."})

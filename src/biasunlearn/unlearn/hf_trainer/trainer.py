@@ -24,6 +24,7 @@ from biasunlearn.models.packed_forward import RowCache
 from biasunlearn.unlearn.hf_trainer.batches import RoleCollator, StepDataset, step_batch
 from biasunlearn.unlearn.hf_trainer.callback import BiasCallback, Unlearning
 from biasunlearn.unlearn.hf_trainer.config import SCHEDULES, BiasUnlearnConfig
+from biasunlearn.unlearn.learning_rate import rate_for, weight_count
 from biasunlearn.unlearn.objectives import BOTH_REFERENCES, PAIRED
 from biasunlearn.unlearn.prepare import Prepared, TrainingData, training_data
 from biasunlearn.unlearn.reference import Reference, ReferenceStore, other_model_reference, stored_reference
@@ -33,7 +34,7 @@ from biasunlearn.unlearn.trainer import (
     add_row,
     check_settings,
     loss_terms,
-    rate_at,
+    share_of_peak,
     step_dropout,
     step_weights,
     update_dual,
@@ -105,6 +106,7 @@ class BiasUnlearnTrainer(Trainer):
         model, processing_class = _model(model, processing_class, peft_config, ref_model, args.seed)
         adapters = getattr(model, "peft_config", {})
         dropout = max((float(getattr(one, "lora_dropout", 0.0) or 0.0) for one in adapters.values()), default=0.0)
+        args.learning_rate = args.learning_rate or rate_for(weight_count(model))
         self.recipe = args.recipe(adapter=bool(adapters), dropout=dropout)
         self.data = _data(train_dataset, eval_dataset, unrelated_dataset, self.recipe)
         check_settings(self.recipe, self.data.sets)
@@ -172,7 +174,7 @@ class BiasUnlearnTrainer(Trainer):
             recipe = self.recipe
 
             def rate(done: int) -> float:
-                return rate_at(done + 1, recipe) / recipe.learning_rate
+                return share_of_peak(done + 1, recipe)
 
             self.lr_scheduler = LambdaLR(self.optimizer if optimizer is None else optimizer, rate)
             self._created_lr_scheduler = True

@@ -18,6 +18,7 @@ from biasunlearn.data.preferences import preference
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import with_lora
 from biasunlearn.models.libraries import peft
+from biasunlearn.unlearn.learning_rate import with_rate
 from biasunlearn.unlearn.methods.task import MethodResult, Task, candidate_row
 from biasunlearn.unlearn.trainer import EvaluationSchedule, TrainingOutcome
 
@@ -63,7 +64,7 @@ def make_trainer(task: Task, rows: Sequence[dict[str, str]], callbacks: Sequence
     lora, weights = adapted.peft_config["default"], _weights(adapted)
     base = adapted.unload()  # TRL makes the adapter again
     data = [part for row in rows for part in _unpaired(row)] if name == "kto" else list(rows)
-    config = task.config
+    config = with_rate(task.config, base)
     args = config_class(
         output_dir=tempfile.gettempdir(),  # nothing is saved there
         save_strategy="no", report_to="none", disable_tqdm=True, logging_steps=1, bf16=False,

@@ -1,0 +1,49 @@
+"""The peak learning rate of a run whose recipe leaves it open (`learning_rate: 0`): less for a larger model."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from biasunlearn.config import DebiasConfig
+from biasunlearn.models.adapters import trainable
+from biasunlearn.models.forward import unwrapped
+
+LARGEST_RATE = 1e-3
+"""The rate of models of up to `SMALL_MODEL` weights. It was chosen on a model of that size."""
+
+SMALL_MODEL = 11_000_000
+"""Weights outside the embeddings."""
+
+
+def rate_for(weights: int) -> float:
+    """The peak learning rate of a model with so many weights outside its embeddings.
+
+    1e-3 * sqrt(11e6 / weights), and never above 1e-3. By hand: 11 million weights 1e-3, 44 million 5e-4, 1.1 billion
+    1e-4. docs/evidence.md has the runs behind it.
+    """
+    return LARGEST_RATE * min(1.0, math.sqrt(SMALL_MODEL / weights))
+
+
+def weight_count(model: Any) -> int:
+    """Weights of a transformers model outside its embeddings, without those of an adapter that is being trained."""
+    inner = unwrapped(model)
+    if not hasattr(inner, "peft_config"):
+        return max(1, int(inner.num_parameters(exclude_embeddings=True)))
+    adapter = sum(value.numel() for value in trainable(inner).values())
+    return max(1, int(inner.get_base_model().num_parameters(exclude_embeddings=True)) - adapter)
+
+
+def with_rate(config: DebiasConfig, model: Any) -> DebiasConfig:
+    """The configuration with a learning rate: the given one, or that of the model's size where it is 0."""
+    return config if config.learning_rate else replace(config, learning_rate=rate_for(weight_count(model)))
+
+
+def rate_finding(config: DebiasConfig, model: Any) -> list[str]:
+    """What `with_rate` chose, one line for the user, where it is not the rate of a small model."""
+    chosen = with_rate(config, model)
+    if chosen == config or chosen.learning_rate == LARGEST_RATE:
+        return []
+    return [
+        f"{weight_count(model):,} weights outside the embeddings: the learning rate is {chosen.learning_rate:.2g}, and "
+        f"{LARGEST_RATE:.2g} for a small model (learning_rate: 0)"
+    ]
