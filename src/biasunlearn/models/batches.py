@@ -5,7 +5,7 @@ This is the only place that decides which token positions are scored or trained 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from torch import Tensor
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import UnscorableError
 from biasunlearn.models.logprobs import sum_by_row
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 PASSAGES_AT_ONCE = 4096
 """Passages that are tokenised at a time: a tokenizer returns a few hundred bytes for each token, of which a row needs
@@ -41,13 +44,14 @@ class Batch:
     """Padded rows. The logits at `positions` predict `targets`; `owners` holds the row of each scored token."""
 
     input_ids: Tensor  # [lines, width]; a line is a row, or a group of rows that share their beginning
-    attention_mask: Tensor  # [lines, width], or [lines, 1, width, width] to be added to the attention
+    attention_mask: Tensor  # [lines, width], or [lines, 1, width, width] to add to the attention (or `block_mask`)
     positions: Tensor  # [predicted] indices into the flattened [lines * width]
     targets: Tensor  # [predicted] token ids
     owners: Tensor  # [scored] row numbers, ascending
     rows: int
     position_ids: Tensor | None = None  # [lines, width]; None: 0, 1, 2, ...
     reads: Tensor | None = None  # [scored] the prediction of each scored token; None: in order
+    block_mask: "BlockMask | None" = None  # of packed lines that are computed in blocks (block_attention.py)
 
     def sums(self, per_token: Tensor) -> Tensor:
         """Sums of the values of each row's predictions: [predicted] -> [rows]."""

@@ -1,19 +1,22 @@
-"""What a model supports, found by trying it: packed lines, and the output layer run by itself."""
+"""What a model supports, found by trying it: packed lines (also in blocks), and the output layer run by itself."""
 
 import warnings
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from biasunlearn.models import block_attention
 from biasunlearn.models.batches import Batch, TokenRow, collate
 from biasunlearn.models.distributed import is_split
 from biasunlearn.models.forward import evaluating, logits_at, max_tokens, states_at, text_config, unwrapped
 from biasunlearn.models.lm_head import OutputLayer
 from biasunlearn.models.masked import is_masked
-from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, opening
+from biasunlearn.models.prefix_sharing import Group, alone, collate_groups, line_width, opening
+from biasunlearn.models.prompted import Prompted
 from biasunlearn.models.quantization import exact
 
 TRIED = ((40, 1), (28, 1), (33, 2))
@@ -63,6 +66,49 @@ def abilities(model: Any) -> Abilities:
                 stacklevel=3,
             )
     return _known[inner]
+
+
+_in_blocks: "weakref.WeakKeyDictionary[torch.nn.Module, dict[tuple[int, int], bool]]" = weakref.WeakKeyDictionary()
+"""Whether a model has given the same in blocks, for each number of lines and width that was tried."""
+
+
+def takes_block_mask(model: Any, rows: Sequence[TokenRow], lines: Sequence[Sequence[Group]], shared: int) -> bool:
+    """Whether the attention of these packed lines is computed in blocks, which only long lines on a GPU are.
+
+    The first batch of every shape is computed in both ways: a compiled kernel can be wrong for one shape and right for
+    another. After a difference, or an error, everything is computed with a mask of all pairs, which is reported once.
+    """
+    inner, width = unwrapped(model), line_width(lines, shared)
+    if width <= block_attention.LONGEST_DENSE or inner.device.type not in block_attention.DEVICES:
+        return False
+    # The processes of a split model must make the same forward passes, and not each of them has a long line.
+    if torch.is_grad_enabled() or is_split(inner) or isinstance(inner, Prompted):
+        return False
+    known, shape = _in_blocks.setdefault(inner, {}), (len(lines), block_attention.whole_blocks(width))
+    if shape not in known and all(known.values()):
+        known[shape] = _same_in_blocks(inner, rows, lines, shared)
+        if not known[shape]:
+            warnings.warn(
+                f"{type(inner).__name__}: FlexAttention fails or gives other scores than ordinary attention here; it "
+                "is not used for long lines",
+                stacklevel=3,
+            )
+    return all(known.values())
+
+
+def _same_in_blocks(model: Any, rows: Sequence[TokenRow], lines: Sequence[Sequence[Group]], shared: int) -> bool:
+    """Whether both ways give the same log-probabilities: each of them in float32, their mean in half precision."""
+    found = []
+    try:
+        for blocks in (False, True):
+            batch = collate_groups(
+                rows, lines, dtype=model.dtype, shared=shared, blocks=blocks, device=model.device
+            )
+            found.append(_log_probs(logits_at(model, batch), batch))
+    except Exception:  # whatever a family raises for such a mask, and torch where it cannot compile
+        return False
+    gaps = (found[0] - found[1]).abs()
+    return bool(gaps.max() <= SAME if exact(model) else gaps.mean() <= SAME_HALF)
 
 
 def made_up(length: int, kind: int = 0) -> TokenRow:

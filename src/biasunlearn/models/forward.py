@@ -9,6 +9,7 @@ from torch import Tensor
 
 from biasunlearn.models import prompted
 from biasunlearn.models.batches import Batch
+from biasunlearn.models.block_attention import attending
 from biasunlearn.models.cpu_kernels import Products
 
 
@@ -41,7 +42,7 @@ def logits_at(model: Any, batch: Batch) -> Tensor:
     head = _head(model)
     restricted = contextlib.nullcontext() if head is None else _only_positions(head, batch.positions)
     places = {} if batch.position_ids is None else {"position_ids": batch.position_ids}
-    with restricted, Products():
+    with restricted, _computing(model, batch):
         output = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **places)
     logits = output.logits
     if head is not None and logits.shape[:2] == (1, len(batch.positions)):
@@ -74,7 +75,7 @@ def states_and_first_logits(model: Any, batch: Batch, positions: Tensor) -> tupl
     handle = unwrapped(model).get_output_embeddings().register_forward_pre_hook(take)
     places = {} if batch.position_ids is None else {"position_ids": batch.position_ids}
     try:
-        with Products():
+        with _computing(model, batch):
             found = model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False, **places)
     finally:
         handle.remove()
@@ -121,6 +122,11 @@ def _head(model: Any) -> Any:
     """The output layer, None where the model does not name it."""
     inner = unwrapped(model)
     return inner.get_output_embeddings() if hasattr(inner, "get_output_embeddings") else None
+
+
+def _computing(model: Any, batch: Batch) -> contextlib.AbstractContextManager[Any]:
+    """How the body of a model is computed: its products by oneDNN, or packed lines in blocks."""
+    return Products() if batch.block_mask is None else attending(unwrapped(model), batch.block_mask)
 
 
 @contextlib.contextmanager

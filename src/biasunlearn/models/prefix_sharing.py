@@ -8,11 +8,16 @@ rows share (the start token, a chat template) is computed once a line: in senten
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from biasunlearn.models.batches import Batch, TokenRow
+from biasunlearn.models.block_attention import block_mask, whole_blocks
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 LEAST_SHARED = 3
 """Tokens that rows must share, including the start token: sharing fewer costs more than it saves."""
@@ -104,6 +109,11 @@ def _first_fit(chosen: Sequence[Group], width: int, shared: int) -> list[list[Gr
     return lines
 
 
+def line_width(lines: Sequence[Sequence[Group]], shared: int) -> int:
+    """Tokens of the longest line, with the beginning that all rows share."""
+    return shared + max(sum(group.length - shared for group in line) for line in lines)
+
+
 def collate_groups(
     rows: Sequence[TokenRow],
     lines: Sequence[Sequence[Group]],
@@ -111,6 +121,7 @@ def collate_groups(
     dtype: torch.dtype,
     shared: int = 0,
     pad: int = 0,
+    blocks: bool = False,
     device: torch.device | str = "cpu",
 ) -> Batch:
     """One padded line per list of groups, with positions, and a mask [lines, 1, width, width] to add to the attention.
@@ -120,9 +131,10 @@ def collate_groups(
 
     Args:
         shared: tokens of the beginning that all rows share, which is put at the beginning of each line.
+        blocks: whether the mask is a BlockMask (block_attention.py), for which lines are padded to whole blocks.
     """
-    width = shared + max(sum(group.length - shared for group in line) for line in lines)
-    layout = _Layout(len(lines), width, pad)
+    width = line_width(lines, shared)
+    layout = _Layout(len(lines), whole_blocks(width) if blocks else width, pad)
     for number, line in enumerate(lines):
         layout.write(number, 0, rows[line[0].rows[0]].ids[:shared], 0)
         layout.tree[number, :shared] = 0
@@ -131,7 +143,7 @@ def collate_groups(
             end = layout.add_group(number, begin, group, rows, shared)
             layout.tree[number, begin:end] = root
             begin = end
-    return layout.batch(dtype, device)
+    return layout.batch(dtype, device, blocks=blocks)
 
 
 class _Layout:
@@ -174,29 +186,57 @@ class _Layout:
             at, self.rows = end, self.rows + 1
         return at
 
-    def batch(self, dtype: torch.dtype, device: torch.device | str) -> Batch:
+    def batch(self, dtype: torch.dtype, device: torch.device | str, *, blocks: bool) -> Batch:
         """The filled lines."""
         positions, targets = zip(*self.predictions, strict=True)
         columns = (positions, targets, self.owners, self.reads)
         index = [torch.tensor(column, dtype=torch.long).to(device) for column in columns]
-        mask = _forest_mask(self.tree, self.branch, dtype).to(device)
+        if blocks:
+            mask = torch.zeros(len(self.tree), 1, 0, 0)  # whoever reads it finds that the shapes do not fit
+        else:
+            mask = _forest_mask(self.tree, self.branch, dtype)
+        in_blocks = _forest_blocks(self.tree.to(device), self.branch.to(device)) if blocks else None
         return Batch(
-            self.input_ids.to(device), mask, index[0], index[1], index[2],
-            rows=self.rows, position_ids=self.places.to(device), reads=index[3],
+            self.input_ids.to(device), mask.to(device), index[0], index[1], index[2],
+            rows=self.rows, position_ids=self.places.to(device), reads=index[3], block_mask=in_blocks,
         )  # fmt: skip
 
 
-def _forest_mask(tree: Tensor, branch: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 where a token may attend: to earlier tokens of what all rows share, of what its group shares, or of its branch.
+_Token = tuple[Tensor, Tensor, Tensor]
+"""The tree, the branch and the place in its line of a token, or of several."""
 
-    Elsewhere the lowest number. Padding attends to itself, so that its attention is a number; no token attends to it.
+
+def _sees(token: _Token, other: _Token) -> Tensor:
+    """Whether a token attends to another: an earlier one of what all rows share, of what its group shares, or of its
+    branch. Padding attends to itself, so that its attention is a number; no other token attends to it.
     """
-    width = tree.shape[1]
-    same_branch = (branch[:, None, :] == 0) | (branch[:, None, :] == branch[:, :, None])
-    same_tree = (tree[:, None, :] == tree[:, :, None]) | (tree[:, None, :] == 0)
-    seen = same_tree & same_branch & (tree[:, None, :] >= 0)
-    seen = seen & torch.ones(width, width, dtype=torch.bool).tril() | torch.eye(width, dtype=torch.bool)
+    (tree, branch, place), (other_tree, other_branch, other_place) = token, other
+    same_branch = (other_branch == 0) | (other_branch == branch)
+    same_tree = (other_tree == tree) | (other_tree == 0)
+    seen = same_tree & same_branch & (other_tree >= 0)
+    return seen & (other_place <= place) | (other_place == place)
+
+
+def _line_sees(tree: Tensor, branch: Tensor, part: slice) -> Tensor:
+    """Which tokens of its line each token of a part attends to: [lines, tokens of the part, width]."""
+    places = torch.arange(tree.shape[1], device=tree.device)
+    tokens = tree[:, part, None], branch[:, part, None], places[part, None]
+    return _sees(tokens, (tree[:, None], branch[:, None], places))
+
+
+def _forest_mask(tree: Tensor, branch: Tensor, dtype: torch.dtype) -> Tensor:
+    """0 where a token attends, elsewhere the lowest number: [lines, 1, width, width]."""
+    seen = _line_sees(tree, branch, slice(None))
     return torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, torch.finfo(dtype).min)[:, None]
+
+
+def _forest_blocks(tree: Tensor, branch: Tensor) -> "BlockMask":
+    """The same in blocks, on the device of the arguments [lines, width]."""
+
+    def one_sees(line: Tensor, _head: Tensor, place: Tensor, other: Tensor) -> Tensor:
+        return _sees((tree[line, place], branch[line, place], place), (tree[line, other], branch[line, other], other))
+
+    return block_mask(lambda part: _line_sees(tree, branch, part), one_sees, (tree.shape[0], tree.shape[1]))
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:

@@ -18,6 +18,7 @@ from biasunlearn.models import cpu_bfloat16
 from biasunlearn.models.batch_log_probs import batch_log_probs, separable
 from biasunlearn.models.batches import TokenRow, collate, encode, start_token
 from biasunlearn.models.distributed import count, from_first, is_split, mine, summed
+from biasunlearn.models.feature_checks import takes_block_mask
 from biasunlearn.models.forward import evaluating, logits_at, max_tokens, text_config
 from biasunlearn.models.load import Loaded
 from biasunlearn.models.logprobs import token_log_probs
@@ -272,7 +273,10 @@ def _sums(loaded: Loaded, rows: Sequence[TokenRow], groups: Sequence[Group], *, 
     members = [number for group in groups for number in group.rows]
     shared = opening([rows[number] for number in members])
     lines = packed(groups, shared=shared)
-    batch = collate_groups(rows, lines, dtype=loaded.model.dtype, shared=shared, device=loaded.device)
+    blocks = takes_block_mask(loaded.model, rows, lines, shared)
+    batch = collate_groups(
+        rows, lines, dtype=loaded.model.dtype, shared=shared, blocks=blocks, device=loaded.device
+    )
     sums = batch.sums(batch_log_probs(loaded.model, batch).double())
     place = {number: i for i, number in enumerate(number for line in lines for group in line for number in group.rows)}
     return sums[[place[number] for number in members]]
