@@ -10,6 +10,11 @@ step with LoRA, and the output layer where logits are needed), over the time and
 the same process with a product of two large bfloat16 matrices; of a step, of those whose reference values are known.
 Memory: the peak of what torch allocated on the card after the model was built. The plain loop (plain_loop.py) scores
 one sentence per forward pass and pads its steps to 100 tokens; it has two copies of the model.
+
+A second table has scoring with long contexts: 4 contexts of 1,024 tokens with 8 sentences each, with a mask of all
+pairs of tokens and with FlexAttention (models/block_attention.py), the time of the first batch, in which FlexAttention
+is compiled, the peak memory without the model, and the largest difference of a sentence. GPT-2 takes 1,024 tokens, so
+that its contexts are shorter.
 """
 
 import argparse
@@ -51,6 +56,14 @@ MINUTES = 8.0
 PER_CASE = 150.0
 """Seconds after which one case is stopped."""
 
+CONTEXT, CONTEXTS, SENTENCES, OWN = 1024, 4, 8, 20
+"""Tokens of a long context, how many there are, sentences of each, and tokens of a sentence after its context."""
+
+LONG_HEADER = (
+    "| model | lines of tokens | all pairs | FlexAttention | first batch | all pairs, memory | FlexAttention, memory |"
+    " largest difference |"
+)
+
 HEADER = (
     "| model | precision | scoring, tokens/s | share | plain, tokens/s | step, first | later | share | plain step |"
     " memory | plain memory |"
@@ -59,7 +72,7 @@ HEADER = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One process: a shape in one precision, with this package or with the plain loop."""
+    """One process: a shape in one precision, with this package (ours, long: long contexts) or with the plain loop."""
 
     model: str
     dtype: str
@@ -71,7 +84,7 @@ def cases(models: Sequence[str]) -> list[Case]:
     made = [Case(model, "bfloat16", "ours") for model in models]
     if importlib.util.find_spec("bitsandbytes") is not None:
         made += [Case(model, "4bit", "ours") for model in models if model != "gpt2-medium"]
-    return made + [Case(model, "bfloat16", "plain") for model in models]
+    return made + [Case(model, "bfloat16", side) for side in ("plain", "long") for model in models]
 
 
 # --- one case ---------------------------------------------------------------------------------------------------------
@@ -102,6 +115,68 @@ def measure(case: Case, *, tiny: bool = False) -> dict[str, Any]:
         "tokens": sum(len(ids) for ids, _ in rows) / len(rows), "rate": rate, "memory": _memory(device),
         "scoring": scored, "step": stepped, "card": _card(device),
     }  # fmt: skip
+
+
+def measure_long(case: Case, *, tiny: bool = False) -> dict[str, Any]:
+    """The figures of a case with long contexts: of each of both ways the seconds and the peak memory, or its error."""
+    import bench
+    import torch
+
+    from biasunlearn.models.forward import evaluating, max_tokens
+    from biasunlearn.models.prefix_sharing import groups, line_width, opening, packed
+
+    torch.manual_seed(0)
+    device = torch.device("cuda" if torch.cuda.is_available() and not tiny else "cpu")
+    loaded = _loaded(case, device, bench._clusters(None)[:40], (TINY if tiny else LARGE)[case.model])
+    context = min(150 if tiny else CONTEXT, (max_tokens(loaded.model) or CONTEXT + OWN) - OWN)
+    rows = _long_rows(loaded.model.config.vocab_size, context)
+    shared = opening(rows)
+    lines = packed(groups(rows), shared=shared)
+    with evaluating(loaded.model):
+        ways = {way: _long_way(loaded.model, rows, lines, way == "blocks") for way in ("pairs", "blocks")}
+    sums = [found.pop("sums", None) for found in ways.values()]
+    difference = None if None in sums else max(abs(a - b) for a, b in zip(*sums, strict=True))
+    return {**ways, "lines": len(lines), "width": line_width(lines, shared), "difference": difference,
+            "card": _card(device)}  # fmt: skip
+
+
+def _long_rows(vocabulary: int, context: int) -> list[Any]:
+    """Rows of random tokens after a common first one; only the tokens after a context are scored."""
+    import torch
+
+    from biasunlearn.models.batches import TokenRow
+
+    contexts = torch.randint(1, vocabulary, (CONTEXTS, context - 1)).tolist()
+    sentences = torch.randint(1, vocabulary, (CONTEXTS, SENTENCES, OWN)).tolist()
+    return [
+        TokenRow((0, *before, *own), context) for before, some in zip(contexts, sentences, strict=True) for own in some
+    ]
+
+
+def _long_way(model: Any, rows: Sequence[Any], lines: Sequence[Any], blocks: bool) -> dict[str, Any]:
+    """Seconds of the first batch and of the fastest of three, peak memory, and the scores of the rows."""
+    import torch
+
+    from biasunlearn.models.batch_log_probs import batch_log_probs
+    from biasunlearn.models.prefix_sharing import collate_groups, opening
+
+    sums: list[float] = []
+    seconds, before = _timer(model.device), 0
+    if model.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+
+    def work() -> None:
+        batch = collate_groups(
+            rows, lines, dtype=model.dtype, shared=opening(rows), blocks=blocks, device=model.device
+        )
+        sums[:] = batch.sums(batch_log_probs(model, batch).double()).tolist()
+
+    try:
+        first, best = seconds(work), min(seconds(work) for _ in range(3))
+        return {"first": first, "best": best, "memory": _memory(model.device) - before, "sums": sums}
+    except Exception as error:
+        return {"error": (str(error).strip().splitlines() or [type(error).__name__])[0][:120]}
 
 
 def _loaded(case: Case, device: Any, clusters: Sequence[Any], shape: Mapping[str, Any]) -> Any:
@@ -230,10 +305,29 @@ def table(found: Mapping[Case, dict[str, Any] | str]) -> Iterator[str]:
     yield HEADER
     yield "|" + "---|" * (HEADER.count("|") - 1)
     for case, ours in found.items():
-        if case.side == "plain":
+        if case.side != "ours":
             continue
         plain = found.get(Case(case.model, case.dtype, "plain"), "not measured")
         yield f"| {case.model} | {case.dtype} | " + " | ".join(_cells(ours, plain)) + " |"
+
+
+def long_table(found: Mapping[Case, dict[str, Any] | str]) -> Iterator[str]:
+    """The table of long contexts, in Markdown."""
+    yield LONG_HEADER
+    yield "|" + "---|" * (LONG_HEADER.count("|") - 1)
+    for case, one in found.items():
+        if case.side == "long":
+            cells = [one, *[""] * 6] if isinstance(one, str) else _long_cells(one)
+            yield f"| {case.model} | " + " | ".join(cells) + " |"
+
+
+def _long_cells(one: Mapping[str, Any]) -> list[str]:
+    pairs, blocks = one["pairs"], one["blocks"]
+    seconds = [way.get("error") or f"{way['best']:.3f} s" for way in (pairs, blocks)]
+    memory = ["" if "error" in way else f"{way['memory'] / 1e9:.1f} GB" for way in (pairs, blocks)]
+    first = "" if "error" in blocks else f"{blocks['first']:.1f} s"
+    difference = "" if one["difference"] is None else f"{one['difference']:.2g} nats"
+    return [f"{one['lines']} of {one['width']:,}", *seconds, first, *memory, difference]
 
 
 def _cells(ours: dict[str, Any] | str, plain: dict[str, Any] | str) -> list[str]:
@@ -261,18 +355,18 @@ def main() -> None:
     parser.add_argument("--case", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.case:
-        print(json.dumps(measure(Case(*given.case), tiny=given.tiny)))
+        case = Case(*given.case)
+        print(json.dumps((measure_long if case.side == "long" else measure)(case, tiny=given.tiny)))
         return
     import torch
 
     if not torch.cuda.is_available() and not given.tiny:
         raise SystemExit("There is no CUDA card here, so nothing is measured; --tiny tries the same code on the CPU.")
     found = run_cases(given.models, given.minutes, tiny=given.tiny)
-    measured = [one for one in found.values() if not isinstance(one, str)]
+    measured = [one for case, one in found.items() if not isinstance(one, str) and case.side != "long"]
     for one in measured[:1]:
         print(f"{one['card']}, torch {torch.__version__}, {max(m['rate'] for m in measured) / 1e12:.2f} TFLOP/s\n")
-    for line in table(found):
-        print(line)
+    print(*table(found), "", *long_table(found), sep="\n")
 
 
 if __name__ == "__main__":

@@ -43,6 +43,18 @@ def test_every_kind_of_case_runs_with_a_tiny_shape(gpu, model, dtype, side):
     assert all(found["scoring" if number == 0 else "step"][name] > 0 for number, name in enumerate(what))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["gpt2-medium", "llama-8b", "qwen3-8b"])
+def test_long_contexts_with_a_tiny_shape(gpu, model):
+    """Four lines: a context of 150 tokens and 8 times 20 tokens behind it. Scores differ as bfloat16 does."""
+    found = gpu.measure_long(gpu.Case(model, "bfloat16", "long"), tiny=True)
+    assert (found["lines"], found["width"]) == (4, 310)
+    assert all(found[way]["first"] > 0 and found[way]["memory"] > 0 for way in ("pairs", "blocks"))
+    assert found["difference"] < 0.5
+    (row,) = list(gpu.long_table({gpu.Case(model, "bfloat16", "long"): found}))[2:]
+    assert row.startswith(f"| {model} | 4 of 310 |") and row.count("|") == gpu.LONG_HEADER.count("|")
+
+
 @needs_bitsandbytes
 def test_a_model_in_4_bits_has_as_many_weights_and_other_layers(gpu):
     import bench
@@ -78,6 +90,14 @@ def test_a_case_that_fails_or_has_no_time_left_is_a_row_that_says_so(gpu, monkey
     assert rows[0].count("|") == rows[1].count("|") == rows[2].count("|")
     late = gpu.run_cases(["llama-8b"], 0.0, tiny=True)
     assert set(late.values()) == {"no time left"}
+
+
+def test_a_way_that_fails_is_a_cell_that_says_so(gpu):
+    pairs = {"first": 2.0, "best": 1.25, "memory": 3e9}
+    found = {"pairs": pairs, "blocks": {"error": "no Triton"}, "lines": 4, "width": 1184, "difference": None}
+    assert gpu._long_cells(found) == ["4 of 1,184", "1.250 s", "no Triton", "", "3.0 GB", "", ""]
+    rows = list(gpu.long_table({gpu.Case("llama-8b", "bfloat16", "long"): "out of memory"}))
+    assert rows[2].startswith("| llama-8b | out of memory |") and rows[2].count("|") == rows[0].count("|")
 
 
 def test_the_shares_by_hand(gpu):
