@@ -1,6 +1,7 @@
 """Models that would be measured without any error, and measured wrongly: they are refused, or it is said."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.models.adapters import with_lora
 from biasunlearn.models.load import load
+from biasunlearn.models.load_checks import CHAIN_TOLERANCE_HALF, _apart
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.scoring.chat import protocol
 from biasunlearn.scoring.embed import embed
@@ -111,6 +113,27 @@ def test_a_bidirectional_gemma_is_refused(tmp_path: Path) -> None:
     tiny.byte_level().save_pretrained(tmp_path / "model")
     load(str(tmp_path / "model"))  # the control
     assert "reads in both directions" in refusal(changed(tmp_path / "model", use_bidirectional_attention=True))
+
+
+def test_rare_tokens_count_by_their_probability_where_numbers_are_rounded() -> None:
+    """One token of 2 in 1,000 is off by a factor of e: 0.002 nats, and 1 nat where every token counts the same.
+
+    The control predicts another token.
+    """
+    alone = torch.tensor([[0.95, 0.048, 0.002]]).log()
+    noisy, other = alone.clone(), torch.tensor([[0.05, 0.948, 0.002]]).log()
+    noisy[0, 2] -= 1.0
+    assert _apart(alone, noisy[None], exactly=True) == pytest.approx(1.0)
+    assert _apart(alone, noisy[None], exactly=False) == pytest.approx(0.002, abs=1e-5)
+    by_hand = 0.95 * math.log(0.95 / 0.05) + 0.048 * math.log(0.048 / 0.948)
+    assert by_hand > CHAIN_TOLERANCE_HALF
+    assert _apart(alone, other[None], exactly=False) == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_a_model_that_sees_ahead_is_refused_in_half_precision_too(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="reads in both directions"):
+        load(ModelSpec(xlm(tmp_path / "both", causal=False), dtype="bfloat16"))
+    load(ModelSpec(xlm(tmp_path / "causal", causal=True), dtype="bfloat16"))
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
