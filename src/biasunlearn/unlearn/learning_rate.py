@@ -5,8 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from biasunlearn.config import DebiasConfig
-from biasunlearn.models.adapters import trainable
-from biasunlearn.models.forward import unwrapped
 
 LARGEST_RATE = 1e-3
 """The rate of models of up to `SMALL_MODEL` weights. It was chosen on a model of that size."""
@@ -26,6 +24,9 @@ def rate_for(weights: int) -> float:
 
 def weight_count(model: Any) -> int:
     """Weights of a transformers model outside its embeddings, without those of an adapter that is being trained."""
+    from biasunlearn.models.adapters import trainable
+    from biasunlearn.models.forward import unwrapped
+
     inner = unwrapped(model)
     if not hasattr(inner, "peft_config"):
         return max(1, int(inner.num_parameters(exclude_embeddings=True)))
