@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from biasunlearn.cli.app import command
 from biasunlearn.cli.benchmark_paths import benchmark_paths
 from biasunlearn.cli.exit_codes import DONE, INTERRUPTED, REFUSED
+from biasunlearn.cli.kernels import use_common_instructions
 from biasunlearn.cli.options import (
     DATA,
     OUTPUT,
@@ -47,6 +48,7 @@ def demo(
         biasunlearn demo
         biasunlearn demo --out runs/demo
     """
+    use_common_instructions()
     from biasunlearn.commands.demo import belief_demo, demo
     from biasunlearn.report.tables.demo import demo_tables
 
