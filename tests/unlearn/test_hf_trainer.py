@@ -396,3 +396,10 @@ def test_arguments_that_are_not_given_are_those_of_the_recipe(tmp_path: Path, me
     assert found == config_from({"method": method})
     changed = BiasUnlearnConfig(str(tmp_path), method=method, seed=0, use_cpu=True, beta=0.3).recipe()
     assert changed == config_from({"method": method, "beta": 0.3})
+
+
+def test_the_rate_of_the_size_is_not_written_into_the_caller_s_arguments(tmp_path: Path) -> None:
+    """They may serve for a model of another size."""
+    given, (model, tokenizer) = arguments(tmp_path, learning_rate=None), adapted()
+    made = BiasUnlearnTrainer(model, given, train_dataset=DATA, processing_class=tokenizer)
+    assert given.learning_rate == 0.0 and made.args.learning_rate == made.recipe.learning_rate == 1e-3

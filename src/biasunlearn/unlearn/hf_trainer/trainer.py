@@ -1,5 +1,6 @@
 """`BiasUnlearnTrainer`: a transformers.Trainer with the losses, batches, swap and stop rules of this package."""
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -106,7 +107,9 @@ class BiasUnlearnTrainer(Trainer):
         model, processing_class = _model(model, processing_class, peft_config, ref_model, args.seed)
         adapters = getattr(model, "peft_config", {})
         dropout = max((float(getattr(one, "lora_dropout", 0.0) or 0.0) for one in adapters.values()), default=0.0)
-        args.learning_rate = args.learning_rate or rate_for(weight_count(model))
+        if not args.learning_rate:
+            args = copy.copy(args)  # the caller's may serve for a model of another size
+            args.learning_rate = rate_for(weight_count(model))
         self.recipe = args.recipe(adapter=bool(adapters), dropout=dropout)
         self.data = _data(train_dataset, eval_dataset, unrelated_dataset, self.recipe)
         check_settings(self.recipe, self.data.sets)
