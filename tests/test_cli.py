@@ -133,7 +133,7 @@ def test_full_fine_tuning_saves_a_whole_model(place, tmp_path):
 
 @pytest.mark.slow
 def test_the_released_code_s_recipe_runs_and_its_result_is_stamped(place, tmp_path):
-    few = ["--set", "max_steps=6", "--set", "lora_targets=[attn.c_attn]", "--config", "paper-code"]
+    few = ["--set", "max_steps=6", "--config", "paper-code"]
     assert main(request(place, tmp_path / "no", *few)) == 2  # it stops on the report file, which has other bias types
     report = ["--report", str(place / "train.jsonl")]
     assert main(request(place, tmp_path / "run", *few, *report)) == 0
@@ -142,6 +142,12 @@ def test_the_released_code_s_recipe_runs_and_its_result_is_stamped(place, tmp_pa
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     weights = [row["decision"]["swap_weights"] for row in rows if "decision" in row]
     assert all(sum(value != 0 for value in one.values()) == 1 for one in weights)  # the farthest alone
+
+
+def test_a_layer_that_the_model_does_not_have_is_reported_before_anything_is_measured(place, tmp_path, capsys):
+    assert main(request(place, tmp_path / "run", "--set", "lora_targets=q_proj")) == 2
+    shown = capsys.readouterr().err
+    assert "lora_targets: q_proj: no layer of this model has this name" in shown and "before:" not in shown
 
 
 @pytest.mark.slow

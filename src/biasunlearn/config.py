@@ -153,8 +153,8 @@ class DebiasConfig:
     """Whether the adapter's dropout stays enabled after the first evaluation. Released code: disabled (evaluation
     switches dropout off and nothing switches it on again)."""
     lora_targets: tuple[str, ...] = ("all-linear",)
-    """Names of the modules with an adapter, or all-linear. Released code: attn.c_attn attn.c_proj (GPT-2), q, k, v, o
-    (Llama, Mistral)."""
+    """Names of the modules with an adapter, all-linear, or attention (the linear layers of the attention). Released
+    code: attn.c_attn attn.c_proj (GPT-2), q, k, v, o (Llama, Mistral), which are those of the attention."""
     learning_rate: float = 0.0
     """Peak learning rate of AdamW. 0: 0.001 for a model of up to 11 million weights outside its embeddings, and less
     for a larger one, in proportion to 1 / sqrt(weights) (unlearn/learning_rate.py). Released code: 4e-5 (gpt2-large),

@@ -8,7 +8,7 @@ import transformers
 
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
-from biasunlearn.models.adapters import adapter_dropout, reference, trainable, with_lora
+from biasunlearn.models.adapters import adapter_dropout, lora_targets, reference, trainable, with_lora
 from biasunlearn.models.forward import evaluating, logits_at
 from biasunlearn.models.load import load
 from biasunlearn.models.spec import ModelSpec
@@ -113,8 +113,28 @@ def test_all_linear_finds_every_linear_layer_but_the_output(family: str) -> None
 def test_lora_targets_by_name_and_a_name_that_is_nowhere() -> None:
     model = with_lora(tiny.gpt2().model, DebiasConfig(lora_targets=("attn.c_attn",)))
     assert all("attn.c_attn" in name for name in trainable(model))
-    with pytest.raises(RequestError, match="lora_targets: q_proj"):
-        with_lora(tiny.gpt2().model, DebiasConfig(lora_targets=("q_proj",)))
+    with pytest.raises(RequestError, match=r"lora_targets: q_proj: .*layers: attn.c_attn, attn.c_proj, mlp.c_fc"):
+        with_lora(tiny.gpt2().model, DebiasConfig(lora_targets=("attn.c_attn", "q_proj")))
+
+
+@pytest.mark.parametrize(
+    ("family", "names"),
+    [
+        ("gpt2", {"attn.c_attn", "attn.c_proj"}),
+        ("llama", {f"self_attn.{part}_proj" for part in "qkvo"}),
+    ],
+)
+def test_attention_names_the_layers_that_the_released_code_adapts(family: str, names: set[str]) -> None:
+    """GPT-2: attn.c_attn and attn.c_proj; Llama: q, k, v and o."""
+    model = with_lora(tiny.causal(family).model, DebiasConfig(lora_targets=("attention",)))
+    found = {".".join(name.split(".lora_")[0].split(".")[-2:]) for name in trainable(model)}
+    assert found == names
+
+
+def test_attention_of_a_model_that_has_none() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    with pytest.raises(RequestError, match="lora_targets: attention: no linear layer"):
+        lora_targets(model, DebiasConfig(lora_targets=("attention",)))
 
 
 def test_the_seed_decides_where_the_adapter_begins() -> None:

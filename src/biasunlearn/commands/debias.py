@@ -209,6 +209,7 @@ def _debias(context: RunContext, request: DebiasJob, base_scores: ScoreCache | N
     )  # fmt: skip
     prepared = prepared_for()  # wrong data is reported before the model is loaded
     loaded = apply_protocol(_load(request.spec, config.method), plan.options)
+    _check_lora_targets(loaded.model, config)
     if unscorable := _unscorable(loaded, prepared):
         prepared = prepared_for(unscorable=unscorable)
     context.begin()
@@ -266,6 +267,14 @@ def _load(spec: ModelSpec, method: str) -> Any:
             "(docs/methods.md), such as biasunlearn"
         )
     return loaded
+
+
+def _check_lora_targets(model: Any, config: DebiasConfig) -> None:
+    """RequestError, before anything is measured, for names in `lora_targets` that the model does not have."""
+    from biasunlearn.models.adapters import lora_targets
+
+    if config.lora_rank:
+        lora_targets(model, config)
 
 
 def _with_before(before: Capability | None, after: Capability | None) -> Capability | None:

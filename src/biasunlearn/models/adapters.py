@@ -1,6 +1,7 @@
 """Adapters on a model: a new LoRA, a saved one, the reference with the adapter off, and dropout of either part."""
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,12 +107,10 @@ def _same(saved: Tensor, loaded: Tensor | None) -> bool:
 def with_lora(model: Any, config: DebiasConfig) -> Any:
     """The model with a new LoRA adapter, in evaluation mode; only the adapter is trainable.
 
-    `all-linear` finds every linear layer except the output layer, in any architecture (Conv1D of GPT-2 among them).
-
     Raises:
         RequestError: a name in `lora_targets` that no module has.
     """
-    targets: str | list[str] = "all-linear" if config.lora_targets == ("all-linear",) else list(config.lora_targets)
+    targets = lora_targets(model, config)
     torch.manual_seed(config.seed)
     lora = peft().LoraConfig(
         r=config.lora_rank,
@@ -130,6 +129,47 @@ def with_lora(model: Any, config: DebiasConfig) -> Any:
         adapted.peft_config["default"].target_modules = sorted(chosen)
     adapted.eval()
     return adapted
+
+
+def lora_targets(model: Any, config: DebiasConfig) -> str | list[str]:
+    """What PEFT is told to adapt: `all-linear`, or names of modules of this model.
+
+    `all-linear` finds every linear layer except the output layer, in any architecture (Conv1D of GPT-2 among them), and
+    `attention` those of the attention: c_attn and c_proj in GPT-2, q_proj, k_proj, v_proj and o_proj in Llama.
+
+    Raises:
+        RequestError: a name that no module has.
+    """
+    if config.lora_targets == ("all-linear",):
+        return "all-linear"
+    modules = {name for name, _ in model.named_modules()}
+    chosen = [name for name in config.lora_targets if name != "attention"]
+    missing = [name for name in chosen if not any(f".{module}".endswith(f".{name}") for module in modules)]
+    if missing:
+        known = ", ".join(_linear_names(model)) or "none"
+        raise RequestError(f"lora_targets: {missing[0]}: no layer of this model has this name; linear layers: {known}")
+    if "attention" in config.lora_targets:
+        attention = [name for name in _linear_names(model) if _ATTENTION.search(name)]
+        if not attention:
+            raise RequestError(
+                "lora_targets: attention: no linear layer of this model is in a part with attn or attention in its "
+                "name; give the names of the layers, or all-linear"
+            )
+        chosen += attention
+    return chosen
+
+
+_ATTENTION = re.compile("attn|attention", re.IGNORECASE)
+
+
+def _linear_names(model: Any) -> list[str]:
+    """Names of the linear layers within a block, each once: self_attn.q_proj, mlp.up_proj, ..."""
+    names = [name for name, module in model.named_modules() if _is_linear(module)]
+    return sorted({re.split(r"\.\d+\.", name)[-1] for name in names if re.search(r"\.\d+\.", name)})
+
+
+def _is_linear(module: Any) -> bool:
+    return isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D"
 
 
 def with_scaled_inputs(model: Any, names: Sequence[str]) -> tuple[Any, list[torch.nn.Parameter]]:
