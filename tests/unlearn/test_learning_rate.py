@@ -3,6 +3,7 @@
 import pytest
 
 from biasunlearn.config import DebiasConfig, load_config
+from biasunlearn.method_defaults import RATES, SETTINGS
 from biasunlearn.models.adapters import with_lora
 from biasunlearn.unlearn import learning_rate
 from biasunlearn.unlearn.learning_rate import rate_finding, rate_for, weight_count, with_rate
@@ -18,6 +19,18 @@ RECIPE = DebiasConfig()
 def test_it_falls_with_the_square_root_of_the_size(weights: int, rate: float) -> None:
     """44 million: 1e-3 * sqrt(11 / 44); 1.1 billion: 1e-3 * sqrt(1 / 100); the last is SmolLM2-135M."""
     assert rate_for(weights) == pytest.approx(rate, rel=1e-3)
+
+
+def test_every_method_has_its_own_rate_and_it_falls_alike() -> None:
+    """npo: 2e-4 * sqrt(11 / 44) = 1e-4."""
+    assert rate_for(1, "npo") == 2e-4 and rate_for(44_000_000, "npo") == pytest.approx(1e-4)
+    assert rate_for(44_000_000, "sft") == rate_for(44_000_000)
+    assert set(RATES) <= set(SETTINGS)
+    assert not any("learning_rate" in settings for settings in SETTINGS.values())  # those would not fall
+    model = gpt2().model
+    for method in SETTINGS:
+        config = load_config("biasunlearn", [f"method={method}"])
+        assert with_rate(config, model).learning_rate == RATES.get(method, 1e-3)
 
 
 def test_embeddings_and_the_adapter_do_not_count() -> None:

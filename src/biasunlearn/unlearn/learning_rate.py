@@ -5,21 +5,20 @@ from dataclasses import replace
 from typing import Any
 
 from biasunlearn.config import DebiasConfig
-
-LARGEST_RATE = 1e-3
-"""The rate of models of up to `SMALL_MODEL` weights. It was chosen on a model of that size."""
+from biasunlearn.method_defaults import LARGEST_RATE, RATES
 
 SMALL_MODEL = 11_000_000
-"""Weights outside the embeddings."""
+"""Weights outside the embeddings. The rates of `method_defaults.py` were chosen on a model of that size."""
 
 
-def rate_for(weights: int) -> float:
-    """The peak learning rate of a model with so many weights outside its embeddings.
+def rate_for(weights: int, method: str = "biasunlearn") -> float:
+    """The peak learning rate of a method on a model with so many weights outside its embeddings.
 
-    1e-3 * sqrt(11e6 / weights), and never above 1e-3. By hand: 11 million weights 1e-3, 44 million 5e-4, 1.1 billion
-    1e-4. docs/evidence.md has the runs behind it.
+    r * sqrt(11e6 / weights), and never above r, which is 1e-3 for the default method. By hand: 11 million weights 1e-3,
+    44 million 5e-4, 1.1 billion 1e-4. docs/evidence.md has the runs behind it. That the rates of other methods fall in
+    the same way was not tested.
     """
-    return LARGEST_RATE * min(1.0, math.sqrt(SMALL_MODEL / weights))
+    return RATES.get(method, LARGEST_RATE) * min(1.0, math.sqrt(SMALL_MODEL / weights))
 
 
 def weight_count(model: Any) -> int:
@@ -35,16 +34,18 @@ def weight_count(model: Any) -> int:
 
 
 def with_rate(config: DebiasConfig, model: Any) -> DebiasConfig:
-    """The configuration with a learning rate: the given one, or that of the model's size where it is 0."""
-    return config if config.learning_rate else replace(config, learning_rate=rate_for(weight_count(model)))
+    """The configuration with a learning rate: the given one, or that of method and model size where it is 0."""
+    if config.learning_rate:
+        return config
+    return replace(config, learning_rate=rate_for(weight_count(model), config.method))
 
 
 def rate_finding(config: DebiasConfig, model: Any) -> list[str]:
     """What `with_rate` chose, one line for the user, where it is not the rate of a small model."""
-    chosen = with_rate(config, model)
-    if chosen == config or chosen.learning_rate == LARGEST_RATE:
+    chosen, largest = with_rate(config, model), RATES.get(config.method, LARGEST_RATE)
+    if chosen == config or chosen.learning_rate == largest:
         return []
     return [
         f"{weight_count(model):,} weights outside the embeddings: the learning rate is {chosen.learning_rate:.2g}, and "
-        f"{LARGEST_RATE:.2g} for a small model (learning_rate: 0)"
+        f"{largest:.2g} for a small model (learning_rate: 0)"
     ]

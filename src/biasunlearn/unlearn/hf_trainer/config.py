@@ -8,7 +8,6 @@ from transformers import TrainingArguments
 
 from biasunlearn.config import DebiasConfig, config_from
 from biasunlearn.errors import RequestError
-from biasunlearn.method_defaults import SETTINGS
 from biasunlearn.unlearn.objectives import OBJECTIVES, WITHOUT_PAIRS
 
 DEFAULTS = DebiasConfig()
@@ -108,7 +107,7 @@ class BiasUnlearnConfig(TrainingArguments):
         if self.method not in METHODS:
             raise RequestError(f"method: {self.method!r} is not trained on pairs; choose one of {', '.join(METHODS)}")
         if self.learning_rate is None:
-            self.learning_rate = SETTINGS[self.method].get("learning_rate", DEFAULTS.learning_rate)
+            self.learning_rate = DEFAULTS.learning_rate
         if getattr(self, "greater_is_better", None) is None and str(self.metric_for_best_model).endswith("ss_distance"):
             self.greater_is_better = False
         if _launcher_asks("FSDP") or _launcher_asks("DEEPSPEED"):  # transformers would look for deepspeed first

@@ -109,7 +109,7 @@ class BiasUnlearnTrainer(Trainer):
         dropout = max((float(getattr(one, "lora_dropout", 0.0) or 0.0) for one in adapters.values()), default=0.0)
         if not args.learning_rate:
             args = copy.copy(args)  # the caller's may serve for a model of another size
-            args.learning_rate = rate_for(weight_count(model))
+            args.learning_rate = rate_for(weight_count(model), args.method)
         self.recipe = args.recipe(adapter=bool(adapters), dropout=dropout)
         self.data = _data(train_dataset, eval_dataset, unrelated_dataset, self.recipe)
         check_settings(self.recipe, self.data.sets)
