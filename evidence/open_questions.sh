@@ -35,8 +35,8 @@ erasure)
 disentangle) # a weight of 1e-6 is the control: the same computation without the penalty
     for weight in 1e-6 10; do
         biasunlearn disentangle "$SMALL" "${training[@]}" --set method=biasunlearn_orthogonal \
-            --set "orthogonal_weight=$weight" --set max_steps=80 --set stop_items=150 "${evaluations[@]}" --limit 500 \
-            --seeds 0 1 2 --out "$OUT/disentangle-$weight"
+            --set "orthogonal_weight=$weight" --set max_steps=60 --set stop_items=100 --set evaluate_every=30 \
+            --set first_evaluation=30 --limit 400 --seeds 0 1 2 --out "$OUT/disentangle-$weight"
     done
     ;;
 transfer) # RUNS: debias runs on LARGER; the variants are made here
