@@ -144,6 +144,23 @@ def test_the_released_code_s_recipe_runs_and_its_result_is_stamped(place, tmp_pa
     assert all(sum(value != 0 for value in one.values()) == 1 for one in weights)  # the farthest alone
 
 
+@pytest.mark.slow
+def test_several_unrelated_files_are_stored_and_the_run_can_be_transferred(place, tmp_path):
+    """The stop split of a run is made again by `transfer`, from what config.yaml stores."""
+    (tmp_path / "text.txt").write_text("Rain fell on the roof.\nThe train was late.\n")
+    files = [str(place / "train.jsonl"), str(tmp_path / "text.txt")]
+    more = [part for file in files for part in ("--unrelated", file)]
+    assert main(request(place, tmp_path / "run", *more)) == 0
+    assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["debias"]["unrelated"] == files
+    facts = json.loads((tmp_path / "run/results.json").read_text())["data"]["unrelated"]
+    assert facts["path"] == ", ".join(files) and facts["sentences"] >= 2
+    moved = ["transfer", str(tmp_path / "run"), "--to", str(place / "model"), "--scale", "0.5", "1"]
+    assert main([*moved, "--report", str(place / "report.jsonl"), "--out", str(tmp_path / "moved")]) == 0
+    assert main(request(place, tmp_path / "run", *more, "--resume")) == 0
+    changed = [*more[:2], "--resume"]
+    assert main(request(place, tmp_path / "run", *changed)) == 2
+
+
 def test_a_layer_that_the_model_does_not_have_is_reported_before_anything_is_measured(place, tmp_path, capsys):
     assert main(request(place, tmp_path / "run", "--set", "lora_targets=q_proj")) == 2
     shown = capsys.readouterr().err

@@ -60,7 +60,7 @@ class Request:
         try:
             with self._running() as (on_progress, on_step):
                 result = experiment(
-                    self.model, train=train, unrelated=training.unrelated, report=report,
+                    self.model, train=train, unrelated=training.unrelated_files, report=report,
                     out=training.out, benchmarks=benchmark_paths(training.benchmark),
                     skip_invalid=self.rows.skip_invalid,
                     device=self.execution.device, revision=self.execution.revision, limit=limit_of(self.execution),

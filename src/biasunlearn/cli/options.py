@@ -244,7 +244,8 @@ class Training:
 
     Args:
         train: Training pairs: stereotypes and anti-stereotypes. Required.
-        unrelated: Unrelated sentences: a file of triplets that have them, or a .txt file.
+        unrelated: Unrelated sentences: a file of triplets that have them, or a .txt file of sentences. May be repeated:
+            every file has the same share of each step.
         report: Triplets or pairs to report on. They are never trained on. Required.
         benchmark: Further benchmark to measure before and after, as in perplexity=text.txt. May be repeated.
         config: Recipe: a YAML file, or the name of a recipe that is shipped (default: biasunlearn).
@@ -253,12 +254,17 @@ class Training:
     """
 
     train: Annotated[DataPath | None, Parameter(group=DATA)] = None
-    unrelated: Annotated[DataPath | None, Parameter(group=DATA)] = None
+    unrelated: Annotated[tuple[str, ...], Parameter(metavar="PATH", group=DATA)] = ()
     report: Annotated[DataPath | None, Parameter(group=DATA)] = None
     benchmark: Benchmarks = ()
     config: Annotated[File | None, Parameter(group=TRAINING)] = None
     set: Annotated[tuple[str, ...], Parameter(name="--set", metavar="KEY=VALUE", group=TRAINING)] = ()
     out: Annotated[Folder, Parameter(group=OUTPUT)]
+
+    @property
+    def unrelated_files(self) -> tuple[Path, ...] | None:
+        """The files with unrelated sentences; None where there are none."""
+        return tuple(map(Path, self.unrelated)) or None
 
     @property
     def files(self) -> tuple[str, str]:

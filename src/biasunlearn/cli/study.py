@@ -78,7 +78,7 @@ def study(
     try:
         with running(execution, training.out) as (on_progress, on_step):
             found = study_objective(
-                causal, masked, train=train, unrelated=training.unrelated, report=report,
+                causal, masked, train=train, unrelated=training.unrelated_files, report=report,
                 out=training.out, config=config, seeds=execution.seeds(seeds, (config.seed,)), after=after,
                 benchmarks=benchmark_paths(training.benchmark), skip_invalid=rows.skip_invalid, device=execution.device,
                 trust_remote_code=loading.trust_remote_code, options=evaluation.to_options(execution),

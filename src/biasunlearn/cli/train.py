@@ -134,10 +134,10 @@ def _data(
     """Training pairs, report, unrelated sentences, benchmarks, and changes of the recipe that go with them."""
     benchmarks = benchmark_paths(with_responses(training.benchmark, responses))
     if bias is None:
-        return *training.files, training.unrelated, benchmarks, ()
+        return *training.files, training.unrelated_files, benchmarks, ()
     from biasunlearn.commands.belief import SETTINGS, bias_inputs
 
-    given = {"--train": training.train, "--report": training.report, "--unrelated": training.unrelated}
+    given = {"--train": training.train, "--report": training.report, "--unrelated": training.unrelated_files}
     if also := next((name for name, value in given.items() if value is not None), None):
         raise RequestError(f"{also}: --bias {bias} generates its own data; leave one of the two out")
     made = bias_inputs(benchmarks)

@@ -29,6 +29,7 @@ from biasunlearn.data.checks import check_labels
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.records import Passage
 from biasunlearn.data.tables import MemoryTable, table_given
+from biasunlearn.data.unrelated import Unrelated, stored, unrelated_given
 from biasunlearn.errors import RequestError, UnscorableError
 from biasunlearn.models.spec import ModelSpec, model_given
 from biasunlearn.runs.atomic import whole_folder
@@ -64,7 +65,8 @@ class DebiasJob:
     model: ModelSpec
     """Its precision and batch size are those of `config`, unless it was given as an object."""
     train: str | MemoryTable
-    unrelated: str | MemoryTable | None
+    unrelated: Unrelated | None
+    """Sentences for the KL term. Of several paths, each has the same share of a step."""
     plan: EvalPlan
     """Its benchmark stereoset is the report file."""
     config: DebiasConfig
@@ -83,7 +85,7 @@ class DebiasJob:
         report = benchmarks.pop("stereoset")
         request = {
             **named_in_request(self.model), "revision": self.model.revision, "train": str(self.train),
-            "unrelated": None if self.unrelated is None else str(self.unrelated), "report": report,
+            "unrelated": stored(self.unrelated), "report": report,
             "benchmarks": benchmarks,
             "skip_invalid": self.plan.skip_invalid, "trust_remote_code": self.model.trust_remote_code,
             "options": self.plan.options.to_dict(),
@@ -126,6 +128,7 @@ def debias(
         report: StereoSet triplets or pairs that neither training nor the stop rule uses.
         tokenizer: of the model (default: the one that is stored with it).
         unrelated: triplets with unrelated sentences, or sentences (a .txt file or a list of texts), for the KL term.
+            Also a list of `Path`: each file has the same share of a step.
         out: run folder. None: nothing is kept but the results, and the adapter is lost.
         config: the recipe (default: the default recipe).
         limit: measure about this many items of the report and of each benchmark (see `measure`). Training is the same.
@@ -154,7 +157,7 @@ def debias(
     request = DebiasJob(
         model=spec,
         train=table_given(train, "train"),
-        unrelated=None if unrelated is None else table_given(unrelated, "unrelated"),
+        unrelated=unrelated_given(unrelated, "unrelated"),
         plan=EvalPlan(
             {"stereoset": table_given(report, "report"), **others}, skip_invalid, with_limit(options, limit)
         ),

@@ -4,7 +4,7 @@ Called again, an experiment continues: finished runs are read, and one that was 
 scored once, for all runs of the process.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Required, TypedDict
@@ -13,6 +13,7 @@ from biasunlearn.commands.debias import DebiasJob, run_debias
 from biasunlearn.commands.evaluation import with_data, with_limit
 from biasunlearn.commands.run_context import Callbacks, OnStep, Progress, Say
 from biasunlearn.config import DebiasConfig
+from biasunlearn.data.unrelated import Unrelated, unrelated_given
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.score_cache import ScoreCache
@@ -24,7 +25,7 @@ class Common(TypedDict, total=False):
     """What every command of several runs takes besides its own arguments, with the meaning that `debias` gives it."""
 
     report: Required[str]
-    unrelated: str | None
+    unrelated: str | Sequence[Path] | None
     benchmarks: Mapping[str, str] | None
     skip_invalid: bool
     device: str | None
@@ -43,7 +44,7 @@ class Experiment:
 
     model: ModelSpec
     plan: EvalPlan
-    unrelated: str | None
+    unrelated: Unrelated | None
     callbacks: Callbacks
     base_scores: ScoreCache = field(default_factory=ScoreCache)
 
@@ -83,4 +84,5 @@ def experiment_of(model: str, common: Common) -> Experiment:
     options = with_limit(common.get("options"), common.get("limit"))
     plan = with_data(EvalPlan(benchmarks, common.get("skip_invalid", False), options))
     callbacks = Callbacks(common.get("progress"), common.get("say"), common.get("on_step"))
-    return Experiment(model=spec, plan=plan, unrelated=common.get("unrelated"), callbacks=callbacks)
+    unrelated = unrelated_given(common.get("unrelated"), "unrelated")
+    return Experiment(model=spec, plan=plan, unrelated=unrelated, callbacks=callbacks)

@@ -50,7 +50,8 @@ class StoredRequest(Record):
     revision: Text = None
     train: str
     report: str
-    unrelated: Text = None
+    unrelated: str | Sequence[str] | None = None
+    """A path, or several."""
     benchmarks: Mapping[str, str] = {}
     skip_invalid: bool = False
     trust_remote_code: bool = False

@@ -15,15 +15,14 @@ from biasunlearn.data.readers import (
     DataFile,
     fingerprint,
     fingerprint_of,
-    is_plain_text,
     read_triplets,
-    read_unrelated,
     triplet_hash,
 )
 from biasunlearn.data.records import Passage, Triplet
 from biasunlearn.data.splits import Split, split
 from biasunlearn.data.tables import MemoryTable, collector_off
 from biasunlearn.data.target_terms import with_targets, with_unrelated
+from biasunlearn.data.unrelated import Unrelated, UnrelatedSources, in_words, read_sources
 from biasunlearn.data.wording import word_hashes
 from biasunlearn.errors import DataError, RequestError
 from biasunlearn.runs.run_files import Manifest
@@ -66,7 +65,7 @@ class Prepared:
 def prepare(
     train: str | MemoryTable | DataFile,
     report: str | MemoryTable | DataFile,
-    unrelated: str | MemoryTable | None,
+    unrelated: Unrelated | None,
     config: DebiasConfig,
     *,
     skip_invalid: bool = False,
@@ -77,6 +76,7 @@ def prepare(
 
     Args:
         train, report: a path, rows in memory, or the data read from it.
+        unrelated: one source of unrelated sentences, or several paths, each of which gives the same share of a step.
         unscorable: passages that the model cannot score, with the reasons. Pairs and sentences with one are left out of
             the sets after the split, which therefore is the same for every model.
         term_lists: files of the user that name subgroups, for `swap_by: subgroup`.
@@ -116,8 +116,8 @@ def prepare(
         train=_file_facts(read.train, lost),
         report=_file_facts(read.report),
         unrelated=FileFacts(
-            path=None if unrelated is None else str(unrelated), sha256=source_hash, sentences=len(sentences),
-            skipped=list(read.unrelated.skipped) if isinstance(read.unrelated, DataFile) else [],
+            path=in_words(unrelated), sha256=source_hash, sentences=sum(map(len, sentences)),
+            skipped=read.unrelated.skipped,
         ),
         splits=splits,
         overlap_with_report=read.overlap,
@@ -147,7 +147,7 @@ class TrainingData:
 def training_data(
     train: str | MemoryTable,
     stop: str | MemoryTable | None,
-    unrelated: str | MemoryTable | None,
+    unrelated: Unrelated | None,
     config: DebiasConfig,
 ) -> TrainingData:
     """As `prepare`, for training without a report file.
@@ -157,7 +157,7 @@ def training_data(
     Raises:
         DataError, RequestError: as `prepare`; a bias type that is trained on has no pair in `stop`.
     """
-    other = _unrelated_data(unrelated, False)
+    other = read_sources(unrelated)
     joined = _joined(read_triplets(train), other)
     if stop is None:
         parts = split(joined, stop_share=config.stop_share, seed=config.seed, families=families_of(config))
@@ -180,7 +180,7 @@ class _Files:
 
     train: DataFile
     report: DataFile
-    unrelated: DataFile | str | MemoryTable | None
+    unrelated: UnrelatedSources
     joined: Sequence[Triplet]
     """The training pairs, with target terms and unrelated sentences from the unrelated file where they have none."""
     texts: PairTexts
@@ -192,40 +192,48 @@ class _Files:
 def _read_files(
     train: str | MemoryTable | DataFile,
     report: str | MemoryTable | DataFile,
-    unrelated: str | MemoryTable | None,
+    unrelated: Unrelated | None,
     skip_invalid: bool,
 ) -> _Files:
     pairs = read_triplets(train, skip_invalid=skip_invalid)
     reported = read_triplets(report, skip_invalid=skip_invalid)
-    other = _unrelated_data(unrelated, skip_invalid)
+    other = read_sources(unrelated, skip_invalid=skip_invalid)
     joined = _joined(pairs, other)
     texts = pair_texts(pairs.triplets)
     return _Files(pairs, reported, other, joined, texts, overlap(set(texts.hashes), reported.triplets))
 
 
-def _joined(pairs: DataFile, other: DataFile | str | MemoryTable | None) -> Sequence[Triplet]:
-    """The pairs, with target terms and unrelated sentences from the unrelated file where they have none."""
-    named = other.triplets if isinstance(other, DataFile) else ()
+def _joined(pairs: DataFile, other: UnrelatedSources) -> Sequence[Triplet]:
+    """The pairs, with target terms and unrelated sentences from the unrelated files where they have none."""
+    named = other.triplets
     return with_unrelated(with_targets(pairs.triplets, named), named)
 
 
 def _training_sets(
     chosen: Sequence[Triplet],
     later: Sequence[Triplet],
-    sentences: Sequence[str],
+    sentences: Sequence[Sequence[str]],
     config: DebiasConfig,
     unscorable: Mapping[Passage, str],
     parts: SwapParts | None,
 ) -> TrainingSets:
-    """The sets of the losses. `later`: pairs of the stop and the report split, whose groups are to stay unseen."""
+    """The sets of the losses.
+
+    Args:
+        later: pairs of the stop and the report split, whose groups are to stay unseen.
+        sentences: the unrelated sentences of each source.
+    """
+    parts_of_set = tuple(part for part in sentences if part)
     sets = training_sets(
         chosen,
-        sentences,
+        [text for part in parts_of_set for text in part],
         adversarial_share=config.adversarial_share,
         seed=config.seed,
         supervised_to=config.supervised_to,
         parts=parts,
     )
+    if len(parts_of_set) > 1:
+        sets = replace(sets, unrelated_sizes=tuple(map(len, parts_of_set)))
     if config.invariance_weight and config.lora_rank:  # the adapter is switched off to read the reference
         contexts = tuple(c for c in _contexts(chosen, later, config) if unscorable.keys().isdisjoint(c))
         guard = tuple(one for one in _guard() if one not in unscorable)
@@ -248,7 +256,7 @@ def _manifest(
 
 def _findings(read: _Files) -> list[str]:
     """What the user should know about the data before training, one line each."""
-    files = [read.train, read.report, *([read.unrelated] if isinstance(read.unrelated, DataFile) else [])]
+    files = [read.train, read.report, *read.unrelated.data_files]
     findings = [line for data in files for line in data.remarks]
     findings += check_pairs(read.train.triplets, read.report.triplets, read.texts)
     if read.overlap:
@@ -296,10 +304,10 @@ def _split_facts(triplets: Sequence[Triplet], sha256: str) -> SplitFacts:
 def _scorable(
     train: Sequence[Triplet],
     stop: Sequence[Triplet],
-    sentences: Sequence[str],
+    sentences: Sequence[Sequence[str]],
     unscorable: Mapping[Passage, str],
     config: DebiasConfig,
-) -> tuple[tuple[Triplet, ...], tuple[Triplet, ...], tuple[str, ...], list[str]]:
+) -> tuple[tuple[Triplet, ...], tuple[Triplet, ...], tuple[tuple[str, ...], ...], list[str]]:
     """Training pairs, stop pairs and unrelated sentences that the model can score, and a line for each that it cannot.
 
     Raises:
@@ -319,10 +327,11 @@ def _scorable(
             raise RequestError(
                 f"bias type {sorted(gone)[0]!r} has no {part} pairs that the model can score: {left_out[0]}"
             )
-    texts = tuple(text for text in sentences if Passage("", text) not in unscorable)
+    texts = tuple(tuple(text for text in part if Passage("", text) not in unscorable) for part in sentences)
     left_out += [
-        f"unrelated sentence {text[:60]!r}: {unscorable[Passage('', text)]}" for text in sentences if text not in texts
-    ]
+        f"unrelated sentence {text[:60]!r}: {unscorable[Passage('', text)]}"
+        for part in sentences for text in part if Passage("", text) in unscorable
+    ]  # fmt: skip
     return kept_train, kept_stop, texts, left_out
 
 
@@ -334,16 +343,6 @@ def _passages(triplet: Triplet, config: DebiasConfig) -> Iterator[Passage]:
         supervised = triplet.supervised(sentence, config.supervised_to)
         yield supervised
         yield _early(supervised)
-
-
-def _unrelated_data(
-    unrelated: str | MemoryTable | None, skip_invalid: bool
-) -> DataFile | str | MemoryTable | None:
-    """The items of the unrelated file, which may have the target terms and unrelated sentences of the pairs; of a text
-    file only its path."""
-    if unrelated is None or is_plain_text(unrelated):
-        return unrelated
-    return read_triplets(unrelated, skip_invalid=skip_invalid)
 
 
 def _stop_items(parts: Split, report: Sequence[Triplet], config: DebiasConfig) -> tuple[Triplet, ...]:
@@ -436,22 +435,28 @@ def _supervised_kinds(train: Sequence[Triplet], config: DebiasConfig) -> tuple[T
 
 
 def _unrelated_set(
-    unrelated_data: DataFile | str | MemoryTable | None, triplets: Sequence[Triplet], parts: Split, config: DebiasConfig
-) -> tuple[tuple[str, ...], str | None]:
-    """Sentences for the KL term, without those with which LMS is measured on the stop split; and their hash."""
+    unrelated: UnrelatedSources, triplets: Sequence[Triplet], parts: Split, config: DebiasConfig
+) -> tuple[tuple[tuple[str, ...], ...], str | None]:
+    """Sentences for the KL term, by source, and their hash.
+
+    Those with which LMS is measured on the stop split are left out, and a sentence of an earlier source counts once.
+    """
     source_hash = None
-    if unrelated_data is not None:
-        sentences, source_hash = read_unrelated(unrelated_data)
+    if unrelated.sources:
+        given, source_hash = unrelated.sentences()
     else:
-        sentences = tuple(c.unrelated.text for c in triplets if c.unrelated)
-    held_out = {c.unrelated.text for c in parts.stop if c.unrelated}
-    sentences = tuple(dict.fromkeys(text for text in sentences if text not in held_out))
-    if not sentences and config.kl_weight > 0:
+        given = (tuple(c.unrelated.text for c in triplets if c.unrelated),)
+    known = {c.unrelated.text for c in parts.stop if c.unrelated}
+    sentences: list[tuple[str, ...]] = []
+    for part in given:
+        sentences.append(tuple(dict.fromkeys(text for text in part if text not in known)))
+        known.update(sentences[-1])
+    if not any(sentences) and config.kl_weight > 0:
         raise RequestError(
             "no unrelated sentences for the KL term: give --unrelated FILE (triplets with unrelated sentences, or a "
             ".txt of ordinary sentences; unrelated_dataset of a Trainer), or --set kl_weight=0"
         )
-    return sentences, source_hash
+    return tuple(sentences), source_hash
 
 
 def _contexts(chosen: Sequence[Triplet], later: Sequence[Triplet], config: DebiasConfig) -> tuple[Context, ...]:

@@ -5,6 +5,7 @@ The state of a stream is how many sentences it has given, so a resumed run conti
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -54,6 +55,8 @@ class BatchSampler:
         self._config = config
         self._swapped: dict[frozenset[str], TrainingSets] = {}
         self._orders: dict[tuple[str, int], np.ndarray] = {}
+        ends = np.cumsum(sets.unrelated_sizes or (len(sets.unrelated),)).tolist()
+        self._sources = [sets.unrelated[start:end] for start, end in pairwise((0, *ends))]
         self._kept = tuple(side for pairs in sets.protected.values() for pair in pairs for side in pair)
         self.position: dict[str, float] = {}
 
@@ -70,13 +73,22 @@ class BatchSampler:
         return StepBatch(
             tuple(passage for _, passage in drawn["forget"]),
             tuple(passage for _, passage in drawn["retain"]),
-            tuple(self._draw("unrelated", sets.unrelated) for _ in range(size))
+            tuple(self._unrelated() for _ in range(size))
             + tuple(self._draw("guard", sets.guard) for _ in range(guard)),
             tuple(weights[bias_type] for bias_type, _ in drawn["forget"]),
             tuple(weights[bias_type] for bias_type, _ in drawn["retain"]),
             tuple(self._draw("contexts", sets.contexts) for _ in range(contexts)),
             tuple(self._draw("protected", self._kept) for _ in range(self._config.forget_batch if self._kept else 0)),
         )
+
+    def _unrelated(self) -> Passage:
+        """The next unrelated sentence. Several sources take turns, so that each has the same share."""
+        if len(self._sources) == 1:
+            return self._draw("unrelated", self._sources[0])
+        turn = int(self.position.get("unrelated", 0))
+        self.position["unrelated"] = turn + 1
+        source = turn % len(self._sources)
+        return self._draw(f"unrelated/{source}", self._sources[source])
 
     def _exchanged(self, bias_types: frozenset[str]) -> TrainingSets:
         """The sets with these bias types exchanged, made once: only an evaluation changes which they are."""

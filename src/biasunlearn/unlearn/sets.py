@@ -36,6 +36,8 @@ class TrainingSets:
     """Sentences that hold for one group by meaning, and the same about others: the KL term keeps them as they are."""
     protected: Mapping[str, tuple[tuple[Passage, Passage], ...]] = field(default_factory=dict)
     """Pairs of bias types that are not trained on and whose directions are kept (unlearn/bias_directions.py)."""
+    unrelated_sizes: tuple[int, ...] = ()
+    """Where the unrelated sentences come from several sources: how many come from each, in order."""
     exchanged: frozenset[str] = frozenset()
     """Bias types whose forget and retain sets are exchanged."""
 

@@ -15,6 +15,7 @@ from transformers import Trainer, TrainerCallback
 from biasunlearn.config import DebiasConfig
 from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.tables import table_given
+from biasunlearn.data.unrelated import unrelated_given
 from biasunlearn.errors import RequestError
 from biasunlearn.models.distributed import count
 from biasunlearn.models.given import check_scorable
@@ -88,7 +89,8 @@ class BiasUnlearnTrainer(Trainer):
             processing_class: the tokenizer; default: the one in the folder of the model.
             peft_config: adapter to add. The reference model is the model with its adapter switched off.
             ref_model: reference model, required to train all weights.
-            unrelated_dataset: triplets with unrelated sentences, or sentences, for the KL term. None: those of the
+            unrelated_dataset: triplets with unrelated sentences, or sentences, for the KL term; also a list of `Path`,
+                of which each file has the same share. None: those of the
                 training pairs.
         Raises:
             RequestError, DataError: an argument is missing or excludes another one; the pairs cannot be read or split.
@@ -283,7 +285,7 @@ def _data(train: Any, stop: Any, unrelated: Any, recipe: DebiasConfig) -> Traini
         found = training_data(
             table_given(train, "train_dataset"),
             None if stop is None else table_given(stop, "eval_dataset"),
-            None if unrelated is None else table_given(unrelated, "unrelated_dataset"),
+            unrelated_given(unrelated, "unrelated_dataset"),
             recipe,
         )
     return found
