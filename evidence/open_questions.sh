@@ -51,11 +51,11 @@ make_variants(sys.argv[1], Path(sys.argv[2]), ("full", "lora", "shuffled"), trai
 PY
     for run in $RUNS; do
         for variant in full lora shuffled; do
-            biasunlearn transfer "$run" --to "$OUT/variants/$variant" --report "$TUNING" --limit 300 --replacements 2 \
+            biasunlearn transfer "$run" --to "$OUT/variants/$variant" --report "$TUNING" --limit 300 --replacements 2 --scale 1 \
                 --out "$OUT/transfer/$(basename "$run")-$variant"
         done
         for variant in full lora; do
-            biasunlearn transfer "$run" --to "$OUT/variants/$variant" --report "$TUNING" --limit 300 --replacements 2 \
+            biasunlearn transfer "$run" --to "$OUT/variants/$variant" --report "$TUNING" --limit 300 --replacements 2 --scale 1 \
                 --chat-template --out "$OUT/transfer/$(basename "$run")-$variant-chat"
         done
     done
