@@ -47,17 +47,20 @@ from pathlib import Path
 sys.path.insert(0, "perf")
 from stress_variants import instructions, make_variants, trained_and_held_out
 
-make_variants(sys.argv[1], Path(sys.argv[2]), ("full", "lora", "shuffled"), trained_and_held_out(instructions())[0], (), 80, 5e-5)
+texts = trained_and_held_out(instructions())[0]
+make_variants(sys.argv[1], Path(sys.argv[2]), ("full", "lora", "shuffled"), texts, (), 80, 5e-5)
 PY
+    measured=(--report "$TUNING" --limit 300 --replacements 2 --scale 1)
     for run in $RUNS; do
-        for variant in full lora shuffled; do
-            biasunlearn transfer "$run" --to "$OUT/variants/$variant" --report "$TUNING" --limit 300 --replacements 2 --scale 1 \
-                --out "$OUT/transfer/$(basename "$run")-$variant"
+        for variant in "$LARGER" full lora; do
+            to=$variant && [ "$variant" = "$LARGER" ] || to="$OUT/variants/$variant"
+            for chat in "" --chat-template; do
+                biasunlearn transfer "$run" --to "$to" "${measured[@]}" $chat \
+                    --out "$OUT/transfer/$(basename "$run")-$(basename "$to")$chat"
+            done
         done
-        for variant in full lora; do
-            biasunlearn transfer "$run" --to "$OUT/variants/$variant" --report "$TUNING" --limit 300 --replacements 2 --scale 1 \
-                --chat-template --out "$OUT/transfer/$(basename "$run")-$variant-chat"
-        done
+        biasunlearn transfer "$run" --to "$OUT/variants/shuffled" --force "${measured[@]}" \
+            --out "$OUT/transfer/$(basename "$run")-shuffled"
     done
     ;;
 cognitive)
