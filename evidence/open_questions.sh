@@ -30,13 +30,14 @@ objective)
         --out "$OUT/objective"
     ;;
 erasure)
-    biasunlearn disentangle "$SMALL" "${training[@]}" --erase --limit 500 --seed 0 --out "$OUT/erasure"
+    biasunlearn disentangle "$SMALL" --train "$DATA/stereoset/train_pairs.jsonl" --report "$TUNING" --erase --limit 500 \
+        --seed 0 --out "$OUT/erasure"
     ;;
 disentangle) # a weight of 1e-6 is the control: the same computation without the penalty
     for weight in 1e-6 10; do
         biasunlearn disentangle "$SMALL" "${training[@]}" --set method=biasunlearn_orthogonal \
             --set "orthogonal_weight=$weight" --set max_steps=60 --set stop_items=100 --set evaluate_every=30 \
-            --set first_evaluation=30 --limit 400 --seeds 0 1 2 --out "$OUT/disentangle-$weight"
+            --set first_evaluation=30 --limit 400 --seeds ${SEEDS:-0 1 2} --out "$OUT/disentangle-$weight"
     done
     ;;
 transfer) # RUNS: debias runs on LARGER; the variants are made here
