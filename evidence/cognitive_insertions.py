@@ -8,14 +8,12 @@ from the templates. Scores on other texts than the published ones cannot be comp
 """
 
 import json
-import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-GAP = re.compile(r"\[\[([^\[\]{}]*)\]\]|\{\{([^\[\]{}]*)\}\}")
-"""The pattern of the benchmark: a gap without another gap in it."""
+from biasunlearn.benchmarks.cognitive_tests import GAP, INSERTIONS
 
 # manager, organization, what is allocated, whose performance, the measure, its opposite, course A, course B
 SCENARIOS = (
@@ -102,7 +100,7 @@ def main() -> None:
     for bias in BIASES:
         shutil.copy(templates / "tests" / f"{bias}.config.xml", out / "tests")
     lines = [json.dumps(row) for row in rows(templates)]
-    (out / "insertions.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (out / INSERTIONS).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 main()

@@ -54,7 +54,8 @@ PY
     measured=(--report "$TUNING" --limit 300 --replacements 2 --scale 1)
     for run in $RUNS; do
         for variant in "$LARGER" full lora; do
-            to=$variant && [ "$variant" = "$LARGER" ] || to="$OUT/variants/$variant"
+            to="$OUT/variants/$variant"
+            if [ "$variant" = "$LARGER" ]; then to=$LARGER; fi
             for chat in "" --chat-template; do
                 biasunlearn transfer "$run" --to "$to" "${measured[@]}" $chat \
                     --out "$OUT/transfer/$(basename "$run")-$(basename "$to")$chat"

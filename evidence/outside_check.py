@@ -84,7 +84,7 @@ def _first_rows(crows: str, path: Path, bias_type: str | None) -> Path:
 
 
 def check_stereoset(folder: str, path: Path) -> None:
-    """SS and LMS of a causal model, and the scores of the single sentences."""
+    """SS of a causal model, and the scores of the single sentences."""
     from bias_bench.benchmark.stereoset import StereoSetRunner
 
     from biasunlearn.benchmarks.stereoset import score_triplets
@@ -150,8 +150,13 @@ def check_seat(folder: str, path: str) -> None:
     loaded = _loaded(folder)
     data = json.loads(Path(path).read_text(encoding="utf-8"))
     sets = {name: embed(loaded, data[name]["examples"])["mean"] for name in ("targ1", "targ2", "attr1", "attr2")}
-    scores = [associations(sets[name], sets["attr1"], sets["attr2"]) for name in ("targ1", "targ2")]
-    here = weigh(*scores)
+
+    def effect_size(attributes: int) -> float:
+        """With so many attributes of each side at most."""
+        first, second = sets["attr1"][:attributes], sets["attr2"][:attributes]
+        found = weigh(*(associations(sets[name], first, second) for name in ("targ1", "targ2"))).effect_size
+        return float("nan") if found is None else found
+
     targets = np.concatenate([sets["targ1"], sets["targ2"]])
     attributes = np.concatenate([sets["attr1"], sets["attr2"]])
     n, m = len(sets["targ1"]), len(sets["attr1"])
@@ -159,19 +164,20 @@ def check_seat(folder: str, path: str) -> None:
     theirs = weat.effect_size(range(n), range(n, len(targets)), range(m), range(m, len(attributes)), cosines)
     print(
         f"| bias-bench, SEAT, effect size on the same vectors | {len(targets)} sentences | {theirs:.4f} | "
-        f"{here.effect_size:.4f} | | equal |"
+        f"{effect_size(len(attributes)):.4f} | | equal |"
     )
 
     class Vectors(WEAT):
         def _get_embedding(self, outputs: Any) -> Any:
             raise NotImplementedError
 
-    given = [torch.tensor(sets[name][: min(m, len(sets["attr2"]))]) for name in sets]
+    equal = min(m, len(sets["attr2"]))  # they cannot compute with more attributes on one side
+    given = [torch.tensor(sets[name][:equal] if name.startswith("attr") else sets[name]) for name in sets]
     other = Vectors(torch.nn.Linear(1, 1), None, device="cpu").effect_size(*given)
     print(
-        f"| FairLangProc, WEAT, effect size on the same vectors | {len(targets)} sentences | {other:.4f} | "
-        f"{here.effect_size:.4f} | | they divide by the spread of single differences of cosines, not of the means "
-        "s(w) of the paper |"
+        f"| FairLangProc, WEAT, effect size, first {equal} attributes of each side | {len(targets)} sentences | "
+        f"{other:.4f} | {effect_size(equal):.4f} | | they divide by the spread of single differences of cosines, not of "
+        "the means s(w) of the paper |"
     )
 
 

@@ -42,7 +42,7 @@ def with_rate(config: DebiasConfig, model: Any) -> DebiasConfig:
 
 def rate_finding(config: DebiasConfig, model: Any) -> list[str]:
     """What `with_rate` chose, one line for the user, where it is not the rate of a small model."""
-    chosen, largest = with_rate(config, model), RATES.get(config.method, LARGEST_RATE)
+    chosen, largest = with_rate(config, model), rate_for(1, config.method)
     if chosen == config or chosen.learning_rate == largest:
         return []
     return [
