@@ -176,8 +176,8 @@ def check_seat(folder: str, path: str) -> None:
     other = Vectors(torch.nn.Linear(1, 1), None, device="cpu").effect_size(*given)
     print(
         f"| FairLangProc, WEAT, effect size, first {equal} attributes of each side | {len(targets)} sentences | "
-        f"{other:.4f} | {effect_size(equal):.4f} | | they divide by the spread of single differences of cosines, not of "
-        "the means s(w) of the paper |"
+        f"{other:.4f} | {effect_size(equal):.4f} | | they divide by the spread of single differences of cosines, not "
+        "of the means s(w) of the paper |"
     )
 
 
