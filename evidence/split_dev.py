@@ -3,6 +3,7 @@
     python evidence/split_dev.py make dev.json
     python evidence/split_dev.py write dev.json --half tuning --out tuning.json
     python evidence/split_dev.py write dev.json --half final --without-sample 600 --out rest.json
+    python evidence/split_dev.py write dev.json --half final --kind intersentence --not-in train.jsonl --out unread.json
 
 The halves are drawn by hashes alone, before any model is measured; README.md beside this file says what each is for.
 """
@@ -14,8 +15,11 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from biasunlearn.data.families import family_of
+from biasunlearn.data.families import family_of, shipped_families
+from biasunlearn.data.readers import read_triplets
 from biasunlearn.data.sample import sampled
+from biasunlearn.data.splits import groups_of
+from biasunlearn.data.target_terms import with_targets
 
 HALVES = Path(__file__).with_name("dev_halves.json")
 FIXED_TEXT = "biasunlearn development split, 0.2.0"
@@ -46,6 +50,12 @@ def half_of(item: dict[str, Any], halves: dict[str, str]) -> str:
     return halves[digest(item["bias_type"], family_of(item["bias_type"], item["target"]))]
 
 
+def trained_families(train: Path, named: Path) -> set[tuple[str, str]]:
+    """(bias type, family) of the target terms of a file of training pairs, found as training finds them."""
+    found = with_targets(read_triplets(str(train)).triplets, read_triplets(str(named)).triplets)
+    return set(groups_of(found, shipped_families()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, dest="command")
@@ -55,6 +65,8 @@ def main() -> None:
     write.add_argument("--half", choices=("tuning", "final"), required=True)
     write.add_argument("--out", type=Path, required=True)
     write.add_argument("--without-sample", type=int, help="leaves out what --limit N with seed 0 has read")
+    write.add_argument("--kind", choices=("intrasentence", "intersentence"), default="intrasentence")
+    write.add_argument("--not-in", type=Path, help="leaves out families with a pair in this file of training pairs")
     arguments = parser.parse_args()
     content = json.loads(arguments.file.read_text(encoding="utf-8"))
     if arguments.command == "make":
@@ -65,17 +77,16 @@ def main() -> None:
         HALVES.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         return
     halves = json.loads(HALVES.read_text(encoding="utf-8"))["families"]
-    kept = {
-        kind: [item for item in items if half_of(item, halves) == arguments.half]
-        for kind, items in content["data"].items()
-        if kind == "intrasentence"
-    }
+    items = [item for item in content["data"][arguments.kind] if half_of(item, halves) == arguments.half]
     if arguments.without_sample:
-        items = kept["intrasentence"]
         read = set(sampled([item["bias_type"] for item in items], arguments.without_sample, seed=0))
-        kept["intrasentence"] = [item for number, item in enumerate(items) if number not in read]
-    arguments.out.write_text(json.dumps({**content, "data": kept}), encoding="utf-8")
-    print(f"{arguments.half}: {dict(Counter(i['bias_type'] for i in kept['intrasentence']))} items in {arguments.out}")
+        items = [item for number, item in enumerate(items) if number not in read]
+    if arguments.not_in:
+        trained = trained_families(arguments.not_in, arguments.file)
+        families = [(item["bias_type"], family_of(item["bias_type"], item["target"])) for item in items]
+        items = [item for item, family in zip(items, families, strict=True) if family not in trained]
+    arguments.out.write_text(json.dumps({**content, "data": {arguments.kind: items}}), encoding="utf-8")
+    print(f"{arguments.half}: {dict(Counter(item['bias_type'] for item in items))} items in {arguments.out}")
 
 
 if __name__ == "__main__":
