@@ -12,12 +12,12 @@ import pytest
 from biasunlearn.cli import main
 from biasunlearn.commands.debias import DebiasJob, run_debias
 from biasunlearn.commands.run_context import Callbacks
-from biasunlearn.commands.survey import METHODS, _row, survey
+from biasunlearn.commands.survey import METHODS, _row, scores_of, survey
 from biasunlearn.config import DebiasConfig
 from biasunlearn.errors import RequestError
 from biasunlearn.models.spec import ModelSpec
 from biasunlearn.report.survey import survey_page
-from biasunlearn.report.tables.survey import survey_remarks
+from biasunlearn.report.tables.survey import SurveyLine, headline_table, survey_remarks
 from biasunlearn.runs.results import Results
 from biasunlearn.runs.score_cache import ScoreCache
 from biasunlearn.runs.series import Survey
@@ -85,6 +85,7 @@ def test_methods_stand_in_one_table_and_are_run_once(place: Path, capsys: pytest
     assert "mean |SS - 50|" in shown and "inlp" in shown
     page = (place / "out/report.html").read_text()
     assert "3 methods under one budget, 2 seeds" in page and "inlp" in page
+    assert "word seen" not in page  # every pair has both of its attribute words in training
 
 
 @pytest.mark.exhaustive  # by day: tests/commands/test_shared_queue.py, with the lock of a real process
@@ -240,7 +241,9 @@ def test_a_row_says_that_nothing_changed() -> None:
 
     def entries(ss: float) -> dict[str, Any]:
         far = {**score, "if_fair": 3.0}
-        overall = {"n": 9, "ss": {**score, "value": ss}, "ss_distance": far, "lms": None, "icat": None}
+        seen = {"both": {"n": 5, "ss": score}, "one": {"n": 4, "ss": {**score, "value": ss - 1}}, "neither": {"n": 0}}
+        overall = {"n": 9, "ss": {**score, "value": ss}, "ss_distance": far, "lms": None, "icat": None,
+                   "unseen_wording": seen}  # fmt: skip
         scores = {"n": 9, "overall": overall, "bias_types": {"age": {"n": 9, "ss": score}}}
         return {"stereoset": scores, "perplexity": {"per_token": 9.0, "per_byte": 1.5, "tokens": 9}}
 
@@ -253,6 +256,14 @@ def test_a_row_says_that_nothing_changed() -> None:
     assert row.unchanged == 1 and row.cost is None
     assert row.scores["ss"] is not None and row.scores["ss"].value == pytest.approx(59.0)
     assert row.scores["lms"] is None
+    one_seen = row.scores["ss_one_seen"]
+    assert one_seen is not None and one_seen.value == pytest.approx(58.0)  # 59 and 57
+    assert row.scores["ss_none_seen"] is None
+
+    base = SurveyLine("0", "base model", scores_of(run(0, 60.0).before))
+    table = headline_table([base, SurveyLine("a", "npo", row.scores, row)])
+    names = [column.label for column in table.columns]
+    assert "SS, one word seen" in names and "SS, no word seen" not in names and table.notes
 
 
 def test_every_method_of_the_configuration_is_surveyed() -> None:

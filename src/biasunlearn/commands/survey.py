@@ -256,8 +256,8 @@ def _mean_cost(costs: Sequence[Cost]) -> MeanCost:
 def scores_of(measured: Measured | None) -> dict[str, SeedScore | None]:
     """The scores of a run that the table shows.
 
-    SS of every bias type, SS, distance, LMS, ICAT and group part of StereoSet, the first score of every other
-    benchmark, and perplexity by token.
+    SS of every bias type, SS, distance, LMS, ICAT, group part and SS of unseen wording of StereoSet, the first score of
+    every other benchmark, and perplexity by token.
     """
     if measured is None or measured.stereoset is None:
         return {}
@@ -265,6 +265,9 @@ def scores_of(measured: Measured | None) -> dict[str, SeedScore | None]:
     found: dict[str, Interval | None] = {f"{OF_TYPE}{name}": row.ss for name, row in rows.items()}
     found |= {"ss": overall.ss, "distance": overall.ss_distance, "lms": overall.lms, "icat": overall.icat}
     found |= only_given(margin_group=overall.margin_group)
+    if seen := overall.unseen_wording:
+        parts = {"ss_one_seen": seen.one, "ss_none_seen": seen.neither}
+        found |= {name: part.ss if part else None for name, part in parts.items()}
     shown = {name: _seed_score(one) for name, one in found.items()}
     for benchmark, entry in measured.entries.items():
         if isinstance(entry, PerplexityResult):

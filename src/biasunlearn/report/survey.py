@@ -46,8 +46,8 @@ def _pareto_section(survey: Survey, lines: Sequence[SurveyLine]) -> Section:
     names = {line.letter: name_of(line.name, 40) for line in lines}
     letters = {line.name: line.letter for line in lines}
     nearer = [(letters[one.nearer], letters[one.farther]) for one in survey.nearer]
-    figure = pareto_figure(points, names, nearer)
-    return section("Remaining bias and ability", figure, html_table(headline_table(lines)), note=NOTE)
+    figure, table = pareto_figure(points, names, nearer), headline_table(lines)
+    return section("Remaining bias and ability", figure, html_notes(table), html_table(table), note=NOTE)
 
 
 def _bias_type_section(lines: Sequence[SurveyLine]) -> Section:

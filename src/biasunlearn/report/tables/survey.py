@@ -30,7 +30,17 @@ from biasunlearn.stats.equivalence import MARGIN
 OF_TYPE = "ss "
 """Prefix of the names under which a survey stores SS of single bias types."""
 
-HEADLINE = {"ss": "SS", "distance": "mean |SS − 50|", "margin_group": "group part", "lms": "LMS", "icat": "ICAT"}
+HEADLINE = {
+    "ss": "SS", "distance": "mean |SS − 50|", "margin_group": "group part", "ss_one_seen": "SS, one word seen",
+    "ss_none_seen": "SS, no word seen", "lms": "LMS", "icat": "ICAT",
+}  # fmt: skip
+WHERE_GIVEN = ("margin_group", "ss_one_seen", "ss_none_seen")
+"""Scores without a column where no run has them."""
+LESS_OFTEN_READ = ("ss_one_seen", "ss_none_seen", "icat")
+SEEN_NOTE = (
+    "One or no word seen: pairs of which one, or none, of the two attribute words occurs in the training pairs. "
+    "The training pairs depend on the seed; the base model has the value of the first one."
+)
 DIGITS = {"margin_group": 3}
 """Decimals of scores that are no percentages: nats a token."""
 COST_NOTE = (
@@ -89,11 +99,13 @@ def point_of(letter: str, scores: Mapping[str, SeedScore | None]) -> Point | Non
 
 
 def headline_table(lines: Sequence[SurveyLine]) -> Table:
-    """SS, mean distance from 50, LMS and ICAT of every method."""
+    """SS (also of pairs with unseen words), mean distance from 50, group part, LMS and ICAT of every method."""
     scale = ss_scale((found for line in lines if (found := estimate_of(line.scores.get("ss")))), MARGIN)
-    shown = [key for key in HEADLINE if key != "margin_group" or any(line.scores.get(key) for line in lines)]
-    scores = [Column(HEADLINE[key], priority=ALWAYS if key == "distance" else EXTRA if key == "icat" else 2)
-              for key in shown]  # fmt: skip
+    shown = [key for key in HEADLINE if key not in WHERE_GIVEN or any(line.scores.get(key) for line in lines)]
+    scores = [
+        Column(HEADLINE[key], priority=ALWAYS if key == "distance" else EXTRA if key in LESS_OFTEN_READ else 2)
+        for key in shown
+    ]
     columns = (Column("method", "text", ALWAYS), Column("SS", "picture", scale=scale), *scores)
     rows = []
     for line in lines:
@@ -104,7 +116,9 @@ def headline_table(lines: Sequence[SurveyLine]) -> Table:
         rows.append([_label(line), strip, *cells])
     seeds = max((len(one.seeds) for line in lines for one in line.scores.values() if one), default=0)
     of_seeds = f", mean of {seeds} seeds" if seeds > 1 else ""
-    return Table(f"Every method under one budget{of_seeds} (ideal: SS 50, LMS and ICAT 100)", columns, rows_of(rows))
+    title = f"Every method under one budget{of_seeds} (ideal: SS 50, LMS and ICAT 100)"
+    notes = (SEEN_NOTE,) if {"ss_one_seen", "ss_none_seen"} & {*shown} else ()
+    return Table(title, columns, rows_of(rows), notes=notes)
 
 
 def bias_type_table(lines: Sequence[SurveyLine]) -> Table:
