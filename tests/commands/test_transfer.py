@@ -77,6 +77,35 @@ def test_before_is_the_target_alone_and_after_has_both(place, tmp_path, to):
     assert not close(before, after, 0.01)  # and the adapter does something
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gemma3"])
+def test_other_architectures_carry_an_adapter_as_peft_does(tmp_path, family):
+    """GPT-2 is what all other tests here have. The instruct model is the base with slightly other weights."""
+    variants.write_pairs(tmp_path / "train.jsonl")
+    variants.write_pairs(tmp_path / "report.jsonl", ("old", "new"))
+    base, instruct = tiny.causal(family), tiny.causal(family)
+    tiny.save(base, tmp_path / "model")
+    tiny.perturb(instruct.model, spread=0.01)
+    tiny.save(instruct, tmp_path / "instruct")
+    variants.debias(tmp_path, "run", str(tmp_path / "model"), "--set", "seed=1")  # better than the base model
+    transfer(tmp_path, "instruct", tmp_path / "out", "--scale", "1")
+    sentence = json.loads((tmp_path / "report.jsonl").read_text().splitlines()[0])["stereotype"]
+    target = open_target(str(tmp_path / "instruct")).loaded
+    ids = [target.tokenizer.bos_token_id, *target.tokenizer(sentence, add_special_tokens=False)["input_ids"]]
+    plain = [mean_log_probability(target.model, ids)]
+    adapted = PeftModel.from_pretrained(target.model, str(tmp_path / "run/adapter")).eval()
+    plain.append(mean_log_probability(adapted, ids))
+    stored = [next(iter(scores(tmp_path / "out", stage).values())) for stage in ("before", "after")]
+    assert stored == pytest.approx(plain, abs=1e-4) and abs(plain[0] - plain[1]) > 0.01
+
+
+def mean_log_probability(model, ids):
+    """Of the tokens behind the first one: without hooks and without batches."""
+    rows = torch.tensor([ids])
+    with torch.no_grad():
+        log_p = model(rows, attention_mask=torch.ones_like(rows)).logits[0].float().log_softmax(-1)
+    return float(log_p[:-1].gather(1, rows[0, 1:, None]).mean())
+
+
 def test_a_stacked_lora_and_a_merged_one_come_to_the_same(place, tmp_path):
     merged = open_target(str(place / "lora")).loaded
     tiny.save(merged.with_model(merged.model.merge_and_unload()), place / "merged")
