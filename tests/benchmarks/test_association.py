@@ -56,6 +56,31 @@ def test_the_parts_of_every_margin_are_those_of_its_versions(tmp_path) -> None:
 
 
 @pytest.mark.slow
+def test_the_parts_of_intersentence_pairs_where_there_are_no_others(tmp_path) -> None:
+    rows = [{"id": str(n), "bias_type": "profession", "target": "nurse", "kind": "intersentence", "context": context,
+             "stereotype": "Everybody is glad.", "anti_stereotype": "Nobody is glad.", "unrelated": "It rains."}
+            for n, context in enumerate(("A nurse came in.", "The nurse left.", "Somebody left."))]  # fmt: skip
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    loaded = tiny.gpt2()
+    items, result = stereoset.run(loaded, str(path), EvalPlan())
+    by_id = {row.cluster: row for row in comparisons(items)}
+    for triplet in read_triplets(path).triplets[:2]:
+        margins = []
+        for version in replacements(triplet):
+            given = triplet.context.replace("nurse", version.term)
+            if version.term[0] in "aeiou":
+                given = given.replace("A ", "An ")
+            first, second = score(loaded, [Passage(given, " Everybody is glad."), Passage(given, " Nobody is glad.")])
+            margins.append(first.mean - second.mean)
+        row = by_id[triplet.id]
+        assert row.group == pytest.approx(row.margin - sum(margins) / len(margins), abs=1e-5) != 0
+    assert by_id["2"].group is None
+    assert result.replaced is not None and result.replaced.pairs == 2 and result.overall.n_group == 2
+    assert list(result.replaced.left_out) == ["2: the target term 'nurse' is not in the context"]
+
+
+@pytest.mark.slow
 def test_switched_off_nothing_more_is_scored_and_ss_stays(tmp_path) -> None:
     path = write(tmp_path / "pairs.jsonl")
     items, result = stereoset.run(tiny.gpt2(), path, EvalPlan())

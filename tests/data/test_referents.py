@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biasunlearn.data.families import family_of
-from biasunlearn.data.records import Sentence, Triplet
-from biasunlearn.data.referents import _find, replacements
+from biasunlearn.data.records import Passage, Sentence, Triplet
+from biasunlearn.data.referents import _find, replaced_pairs, replacements
 
 
 def pair(bias_type: str, target: str | None, stereotype: str, anti: str) -> Triplet:
@@ -69,6 +69,44 @@ def test_a_bias_type_without_a_list_uses_the_terms_of_the_data() -> None:
 def test_a_term_at_the_start_is_capitalised_and_a_possessive_is_kept() -> None:
     found = replacements(pair("profession", "nurse", "Nurse's work is hard.", "Nurse's work is easy."))
     assert found and all(one.stereotype == f"{one.term[0].upper()}{one.term[1:]}'s work is hard." for one in found)
+
+
+def after(context: str, bias_type: str, target: str, stereotype: str, anti: str) -> Triplet:
+    sides = Sentence("1s", stereotype), Sentence("1a", anti)
+    return Triplet("1", bias_type, "intersentence", context, *sides, target=target)
+
+
+def test_of_an_intersentence_pair_the_context_and_both_sentences_are_about_another() -> None:
+    found = replacements(after("An engineer came in.", "profession", "engineer", "Engineers are dull.", "We laughed."))
+    assert len(found) == 4
+    for one in found:
+        start = "An" if one.term[0] in "aeiou" else "A"
+        assert one.context == f"{start} {one.term} came in." and one.anti_stereotype == "We laughed."
+        assert one.passages() == (Passage(one.context, f" {one.stereotype}"), Passage(one.context, " We laughed."))
+    also = replacements(after("Who is it?", "profession", "nurse", "Nurse Ann is here.", "Nurse Bob is here."))
+    assert also and all(one.stereotype == f"{one.term[0].upper()}{one.term[1:]} Ann is here." for one in also)
+    assert all(one.context == "Who is it?" for one in also)
+
+
+def test_pronouns_of_the_next_sentence_are_swapped_with_the_context() -> None:
+    (one,) = replacements(after("My sister came.", "gender", "sister", "She cried.", "She swore."))
+    assert one.passages() == (Passage("My brother came.", " He cried."), Passage("My brother came.", " He swore."))
+
+
+@pytest.mark.parametrize("context", ["Somebody came in.", "A nurse came in.\nIt rained."])
+def test_without_the_term_or_with_a_line_break_an_intersentence_pair_has_no_version(context: str) -> None:
+    one = after(context, "profession", "nurse", "It is late.", "It is early.")
+    assert replacements(one) == []
+    why = "a sentence has more than one line" if "\n" in context else "the target term 'nurse' is not in the context"
+    assert replaced_pairs([one]).left_out == (f"1: {why}",)
+
+
+def test_intersentence_pairs_have_versions_only_where_a_file_has_no_others() -> None:
+    second = after("A nurse came in.", "profession", "nurse", "She is kind.", "She is rude.")
+    first = pair("profession", "nurse", "The nurse is kind.", "The nurse is rude.")
+    alone, both = replaced_pairs([second]), replaced_pairs([first, second])
+    assert alone.kind == "intersentence" and alone.versions["1"][0].context is not None
+    assert both.kind == "intrasentence" and both.versions["1"][0].context is None
 
 
 @pytest.mark.parametrize("target", [None, "pilot"])

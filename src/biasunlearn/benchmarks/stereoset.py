@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from biasunlearn.benchmarks.association import association_fields
 from biasunlearn.benchmarks.common import score_usable
 from biasunlearn.data.readers import DataFile, read_triplets
-from biasunlearn.data.records import Passage, Triplet
-from biasunlearn.data.referents import ReplacedPairs, Replacement, referent_pool, replaced_pairs
+from biasunlearn.data.records import Kind, Passage, Triplet
+from biasunlearn.data.referents import ReplacedPairs, referent_pool, replaced_pairs
 from biasunlearn.data.subgroups import load_subgroups, subgroup_of, term_lists
 from biasunlearn.data.tables import Source
 from biasunlearn.data.wording import seen_wording
@@ -57,7 +57,7 @@ def run(loaded: "Loaded", source: Source | DataFile, plan: EvalPlan) -> tuple[li
     options = plan.options
     replaced = _replaced(data, options.replacements, tuple(options.term_lists))
     data, items = score_usable(
-        data, lambda usable: score_triplets(loaded, usable.triplets, replaced.versions),
+        data, lambda usable: score_triplets(loaded, usable.triplets, replaced),
         partial(passages, masked=loaded.masked), plan,
     )  # fmt: skip
     items = _labelled(items, data.triplets, plan)
@@ -103,7 +103,7 @@ def _facts(
 ) -> ReplacedFacts:
     """How many pairs have versions, and which have none; a version that the model cannot score counts as none."""
     scored = {item.cluster_id for item in items if item.group_part is not None}
-    pairs = [c.id for c in triplets if c.kind == "intrasentence"]
+    pairs = [c.id for c in triplets if c.kind == replaced.kind]
     known = {line.partition(": ")[0]: line for line in replaced.left_out}
     left_out = [known.get(one, f"{one}: the model cannot score its versions") for one in pairs if one not in scored]
     sentences = 2 * sum(len(replaced.versions[one]) for one in pairs if one in scored)
@@ -167,19 +167,23 @@ def outcomes(items: Sequence[Item]) -> list[Outcome]:
 
 
 def score_triplets(
-    loaded: "Loaded", triplets: Sequence[Triplet], versions: Mapping[str, Sequence[Replacement]] | None = None
+    loaded: "Loaded", triplets: Sequence[Triplet], replaced: ReplacedPairs | None = None
 ) -> list[Item]:
     """Scores every sentence of every triplet. The stop rule uses this same function.
 
     Args:
-        versions: {id of an intrasentence pair: the pair about others}, scored in the same batches. The two parts of the
-            pair's margin (stats/association.py) are noted on its items.
+        replaced: versions of pairs about others, scored in the same batches. The two parts of a pair's margin
+            (stats/association.py) are noted on its items.
     """
     from biasunlearn.scoring.log_prob import score
 
     asked = role_sentences(triplets)
     passages = [triplet.whole(sentence) for triplet, _, sentence in asked]
-    others = {c.id: _passages(versions[c.id]) for c in triplets if versions and c.id in versions and _is_whole(c)}
+    about_others = replaced.versions if replaced else {}
+    others = {
+        c.id: [version.passages() for version in about_others[c.id]]
+        for c in triplets if replaced and c.kind == replaced.kind and c.id in about_others
+    }  # fmt: skip
     try:
         found = score(loaded, [*passages, *_flat(others)])
     except UnscorableError as error:  # a longer term can make a sentence too long for the model
@@ -190,33 +194,26 @@ def score_triplets(
         found = score(loaded, [*passages, *_flat(others)])
     means = [one.mean for one in found]
     margins = iter(zip(*[iter(means[len(passages) :])] * 2, strict=True))
-    replaced = {name: [one - other for one, other in (next(margins) for _ in pairs)] for name, pairs in others.items()}
+    of_versions = {
+        name: [one - other for one, other in (next(margins) for _ in pairs)] for name, pairs in others.items()
+    }
     items = sentence_items(asked, found[: len(asked)])
-    return _with_parts(items, replaced) if replaced else items
-
-
-def _is_whole(triplet: Triplet) -> bool:
-    """Is the whole sentence scored? Only such pairs have versions about others."""
-    return triplet.kind == "intrasentence"
-
-
-def _passages(versions: Sequence[Replacement]) -> list[tuple[Passage, Passage]]:
-    return [(Passage("", one.stereotype), Passage("", one.anti_stereotype)) for one in versions]
+    return _with_parts(items, of_versions, replaced.kind) if replaced and of_versions else items
 
 
 def _flat(pairs: Mapping[str, Sequence[tuple[Passage, Passage]]]) -> list[Passage]:
     return [passage for versions in pairs.values() for two in versions for passage in two]
 
 
-def _with_parts(items: Sequence[Item], replaced: Mapping[str, Sequence[float]]) -> list[Item]:
-    """The items with the two parts of their pair's margin. `replaced`: the margins of the pair's versions."""
+def _with_parts(items: Sequence[Item], margins: Mapping[str, Sequence[float]], kind: Kind) -> list[Item]:
+    """The items of a kind with the two parts of their pair's margin. `margins`: those of the pair's versions."""
     parts = {}
-    for row in comparisons(item for item in items if item.kind == "intrasentence"):
-        if row.cluster in replaced:
-            parts[row.cluster] = margin_parts(row.cluster, row.bias_type, row.target, row.margin, replaced[row.cluster])
+    for row in comparisons(item for item in items if item.kind == kind):
+        if row.cluster in margins:
+            parts[row.cluster] = margin_parts(row.cluster, row.bias_type, row.target, row.margin, margins[row.cluster])
     return [
         replace(item, group_part=part.group, wording_part=part.wording)
-        if item.kind == "intrasentence" and (part := parts.get(item.cluster_id))
+        if item.kind == kind and (part := parts.get(item.cluster_id))
         else item
         for item in items
     ]

@@ -21,7 +21,7 @@ import yaml
 from biasunlearn.data.counterfactual import counterfactual
 from biasunlearn.data.families import Families, family_of, shipped_families
 from biasunlearn.data.normal_text import bias_type_name
-from biasunlearn.data.records import Triplet
+from biasunlearn.data.records import Kind, Passage, Triplet
 from biasunlearn.data.subgroups import term_lists
 from biasunlearn.data.term_lists import TermList
 from biasunlearn.data.term_matches import CannotSwap
@@ -46,6 +46,13 @@ class Replacement:
     """Whether that names no group of the bias type."""
     stereotype: str
     anti_stereotype: str
+    context: str | None = None
+    """The sentence before both, of an intersentence pair."""
+
+    def passages(self) -> tuple[Passage, Passage]:
+        """What is scored of both sentences, as `Triplet.whole` has it."""
+        given, space = ("", "") if self.context is None else (self.context, " ")
+        return Passage(given, space + self.stereotype), Passage(given, space + self.anti_stereotype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +119,23 @@ class ReplacedPairs:
     """By the id of the pair."""
     left_out: tuple[str, ...]
     """"ID: why" of every other pair."""
+    kind: Kind = "intrasentence"
+    """Of these pairs. Those of the other kind have no versions."""
 
 
 def replaced_pairs(
     triplets: Sequence[Triplet], *, count: int = DEFAULT_COUNT, seed: int = 0, pool: ReferentPool | None = None
 ) -> ReplacedPairs:
-    """Versions of all intrasentence pairs of a file. They depend on the file and the seed, not on a model.
+    """Versions of all intrasentence pairs of a file, or of its intersentence pairs where it has no others.
+
+    They depend on the file and the seed, not on a model.
 
     Args:
-        triplets: of one file; those of another kind are ignored.
+        triplets: of one file.
         count, seed, pool: as in `replacements`.
     """
-    pairs = [triplet for triplet in triplets if triplet.kind == "intrasentence"]
+    kind = main_kind(triplets)
+    pairs = [triplet for triplet in triplets if triplet.kind == kind]
     terms: dict[str, dict[str, None]] = {}
     for pair in pairs:
         if pair.target:
@@ -135,16 +147,43 @@ def replaced_pairs(
             versions[pair.id] = tuple(made)
         else:
             left_out.append(f"{pair.id}: {_why_not(pair)}")
-    return ReplacedPairs(versions, tuple(left_out))
+    return ReplacedPairs(versions, tuple(left_out), kind)
+
+
+def main_kind(triplets: Iterable[Triplet]) -> Kind:
+    """The kind of pairs whose scores are a file's own: intrasentence where it has such pairs."""
+    return "intrasentence" if any(triplet.kind == "intrasentence" for triplet in triplets) else "intersentence"
 
 
 def _why_not(triplet: Triplet) -> str:
     """Why a pair has no replacement."""
     if not triplet.target:
         return "names no target term"
-    if not all(_find(triplet.target, side.text) for side in (triplet.stereotype, triplet.anti_stereotype)):
-        return f"the target term {triplet.target!r} is not in both sentences"
+    if triplet.kind == "intersentence" and "\n" in "".join(_side_texts(triplet)):
+        return "a sentence has more than one line"
+    if not all(_find(triplet.target, text) for text in _texts(triplet)):
+        where = "the context" if triplet.kind == "intersentence" else "both sentences"
+        return f"the target term {triplet.target!r} is not in {where}"
     return f"no other term fits in the place of {triplet.target!r}"
+
+
+def _side_texts(triplet: Triplet) -> tuple[str, str, str]:
+    return triplet.context, triplet.stereotype.text, triplet.anti_stereotype.text
+
+
+def _texts(triplet: Triplet) -> tuple[str, str]:
+    """The two texts in which the target term is replaced; the context of an intersentence pair is a line before."""
+    context, stereotype, anti_stereotype = _side_texts(triplet)
+    before = f"{context}\n" if triplet.kind == "intersentence" else ""
+    return before + stereotype, before + anti_stereotype
+
+
+def _version(triplet: Triplet, term: str, neutral: bool, texts: Sequence[str]) -> Replacement | None:
+    """The version with these two texts, of the form of `_texts`; None where their contexts differ."""
+    if triplet.kind == "intrasentence":
+        return Replacement(term, neutral, *texts)
+    (context, _, stereotype), (other, _, anti_stereotype) = (text.partition("\n") for text in texts)
+    return Replacement(term, neutral, stereotype, anti_stereotype, context) if context == other else None
 
 
 def replacements(
@@ -170,16 +209,18 @@ def replacements(
         pool: terms by form; the shipped one by default.
         families: families of terms; the shipped ones by default.
     Returns:
-        An empty list where the pair names no target term, the term is not found as whole words in both sentences, or
-        nothing can replace it coherently.
+        An empty list where the pair names no target term, the term is not found as whole words in both sentences (of an
+        intersentence pair: in one of them or in the context), or nothing can replace it coherently.
     """
     if not triplet.target or count < 1:
         return []
+    if triplet.kind == "intersentence" and "\n" in "".join(_side_texts(triplet)):
+        return []  # a line break is what divides the texts again
     pool = pool or shipped_pool()
     families = shipped_families() if families is None else families
-    texts = (triplet.stereotype.text, triplet.anti_stereotype.text)
+    texts = _texts(triplet)
     chosen = random.Random(_digest(seed, *texts))
-    swapped = _whole_swap(triplet.bias_type, texts, pool)
+    swapped = _whole_swap(triplet, texts, pool)
     made = [swapped] if swapped is not None else []
     if triplet.target.casefold() in _PRONOUNS:
         return made[:count]
@@ -194,7 +235,8 @@ def replacements(
     room = max(0, count - len(made) - len(kept))
     for term in [*chosen.sample(groups, min(room, len(groups))), *kept]:
         versions = [_replaced(text, found, term) for text, found in zip(texts, spans, strict=True)]
-        made.append(Replacement(term, term in neutral, *versions))
+        if one := _version(triplet, term, term in neutral, versions):
+            made.append(one)
     return made[:count]
 
 
@@ -202,15 +244,15 @@ def _digest(seed: int, *texts: str) -> int:
     return int.from_bytes(hashlib.sha256("\n".join((str(seed), *texts)).encode()).digest()[:8], "big")
 
 
-def _whole_swap(bias_type: str, texts: tuple[str, str], pool: ReferentPool) -> Replacement | None:
+def _whole_swap(triplet: Triplet, texts: tuple[str, str], pool: ReferentPool) -> Replacement | None:
     """Both sentences with every term of a list of pairs swapped; None where one of them cannot be."""
-    if bias_type not in pool.swaps:
+    if triplet.bias_type not in pool.swaps:
         return None
     try:
-        first, second = (counterfactual(text, pool.swaps[bias_type]) for text in texts)
+        swapped = [counterfactual(text, pool.swaps[triplet.bias_type]) for text in texts]
     except CannotSwap:
         return None
-    return Replacement("(swapped)", False, first, second)
+    return _version(triplet, "(swapped)", False, swapped)
 
 
 def _has_pronoun(texts: Iterable[str]) -> bool:
@@ -295,7 +337,8 @@ def _forms(bias_type: str, target: str, plural: bool, pool: ReferentPool, famili
 def _replaced(text: str, found: Sequence[_Occurrence], term: str) -> str:
     """The text with every occurrence replaced, from the last to the first, articles and first capital adjusted."""
     for one in reversed(found):
-        new = term[:1].upper() + term[1:] if one.start == 0 else term
+        begins = one.start == 0 or text[one.start - 1] == "\n"
+        new = term[:1].upper() + term[1:] if begins else term
         head = text[: one.start]
         if article := re.search(r"\b(an?)(\s+)$", head, re.IGNORECASE):
             letter = "n" if re.match(r"[aeiou]", new, re.IGNORECASE) else ""
