@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The default recipe on a model of 135 M parameters, after its learning rate has been chosen on the tuning half: three
-# seeds, and the recipes `paper` and `paper-code` (which has stop items of its own). REST is the part of the final half that no run of this model has read before
-# (split_dev.py write --half final --without-sample 600), FINAL the whole half, whose target terms are left out of training.
-# --limit does not change the training. DATA is a folder with the data sets, OUT a new folder.
+# seeds, and the recipes `paper` and `paper-code`, which has stop items of its own. REST is the part of the final half that
+# no run of this model has read before (split_dev.py write --half final --without-sample 600), FINAL the whole half, whose
+# target terms are left out of training. --limit does not change the training. DATA is a folder with the data sets, OUT a
+# new folder.
 set -euo pipefail
 DATA=$1 FINAL=$2 REST=$3 OUT=$4 MODEL=$5
 measured=(--benchmark "stereoset=$REST" --benchmark "crows_pairs=$DATA/crows_pairs/crows_pairs_anonymized.csv"
