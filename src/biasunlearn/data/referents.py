@@ -209,8 +209,8 @@ def replacements(
         pool: terms by form; the shipped one by default.
         families: families of terms; the shipped ones by default.
     Returns:
-        An empty list where the pair names no target term, the term is not found as whole words in both sentences (of an
-        intersentence pair: in one of them or in the context), or nothing can replace it coherently.
+        An empty list where the pair names no target term, the term is not found as whole words in both sentences (or in
+        the context of an intersentence pair), or nothing can replace it coherently.
     """
     if not triplet.target or count < 1:
         return []
