@@ -1,5 +1,7 @@
 """The layers of a model, and the output of one of them in a forward pass."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,14 +33,21 @@ def block_output(model: Any, batch: Batch, block: int) -> Tensor:
 
     It is read before the final norm, which `hidden_states` has applied to the last layer.
     """
-    seen: list[Tensor] = []
+    return block_outputs(model, batch, [block])[0]
 
-    def take(_module: Any, _args: Any, output: Any) -> None:
-        seen.append(output[0] if isinstance(output, tuple) else output)
 
-    handle = blocks(model)[block].register_forward_hook(take)
+def block_outputs(model: Any, batch: Batch, numbers: Sequence[int]) -> list[Tensor]:
+    """The outputs of several layers in one forward pass, in this order, as `block_output` has them."""
+    seen: dict[int, Tensor] = {}
+
+    def take(number: int, _module: Any, _args: Any, output: Any) -> None:
+        seen[number] = output[0] if isinstance(output, tuple) else output
+
+    layers = blocks(model)
+    handles = [layers[number].register_forward_hook(partial(take, number)) for number in numbers]
     try:
         hidden_states(model, batch)
     finally:
-        handle.remove()
-    return seen[0].double()
+        for handle in handles:
+            handle.remove()
+    return [seen[number].double() for number in numbers]

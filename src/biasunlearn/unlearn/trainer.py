@@ -421,6 +421,7 @@ def _evaluate(training: _Training, row: dict[str, Any], evaluate: Evaluate | Non
     """Evaluates the averaged weights, decides, marks the best weights and saves. Without evaluations the last are."""
     model, state, config = training.model, training.state, training.config
     if evaluate is None:
+        state.best_step = state.step
         checkpointer.mark_best(model)
     else:
         with training.average.applied(model):

@@ -14,7 +14,8 @@ from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
 from biasunlearn.method_defaults import SETTINGS
 from biasunlearn.models.adapters import reference, trainable, with_lora
-from biasunlearn.models.batches import Batch
+from biasunlearn.models.batches import Batch, collate, encode
+from biasunlearn.models.blocks import block_output
 from biasunlearn.models.erased import Erased
 from biasunlearn.models.forward import evaluating, hidden_states
 from biasunlearn.models.load import load
@@ -23,7 +24,7 @@ from biasunlearn.models.spec import ModelSpec
 from biasunlearn.models.weights_hash import weights_hash
 from biasunlearn.scoring.log_prob import score
 from biasunlearn.unlearn.evaluation import StopScores
-from biasunlearn.unlearn.methods import cda, mlp_edit, projection, task_vector
+from biasunlearn.unlearn.methods import cda, mlp_edit, projection, steering, task_vector
 from biasunlearn.unlearn.methods.task import Task, nearest
 from biasunlearn.unlearn.objectives import OBJECTIVES
 from biasunlearn.unlearn.sets import training_sets
@@ -95,6 +96,17 @@ def test_every_method_leaves_the_same_run_folder_and_an_adapter_to_measure_with(
     for name in ("ss", "lms", "icat"):
         assert again["stereoset"]["overall"][name] == stored["benchmarks"]["stereoset"]["overall"][name]
     assert again["perplexity"]["per_token"] == pytest.approx(stored["benchmarks"]["perplexity"]["per_token"], rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_method_without_evaluations_keeps_its_last_step_and_has_not_failed(place: Path, tmp_path: Path) -> None:
+    """The goal of the invariance loss is not an SS of 50, so that no evaluation can be better than the base model."""
+    assert debias(place, tmp_path / "run", "invariance", "--set", "learning_rate=0.02") == 0
+    stored = results(tmp_path / "run")
+    assert stored["stopped"]["best_step"] == stored["stopped"]["step"] == 2
+    assert stored["verdict"]["value"] != "failed"
+    margins = [stored[stage]["stereoset"]["overall"]["mean_margin"] for stage in ("before", "benchmarks")]
+    assert margins[0] != margins[1]
 
 
 def loaded_task(loaded: Any, **changes: Any) -> Task:
@@ -234,11 +246,23 @@ def test_an_erasure_off_is_the_base_and_benchmarks_of_both_kinds_see_it_on() -> 
 
 
 def _hidden(loaded: Any) -> torch.Tensor:
-    from biasunlearn.models.batches import collate, encode
-
     batch = collate(encode(loaded.tokenizer, [Passage("", TEXT[0])]))
     with evaluating(loaded.model):
         return hidden_states(loaded.model, batch)[-1]
+
+
+def test_mean_states_are_those_of_each_sentence_by_itself_in_several_layers() -> None:
+    """Sentences are read in batches of about the same length, and come back in their own order."""
+    loaded = tiny.gpt2()
+    passages = [Passage("", text[:length]) for text, length in zip(TEXT, (30, 8, 19, 12, 40, 9), strict=False)]
+    whole = projection.represented(loaded, passages)
+    layers = steering.states_of(loaded, passages, [1, 0])
+    for number, passage in enumerate(passages):
+        assert torch.allclose(projection.represented(loaded, [passage])[0], whole[number], atol=1e-5)
+        (row,) = encode(loaded.tokenizer, [passage])
+        with evaluating(loaded.model):
+            own = [block_output(loaded.model, collate([row]), block)[0, row.first_scored :].mean(0) for block in (1, 0)]
+        assert all(torch.allclose(one, layer[number], atol=1e-5) for one, layer in zip(own, layers, strict=True))
 
 
 @pytest.mark.by_day("gpt2", "llama", "opt", "gemma3")

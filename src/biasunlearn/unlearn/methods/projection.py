@@ -15,17 +15,17 @@ SS is therefore expected to be small.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from biasunlearn.data.records import Passage
 from biasunlearn.errors import RequestError
-from biasunlearn.models.batches import TokenRow, collate, encode, scored_places
+from biasunlearn.models.batches import Batch, collate, encode, scored_places
 from biasunlearn.models.erased import Erased, backbone
 from biasunlearn.models.forward import evaluating, max_tokens
 from biasunlearn.models.load import Loaded
+from biasunlearn.scoring.log_prob import batch_budget, by_length
 from biasunlearn.unlearn.methods.task import MethodResult, Task
 from biasunlearn.unlearn.trainer import TrainingOutcome
 
@@ -34,9 +34,6 @@ ROUNDS = 10
 
 RIDGE = 1e-3
 """Of INLP's classifiers, relative to the variance of the representations."""
-
-AT_ONCE = 64
-"""Sentences of a forward pass."""
 
 Fit = Callable[[Sequence[tuple[Tensor, Tensor]]], tuple[Tensor, Tensor]]
 """From the paired representations of each bias type, [pairs, hidden] twice, to projection and center."""
@@ -77,19 +74,36 @@ def _differing(pairs: Sequence[tuple[Passage, Passage]]) -> list[tuple[Passage, 
 def represented(loaded: Loaded, passages: Sequence[Passage]) -> Tensor:
     """The mean of the last hidden states of each sentence's tokens: [sentences, hidden], float64."""
     whole = [Passage("", passage.prefix + passage.text) for passage in passages]
-    rows = encode(loaded.tokenizer, whole, max_tokens=max_tokens(loaded.model), chat=loaded.chat)
+
+    def last_states(batch: Batch) -> list[Tensor]:
+        inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        return [backbone(loaded.model)(**inputs, use_cache=False).last_hidden_state.double()]
+
+    return mean_states(loaded, whole, last_states)[0]  # without the start token
+
+
+def mean_states(
+    loaded: Loaded, passages: Sequence[Passage], read: Callable[[Batch], Sequence[Tensor]]
+) -> list[Tensor]:
+    """The mean of hidden states over the scored tokens of each passage: [passages, hidden], float64, for each layer.
+
+    A batch has passages of about the same length, so that hardly any padding is computed.
+
+    Args:
+        read: the states of a batch in one layer or in several, [lines, width, hidden] each.
+    """
+    rows = encode(loaded.tokenizer, passages, max_tokens=max_tokens(loaded.model), chat=loaded.chat)
+    order, found = [], []
     with evaluating(loaded.model):
-        found = [_mean(loaded.model, rows[first : first + AT_ONCE]) for first in range(0, len(rows), AT_ONCE)]
-    return torch.cat(found)
-
-
-def _mean(model: Any, rows: Sequence[TokenRow]) -> Tensor:
-    batch = collate(rows, device=model.device)
-    hidden = backbone(model)(
-        input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-    ).last_hidden_state.double()
-    own = scored_places(batch, rows)  # without the start token
-    return (hidden * own[:, :, None]).sum(1) / own.sum(1, keepdim=True)
+        for chosen in by_length([len(row.ids) for row in rows], batch_budget(loaded)):
+            some = [rows[number] for number in chosen]
+            batch = collate(some, device=loaded.model.device)
+            own = scored_places(batch, some)
+            share = (own / own.sum(1, keepdim=True))[:, :, None]
+            found.append([(states * share).sum(1) for states in read(batch)])
+            order += chosen
+    back = torch.tensor(order).argsort()
+    return [torch.cat(parts)[back.to(parts[0].device)] for parts in zip(*found, strict=True)]
 
 
 def fit_sentence_debias(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

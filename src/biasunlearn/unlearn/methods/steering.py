@@ -15,6 +15,7 @@ strengths of both signs are tried.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -22,12 +23,10 @@ import torch
 from torch import Tensor
 
 from biasunlearn.data.records import Passage
-from biasunlearn.models.batches import collate, encode, scored_places
-from biasunlearn.models.blocks import block_output, blocks
-from biasunlearn.models.forward import evaluating, max_tokens
+from biasunlearn.models.blocks import block_outputs, blocks
 from biasunlearn.models.load import Loaded
 from biasunlearn.models.steered import Steered, Steering
-from biasunlearn.unlearn.methods.projection import classifier_direction
+from biasunlearn.unlearn.methods.projection import classifier_direction, mean_states
 from biasunlearn.unlearn.methods.task import MethodResult, Task, nearest, search_outcome
 
 DEPTHS = (1 / 2, 3 / 4)
@@ -35,9 +34,6 @@ DEPTHS = (1 / 2, 3 / 4)
 
 STRENGTHS = (-2.0, -1.0, -0.5, 0.5, 1.0, 2.0)
 """Multiples of the vector that are tried."""
-
-AT_ONCE = 64
-"""Sentences of a forward pass."""
 
 Sides = tuple[Tensor, Tensor]
 """The states of the stereotypes and of the anti-stereotypes of a bias type, [pairs, hidden] each."""
@@ -57,7 +53,7 @@ def _searched(task: Task, *, gated: bool) -> MethodResult:
     count = len(blocks(task.loaded.model))
     # Layer 0 is left out: a control vector of llama.cpp cannot be added there.
     layers = sorted({min(count - 1, max(1, round(depth * count) - 1)) for depth in DEPTHS})
-    found = {block: _fitted(task, block, gated) for block in layers}
+    found = _fitted(task, layers, gated)
     model: Any = task.loaded.model
 
     def state(candidate: tuple[int, float] | None) -> Any:
@@ -72,12 +68,20 @@ def _searched(task: Task, *, gated: bool) -> MethodResult:
     return MethodResult(state(chosen), search_outcome("layer and strength", chosen, rows), rows)
 
 
-def _fitted(task: Task, block: int, gated: bool) -> Steering:
+def _fitted(task: Task, layers: Sequence[int], gated: bool) -> dict[int, Steering]:
+    """The steering of each layer."""
     pairs = [[p for p in task.sets.pairs[b] if p[0] != p[1]] for b in task.sets.bias_types]
     sides = [
-        (states_of(task.loaded, [one for one, _ in group], block), states_of(task.loaded, [o for _, o in group], block))
+        [states_of(task.loaded, [pair[side] for pair in group], layers) for side in (0, 1)]
         for group in pairs if group
     ]  # fmt: skip
+    return {
+        block: _steering(block, [(one[place], other[place]) for one, other in sides], gated)
+        for place, block in enumerate(layers)
+    }
+
+
+def _steering(block: int, sides: Sequence[Sides], gated: bool) -> Steering:
     vector = mean_difference(sides)
     if not gated:
         return Steering(block, vector.float())
@@ -104,15 +108,6 @@ def stereotype_probe(sides: Sequence[Sides]) -> tuple[Tensor, Tensor]:
     return weight, -(rows.mean(0) @ weight)
 
 
-def states_of(loaded: Loaded, passages: Sequence[Passage], block: int) -> Tensor:
-    """The mean output of a layer over the supervised tokens of each sentence: [sentences, hidden], float64."""
-    rows = encode(loaded.tokenizer, passages, max_tokens=max_tokens(loaded.model), chat=loaded.chat)
-    means = []
-    with evaluating(loaded.model):
-        for first in range(0, len(rows), AT_ONCE):
-            some = rows[first : first + AT_ONCE]
-            batch = collate(some, device=loaded.model.device)
-            states = block_output(loaded.model, batch, block)
-            own = scored_places(batch, some)
-            means.append((states * own[:, :, None]).sum(1) / own.sum(1, keepdim=True))
-    return torch.cat(means)
+def states_of(loaded: Loaded, passages: Sequence[Passage], layers: Sequence[int]) -> list[Tensor]:
+    """The mean output of each of some layers over the supervised tokens of each sentence: [sentences, hidden]."""
+    return mean_states(loaded, passages, partial(block_outputs, loaded.model, numbers=layers))
