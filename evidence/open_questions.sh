@@ -81,9 +81,9 @@ cognitive)
 survey) # the KL term of every method has ordinary text for half of its sentences: not those that perplexity is measured on
     tail -n +401 "$DATA/text/wikitext2_valid_clean_sentences.txt" >"$OUT/ordinary.txt"
     head -n 200 "$text" >"$OUT/measured.txt"
-    methods=$(python -c 'from biasunlearn.commands.survey import METHODS; print(*METHODS)')
+    every=$(python -c 'from biasunlearn.commands.survey import METHODS; print(*METHODS)')
     biasunlearn survey "$LARGER" "${training[@]}" --unrelated "$OUT/ordinary.txt" --limit 100 --replacements 2 \
-        --methods ${methods/biasunlearn_orthogonal /} --seeds ${SEEDS:-0 1 2} \
+        --methods ${METHODS:-${every/biasunlearn_orthogonal /}} --seeds ${SEEDS:-0 1 2} \
         --text "$DATA/text/wikitext2_test_clean_sentences.txt" --benchmark "perplexity=$OUT/measured.txt" \
         --benchmark "crows_pairs=$DATA/crows_pairs/crows_pairs_anonymized.csv" --benchmark "winobias=$DATA/winobias" \
         --set max_steps=60 --set stop_items=40 "${small_batches[@]}" --set evaluate_every=30 --set first_evaluation=30 \
