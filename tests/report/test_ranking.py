@@ -26,5 +26,5 @@ def test_a_single_run_and_a_run_that_is_not_shown() -> None:
 def test_of_many_methods_a_sentence_has_their_number() -> None:
     many = {f"method {number}": 5.0 for number in range(9)}
     said = nearest_sentence({**many, "C": 30.0}, [("method 0", "C")])
-    assert "of 9 in the table (5.0 points" in said and said.endswith("farther away: C.")
+    assert "of 9 rows of the table (5.0 points" in said and said.endswith("farther away: C.")
     assert "method 7" in nearest_sentence({name: 5.0 for name in [*many][:8]}, [])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from biasunlearn.data.readers import hash_of_texts, normal_texts, same_pair_hashes, triplet_hash
-from biasunlearn.data.records import BLANK, Triplet
+from biasunlearn.data.records import BLANK, Triplet, main_kind
 from biasunlearn.errors import RequestError
 from biasunlearn.stats.stereoset import Comparison, smallest_difference
 
@@ -135,8 +135,7 @@ def _counted(what: str, triplets: Sequence[Triplet]) -> str:
 
 
 def _report_sizes(report: Sequence[Triplet]) -> Counter[str]:
-    kinds = {c.kind for c in report}
-    main = "intrasentence" if "intrasentence" in kinds else "intersentence"
+    main = main_kind(report)
     return Counter(c.bias_type for c in report if c.kind == main)
 
 

@@ -5,6 +5,7 @@ the data has one, an unrelated sentence. A training pair is a triplet without an
 A *passage* is what a language model is asked about: a prefix that is given and a text that is scored.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -121,3 +122,8 @@ def _divided(first: str, second: str) -> tuple[tuple[str, str], tuple[str, str]]
     tail = shared_suffix(first, second)
     ends = (len(first) - tail, len(second) - tail) if tail < min(len(first), len(second)) else (len(first), len(second))
     return (first[: ends[0]], first[ends[0] :]), (second[: ends[1]], second[ends[1] :])
+
+
+def main_kind(triplets: Iterable[Triplet]) -> Kind:
+    """The kind of pairs that the scores of a file are about: intrasentence where it has such pairs."""
+    return "intrasentence" if any(triplet.kind == "intrasentence" for triplet in triplets) else "intersentence"

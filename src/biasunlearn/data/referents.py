@@ -21,7 +21,7 @@ import yaml
 from biasunlearn.data.counterfactual import counterfactual
 from biasunlearn.data.families import Families, family_of, shipped_families
 from biasunlearn.data.normal_text import bias_type_name
-from biasunlearn.data.records import Kind, Passage, Triplet
+from biasunlearn.data.records import Kind, Passage, Triplet, main_kind
 from biasunlearn.data.subgroups import term_lists
 from biasunlearn.data.term_lists import TermList
 from biasunlearn.data.term_matches import CannotSwap
@@ -150,16 +150,11 @@ def replaced_pairs(
     return ReplacedPairs(versions, tuple(left_out), kind)
 
 
-def main_kind(triplets: Iterable[Triplet]) -> Kind:
-    """The kind of pairs whose scores are a file's own: intrasentence where it has such pairs."""
-    return "intrasentence" if any(triplet.kind == "intrasentence" for triplet in triplets) else "intersentence"
-
-
 def _why_not(triplet: Triplet) -> str:
     """Why a pair has no replacement."""
     if not triplet.target:
         return "names no target term"
-    if triplet.kind == "intersentence" and "\n" in "".join(_side_texts(triplet)):
+    if not _in_lines(triplet):
         return "a sentence has more than one line"
     if not all(_find(triplet.target, text) for text in _texts(triplet)):
         where = "the context" if triplet.kind == "intersentence" else "both sentences"
@@ -167,15 +162,16 @@ def _why_not(triplet: Triplet) -> str:
     return f"no other term fits in the place of {triplet.target!r}"
 
 
-def _side_texts(triplet: Triplet) -> tuple[str, str, str]:
-    return triplet.context, triplet.stereotype.text, triplet.anti_stereotype.text
+def _in_lines(triplet: Triplet) -> bool:
+    """Whether `_version` can divide the texts of `_texts` again: an intersentence pair has a line for each sentence."""
+    sides = (triplet.stereotype.text, triplet.anti_stereotype.text)
+    return triplet.kind == "intrasentence" or not any("\n" in text for text in (triplet.context, *sides))
 
 
 def _texts(triplet: Triplet) -> tuple[str, str]:
     """The two texts in which the target term is replaced; the context of an intersentence pair is a line before."""
-    context, stereotype, anti_stereotype = _side_texts(triplet)
-    before = f"{context}\n" if triplet.kind == "intersentence" else ""
-    return before + stereotype, before + anti_stereotype
+    before = f"{triplet.context}\n" if triplet.kind == "intersentence" else ""
+    return before + triplet.stereotype.text, before + triplet.anti_stereotype.text
 
 
 def _version(triplet: Triplet, term: str, neutral: bool, texts: Sequence[str]) -> Replacement | None:
@@ -214,8 +210,8 @@ def replacements(
     """
     if not triplet.target or count < 1:
         return []
-    if triplet.kind == "intersentence" and "\n" in "".join(_side_texts(triplet)):
-        return []  # a line break is what divides the texts again
+    if not _in_lines(triplet):
+        return []
     pool = pool or shipped_pool()
     families = shipped_families() if families is None else families
     texts = _texts(triplet)

@@ -18,7 +18,7 @@ from biasunlearn.data.readers import (
     read_triplets,
     triplet_hash,
 )
-from biasunlearn.data.records import Passage, Triplet
+from biasunlearn.data.records import Passage, Triplet, main_kind
 from biasunlearn.data.splits import Split, split
 from biasunlearn.data.tables import MemoryTable, collector_off
 from biasunlearn.data.target_terms import with_targets, with_unrelated
@@ -349,7 +349,8 @@ def _stop_items(parts: Split, report: Sequence[Triplet], config: DebiasConfig) -
     """The stop split: intrasentence items if there are any, since intersentence pairs show no bias before training."""
     trained = {c.bias_type for c in parts.train}
     triplets = tuple(c for c in report if c.bias_type in trained) if config.stop_on == "report" else parts.stop
-    stop = tuple(c for c in triplets if c.kind == "intrasentence") or triplets
+    main = main_kind(triplets)
+    stop = tuple(c for c in triplets if c.kind == main)
     if config.stop_items is not None:
         seen: Counter[str] = Counter()
         first = []

@@ -33,4 +33,4 @@ def nearest_sentence(distances: Mapping[str, float], nearer: Sequence[Nearer]) -
 
 def _named(names: Sequence[str]) -> str:
     """Their names, or how many there are."""
-    return listed(names) if len(names) <= MOST_NAMES else f"{len(names)} in the table"
+    return listed(names) if len(names) <= MOST_NAMES else f"{len(names)} rows of the table"

@@ -37,6 +37,7 @@ HEADLINE = {
 WHERE_GIVEN = ("margin_group", "ss_one_seen", "ss_none_seen")
 """Scores without a column where no run has them."""
 LESS_OFTEN_READ = ("ss_one_seen", "ss_none_seen", "icat")
+"""Scores whose columns a narrow terminal drops first."""
 SEEN_NOTE = (
     "One or no word seen: pairs of which one, or none, of the two attribute words occurs in the training pairs. "
     "The training pairs depend on the seed; the base model has the value of the first one."

@@ -99,8 +99,8 @@ def mean_states(
             some = [rows[number] for number in chosen]
             batch = collate(some, device=loaded.model.device)
             own = scored_places(batch, some)
-            share = (own / own.sum(1, keepdim=True))[:, :, None]
-            found.append([(states * share).sum(1) for states in read(batch)])
+            counts = own.sum(1, keepdim=True)
+            found.append([(states * own[:, :, None]).sum(1) / counts for states in read(batch)])
             order += chosen
     back = torch.tensor(order).argsort()
     return [torch.cat(parts)[back.to(parts[0].device)] for parts in zip(*found, strict=True)]
